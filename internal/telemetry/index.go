@@ -1,0 +1,43 @@
+package telemetry
+
+import (
+	"slices"
+	"time"
+)
+
+// Types are the record types that have an index of their own. Any other type
+// goes to the index of TypeOther, so that no agent can make us create an index
+// per made-up type.
+var Types = []string{"span", "trace", "log", "metric", "invocation", "event"}
+
+// TypeOther names the index of records whose type is not in Types.
+const TypeOther = "other"
+
+// IndexPrefix begins the name of every telemetry index.
+const IndexPrefix = "telemetry-"
+
+// Bounds of a usable timestamp. They are fixed, not relative to now, because
+// the index is part of a record's identity: an agent's retry at any later time
+// must compute the same one.
+var (
+	EarliestTimestamp = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+	LatestTimestamp   = time.Date(2035, 1, 1, 0, 0, 0, 0, time.UTC)
+)
+
+// UsableTimestamp reports whether t may name a daily index and stand as
+// @timestamp. A record with any other timestamp goes to the undated index.
+func UsableTimestamp(t time.Time) bool {
+	return !t.Before(EarliestTimestamp) && t.Before(LatestTimestamp)
+}
+
+// IndexName returns telemetry-<type>-<yyyy.mm.dd>, by the record's own
+// timestamp in UTC, or telemetry-<type>-undated when that is not usable.
+func IndexName(recordType string, timestamp time.Time) string {
+	if !slices.Contains(Types, recordType) {
+		recordType = TypeOther
+	}
+	if !UsableTimestamp(timestamp) {
+		return IndexPrefix + recordType + "-undated"
+	}
+	return IndexPrefix + recordType + "-" + timestamp.UTC().Format("2006.01.02")
+}

@@ -1,0 +1,211 @@
+package telemetry
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+	"unicode/utf8"
+)
+
+// ReceivedAtLayout is the fixed-width form of received_at and indexed_at: UTC
+// with milliseconds.
+const ReceivedAtLayout = "2006-01-02T15:04:05.000Z"
+
+const receivedAtSize = len(ReceivedAtLayout)
+
+// TimestampLayout is the form of @timestamp: UTC with nanoseconds, trailing
+// zeros dropped.
+const TimestampLayout = "2006-01-02T15:04:05.999999999Z"
+
+// MaxRecordSize is the largest stream record in bytes: Kinesis takes 1 MiB for
+// data and partition key together (PutRecords, API reference).
+const MaxRecordSize = 1<<20 - PartitionKeySize
+
+// Head is what the collector decides about a record, once.
+type Head struct {
+	Index      string
+	ReceivedAt time.Time // when the collector had the whole request
+	Tenant     string
+	Region     string // of the collector
+	ID         string // the record's own id
+	Type       string
+	Timestamp  time.Time // the record's own time, or ReceivedAt without a usable one
+}
+
+// DocID derives the identity of the record.
+func (h Head) DocID() DocID { return NewDocID(h.Tenant, h.Index, h.ID) }
+
+const (
+	keyDocID      = `{"doc_id":"`
+	keyIndex      = `","index":"`
+	keyReceivedAt = `"received_at":"`
+	indexAt       = len(keyDocID) + docIDTextSize + len(keyIndex)
+)
+
+// AppendRecord appends the stream record of a head and a body to dst. body is
+// a compact JSON object, on one line, that has none of the head's keys.
+func AppendRecord(dst []byte, h Head, body []byte) []byte {
+	dst = append(dst, keyDocID...)
+	dst = append(dst, h.DocID().String()...)
+	dst = append(dst, keyIndex...)
+	dst = append(dst, h.Index...)
+	dst = append(dst, `",`...)
+	dst = append(dst, keyReceivedAt...)
+	dst = h.ReceivedAt.UTC().AppendFormat(dst, ReceivedAtLayout)
+	dst = append(dst, `","tenant":`...)
+	dst = appendString(dst, h.Tenant)
+	dst = append(dst, `,"region":`...)
+	dst = appendString(dst, h.Region)
+	dst = append(dst, `,"id":`...)
+	dst = appendString(dst, h.ID)
+	dst = append(dst, `,"type":`...)
+	dst = appendString(dst, h.Type)
+	dst = append(dst, `,"@timestamp":"`...)
+	dst = h.Timestamp.UTC().AppendFormat(dst, TimestampLayout)
+	dst = append(dst, '"')
+	if inner := body[1 : len(body)-1]; len(inner) > 0 {
+		dst = append(dst, ',')
+		dst = append(dst, inner...)
+	}
+	return append(dst, '}')
+}
+
+// appendString appends s as a JSON string.
+func appendString(dst []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < 0x20 || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			quoted, err := json.Marshal(s)
+			if err != nil { // cannot happen: every string has a JSON form
+				panic(fmt.Sprintf("encode %q as JSON: %v", s, err))
+			}
+			return append(dst, quoted...)
+		}
+	}
+	dst = append(dst, '"')
+	dst = append(dst, s...)
+	return append(dst, '"')
+}
+
+// Record is a view of one stream record, cut where the processor needs it. Its
+// slices share the memory of the data it was parsed from.
+type Record struct {
+	DocID      DocID
+	DocIDText  []byte // DocID as it stands in the record
+	Index      []byte
+	ReceivedAt time.Time
+	// Document is everything from "received_at" to the closing brace: the
+	// document for Elasticsearch but for its opening brace and indexed_at.
+	Document []byte
+}
+
+// ErrForeign says that a stream record was not written by a collector: it does
+// not begin with our head, or is not one line. No index can be named for it.
+var ErrForeign = errors.New("not a record of this pipeline")
+
+// Parse cuts a stream record. It reads the head alone and allocates nothing
+// unless it fails; the error wraps ErrForeign.
+func Parse(data []byte) (Record, error) {
+	var r Record
+	if len(data) < indexAt || string(data[:len(keyDocID)]) != keyDocID ||
+		string(data[len(keyDocID)+docIDTextSize:indexAt]) != keyIndex {
+		return r, fmt.Errorf("%w: the head is missing", ErrForeign)
+	}
+	var err error
+	r.DocIDText = data[len(keyDocID) : len(keyDocID)+docIDTextSize]
+	if r.DocID, err = ParseDocID(r.DocIDText); err != nil {
+		return r, fmt.Errorf("%w: %w", ErrForeign, err)
+	}
+	length := bytes.IndexByte(data[indexAt:], '"')
+	// The index stands in the bulk action without quoting, so nothing but the
+	// names that we make may pass.
+	if length <= 0 || !isIndexName(data[indexAt:indexAt+length]) {
+		return r, fmt.Errorf("%w: the index is not a telemetry index", ErrForeign)
+	}
+	r.Index = data[indexAt : indexAt+length]
+	documentAt := indexAt + length + len(`",`)
+	if documentAt >= len(data) || !bytes.HasPrefix(data[documentAt:], []byte(keyReceivedAt)) {
+		return r, fmt.Errorf("%w: received_at does not follow the index", ErrForeign)
+	}
+	r.Document = data[documentAt:]
+	if r.ReceivedAt, err = parseReceivedAt(r.Document[len(keyReceivedAt):]); err != nil {
+		return r, fmt.Errorf("%w: %w", ErrForeign, err)
+	}
+	// A line break inside would fall apart into several lines of a bulk body.
+	if r.Document[len(r.Document)-1] != '}' || bytes.IndexByte(r.Document, '\n') >= 0 {
+		return r, fmt.Errorf("%w: it is not one JSON object on one line", ErrForeign)
+	}
+	return r, nil
+}
+
+// isIndexName reports whether name is one that IndexName could have made.
+func isIndexName(name []byte) bool {
+	if !bytes.HasPrefix(name, []byte(IndexPrefix)) {
+		return false
+	}
+	for _, c := range name {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '.' && c != '_' {
+			return false
+		}
+	}
+	return true
+}
+
+var errReceivedAt = errors.New("received_at is not a UTC time with milliseconds")
+
+// parseReceivedAt reads ReceivedAtLayout and the quote behind it. time.Parse
+// takes ten times as long, on every record.
+func parseReceivedAt(b []byte) (time.Time, error) {
+	if len(b) <= receivedAtSize || b[4] != '-' || b[7] != '-' || b[10] != 'T' || b[13] != ':' ||
+		b[16] != ':' || b[19] != '.' || b[23] != 'Z' || b[receivedAtSize] != '"' {
+		return time.Time{}, errReceivedAt
+	}
+	valid := true
+	number := func(from, to int) int {
+		n := 0
+		for _, c := range b[from:to] {
+			if c < '0' || c > '9' {
+				valid = false
+			}
+			n = 10*n + int(c-'0')
+		}
+		return n
+	}
+	t := time.Date(number(0, 4), time.Month(number(5, 7)), number(8, 10), number(11, 13), number(14, 16),
+		number(17, 19), number(20, 23)*int(time.Millisecond), time.UTC)
+	if !valid {
+		return time.Time{}, errReceivedAt
+	}
+	return t, nil
+}
+
+// Fields are the head's fields that people search for. Reading them costs a
+// JSON parse, so only the paths off the straight one do.
+type Fields struct {
+	DocID  string `json:"doc_id"`
+	Index  string `json:"index"`
+	Tenant string `json:"tenant"`
+	ID     string `json:"id"`
+	Type   string `json:"type"`
+}
+
+// ParseFields reads what it can of the head of a stream record; a record that
+// is not JSON gives empty fields.
+func ParseFields(data []byte) Fields {
+	var f Fields
+	if json.Unmarshal(data, &f) != nil {
+		return Fields{}
+	}
+	return f
+}
+
+// PartitionKey returns the Kinesis partition key of a stream record: the
+// DocID of its head in hex. The error wraps ErrForeign.
+func PartitionKey(data []byte) (string, error) {
+	r, err := Parse(data)
+	if err != nil {
+		return "", err
+	}
+	return r.DocID.PartitionKey(), nil
+}

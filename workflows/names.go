@@ -1,0 +1,52 @@
+package workflows
+
+import (
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+
+	"millrace/internal/telemetry"
+)
+
+// Task queues. Each has its own function in package workers.
+const (
+	IngestQueue  = "millrace-ingest"  // IngestBatch and Reconcile; the collector polls it too
+	RedriveQueue = "millrace-redrive" // Redrive
+	ProcessQueue = "millrace-process" // ProcessStream, ProcessShard, ProcessBatch and their short activities
+	IndexQueue   = "millrace-index"   // IndexShard: its slots bound the shards of a worker
+)
+
+// Search attributes, all keywords, that let an operator find what is stuck.
+// None carries a tenant: attributes are readable to everyone in the namespace.
+var (
+	Stage = temporal.NewSearchAttributeKeyKeyword("MillraceStage") // ingest, redrive, process, batch
+	State = temporal.NewSearchAttributeKeyKeyword("MillraceState") // running, paused, waiting, drained
+	Shard = temporal.NewSearchAttributeKeyKeyword("MillraceShard") // shard id
+)
+
+// SearchAttributes names every search attribute that a namespace must have.
+var SearchAttributes = []string{Stage.GetName(), State.GetName(), Shard.GetName()}
+
+// IngestID names the workflow of one batch of the collector.
+func IngestID(uuid string) string { return "ingest/" + uuid }
+
+// ReconcileID names the workflow that replays batches which closed unfinished.
+const ReconcileID = "reconcile/ingest"
+
+// RedriveID names the workflow that empties a fallback queue.
+func RedriveID(queue string) string { return "redrive/" + queue }
+
+// ProcessStreamID names the workflow that looks after a stream's shards.
+func ProcessStreamID(stream string) string { return "process/" + stream }
+
+// ProcessShardID names the workflow of a shard. The stream's creation time
+// tells it from a shard of an earlier stream with the same name.
+func ProcessShardID(stream string, created time.Time, shard string) string {
+	return fmt.Sprintf("process/%s/%d/%s", stream, created.Unix(), shard)
+}
+
+// ProcessBatchID names the workflow of a range that failed as a whole.
+func ProcessBatchID(stream string, r telemetry.Range) string {
+	return fmt.Sprintf("batch/%s/%d/%s/%s-%s", stream, r.StreamCreated.Unix(), r.Shard, r.First, r.Last)
+}
