@@ -1,0 +1,185 @@
+package local
+
+import (
+	"archive/zip"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// installedMark is written into a folder last: without it the folder is half a download.
+const installedMark = ".installed"
+
+// installOnce returns a folder that fill has filled, now or at an earlier start. Processes that want the same folder
+// wait for each other.
+func installOnce(dir string, fill func(dir string) error) (string, error) {
+	mark := filepath.Join(dir, installedMark)
+	if _, err := os.Stat(mark); err == nil {
+		return dir, nil
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return "", fmt.Errorf("make a folder: %w", err)
+	}
+	lock, err := awaitLock(dir + ".lock")
+	if err != nil {
+		return "", err
+	}
+	defer lock.release()
+	if _, err := os.Stat(mark); err == nil {
+		return dir, nil
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return "", fmt.Errorf("remove half a download: %w", err)
+	}
+	if err := makeEnterable(dir); err != nil {
+		return "", err
+	}
+	if err := fill(dir); err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(mark, nil, 0o644); err != nil {
+		return "", fmt.Errorf("mark the download as complete: %w", err)
+	}
+	return dir, nil
+}
+
+func (s *Service) installDir(version string) string {
+	return filepath.Join(s.stack.folders.place(s.definition.unprivileged), "install", s.Name()+"-"+version)
+}
+
+// installZip downloads an archive with Maven and unpacks it, without the archive's own top folder.
+func (s *Service) installZip(ctx context.Context, group, name, version string) (string, error) {
+	return installOnce(s.installDir(version), func(dir string) error {
+		s.stack.progress.line(s.Name(), "downloading version %s (once)", version)
+		download := filepath.Join(dir, ".download")
+		err := s.client(ctx, download, s.tools[maven].path, "--batch-mode", "--quiet",
+			"org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy",
+			fmt.Sprintf("-Dartifact=%s:%s:%s:zip", group, name, version), "-DoutputDirectory="+download)
+		if err != nil {
+			return err
+		}
+		if err := unzip(filepath.Join(download, fmt.Sprintf("%s-%s.zip", name, version)), dir); err != nil {
+			return fmt.Errorf("unpack: %w", err)
+		}
+		return os.RemoveAll(download)
+	})
+}
+
+// installPython downloads packages with pip into a folder of their own.
+func (s *Service) installPython(ctx context.Context, version string, requirements ...string) (string, error) {
+	return installOnce(s.installDir(version), func(dir string) error {
+		s.stack.progress.line(s.Name(), "downloading version %s (once)", version)
+		return s.client(ctx, dir, s.tools[python].path, append([]string{"-m", "pip", "install", "--quiet",
+			"--disable-pip-version-check", "--no-warn-script-location", "--target", dir}, requirements...)...)
+	})
+}
+
+// installNode downloads a package with npm into a folder of its own.
+func (s *Service) installNode(ctx context.Context, name, version string) (string, error) {
+	return installOnce(s.installDir(version), func(dir string) error {
+		s.stack.progress.line(s.Name(), "downloading version %s (once)", version)
+		return s.client(ctx, dir, "npm", "install", "--prefix", dir, "--no-audit", "--no-fund", "--loglevel=error", name+"@"+version)
+	})
+}
+
+// client runs a package manager, with a line of progress now and then.
+func (s *Service) client(ctx context.Context, dir, program string, args ...string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make a folder: %w", err)
+	}
+	const interval = 10 * time.Second
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		for begin := time.Now(); ; {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				s.stack.progress.line(s.Name(), "still downloading after %.0f s", time.Since(begin).Seconds())
+			}
+		}
+	}()
+
+	var output bytes.Buffer
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Stdout, cmd.Stderr = &output, &output
+	cmd.SysProcAttr = childAttributes()
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	if err := startFromLastingThread(cmd); err != nil {
+		return err
+	}
+	if err := cmd.Wait(); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fmt.Errorf("run %s %s: %w\n%s", program, strings.Join(args, " "), err, indent(strings.TrimSpace(output.String())))
+	}
+	return nil
+}
+
+// unzip unpacks an archive into a folder, without the archive's own top folder.
+func unzip(archive, dir string) error {
+	reader, err := zip.OpenReader(archive)
+	if err != nil {
+		return fmt.Errorf("open the archive: %w", err)
+	}
+	defer reader.Close()
+	for _, entry := range reader.File {
+		_, name, _ := strings.Cut(entry.Name, "/")
+		if name == "" {
+			continue
+		}
+		if !filepath.IsLocal(name) {
+			return fmt.Errorf("the archive has an entry outside of it: %s", entry.Name)
+		}
+		path := filepath.Join(dir, name)
+		if entry.FileInfo().IsDir() {
+			err = makeEnterable(path)
+		} else {
+			err = unzipFile(entry, path)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func unzipFile(entry *zip.File, path string) (err error) {
+	if err := makeEnterable(filepath.Dir(path)); err != nil {
+		return err
+	}
+	source, err := entry.Open()
+	if err != nil {
+		return fmt.Errorf("open %s: %w", entry.Name, err)
+	}
+	defer source.Close()
+	target, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("create a file: %w", err)
+	}
+	defer func() { err = errors.Join(err, target.Close()) }()
+	if _, err := io.Copy(target, source); err != nil {
+		return fmt.Errorf("write %s: %w", entry.Name, err)
+	}
+	// Programs in these archives are not always marked as such.
+	mode := os.FileMode(0o644)
+	if entry.Mode()&0o100 != 0 || filepath.Base(filepath.Dir(path)) == "bin" {
+		mode = 0o755
+	}
+	if err := target.Chmod(mode); err != nil {
+		return fmt.Errorf("set the mode of %s: %w", entry.Name, err)
+	}
+	return nil
+}
