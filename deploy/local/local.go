@@ -190,7 +190,11 @@ func (s *Stack) takeLock() (err error) {
 func (s *Stack) Env() []string {
 	env := []string{EnvStack + "=" + s.StateFile()}
 	for _, service := range s.services {
-		env = append(env, service.definition.env(service)...)
+		for _, variable := range service.definition.env(service) {
+			if !slices.Contains(env, variable) { // Two services share the credentials.
+				env = append(env, variable)
+			}
+		}
 	}
 	return env
 }
