@@ -28,7 +28,7 @@ type ServiceState struct {
 	SnapshotDir string `json:"snapshot_dir,omitempty"`
 }
 
-// ErrNotRunning: there is no stack, or no longer.
+// ErrNotRunning says that there is no stack, or no longer.
 var ErrNotRunning = errors.New("no stack is running")
 
 // ReadState reads a state file. It returns ErrNotRunning when the stack has gone, even if it was killed and the file is

@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
 
 	"millrace/deploy/local/localtest"
 )
@@ -52,10 +53,11 @@ func TestServersAnswer(t *testing.T) {
 func TestNamespacesAreApart(t *testing.T) {
 	first, second := localtest.TemporalNamespace(t, "Shard"), localtest.TemporalNamespace(t, "Shard")
 	const id = "same"
+	shard := temporal.NewSearchAttributeKeyKeyword("Shard")
 	for _, options := range []client.Options{first, second} {
 		_, err := localtest.TemporalClient(t, options).ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{
 			ID: id, TaskQueue: "nobody-polls", WorkflowExecutionErrorWhenAlreadyStarted: true,
-			SearchAttributes: map[string]any{"Shard": "shardId-000000000000"},
+			TypedSearchAttributes: temporal.NewSearchAttributes(shard.ValueSet("shardId-000000000000")),
 		}, "Anything")
 		if err != nil {
 			t.Fatalf("start a workflow in %s: %v", options.Namespace, err)

@@ -1,0 +1,210 @@
+// Command gotest runs go test, and shows what a person wants to see of it: a line for each package, what failed with its
+// output, once a minute what is still running, and a count at the end. Arguments are those of go test.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+)
+
+const heartbeat = time.Minute
+
+func main() {
+	status, err := run(os.Args[1:])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
+	}
+	os.Exit(status)
+}
+
+func run(args []string) (status int, err error) {
+	cmd := exec.Command("go", append([]string{"test", "-json"}, args...)...)
+	cmd.Stderr = os.Stderr
+	output, err := cmd.StdoutPipe()
+	if err != nil {
+		return 0, fmt.Errorf("open a pipe: %w", err)
+	}
+	if err := cmd.Start(); err != nil {
+		return 0, fmt.Errorf("start go test: %w", err)
+	}
+	tick := time.NewTicker(heartbeat)
+	defer tick.Stop()
+	summary := newSummary(os.Stdout, time.Now())
+	readErr := summary.follow(output, tick.C)
+	waitErr := cmd.Wait()
+	summary.close(time.Now())
+	var exit *exec.ExitError
+	if waitErr != nil && !errors.As(waitErr, &exit) {
+		return 0, fmt.Errorf("wait for go test: %w", waitErr)
+	}
+	if readErr != nil {
+		return 0, readErr
+	}
+	return cmd.ProcessState.ExitCode(), nil
+}
+
+// event is a line of go test -json; see go doc test2json.
+type event struct {
+	Time       time.Time
+	Action     string
+	Package    string
+	ImportPath string
+	Test       string
+	Elapsed    float64
+	Output     string
+}
+
+// test names a test, or a whole package when it has no name.
+type test struct{ pkg, name string }
+
+// summary turns events into lines.
+type summary struct {
+	to      io.Writer
+	begin   time.Time
+	running map[test]time.Time
+	output  map[test]*strings.Builder
+	failed  []test
+	passed  int
+	skipped int
+}
+
+func newSummary(to io.Writer, begin time.Time) *summary {
+	return &summary{to: to, begin: begin, running: map[test]time.Time{}, output: map[test]*strings.Builder{}}
+}
+
+// follow handles the lines of go test until they end.
+func (s *summary) follow(output io.Reader, heartbeats <-chan time.Time) error {
+	lines, ended := make(chan []byte), make(chan error, 1)
+	go func() {
+		defer close(lines)
+		reader := bufio.NewReader(output)
+		for {
+			line, err := reader.ReadBytes('\n')
+			if len(line) > 0 {
+				lines <- line
+			}
+			if err != nil {
+				ended <- err
+				return
+			}
+		}
+	}()
+	for {
+		select {
+		case now := <-heartbeats:
+			s.beat(now)
+		case line, more := <-lines:
+			if !more {
+				if err := <-ended; !errors.Is(err, io.EOF) {
+					return fmt.Errorf("read the output of go test: %w", err)
+				}
+				return nil
+			}
+			var e event
+			if err := json.Unmarshal(line, &e); err != nil { // Not every complaint of the go command is an event.
+				s.printf("%s", line)
+				continue
+			}
+			s.handle(e)
+		}
+	}
+}
+
+func (s *summary) handle(e event) {
+	t := test{e.Package, e.Test}
+	switch e.Action {
+	case "start", "run", "cont":
+		s.running[t] = e.Time
+	case "pause":
+		delete(s.running, t)
+	case "build-output":
+		s.printf("%s", e.Output)
+	case "output":
+		if s.output[t] == nil {
+			s.output[t] = &strings.Builder{}
+		}
+		s.output[t].WriteString(e.Output)
+	case "pass", "skip", "fail":
+		delete(s.running, t)
+		s.end(t, e.Action)
+		delete(s.output, t)
+	}
+}
+
+func (s *summary) end(t test, how string) {
+	var output string
+	if s.output[t] != nil {
+		output = s.output[t].String()
+	}
+	if t.name == "" { // The last line of a package is the one that go test shows for it.
+		if how == "fail" {
+			s.printf("%s", output)
+			if !slices.ContainsFunc(s.failed, func(f test) bool { return f.pkg == t.pkg }) {
+				s.failed = append(s.failed, t) // It did not compile, or ended outside of a test.
+			}
+			return
+		}
+		lines := strings.Split(strings.TrimRight(output, "\n"), "\n")
+		s.printf("%s\n", lines[len(lines)-1])
+		return
+	}
+	switch how {
+	case "pass":
+		s.passed++
+	case "skip":
+		s.skipped++
+		s.printf("%s", output)
+	default:
+		s.failed = append(s.failed, t)
+		s.printf("%s", output)
+	}
+}
+
+// beat says what takes so long.
+func (s *summary) beat(now time.Time) {
+	var slow []string
+	for t, since := range s.running {
+		if t.name != "" {
+			slow = append(slow, fmt.Sprintf("%s %s (%.0f s)", t.pkg, t.name, now.Sub(since).Seconds()))
+		}
+	}
+	slices.Sort(slow)
+	what := "compiling"
+	if len(slow) > 0 {
+		what = "running " + strings.Join(slow, ", ")
+	}
+	s.printf("... %v: %d passed, %d failed, %s\n", now.Sub(s.begin).Round(time.Second), s.passed, len(s.failed), what)
+}
+
+// close repeats what failed, so that nobody has to scroll, and counts.
+func (s *summary) close(now time.Time) {
+	for _, t := range s.failed {
+		s.printf("FAILED %s %s\n", t.pkg, t.name)
+	}
+	s.printf("DONE %s", count(s.passed+s.skipped+len(s.failed), "test", "tests"))
+	if s.skipped > 0 {
+		s.printf(", %d skipped", s.skipped)
+	}
+	if len(s.failed) > 0 {
+		s.printf(", %s", count(len(s.failed), "failure", "failures"))
+	}
+	s.printf(" in %.1fs\n", now.Sub(s.begin).Seconds())
+}
+
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+func (s *summary) printf(format string, args ...any) { fmt.Fprintf(s.to, format, args...) }

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+const events = `{"Action":"start","Package":"m/a"}
+{"Action":"run","Package":"m/a","Test":"TestGood"}
+{"Action":"output","Package":"m/a","Test":"TestGood","Output":"chatter\n"}
+{"Action":"pass","Package":"m/a","Test":"TestGood"}
+{"Action":"run","Package":"m/a","Test":"TestBad"}
+{"Action":"output","Package":"m/a","Test":"TestBad","Output":"    a_test.go:7: got 1, want 2\n"}
+{"Action":"fail","Package":"m/a","Test":"TestBad"}
+{"Action":"output","Package":"m/a","Output":"FAIL\tm/a\t0.1s\n"}
+{"Action":"fail","Package":"m/a"}
+{"Action":"start","Package":"m/b"}
+{"Action":"output","Package":"m/b","Output":"PASS\n"}
+{"Action":"output","Package":"m/b","Output":"ok  \tm/b\t0.2s\n"}
+{"Action":"pass","Package":"m/b"}
+{"ImportPath":"m/c","Action":"build-output","Output":"c.go:1: undefined: x\n"}
+{"Action":"start","Package":"m/c"}
+{"Action":"output","Package":"m/c","Output":"FAIL\tm/c [build failed]\n"}
+{"Action":"fail","Package":"m/c","FailedBuild":"m/c"}
+a line that is no event
+`
+
+func TestSummaryShowsWhatFailed(t *testing.T) {
+	var out strings.Builder
+	begin := time.Now()
+	s := newSummary(&out, begin)
+	if err := s.follow(strings.NewReader(events), nil); err != nil {
+		t.Fatal(err)
+	}
+	s.close(begin.Add(1500 * time.Millisecond))
+	const want = `    a_test.go:7: got 1, want 2
+FAIL	m/a	0.1s
+ok  	m/b	0.2s
+c.go:1: undefined: x
+FAIL	m/c [build failed]
+a line that is no event
+FAILED m/a TestBad
+FAILED m/c 
+DONE 3 tests, 2 failures in 1.5s
+`
+	if out.String() != want {
+		t.Errorf("got\n%swant\n%s", out.String(), want)
+	}
+}
+
+func TestHeartbeatNamesWhatRuns(t *testing.T) {
+	var out strings.Builder
+	begin := time.Now()
+	s := newSummary(&out, begin)
+	s.beat(begin.Add(time.Minute))
+	s.handle(event{Action: "run", Package: "m/a", Test: "TestSlow", Time: begin.Add(time.Minute)})
+	s.beat(begin.Add(2 * time.Minute))
+	const want = "... 1m0s: 0 passed, 0 failed, compiling\n... 2m0s: 0 passed, 0 failed, running m/a TestSlow (60 s)\n"
+	if out.String() != want {
+		t.Errorf("got %q, want %q", out.String(), want)
+	}
+}
