@@ -1,0 +1,237 @@
+// Package dedup remembers which documents a worker has indexed, so that a
+// record which comes again costs neither an Elasticsearch operation nor a
+// byte of a bulk body. It only saves work: writes are `create` under an id
+// derived from the record, so an empty cache is slower and never wrong.
+//
+// A Cache is a set with a bounded size that forgets its oldest ids in
+// hundreds. Each of its shards keeps a ring of keys in the order of their
+// arrival, and an open-addressing table of 32-bit positions in that ring: 22
+// bytes an id at the default capacity, and nothing for the garbage collector
+// to follow.
+package dedup
+
+import (
+	"encoding/binary"
+	"sync"
+	"sync/atomic"
+
+	"millrace/internal/telemetry"
+)
+
+const (
+	// DefaultCapacity is how many ids a cache holds unless told otherwise.
+	DefaultCapacity = 10_000_000
+
+	// evictAtOnce is how many of a shard's oldest ids go when it is full.
+	evictAtOnce = 100
+
+	shardBits = 6
+	shards    = 1 << shardBits
+
+	// keySize is how much of a DocID is kept: 128 of its 160 bits. Among 10 M
+	// ids, two that share them are found with a chance of 1.5e-25.
+	keySize = 16
+
+	smallestTable = 64
+)
+
+type key [keySize]byte
+
+func (k *key) hash() uint64 { return binary.LittleEndian.Uint64(k[:8]) }
+
+// Cache is a set of document ids, safe for concurrent use. Lookups and, once
+// a shard has grown to its size, inserts do not allocate.
+type Cache struct {
+	generation atomic.Uint64
+	shards     [shards]shard
+}
+
+type shard struct {
+	mu        sync.Mutex
+	capacity  int
+	ring      []key    // in order of arrival, from oldest on, round the end
+	oldest    int      // position in ring
+	count     int      // ids held
+	table     []uint32 // position in ring plus one; zero is empty; a power of two long
+	hits      uint64
+	evictions uint64
+	_         [64]byte // keeps the locks of neighbours off one cache line
+}
+
+// New makes a cache for about capacity ids. Memory grows with what it holds.
+// A capacity below the least that can be evicted at once is raised to it.
+func New(capacity int) *Cache {
+	c := &Cache{}
+	for i := range c.shards {
+		c.shards[i].capacity = max((capacity+shards-1)/shards, evictAtOnce)
+		c.shards[i].clear()
+	}
+	return c
+}
+
+func (c *Cache) find(id telemetry.DocID) (*shard, key) {
+	k := key(id[:keySize])
+	return &c.shards[k.hash()&(shards-1)], k
+}
+
+// Seen reports whether id was marked and not forgotten since.
+func (c *Cache) Seen(id telemetry.DocID) bool {
+	s, k := c.find(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.table[s.slot(k)] == 0 {
+		return false
+	}
+	s.hits++
+	return true
+}
+
+// Mark remembers that id is indexed. Call it only after Elasticsearch has said
+// so, with the generation that was read before its bulk was sent: a mark from
+// before the last Raise is ignored, as that document may be gone.
+func (c *Cache) Mark(generation uint64, id telemetry.DocID) {
+	s, k := c.find(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// Under the lock: Raise moves the generation first and then empties each
+	// shard, so that an old mark is either refused here or cleared there.
+	if generation < c.generation.Load() {
+		return
+	}
+	slot := s.slot(k)
+	if s.table[slot] != 0 {
+		return
+	}
+	if s.count == s.capacity {
+		s.evict()
+		slot = s.slot(k)
+	} else if 4*(s.count+1) > 3*len(s.table) {
+		s.grow()
+		slot = s.slot(k)
+	}
+	at := s.oldest + s.count
+	if at >= s.capacity {
+		at -= s.capacity
+	}
+	if at == len(s.ring) {
+		s.ring = appendWithin(s.ring, k, s.capacity)
+	} else {
+		s.ring[at] = k
+	}
+	s.table[slot] = uint32(at + 1)
+	s.count++
+}
+
+// Generation is what the next marks must carry.
+func (c *Cache) Generation() uint64 { return c.generation.Load() }
+
+// Raise forgets everything and refuses marks of earlier generations. A
+// recovery raises it, because what was indexed before the disaster may not be
+// there any more. A generation that is not newer changes nothing.
+func (c *Cache) Raise(generation uint64) {
+	for {
+		now := c.generation.Load()
+		if generation <= now {
+			return
+		}
+		if c.generation.CompareAndSwap(now, generation) {
+			break
+		}
+	}
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		s.clear()
+		s.mu.Unlock()
+	}
+}
+
+// Stats are the counters of a cache since it was made.
+type Stats struct {
+	Size      int    // ids held now
+	Hits      uint64 // lookups that found their id
+	Evictions uint64 // ids forgotten because the cache was full
+}
+
+// Stats adds up the shards.
+func (c *Cache) Stats() Stats {
+	var total Stats
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		total.Size += s.count
+		total.Hits += s.hits
+		total.Evictions += s.evictions
+		s.mu.Unlock()
+	}
+	return total
+}
+
+// slot returns where k stands in the table, or the empty slot where it would.
+func (s *shard) slot(k key) int {
+	mask := len(s.table) - 1
+	i := s.home(&k)
+	for s.table[i] != 0 && s.ring[s.table[i]-1] != k {
+		i = (i + 1) & mask
+	}
+	return i
+}
+
+// home is the slot at which the search for k begins. The lowest bits of the
+// hash have chosen the shard already.
+func (s *shard) home(k *key) int { return int(k.hash()>>shardBits) & (len(s.table) - 1) }
+
+// evict forgets the oldest ids.
+func (s *shard) evict() {
+	for range evictAtOnce {
+		s.remove(s.slot(s.ring[s.oldest]))
+		s.count--
+		if s.oldest++; s.oldest == s.capacity {
+			s.oldest = 0
+		}
+	}
+	s.evictions += evictAtOnce
+}
+
+// remove empties a slot and moves up what stands behind it, so that no search
+// ends too early and no tombstones pile up (Knuth, The Art of Computer
+// Programming 3, 6.4, algorithm R).
+func (s *shard) remove(hole int) {
+	mask := len(s.table) - 1
+	for i := hole; ; {
+		i = (i + 1) & mask
+		position := s.table[i]
+		if position == 0 {
+			break
+		}
+		// An entry may fill the hole unless its home lies behind the hole.
+		if home := s.home(&s.ring[position-1]); (i-home)&mask >= (i-hole)&mask {
+			s.table[hole] = position
+			hole = i
+		}
+	}
+	s.table[hole] = 0
+}
+
+// grow doubles the table. Keys stay where they are in the ring.
+func (s *shard) grow() {
+	s.table = make([]uint32, 2*len(s.table))
+	for at := range s.ring {
+		s.table[s.slot(s.ring[at])] = uint32(at + 1)
+	}
+}
+
+func (s *shard) clear() {
+	s.ring, s.table = nil, make([]uint32, smallestTable)
+	s.oldest, s.count = 0, 0
+}
+
+// appendWithin appends k, doubling the memory but never past limit.
+func appendWithin(ring []key, k key, limit int) []key {
+	if len(ring) == cap(ring) {
+		larger := make([]key, len(ring), min(max(2*len(ring), smallestTable), limit))
+		copy(larger, ring)
+		ring = larger
+	}
+	return append(ring, k)
+}

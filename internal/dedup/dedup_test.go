@@ -1,0 +1,240 @@
+package dedup
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"millrace/internal/telemetry"
+)
+
+// id makes the n-th of many ids that are spread like hashes.
+func id(n uint64) telemetry.DocID {
+	var d telemetry.DocID
+	x := n * 0x9e3779b97f4a7c15
+	x ^= x >> 29
+	x *= 0xbf58476d1ce4e5b9
+	x ^= x >> 32
+	binary.LittleEndian.PutUint64(d[:], x)
+	binary.LittleEndian.PutUint64(d[8:], n)
+	return d
+}
+
+// reference says what one shard must hold: a list in order of arrival.
+type reference struct {
+	order []telemetry.DocID
+	held  map[telemetry.DocID]bool
+}
+
+func (r *reference) mark(d telemetry.DocID, capacity int) {
+	if r.held[d] {
+		return
+	}
+	if len(r.order) == capacity {
+		for _, old := range r.order[:evictAtOnce] {
+			delete(r.held, old)
+		}
+		r.order = r.order[evictAtOnce:]
+	}
+	r.order = append(r.order, d)
+	r.held[d] = true
+}
+
+func TestCacheHoldsWhatAListWould(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(1, 2))
+	c := New(500 * shards)
+	want := make([]reference, shards)
+	for i := range want {
+		want[i].held = map[telemetry.DocID]bool{}
+	}
+	const universe = 120_000
+	for range 600_000 {
+		d := id(random.Uint64N(universe))
+		s, _ := c.find(d)
+		at := shardIndex(c, s)
+		if random.IntN(2) == 0 {
+			c.Mark(0, d)
+			want[at].mark(d, s.capacity)
+		} else if got := c.Seen(d); got != want[at].held[d] {
+			t.Fatalf("Seen is %v, the list says %v", got, !got)
+		}
+	}
+	size := 0
+	for n := range uint64(universe) {
+		d := id(n)
+		s, _ := c.find(d)
+		if got := c.Seen(d); got != want[shardIndex(c, s)].held[d] {
+			t.Fatalf("id %d: Seen is %v, the list says %v", n, got, !got)
+		}
+	}
+	for i := range want {
+		size += len(want[i].order)
+	}
+	if stats := c.Stats(); stats.Size != size || stats.Evictions == 0 || stats.Evictions%evictAtOnce != 0 {
+		t.Errorf("stats %+v, want size %d and evictions in hundreds", stats, size)
+	}
+}
+
+func shardIndex(c *Cache, s *shard) int {
+	for i := range c.shards {
+		if &c.shards[i] == s {
+			return i
+		}
+	}
+	return -1
+}
+
+func TestIdsThatShareTheirHashAreKeptApart(t *testing.T) {
+	t.Parallel()
+	c := New(shards * evictAtOnce)
+	same := func(n uint64) telemetry.DocID {
+		var d telemetry.DocID
+		binary.LittleEndian.PutUint64(d[8:], n)
+		return d
+	}
+	// More than a shard holds, all at one home: every search is a long one,
+	// and every eviction leaves a hole in its middle.
+	for n := range uint64(3 * evictAtOnce) {
+		if c.Seen(same(n)) {
+			t.Fatalf("id %d is seen before it is marked", n)
+		}
+		c.Mark(0, same(n))
+		if !c.Seen(same(n)) {
+			t.Fatalf("id %d is not seen after it is marked", n)
+		}
+	}
+	if c.Seen(same(0)) || c.Seen(same(evictAtOnce)) || !c.Seen(same(2*evictAtOnce)) {
+		t.Error("not the oldest were evicted")
+	}
+}
+
+func TestRaiseForgetsAndRefusesOldMarks(t *testing.T) {
+	t.Parallel()
+	c := New(DefaultCapacity)
+	before := c.Generation()
+	c.Mark(before, id(1))
+	c.Raise(7)
+	if c.Seen(id(1)) {
+		t.Error("an id of an earlier generation is still seen")
+	}
+	c.Mark(before, id(2))
+	if c.Seen(id(2)) {
+		t.Error("a mark of an earlier generation was taken")
+	}
+	c.Mark(c.Generation(), id(3))
+	c.Raise(6)
+	if !c.Seen(id(3)) || c.Generation() != 7 {
+		t.Error("an older generation was taken")
+	}
+}
+
+func TestConcurrentMarksAreNotLost(t *testing.T) {
+	t.Parallel()
+	const writers, each = 8, 20_000
+	c := New(2 * writers * each)
+	var group sync.WaitGroup
+	for w := range uint64(writers) {
+		group.Go(func() {
+			for n := range uint64(each) {
+				c.Mark(0, id(w*each+n))
+				c.Seen(id(n))
+			}
+		})
+	}
+	group.Wait()
+	for n := range uint64(writers * each) {
+		if !c.Seen(id(n)) {
+			t.Fatalf("id %d is lost", n)
+		}
+	}
+}
+
+func TestMetricsAreReadFromTheCache(t *testing.T) {
+	t.Parallel()
+	c := New(shards * evictAtOnce)
+	registry := prometheus.NewRegistry()
+	c.Register(registry)
+	for n := range uint64(2 * shards * evictAtOnce) {
+		c.Mark(0, id(n))
+	}
+	c.Seen(id(2*shards*evictAtOnce - 1))
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		m := f.GetMetric()[0]
+		got[f.GetName()] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
+	}
+	stats := c.Stats()
+	if got["millrace_dedup_hits_total"] != 1 || got["millrace_dedup_ids"] != float64(stats.Size) ||
+		got["millrace_dedup_evictions_total"] != float64(stats.Evictions) || stats.Evictions == 0 {
+		t.Errorf("metrics %v, stats %+v", got, stats)
+	}
+}
+
+func TestLookupsAndInsertsDoNotAllocate(t *testing.T) {
+	c := New(shards * evictAtOnce)
+	n := uint64(0)
+	for ; n < 4*shards*evictAtOnce; n++ { // full, and evicting
+		c.Mark(0, id(n))
+	}
+	if allocations := testing.AllocsPerRun(10_000, func() {
+		c.Mark(0, id(n))
+		c.Seen(id(n))
+		n++
+	}); allocations != 0 {
+		t.Errorf("%v allocations an id", allocations)
+	}
+}
+
+// At the default capacity, full and evicting: time and memory of an id.
+func BenchmarkFull(b *testing.B) {
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	c := New(DefaultCapacity)
+	n := uint64(0)
+	for ; n < DefaultCapacity*11/10; n++ {
+		c.Mark(0, id(n))
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	perID := float64(after.HeapAlloc-before.HeapAlloc) / float64(c.Stats().Size)
+	b.Run("mark", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			c.Mark(0, id(n))
+			n++
+		}
+		b.ReportMetric(perID, "B/id")
+	})
+	b.Run("seen", func(b *testing.B) {
+		b.ReportAllocs()
+		m := n
+		for b.Loop() {
+			if m--; m+DefaultCapacity/2 < n {
+				m = n - 1
+			}
+			if !c.Seen(id(m)) {
+				b.Fatal("a recent id is not seen")
+			}
+		}
+	})
+	b.Run("unseen", func(b *testing.B) {
+		b.ReportAllocs()
+		m := uint64(1) << 40
+		for b.Loop() {
+			m++
+			if c.Seen(id(m)) {
+				b.Fatal("an id that never came is seen")
+			}
+		}
+	})
+}

@@ -1,0 +1,22 @@
+package dedup
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// Register publishes the cache's hits, size and evictions. They are read when
+// somebody scrapes, so that a lookup pays nothing for them.
+func (c *Cache) Register(registry prometheus.Registerer) {
+	registry.MustRegister(
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "millrace_dedup_hits_total",
+			Help: "Records skipped because their document was indexed before.",
+		}, func() float64 { return float64(c.Stats().Hits) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "millrace_dedup_ids",
+			Help: "Document ids in the cache.",
+		}, func() float64 { return float64(c.Stats().Size) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "millrace_dedup_evictions_total",
+			Help: "Document ids forgotten because the cache was full.",
+		}, func() float64 { return float64(c.Stats().Evictions) }),
+	)
+}
