@@ -1,0 +1,61 @@
+// Command cmd loads the records of a benchmark and serves them, in a process
+// of its own, so that what serving costs can be told from what is measured.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"millrace/bench/data"
+	"millrace/bench/replay"
+)
+
+type command struct {
+	Records int       `help:"Records to serve." default:"500000"`
+	Shards  int       `help:"Shards to put them in." default:"4"`
+	At      time.Time `help:"Their timestamp." required:""`
+	Listen  string    `help:"Address to listen on." default:"127.0.0.1:0"`
+}
+
+func main() {
+	var c command
+	kong.Parse(&c, kong.Description("Serves preloaded records as Kinesis does. It prints its address when it is ready."))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := c.run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
+	}
+}
+
+func (c command) run(ctx context.Context) error {
+	handler, err := replay.New(data.Records(c.Records, c.At), c.Shards)
+	if err != nil {
+		return err
+	}
+	debug.FreeOSMemory() // The records are encoded now.
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	fmt.Printf("http://%s\n", listener.Addr())
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}
+	go func() {
+		<-ctx.Done()
+		_ = server.Close()
+	}()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve: %w", err)
+	}
+	return nil
+}

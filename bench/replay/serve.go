@@ -1,0 +1,178 @@
+package replay
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	contentType = "application/x-amz-json-1.1"
+	arnPrefix   = "arn:aws:kinesis:eu-west-1:000000000000:stream/"
+	maxLimit    = 10_000 // records of a page (GetRecords, API reference)
+
+	// ReadsPath is where GET answers Reads of the stream named by its query
+	// parameter stream, as JSON.
+	ReadsPath = "/reads"
+)
+
+// request has the members of every call that we know.
+type request struct {
+	StreamName, StreamARN             string
+	ShardId, ShardIterator, NextToken string //nolint:revive // the API's names
+	ShardIteratorType                 string
+	StartingSequenceNumber            string
+	Limit                             int
+}
+
+// stream returns the name, which calls may give in the ARN instead.
+func (r request) stream() string {
+	if r.StreamName != "" {
+		return r.StreamName
+	}
+	return strings.TrimPrefix(r.StreamARN, arnPrefix)
+}
+
+// ServeHTTP answers one call.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == ReadsPath {
+		write(w, s.Reads(r.URL.Query().Get("stream")))
+		return
+	}
+	text, err := io.ReadAll(r.Body)
+	if err != nil {
+		return // The caller has gone.
+	}
+	var call request
+	if err := json.Unmarshal(text, &call); err != nil {
+		refuse(w, "SerializationException", err)
+		return
+	}
+	_, operation, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+	var answer any
+	switch operation {
+	case "GetRecords":
+		if err := s.getRecords(w, call); err != nil {
+			refuse(w, "InvalidArgumentException", err)
+		}
+		return
+	case "GetShardIterator":
+		answer, err = s.getShardIterator(call)
+	case "ListShards":
+		answer = map[string]any{"Shards": s.listShards()}
+	case "DescribeStreamSummary":
+		answer = map[string]any{"StreamDescriptionSummary": s.describe(call.stream())}
+	case "DescribeStream":
+		description := s.describe(call.stream())
+		description["Shards"], description["HasMoreShards"] = s.listShards(), false
+		answer = map[string]any{"StreamDescription": description}
+	default:
+		err = fmt.Errorf("operation %q is not served", operation)
+	}
+	if err != nil {
+		refuse(w, "InvalidArgumentException", err)
+		return
+	}
+	write(w, answer)
+}
+
+func (s *Server) describe(stream string) map[string]any {
+	return map[string]any{
+		"StreamName": stream, "StreamARN": arnPrefix + stream, "StreamStatus": "ACTIVE",
+		"StreamCreationTimestamp": s.created.Unix(), "RetentionPeriodHours": 24, "OpenShardCount": len(s.shards),
+		"EnhancedMonitoring": []any{},
+	}
+}
+
+func (s *Server) listShards() []map[string]any {
+	var shards []map[string]any
+	for _, shard := range s.shards {
+		shards = append(shards, map[string]any{
+			"ShardId": shard.id, "HashKeyRange": map[string]string{"StartingHashKey": "0", "EndingHashKey": "0"},
+			"SequenceNumberRange": map[string]string{"StartingSequenceNumber": sequence(0)},
+		})
+	}
+	return shards
+}
+
+func (s *Server) getShardIterator(call request) (any, error) {
+	n, err := s.shard(call.ShardId)
+	if err != nil {
+		return nil, err
+	}
+	at := 0
+	switch call.ShardIteratorType {
+	case "TRIM_HORIZON":
+	case "LATEST":
+		at = len(s.shards[n].ends)
+	case "AT_SEQUENCE_NUMBER":
+		at, err = position(call.StartingSequenceNumber)
+	case "AFTER_SEQUENCE_NUMBER":
+		at, err = position(call.StartingSequenceNumber)
+		at++
+	default:
+		err = fmt.Errorf("iterators of type %q are not served", call.ShardIteratorType)
+	}
+	return map[string]string{"ShardIterator": iterator(call.stream(), n, at)}, err
+}
+
+func iterator(stream string, shard, at int) string {
+	return stream + "/" + strconv.Itoa(shard) + "/" + strconv.Itoa(at)
+}
+
+func (s *Server) getRecords(w http.ResponseWriter, call request) error {
+	parts := strings.Split(call.ShardIterator, "/")
+	if len(parts) != 3 {
+		return fmt.Errorf("iterator %q", call.ShardIterator)
+	}
+	n, err := strconv.Atoi(parts[1])
+	if err != nil || n < 0 || n >= len(s.shards) {
+		return fmt.Errorf("iterator %q", call.ShardIterator)
+	}
+	at, err := strconv.Atoi(parts[2])
+	if err != nil || at < 0 {
+		return fmt.Errorf("iterator %q", call.ShardIterator)
+	}
+	if call.Limit <= 0 || call.Limit > maxLimit {
+		call.Limit = maxLimit
+	}
+	encoded, next := s.shards[n].page(at, call.Limit)
+	s.count(parts[0], next-at)
+
+	behind := 0
+	if next < len(s.shards[n].ends) {
+		behind = int(time.Since(s.created).Milliseconds())
+	}
+	// The iterator goes first, as it need not in JSON, so that what follows
+	// the long part is fixed.
+	head := fmt.Sprintf(`{"NextShardIterator":"%s","MillisBehindLatest":%d,"Records":[`, iterator(parts[0], n, next), behind)
+	const tail = "]}"
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(head)+len(encoded)+len(tail)))
+	for _, part := range [][]byte{[]byte(head), encoded, []byte(tail)} {
+		if _, err := w.Write(part); err != nil {
+			return nil // The caller has gone.
+		}
+	}
+	return nil
+}
+
+func write(w http.ResponseWriter, answer any) {
+	text, err := json.Marshal(answer)
+	if err != nil { // cannot happen: strings, numbers and times
+		panic(fmt.Sprintf("encode an answer: %v", err))
+	}
+	w.Header().Set("Content-Type", contentType)
+	_, _ = w.Write(text) // An error means that the caller has gone.
+}
+
+func refuse(w http.ResponseWriter, kind string, err error) {
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("X-Amzn-Errortype", kind)
+	w.WriteHeader(http.StatusBadRequest)
+	_ = json.NewEncoder(w).Encode(map[string]string{"__type": kind, "message": err.Error()})
+}
