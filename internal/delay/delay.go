@@ -1,0 +1,169 @@
+// Package delay measures how long a record takes from 'received by the
+// collector' to 'saved in Elasticsearch': the figure that this system is
+// judged by, so every record counts and none is sampled.
+//
+// One structure serves Prometheus, which wants totals in few fixed buckets,
+// and an operator's question for average, p50, p99 and maximum of the last
+// minutes. The client library's histogram answers only the first; the HDR
+// libraries only the second, and they know no window.
+package delay
+
+import (
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+const (
+	// Window is how far back Summary looks, give or take one slot.
+	Window = 5 * time.Minute
+
+	slots    = 30
+	slotSpan = Window / slots
+)
+
+// Histogram counts delays. It is safe for concurrent use.
+type Histogram struct {
+	mu sync.Mutex
+
+	// Since the start, for Prometheus.
+	totals   [len(bounds) + 1]uint64 // by bound, the last without one
+	sum      uint64                  // in milliseconds
+	negative uint64
+
+	slots [slots]slot // round, by the time of observation
+}
+
+// slot holds what was observed within one slotSpan of the window.
+type slot struct {
+	number int64 // which slotSpan since 1970
+	counts [buckets]uint32
+	count  uint64
+	sum    uint64
+	max    uint64
+}
+
+// New makes an empty histogram.
+func New() *Histogram { return &Histogram{} }
+
+// Observe counts one record. See ObserveBatch.
+func (h *Histogram) Observe(received, indexed time.Time) {
+	h.ObserveBatch(indexed, []time.Time{received})
+}
+
+// ObserveBatch counts the records of one bulk: when the collector received
+// each, and when Elasticsearch had answered that they are indexed. A record
+// from the future, by a collector's clock that is ahead, counts as no delay
+// and as negative. Delays are kept in milliseconds, as received_at is.
+func (h *Histogram) ObserveBatch(indexed time.Time, received []time.Time) {
+	now := indexed.UnixMilli()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.slotAt(time.Now())
+	sum := uint64(0)
+	for _, r := range received {
+		ms := now - r.UnixMilli()
+		if ms < 0 {
+			h.negative++
+			ms = 0
+		}
+		delay := uint64(ms)
+		i := bucketOf(delay)
+		s.counts[i]++
+		sum += delay
+		s.max = max(s.max, delay)
+		bound := boundOf[i]
+		if bound < len(bounds) && delay > bounds[bound] {
+			bound++ // the bucket lies across the bound
+		}
+		h.totals[bound]++
+	}
+	s.count += uint64(len(received))
+	s.sum += sum
+	h.sum += sum
+}
+
+// slotAt returns the slot of now, emptied when it was of an earlier round. It
+// goes by our own clock: those of collectors may differ by hours.
+func (h *Histogram) slotAt(now time.Time) *slot {
+	number := now.UnixNano() / int64(slotSpan)
+	s := &h.slots[number%slots]
+	if s.number != number {
+		*s = slot{number: number}
+	}
+	return s
+}
+
+// Summary describes the delays of the last Window.
+type Summary struct {
+	Count         uint64
+	Average, Max  time.Duration // exact
+	P50, P99      time.Duration // at most 1/64 off, never above Max
+	NegativeTotal uint64        // records from the future, since the start
+}
+
+// Summary reads the window.
+func (h *Histogram) Summary() Summary {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	oldest := time.Now().UnixNano()/int64(slotSpan) - slots
+	var all slot
+	for i := range h.slots {
+		s := &h.slots[i]
+		if s.number <= oldest {
+			continue
+		}
+		for bucket, n := range s.counts {
+			all.counts[bucket] += n
+		}
+		all.count += s.count
+		all.sum += s.sum
+		all.max = max(all.max, s.max)
+	}
+	result := Summary{Count: all.count, NegativeTotal: h.negative}
+	if all.count > 0 {
+		result.Average = time.Duration(all.sum) * time.Millisecond / time.Duration(all.count)
+		result.Max = time.Duration(all.max) * time.Millisecond
+		result.P50 = all.quantile(50)
+		result.P99 = all.quantile(99)
+	}
+	return result
+}
+
+// quantile returns the least delay that percent of the records do not exceed.
+func (s *slot) quantile(percent uint64) time.Duration {
+	rank := (s.count*percent + 99) / 100 // rounded up: of one record, the first
+	for bucket, n := range s.counts {
+		if rank <= uint64(n) {
+			return min(middle(bucket), time.Duration(s.max)*time.Millisecond)
+		}
+		rank -= uint64(n)
+	}
+	return time.Duration(s.max) * time.Millisecond
+}
+
+var (
+	descDelay = prometheus.NewDesc("millrace_delay_seconds",
+		"Time from received by the collector to answered by Elasticsearch, of every record.", nil, nil)
+	descNegative = prometheus.NewDesc("millrace_delay_negative_total",
+		"Records that were received, by the collector's clock, after they were indexed.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (h *Histogram) Describe(to chan<- *prometheus.Desc) { to <- descDelay; to <- descNegative }
+
+// Collect implements prometheus.Collector.
+func (h *Histogram) Collect(to chan<- prometheus.Metric) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	cumulative := make(map[float64]uint64, len(bounds))
+	count := uint64(0)
+	for i, bound := range bounds {
+		count += h.totals[i]
+		cumulative[float64(bound)/1000] = count
+	}
+	count += h.totals[len(bounds)]
+	to <- prometheus.MustNewConstHistogram(descDelay, count, float64(h.sum)/1000, cumulative)
+	to <- prometheus.MustNewConstMetric(descNegative, prometheus.CounterValue, float64(h.negative))
+}
