@@ -82,6 +82,20 @@ func (s *Service) installPython(ctx context.Context, version string, requirement
 	})
 }
 
+// InstallPython downloads Python packages once, into a folder of their own among the stack's downloads. A process finds
+// them by PYTHONPATH. It returns the folder and the interpreter they were chosen for.
+func (s *Stack) InstallPython(ctx context.Context, name, version string, requirements ...string) (dir, interpreter string, err error) {
+	found, err := findPython(ctx)
+	if err != nil {
+		return "", "", fmt.Errorf("find Python for %s: %w", name, err)
+	}
+	packages := &Service{definition: definition{name: name}, stack: s, tools: map[tool]foundTool{python: found}}
+	if dir, err = packages.installPython(ctx, version, requirements...); err != nil {
+		return "", "", fmt.Errorf("install %s: %w", name, err)
+	}
+	return dir, found.path, nil
+}
+
 // installNode downloads a package with npm into a folder of its own.
 func (s *Service) installNode(ctx context.Context, name, version string) (string, error) {
 	return installOnce(s.installDir(version), func(dir string) error {
