@@ -1,3 +1,5 @@
+// Package workflows holds what operators see in Temporal: one workflow a file,
+// named as in its UI, and here the names by which they are found.
 package workflows
 
 import (
