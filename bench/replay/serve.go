@@ -23,7 +23,7 @@ const (
 // request has the members of every call that we know.
 type request struct {
 	StreamName, StreamARN             string
-	ShardId, ShardIterator, NextToken string //nolint:revive // the API's names
+	ShardId, ShardIterator, NextToken string
 	ShardIteratorType                 string
 	StartingSequenceNumber            string
 	Limit                             int

@@ -77,9 +77,8 @@ func (b *body) raw(text string) *body {
 
 func (b *body) pick(from []string) *body { return b.raw(from[b.random.IntN(len(from))]) }
 
-func (b *body) number(n uint64) *body {
+func (b *body) number(n uint64) {
 	b.dst = strconv.AppendUint(b.dst, n, 10)
-	return b
 }
 
 // hex writes a random id of size bytes.
