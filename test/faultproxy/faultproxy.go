@@ -1,0 +1,187 @@
+// Package faultproxy stands between a client and an HTTP service and does to
+// their calls what networks and services do: it refuses some, takes part of a
+// batch, answers late, half or not at all, also after the service has done
+// what it was asked.
+//
+// Rules say what happens to which calls; they are switched while calls run.
+// The proxy keeps a log of every fault, since a test that saw no fault proves
+// nothing.
+package faultproxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Rule says what happens to calls. The first rule that matches a call decides.
+type Rule struct {
+	Name string // stands in the log
+
+	// Operation and Path choose calls: the end of X-Amz-Target (PutRecords),
+	// and the beginning of the URL's path (/_bulk). Empty ones match all.
+	Operation, Path string
+	// Share of those calls, 0 to 1; 0 means all.
+	Share float64
+	// Times the rule is applied, at most; 0 means always.
+	Times int
+
+	Fault Fault
+}
+
+// Fault does something to a call.
+type Fault interface {
+	serve(w http.ResponseWriter, r *http.Request, forward http.Handler) (entries int)
+}
+
+// Event is a fault that happened.
+type Event struct {
+	At        time.Time
+	Rule      string
+	Operation string // or the path, for calls that have none
+	Entries   int    // of a batch that were rejected
+}
+
+// Proxy is a running proxy.
+type Proxy struct {
+	server   *http.Server
+	listener net.Listener
+	forward  *httputil.ReverseProxy
+
+	mu    sync.Mutex
+	rules []*Rule
+	log   []Event
+	calls int
+}
+
+// Start runs a proxy in front of a service on a free port of the loopback
+// interface. It passes everything until Set is called.
+func Start(ctx context.Context, target string) (*Proxy, error) {
+	to, err := url.Parse(target)
+	if err != nil {
+		return nil, fmt.Errorf("read the target's address: %w", err)
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.Proxy = nil
+	transport.DisableCompression = true // the client's business
+	transport.MaxIdleConnsPerHost = 128
+	p := &Proxy{listener: listener, forward: &httputil.ReverseProxy{
+		Transport: transport,
+		Rewrite:   func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = to.Scheme, to.Host },
+		// The service is away: so is the connection.
+		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
+	}}
+	p.server = &http.Server{Handler: p, ReadHeaderTimeout: time.Minute}
+	go func() { _ = p.server.Serve(listener) }() // ends with Close
+	return p, nil
+}
+
+// URL is where clients of the service go.
+func (p *Proxy) URL() string { return "http://" + p.listener.Addr().String() }
+
+// Close ends the proxy and all its connections.
+func (p *Proxy) Close() error {
+	if err := p.server.Close(); err != nil {
+		return fmt.Errorf("close the proxy: %w", err)
+	}
+	return nil
+}
+
+// Set replaces the rules. Without any, everything passes. Faults that hold
+// calls back go on until their time is over.
+func (p *Proxy) Set(rules ...Rule) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rules = nil
+	for _, rule := range rules {
+		p.rules = append(p.rules, &rule)
+	}
+}
+
+// Log returns the faults that happened, in order.
+func (p *Proxy) Log() []Event {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.log)
+}
+
+// Count returns how often a rule was applied, and how many entries of batches
+// it rejected.
+func (p *Proxy) Count(rule string) (times, entries int) {
+	for _, e := range p.Log() {
+		if e.Rule == rule {
+			times++
+			entries += e.Entries
+		}
+	}
+	return times, entries
+}
+
+// Calls returns how many calls have come in all.
+func (p *Proxy) Calls() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.calls
+}
+
+// ServeHTTP passes a call on, or does to it what a rule says.
+func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	operation := r.Header.Get("X-Amz-Target")
+	operation = operation[strings.LastIndexByte(operation, '.')+1:]
+	rule := p.choose(operation, r.URL.Path)
+	if rule == nil {
+		p.forward.ServeHTTP(w, r)
+		return
+	}
+	event := Event{At: time.Now(), Rule: rule.Name, Operation: operation}
+	if operation == "" {
+		event.Operation = r.URL.Path
+	}
+	// Faults may end in a panic that breaks the connection.
+	defer func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.log = append(p.log, event)
+	}()
+	event.Entries = rule.Fault.serve(w, r, p.forward)
+}
+
+func (p *Proxy) choose(operation, path string) *Rule {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.calls++
+	for _, rule := range p.rules {
+		if (rule.Operation != "" && rule.Operation != operation) || !strings.HasPrefix(path, rule.Path) {
+			continue
+		}
+		if rule.Share > 0 && rand.Float64() >= rule.Share {
+			continue
+		}
+		if rule.Times < 0 {
+			continue
+		}
+		if rule.Times > 0 {
+			if rule.Times--; rule.Times == 0 {
+				rule.Times = -1 // used up
+			}
+		}
+		return rule
+	}
+	return nil
+}
+
+// errNotABatch says that RejectEntries met a call that it cannot divide.
+var errNotABatch = errors.New("neither PutRecords nor SendMessageBatch")
