@@ -1,0 +1,229 @@
+// Package audit says what became of the records that a sender was told are
+// safe. It reads Elasticsearch and the ledger in S3 with no code of the
+// pipeline but the names of things, and believes no counter: sets of ids
+// decide.
+package audit
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"millrace/internal/load"
+)
+
+// Stores is where records end.
+type Stores struct {
+	Elasticsearch string // address
+	Tenant        string // whose documents and ledger entries count; empty: all
+	S3            *s3.Client
+	Bucket        string
+}
+
+// Sent is what a sender keeps: a load.Sender's Source and Accepted.
+type Sent struct {
+	Source   *load.Source
+	Accepted *load.Set
+}
+
+// Report is what an audit found. Records that no sender of ours made are in
+// Others and nowhere else, but for Duplicated and Delay.
+type Report struct {
+	Accepted     uint64 // distinct
+	Indexed      uint64 // of the accepted
+	DeadLettered uint64 // of the accepted, in the ledger and not indexed
+	Lost         uint64 // of the accepted, neither
+	Duplicated   uint64 // documents whose tenant, type and id another one has
+	Altered      uint64 // documents that differ from what was posted
+	Misjudged    uint64 // good records that were dead-lettered, bad ones that were indexed
+	Unanswered   uint64 // indexed or dead-lettered, though no answer had promised it: no fault
+	Bad          uint64 // of the accepted, sent as bad
+	Others       uint64 // documents of other senders, distinct
+	OthersDead   uint64 // ledger records of other senders, distinct and not indexed
+
+	// Delay is indexed_at less received_at of every document.
+	Delay *load.Histogram
+
+	// Findings describe the first of what is wrong, by id and without bodies.
+	Findings []string
+}
+
+// Clean reports whether every accepted record ended as it must.
+func (r Report) Clean() error {
+	var wrong []error
+	for what, n := range map[string]uint64{
+		"lost": r.Lost, "duplicated": r.Duplicated, "altered": r.Altered, "misjudged": r.Misjudged,
+	} {
+		if n > 0 {
+			wrong = append(wrong, fmt.Errorf("%d %s", n, what))
+		}
+	}
+	if r.Accepted != r.Indexed+r.DeadLettered+r.Lost {
+		wrong = append(wrong, fmt.Errorf("the audit itself is wrong: %d accepted, %d indexed, %d dead-lettered, %d lost", r.Accepted, r.Indexed, r.DeadLettered, r.Lost))
+	}
+	if wrong == nil {
+		return nil
+	}
+	return fmt.Errorf("%w; among them:\n  %s", errors.Join(wrong...), strings.Join(r.Findings, "\n  "))
+}
+
+// maxFindings is how many findings a report describes.
+const maxFindings = 20
+
+// Run reads all there is and compares. Nothing may be in flight: a record that
+// is indexed while Run reads may be called lost.
+func Run(ctx context.Context, stores Stores, sent ...Sent) (Report, error) {
+	a := &audit{senders: sent, others: map[string]bool{}, othersDead: map[string]bool{}}
+	a.Delay = new(load.Histogram)
+	for range sent {
+		a.indexed = append(a.indexed, new(load.Set))
+		a.dead = append(a.dead, new(load.Set))
+	}
+	if err := stores.documents(ctx, a.document); err != nil {
+		return a.Report, fmt.Errorf("audit Elasticsearch: %w", err)
+	}
+	if err := stores.deadLetters(ctx, a.deadLetter); err != nil {
+		return a.Report, fmt.Errorf("audit the ledger: %w", err)
+	}
+	a.conclude()
+	return a.Report, nil
+}
+
+type audit struct {
+	Report
+	senders       []Sent
+	indexed, dead []*load.Set // by sender
+	others        map[string]bool
+	othersDead    map[string]bool
+}
+
+// identity is what tells records apart.
+type identity struct {
+	ID     string `json:"id"`
+	Type   string `json:"type"`
+	Tenant string `json:"tenant"`
+}
+
+func (i identity) key() string { return i.Tenant + "\x00" + i.Type + "\x00" + i.ID }
+
+// sender finds who made a record, or -1.
+func (a *audit) sender(id string) (sender int, n uint64) {
+	for i, s := range a.senders {
+		if n, ours := s.Source.Number(id); ours {
+			return i, n
+		}
+	}
+	return -1, 0
+}
+
+func (a *audit) find(format string, args ...any) {
+	if len(a.Findings) < maxFindings {
+		a.Findings = append(a.Findings, fmt.Sprintf(format, args...))
+	}
+}
+
+// document takes one document of Elasticsearch.
+func (a *audit) document(index string, source json.RawMessage) error {
+	var d struct {
+		identity
+		ReceivedAt time.Time `json:"received_at"`
+		IndexedAt  time.Time `json:"indexed_at"`
+	}
+	if err := json.Unmarshal(source, &d); err != nil {
+		return fmt.Errorf("decode a document of %s: %w", index, err)
+	}
+	a.Delay.Add(d.IndexedAt.Sub(d.ReceivedAt))
+	sender, n := a.sender(d.ID)
+	if sender < 0 {
+		if a.others[d.key()] {
+			a.Duplicated++
+			a.find("duplicated: %s %s in %s", d.Type, d.ID, index)
+		}
+		a.others[d.key()] = true
+		return nil
+	}
+	if !a.indexed[sender].Add(n) {
+		a.Duplicated++
+		a.find("duplicated: %s in %s", d.ID, index)
+		return nil
+	}
+	if what := difference(a.senders[sender].Source.Append(nil, n), source); what != "" {
+		a.Altered++
+		a.find("altered: %s in %s: %s", d.ID, index, what)
+	}
+	if a.senders[sender].Source.Bad(n) {
+		a.Misjudged++
+		a.find("bad, but indexed: %s in %s", d.ID, index)
+	}
+	return nil
+}
+
+// deadLetter takes one record of the ledger.
+func (a *audit) deadLetter(id identity) {
+	if sender, n := a.sender(id.ID); sender >= 0 {
+		a.dead[sender].Add(n)
+		return
+	}
+	a.othersDead[id.key()] = true
+}
+
+func (a *audit) conclude() {
+	for i, s := range a.senders {
+		for n := range s.Accepted.All() {
+			a.Accepted++
+			if s.Source.Bad(n) {
+				a.Bad++
+			}
+			switch {
+			case a.indexed[i].Has(n):
+				a.Indexed++
+			case a.dead[i].Has(n):
+				a.DeadLettered++
+				if !s.Source.Bad(n) {
+					a.Misjudged++
+					a.find("good, but dead-lettered: %s", s.Source.ID(n))
+				}
+			default:
+				a.Lost++
+				a.find("lost: %s", s.Source.ID(n))
+			}
+		}
+		for _, ended := range []*load.Set{a.indexed[i], a.dead[i]} {
+			for n := range ended.All() {
+				if !s.Accepted.Has(n) && (ended == a.indexed[i] || !a.indexed[i].Has(n)) {
+					a.Unanswered++
+				}
+			}
+		}
+	}
+	a.Others = uint64(len(a.others))
+	for key := range a.othersDead {
+		if !a.others[key] {
+			a.OthersDead++
+		}
+	}
+}
+
+// difference names a member of what was posted that the document does not
+// have, or has otherwise; none is empty.
+func difference(posted, document []byte) string {
+	var want, got map[string]any
+	if err := errors.Join(json.Unmarshal(posted, &want), json.Unmarshal(document, &got)); err != nil {
+		return err.Error()
+	}
+	// The timestamp is the only member that goes by another name.
+	want["@timestamp"] = want["timestamp"]
+	delete(want, "timestamp")
+	for key, value := range want {
+		if !reflect.DeepEqual(got[key], value) {
+			return key
+		}
+	}
+	return ""
+}

@@ -1,0 +1,156 @@
+package audit
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"millrace/internal/telemetry"
+)
+
+const (
+	pattern   = telemetry.IndexPrefix + "*"
+	pageSize  = 5000      // documents
+	ledgerKey = "ledger/" // what the keys of ledger entries begin with
+)
+
+// documents refreshes the telemetry indices and reads every document, in no
+// order.
+func (s Stores) documents(ctx context.Context, each func(index string, source json.RawMessage) error) error {
+	if err := s.ask(ctx, http.MethodPost, "/"+pattern+"/_refresh", nil, nil); err != nil {
+		return err
+	}
+	query := map[string]any{"match_all": map[string]any{}}
+	if s.Tenant != "" {
+		query = map[string]any{"term": map[string]any{"tenant": s.Tenant}}
+	}
+	var page struct {
+		Scroll string `json:"_scroll_id"`
+		Hits   struct {
+			Hits []struct {
+				Index  string          `json:"_index"`
+				Source json.RawMessage `json:"_source"`
+			}
+		}
+	}
+	request := any(map[string]any{"size": pageSize, "sort": []string{"_doc"}, "query": query})
+	for path := "/" + pattern + "/_search?scroll=1m"; ; path = "/_search/scroll" {
+		page.Hits.Hits = nil
+		if err := s.ask(ctx, http.MethodPost, path, request, &page); err != nil {
+			return err
+		}
+		if len(page.Hits.Hits) == 0 {
+			return s.ask(ctx, http.MethodDelete, "/_search/scroll", map[string]string{"scroll_id": page.Scroll}, nil)
+		}
+		for _, hit := range page.Hits.Hits {
+			if err := each(hit.Index, hit.Source); err != nil {
+				return err
+			}
+		}
+		request = map[string]string{"scroll": "1m", "scroll_id": page.Scroll}
+	}
+}
+
+// Indexed counts the documents that a search would find: a cheap look at how
+// far things are, not a verdict.
+func (s Stores) Indexed(ctx context.Context) (uint64, error) {
+	if err := s.ask(ctx, http.MethodPost, "/"+pattern+"/_refresh", nil, nil); err != nil {
+		return 0, err
+	}
+	var answer struct{ Count uint64 }
+	request := map[string]any{}
+	if s.Tenant != "" {
+		request["query"] = map[string]any{"term": map[string]any{"tenant": s.Tenant}}
+	}
+	err := s.ask(ctx, http.MethodPost, "/"+pattern+"/_count", request, &answer)
+	return answer.Count, err
+}
+
+func (s Stores) ask(ctx context.Context, method, path string, body, answer any) error {
+	var text []byte
+	if body != nil {
+		var err error
+		if text, err = json.Marshal(body); err != nil {
+			return fmt.Errorf("encode a request: %w", err)
+		}
+	}
+	request, err := http.NewRequestWithContext(ctx, method, s.Elasticsearch+path, bytes.NewReader(text))
+	if err != nil {
+		return fmt.Errorf("make a request: %w", err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return fmt.Errorf("ask Elasticsearch: %w", err)
+	}
+	defer response.Body.Close()
+	got, err := io.ReadAll(response.Body)
+	if err != nil {
+		return fmt.Errorf("read the answer to %s: %w", path, err)
+	}
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answered %s: %.300s", path, response.Status, got)
+	}
+	if answer == nil {
+		return nil
+	}
+	if err := json.Unmarshal(got, answer); err != nil {
+		return fmt.Errorf("decode the answer to %s: %w", path, err)
+	}
+	return nil
+}
+
+// deadLetters reads every record of every ledger entry, open or done.
+func (s Stores) deadLetters(ctx context.Context, each func(identity)) error {
+	pages := s3.NewListObjectsV2Paginator(s.S3, &s3.ListObjectsV2Input{Bucket: &s.Bucket, Prefix: aws.String(ledgerKey)})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return fmt.Errorf("list the ledger: %w", err)
+		}
+		for _, object := range page.Contents {
+			if !strings.HasSuffix(*object.Key, ".json") {
+				continue
+			}
+			if err := s.entry(ctx, *object.Key, each); err != nil {
+				return fmt.Errorf("read %s: %w", *object.Key, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (s Stores) entry(ctx context.Context, key string, each func(identity)) error {
+	object, err := s.S3.GetObject(ctx, &s3.GetObjectInput{Bucket: &s.Bucket, Key: &key})
+	if err != nil {
+		return fmt.Errorf("get the object: %w", err)
+	}
+	defer object.Body.Close()
+	var entry struct {
+		Records []struct {
+			identity
+			Data []byte // the stream record
+		}
+	}
+	if err := json.NewDecoder(object.Body).Decode(&entry); err != nil {
+		return fmt.Errorf("decode the entry: %w", err)
+	}
+	for _, r := range entry.Records {
+		// A ledger that forgot the payload has lost the record.
+		var payload identity
+		if json.Unmarshal(r.Data, &payload) != nil || payload.ID == "" {
+			continue
+		}
+		if s.Tenant == "" || payload.Tenant == s.Tenant {
+			each(payload)
+		}
+	}
+	return nil
+}
