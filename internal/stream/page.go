@@ -1,0 +1,36 @@
+package stream
+
+import "time"
+
+// Record is one record of a shard.
+type Record struct {
+	Sequence string
+	Arrived  time.Time // when Kinesis took it, approximately
+	Data     []byte
+}
+
+// Page is what one call of Next returned. Its records are the caller's.
+type Page struct {
+	Records []Record // none while the shard is idle
+	// BehindLatest is how far the end of the page is from the tip of the
+	// shard. Some emulators always say 0.
+	BehindLatest time.Duration
+	// ReadUpTo is the ReadUpTo of a checkpoint behind this page.
+	ReadUpTo time.Time
+	// End: the shard is closed and drained; Children are the shards that go on
+	// after it. Next returns the same, without records, from then on.
+	End      bool
+	Children []string
+	// Loss is set on the page before whose records some may be missing.
+	Loss *Loss
+}
+
+// Loss is a possible loss: the shard was not read for longer than the stream
+// keeps records, and the record at the checkpoint is gone. Whether there were
+// others between After and Before, only the backup can tell.
+type Loss struct {
+	After  string    // the checkpoint's sequence number; empty if nothing had ever come
+	Before string    // of the first record that is there; empty if there is none
+	From   time.Time // up to when the shard had been read; zero if that is not known
+	To     time.Time // arrival of Before, or the time when it was seen that there is none
+}

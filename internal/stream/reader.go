@@ -1,0 +1,202 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"millrace/internal/telemetry"
+)
+
+// trimMargin is by how much a reader errs on the side of reporting a loss: for
+// clocks that differ and for records that can be read a while after they
+// arrived.
+const trimMargin = 5 * time.Minute
+
+// Reader reads one shard. It is for one goroutine at a time.
+type Reader struct {
+	stream *Stream
+	shard  string
+	source source
+	opened bool
+
+	done telemetry.Checkpoint // how far the pages returned reach
+	// unverified: the source was opened anew, and it is not yet seen whether
+	// the record at the checkpoint is still there.
+	unverified bool
+	horizon    bool // the service does not know the checkpoint's record: begin at TRIM_HORIZON
+	end        *Page
+
+	failures int
+	failing  time.Time // since when
+}
+
+// Reader returns a reader of a shard that goes on behind a checkpoint; the
+// zero one is the beginning of what the stream keeps. It makes no call.
+func (s *Stream) Reader(shard string, from telemetry.Checkpoint) *Reader {
+	return &Reader{stream: s, shard: shard, done: from, source: &poller{stream: s, shard: shard, budget: s.budget(shard)}}
+}
+
+// Close ends a subscription; a reader that polls has nothing to close.
+func (r *Reader) Close() { r.source.close() }
+
+// Next waits for its turn within the shard's budget and returns the next page,
+// which is empty while the shard is idle. Throttling and failures that pass are
+// waited out with backoff for Settings.GiveUpAfter; iterators are renewed. An
+// error does not harm the reader: the next call goes on where it stood.
+func (r *Reader) Next(ctx context.Context) (Page, error) {
+	if r.end == nil && r.done.Closed {
+		if err := r.finish(ctx, nil); err != nil {
+			return Page{}, err
+		}
+	}
+	for r.end == nil {
+		page, err := r.step(ctx)
+		countRead(err, page.Records)
+		if err == nil {
+			r.failures = 0
+			return page, nil
+		}
+		if err := r.recover(ctx, err); err != nil {
+			return Page{}, fmt.Errorf("read shard %s of %s: %w", r.shard, r.stream.name, err)
+		}
+	}
+	return *r.end, nil
+}
+
+// step opens the source if it must and makes one page of what comes next.
+func (r *Reader) step(ctx context.Context) (Page, error) {
+	if !r.opened {
+		at := position{sequence: r.done.Sequence}
+		if r.horizon {
+			at.sequence = ""
+		}
+		if err := r.source.open(ctx, at); err != nil {
+			return Page{}, err
+		}
+		r.opened = true
+		r.unverified = r.done != telemetry.Checkpoint{}
+	}
+	b, err := r.source.next(ctx)
+	if err != nil {
+		return Page{}, err
+	}
+	if b.end {
+		if err := r.confirmEnd(ctx, &b); err != nil {
+			return Page{}, err
+		}
+	}
+	return r.page(ctx, b), nil
+}
+
+// recover decides what an error of step means. It returns nil to try again.
+func (r *Reader) recover(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, errRenew) || code(err) == codeExpired:
+		r.opened = false
+		return nil
+	case !r.opened && !r.horizon && r.done.Sequence != "" && unknownSequence(err):
+		// Trimmed, most likely: Kinesis does not say what it answers then.
+		r.horizon = true
+		return nil
+	case !passes(err):
+		return err
+	}
+	if r.failures == 0 {
+		r.failing = time.Now()
+	}
+	if time.Since(r.failing) > r.stream.settings.GiveUpAfter {
+		r.failures = 0
+		return err
+	}
+	r.failures++
+	return wait(ctx, time.Now().Add(backoff(r.failures)))
+}
+
+// unknownSequence reports whether an iterator was refused for its sequence
+// number, or for something else that TRIM_HORIZON will meet again.
+func unknownSequence(err error) bool { return invalidCodes[code(err)] || code(err) == codeNotFound }
+
+// page makes the page of what was read, and moves the checkpoint behind it.
+func (r *Reader) page(ctx context.Context, b batch) Page {
+	page := Page{Records: b.records, BehindLatest: b.behind, End: b.end, Children: b.children}
+	if r.unverified && (len(b.records) > 0 || b.behind == 0 || b.end) {
+		r.unverified, r.horizon = false, false
+		if len(b.records) > 0 && b.records[0].Sequence == r.done.Sequence {
+			page.Records = b.records[1:] // it was done before
+		} else {
+			page.Loss = r.judge(ctx, b)
+		}
+	}
+	upTo := b.answered.Add(-b.behind)
+	if n := len(b.records); n > 0 {
+		r.done.Sequence = b.records[n-1].Sequence
+		upTo = b.records[n-1].Arrived
+	}
+	if upTo.After(r.done.ReadUpTo) {
+		r.done.ReadUpTo = upTo
+	}
+	page.ReadUpTo = r.done.ReadUpTo
+	if b.end {
+		r.done.Closed = true
+		r.end = &Page{ReadUpTo: page.ReadUpTo, End: true, Children: b.children}
+	}
+	return page
+}
+
+// judge is asked when the first record is not the one at the checkpoint. While
+// the shard was read within the stream's retention that only means that the
+// shard was quiet: the record has aged away, but what came after the shard was
+// read is still kept.
+func (r *Reader) judge(ctx context.Context, b batch) *Loss {
+	kept := b.answered.Add(-r.stream.currentRetention(ctx)).Add(trimMargin)
+	if !r.done.ReadUpTo.IsZero() && !r.done.ReadUpTo.Before(kept) {
+		return nil
+	}
+	loss := &Loss{After: r.done.Sequence, From: r.done.ReadUpTo, To: b.answered}
+	if len(b.records) > 0 {
+		loss.Before, loss.To = b.records[0].Sequence, b.records[0].Arrived
+	}
+	losses.Inc()
+	return loss
+}
+
+// errUnconfirmed says that an answer had no iterator to go on with while the
+// shard is open: a damaged answer, not the end.
+var errUnconfirmed = errors.New("no iterator in the answer, but the shard is open")
+
+// confirmEnd checks the end of a shard, since it is final: whoever believes it
+// never reads the shard again. It completes the shard's children.
+func (r *Reader) confirmEnd(ctx context.Context, b *batch) error {
+	if len(b.children) > 0 {
+		return nil
+	}
+	shards, err := r.stream.Shards(ctx)
+	if err != nil {
+		return err
+	}
+	for _, shard := range shards {
+		if shard.ID == r.shard && shard.Last == "" {
+			r.opened = false
+			return errUnconfirmed
+		}
+		if slices.Contains(shard.Parents, r.shard) {
+			b.children = append(b.children, shard.ID)
+		}
+	}
+	return nil
+}
+
+// finish makes the end page of a shard that is known to be closed.
+func (r *Reader) finish(ctx context.Context, children []string) error {
+	b := batch{children: children}
+	if err := r.confirmEnd(ctx, &b); err != nil && !errors.Is(err, errUnconfirmed) {
+		return err
+	}
+	r.end = &Page{ReadUpTo: r.done.ReadUpTo, End: true, Children: b.children}
+	return nil
+}

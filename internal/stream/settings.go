@@ -1,0 +1,65 @@
+package stream
+
+import "time"
+
+// Quotas of Kinesis (API references of PutRecords and GetRecords; developer
+// guide, 'Quotas and limits').
+const (
+	maxCallRecords = 500     // a PutRecords call
+	maxCallBytes   = 5 << 20 // a PutRecords call, partition keys included
+
+	// MaxPageRecords is the most that one GetRecords call returns.
+	MaxPageRecords = 10_000
+	// MaxPageBytes is the most that one GetRecords call returns.
+	MaxPageBytes = 10 << 20
+)
+
+// Settings are how a process uses a stream. A zero field takes its default.
+type Settings struct {
+	// CallsPerSecond and BytesPerSecond are what this process may spend of a
+	// shard's read quota. Negative: no limit, for servers that have none.
+	CallsPerSecond float64 `help:"GetRecords calls a second and shard. AWS allows 5 to all readers together; negative: no limit." default:"5" env:"MILLRACE_STREAM_CALLS"`
+	BytesPerSecond int     `help:"Bytes read a second and shard. AWS allows 2 MiB to all readers together; negative: no limit." default:"2097152" env:"MILLRACE_STREAM_BYTES"`
+	// IdleWait is the least time from a page without records, at the tip of
+	// the shard, to the next call. It matters where calls are not limited.
+	IdleWait time.Duration `help:"Least time between calls while a shard is idle." default:"200ms" env:"MILLRACE_STREAM_IDLE_WAIT"`
+	// LimitPerCall is the most records of a page.
+	LimitPerCall int `help:"Most records a GetRecords call returns, up to 10000." default:"10000" env:"MILLRACE_STREAM_LIMIT"`
+	// GiveUpAfter is how long Next waits out throttling and failures before
+	// it returns the error. The reader can still be used after that.
+	GiveUpAfter time.Duration `help:"How long a read waits out throttling and failures before it fails." default:"1m" env:"MILLRACE_STREAM_GIVE_UP"`
+	// PutConcurrency is the most PutRecords calls that one Put has in flight.
+	PutConcurrency int `help:"Most PutRecords calls in flight for one batch." default:"4" env:"MILLRACE_STREAM_PUTS"`
+}
+
+// Defaults of Settings.
+const (
+	DefaultCallsPerSecond = 5
+	DefaultBytesPerSecond = 2 << 20
+	DefaultIdleWait       = 200 * time.Millisecond
+	DefaultLimitPerCall   = MaxPageRecords
+	DefaultGiveUpAfter    = time.Minute
+	DefaultPutConcurrency = 4
+)
+
+func (s Settings) withDefaults() Settings {
+	if s.CallsPerSecond == 0 {
+		s.CallsPerSecond = DefaultCallsPerSecond
+	}
+	if s.BytesPerSecond == 0 {
+		s.BytesPerSecond = DefaultBytesPerSecond
+	}
+	if s.IdleWait == 0 {
+		s.IdleWait = DefaultIdleWait
+	}
+	if s.LimitPerCall <= 0 || s.LimitPerCall > MaxPageRecords {
+		s.LimitPerCall = DefaultLimitPerCall
+	}
+	if s.GiveUpAfter == 0 {
+		s.GiveUpAfter = DefaultGiveUpAfter
+	}
+	if s.PutConcurrency <= 0 {
+		s.PutConcurrency = DefaultPutConcurrency
+	}
+	return s
+}

@@ -1,0 +1,134 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+)
+
+// Stream is a Kinesis data stream. It is safe for concurrent use, but for what
+// Reader says.
+type Stream struct {
+	client   *kinesis.Client
+	settings Settings
+	name     string
+	arn      string
+	created  time.Time
+
+	mu        sync.Mutex
+	retention time.Duration
+	described time.Time          // when retention was last read
+	budgets   map[string]*budget // by shard
+}
+
+// retentionAge is how old the known retention may be when a loss is judged.
+const retentionAge = 10 * time.Minute
+
+// Open finds the stream of that name. The error wraps the service's
+// ResourceNotFoundException where there is none.
+func Open(ctx context.Context, client *kinesis.Client, name string, settings Settings) (*Stream, error) {
+	s := &Stream{client: client, settings: settings.withDefaults(), name: name, budgets: map[string]*budget{}}
+	summary, err := s.describe(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.arn = aws.ToString(summary.StreamARN)
+	s.created = aws.ToTime(summary.StreamCreationTimestamp)
+	return s, nil
+}
+
+// Name returns the stream's name.
+func (s *Stream) Name() string { return s.name }
+
+// ARN returns the stream's Amazon resource name.
+func (s *Stream) ARN() string { return s.arn }
+
+// Created returns when the stream was made: it tells the stream from another
+// of the same name.
+func (s *Stream) Created() time.Time { return s.created }
+
+// Retention returns how long the stream keeps a record, as last read.
+func (s *Stream) Retention() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.retention
+}
+
+func (s *Stream) describe(ctx context.Context) (*types.StreamDescriptionSummary, error) {
+	out, err := s.client.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: &s.name})
+	if err != nil {
+		return nil, fmt.Errorf("describe stream %s: %w", s.name, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.retention = time.Duration(aws.ToInt32(out.StreamDescriptionSummary.RetentionPeriodHours)) * time.Hour
+	s.described = time.Now()
+	return out.StreamDescriptionSummary, nil
+}
+
+// currentRetention reads the retention again when it is old: an operator may
+// have shortened it. If that fails, the one last known has to do.
+func (s *Stream) currentRetention(ctx context.Context) time.Duration {
+	s.mu.Lock()
+	old := time.Since(s.described) > retentionAge
+	s.mu.Unlock()
+	if old {
+		_, _ = s.describe(ctx)
+	}
+	return s.Retention()
+}
+
+// Shard is one shard of the stream, as ListShards knows it.
+type Shard struct {
+	ID string
+	// Parents are the shards that this one came from, by a split or a merge.
+	// One that is itself no longer listed is past the stream's retention.
+	Parents     []string
+	First, Last string // sequence numbers; Last is empty while the shard is open
+}
+
+// Shards lists all shards, open and closed, that the stream still keeps.
+func (s *Stream) Shards(ctx context.Context) ([]Shard, error) {
+	var shards []Shard
+	input := &kinesis.ListShardsInput{StreamName: &s.name}
+	for {
+		out, err := s.client.ListShards(ctx, input)
+		if err != nil {
+			return nil, fmt.Errorf("list shards of %s: %w", s.name, err)
+		}
+		for _, from := range out.Shards {
+			shard := Shard{ID: aws.ToString(from.ShardId)}
+			for _, parent := range []*string{from.ParentShardId, from.AdjacentParentShardId} {
+				if aws.ToString(parent) != "" {
+					shard.Parents = append(shard.Parents, *parent)
+				}
+			}
+			if r := from.SequenceNumberRange; r != nil {
+				shard.First, shard.Last = aws.ToString(r.StartingSequenceNumber), aws.ToString(r.EndingSequenceNumber)
+			}
+			shards = append(shards, shard)
+		}
+		if aws.ToString(out.NextToken) == "" {
+			return shards, nil
+		}
+		// The token names the stream: giving both is an error (ListShards, API reference).
+		input = &kinesis.ListShardsInput{NextToken: out.NextToken}
+	}
+}
+
+// budget returns the one budget of a shard.
+func (s *Stream) budget(shard string) *budget {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := s.budgets[shard]
+	if b == nil {
+		b = newBudget(s.settings.CallsPerSecond, s.settings.BytesPerSecond)
+		s.budgets[shard] = b
+	}
+	return b
+}

@@ -1,0 +1,121 @@
+package stream
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+
+	"millrace/deploy/local/localtest"
+	"millrace/internal/telemetry"
+)
+
+// onBoth runs a test on a new stream of one shard of each emulator.
+func onBoth(t *testing.T, test func(ctx context.Context, t *testing.T, s *Stream, shard string)) {
+	for name, config := range map[string]func(testing.TB) aws.Config{"ministack": localtest.AWS, "kinesalite": localtest.Kinesalite} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			t.Cleanup(cancel)
+			client, stream := kinesis.NewFromConfig(config(t)), localtest.Name(t, "stream")
+			if _, err := client.CreateStream(ctx, &kinesis.CreateStreamInput{StreamName: &stream, ShardCount: aws.Int32(1)}); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				_, _ = client.DeleteStream(context.Background(), &kinesis.DeleteStreamInput{StreamName: &stream})
+			})
+			if err := kinesis.NewStreamExistsWaiter(client).Wait(ctx, &kinesis.DescribeStreamInput{StreamName: &stream}, time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			s, err := Open(ctx, client, stream, Settings{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			shards, err := s.Shards(ctx)
+			if err != nil || len(shards) != 1 {
+				t.Fatalf("shards %v, %v", shards, err)
+			}
+			test(ctx, t, s, shards[0].ID)
+		})
+	}
+}
+
+func makeRecords(from, count int) [][]byte {
+	now := time.Date(2026, 11, 23, 1, 2, 3, 0, time.UTC)
+	records := make([][]byte, count)
+	for i := range records {
+		records[i] = telemetry.AppendRecord(nil, telemetry.Head{
+			Index: "telemetry-span-2026.11.23", ReceivedAt: now, Tenant: "acme", Region: "eu-west-1",
+			ID: fmt.Sprint(from + i), Type: "span", Timestamp: now,
+		}, []byte(`{"name":"a \"quoted\" name","duration":12}`))
+	}
+	return records
+}
+
+// read reads pages until count records came, and returns the data of each.
+func read(ctx context.Context, t *testing.T, r *Reader, count int) (data map[string]bool, last telemetry.Checkpoint) {
+	t.Helper()
+	data = map[string]bool{}
+	for n := 0; n < count; {
+		page, err := r.Next(ctx)
+		if err != nil {
+			t.Fatalf("after %d of %d records: %v", n, count, err)
+		}
+		if page.Loss != nil {
+			t.Fatalf("a loss was reported: %+v", page.Loss)
+		}
+		for _, record := range page.Records {
+			data[string(record.Data)] = true
+			last = telemetry.Checkpoint{Sequence: record.Sequence, ReadUpTo: record.Arrived}
+			n++
+		}
+	}
+	return data, last
+}
+
+func TestWhatIsPutIsReadAndReadingGoesOnBehindACheckpoint(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(ctx context.Context, t *testing.T, s *Stream, shard string) {
+		first, second := makeRecords(0, 1200), makeRecords(1200, 300) // more than one PutRecords call takes
+		if rejected := s.Put(ctx, first); len(rejected) != 0 {
+			t.Fatalf("rejected %+v", rejected)
+		}
+		got, checkpoint := read(ctx, t, s.Reader(shard, telemetry.Checkpoint{}), len(first))
+		for i, r := range first {
+			if !got[string(r)] {
+				t.Fatalf("record %d did not come back as it was put", i)
+			}
+		}
+		if rejected := s.Put(ctx, second); len(rejected) != 0 {
+			t.Fatalf("rejected %+v", rejected)
+		}
+		got, _ = read(ctx, t, s.Reader(shard, checkpoint), len(second))
+		for i, r := range second {
+			if !got[string(r)] {
+				t.Fatalf("record %d behind the checkpoint did not come", i)
+			}
+		}
+	})
+}
+
+func TestOnlyTheRecordThatCannotBeTakenIsRejected(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(ctx context.Context, t *testing.T, s *Stream, shard string) {
+		records := makeRecords(0, 5)
+		records[1] = []byte("not of this pipeline")
+		records[3] = append(bytes.Clone(records[3][:len(records[3])-1]), `,"large":"`+string(bytes.Repeat([]byte("x"), telemetry.MaxRecordSize))+`"}`...)
+		rejected := s.Put(ctx, records)
+		positions := map[int]bool{}
+		for _, r := range rejected {
+			positions[r.Position] = r.Invalid
+		}
+		if len(rejected) != 2 || !positions[1] || !positions[3] {
+			t.Fatalf("rejected %+v, want 1 and 3 as invalid", rejected)
+		}
+		read(ctx, t, s.Reader(shard, telemetry.Checkpoint{}), 3)
+	})
+}
