@@ -183,7 +183,7 @@ func childShards(s *scanner) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var list []struct{ ShardId string } //nolint:revive // the key's name in the API
+	var list []struct{ ShardId string }
 	if err := json.Unmarshal(text, &list); err != nil {
 		return nil, fmt.Errorf("%w: %w", errSyntax, err)
 	}
