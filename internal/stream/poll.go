@@ -19,6 +19,11 @@ type poller struct {
 	budget   *budget
 	iterator string
 	idle     time.Time // not before this: the shard was idle
+	limit    int       // records of a page
+}
+
+func (s *Stream) poller(shard string, limit int) *poller {
+	return &poller{stream: s, shard: shard, budget: s.budget(shard), limit: limit}
 }
 
 // once leaves retries to the reader, which counts them and keeps to the budget.
@@ -54,7 +59,7 @@ func (p *poller) next(ctx context.Context) (batch, error) {
 
 	var a answer
 	out, err := p.stream.client.GetRecords(ctx, &kinesis.GetRecordsInput{
-		ShardIterator: &p.iterator, Limit: aws.Int32(int32(p.stream.settings.LimitPerCall)), //nolint:gosec // at most 10,000
+		ShardIterator: &p.iterator, Limit: aws.Int32(int32(p.limit)), //nolint:gosec // at most 10,000
 	}, once, decodeInto(&a))
 	if err != nil {
 		return batch{}, err //nolint:wrapcheck // the reader wraps it, with the shard

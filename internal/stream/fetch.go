@@ -1,0 +1,45 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+
+	"millrace/internal/telemetry"
+)
+
+// Fetch returns the records of a range that the stream still has, in order.
+// Of a shard that is past the stream's retention that is none. It makes one
+// attempt, within the shard's budget: after an error, try again.
+func (s *Stream) Fetch(ctx context.Context, r telemetry.Range) ([]Record, error) {
+	// A page of more than is asked for would spend what live readers need.
+	p := s.poller(r.Shard, min(max(r.Count, 1), s.settings.LimitPerCall))
+	err := p.open(ctx, position{sequence: r.First})
+	if unknownSequence(err) { // trimmed, most likely
+		err = p.open(ctx, position{})
+	}
+	if code(err) == codeNotFound {
+		return nil, nil
+	}
+	var records []Record
+	for err == nil {
+		var b batch
+		if b, err = p.next(ctx); err != nil {
+			break
+		}
+		for _, record := range b.records {
+			if telemetry.CompareSequence(record.Sequence, r.Last) > 0 {
+				return records, nil
+			}
+			if telemetry.CompareSequence(record.Sequence, r.First) >= 0 {
+				records = append(records, record)
+			}
+			if record.Sequence == r.Last {
+				return records, nil
+			}
+		}
+		if b.end || len(b.records) == 0 && b.behind == 0 {
+			return records, nil
+		}
+	}
+	return nil, fmt.Errorf("fetch %s of %s: %w", r, s.name, err)
+}

@@ -1,0 +1,40 @@
+package stream
+
+import (
+	"context"
+	"testing"
+
+	"millrace/internal/telemetry"
+)
+
+func TestFetchReturnsARange(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(ctx context.Context, t *testing.T, s *Stream, shard string) {
+		if rejected := s.Put(ctx, makeRecords(0, 50)); len(rejected) > 0 {
+			t.Fatalf("rejected: %v", rejected)
+		}
+		var all []Record
+		for reader := s.Reader(shard, telemetry.Checkpoint{}); len(all) < 50; {
+			page, err := reader.Next(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, page.Records...)
+		}
+		for _, c := range [][2]int{{0, 0}, {3, 17}, {49, 49}, {0, 49}} {
+			want := all[c[0] : c[1]+1]
+			got, err := s.Fetch(ctx, telemetry.Range{Shard: shard, First: want[0].Sequence, Last: want[len(want)-1].Sequence, Count: len(want)})
+			if err != nil || len(got) != len(want) {
+				t.Fatalf("%v: fetched %d records, %v", c, len(got), err)
+			}
+			for i := range want {
+				if got[i].Sequence != want[i].Sequence || string(got[i].Data) != string(want[i].Data) {
+					t.Errorf("%v: record %d is another one", c, i)
+				}
+			}
+		}
+		if got, err := s.Fetch(ctx, telemetry.Range{Shard: "shardId-000000000099", First: all[0].Sequence, Last: all[1].Sequence, Count: 2}); err != nil || len(got) != 0 {
+			t.Errorf("of a shard that is gone: %d records, %v", len(got), err)
+		}
+	})
+}
