@@ -9,86 +9,18 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
+	"net/url"
+	"sync"
 	"time"
 
 	"github.com/elastic/go-elasticsearch/v8"
 )
 
-// Settings say where documents go.
-type Settings struct {
-	URLs       []string
-	APIKey     string // base64; or Username and Password
-	Username   string
-	Password   string
-	CAFile     string        // PEM of the authority that signed the server's certificate; empty for the system's
-	OpenSearch bool          // the server is OpenSearch
-	Timeout    time.Duration // of one request; DefaultTimeout when zero
-}
-
-// DefaultTimeout bounds one bulk request.
-const DefaultTimeout = 30 * time.Second
-
-// maxResponseSize bounds in bytes what is read of one response: 10,000
-// documents with a long error each stay far below it.
-const maxResponseSize = 64 << 20
-
-// bulkFilter asks for nothing but what the outcome table needs.
-var bulkFilter = []string{"errors", "items.*.status", "items.*.error", "items.*.failure_store"}
-
 // Client sends bulks. It is safe for concurrent use.
 type Client struct {
-	client  *elasticsearch.Client
+	client  *elasticsearch.BaseClient
+	flavor  Flavor
 	timeout time.Duration
-}
-
-// Open makes a client. It does not connect yet.
-func Open(s Settings) (*Client, error) {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost = 64 // all in-flight bulks go to few hosts
-	config := elasticsearch.Config{
-		Addresses:    s.URLs,
-		APIKey:       s.APIKey,
-		Username:     s.Username,
-		Password:     s.Password,
-		DisableRetry: true, // an answer that got lost must reach the outcome table
-		Transport:    transport,
-	}
-	if s.CAFile != "" {
-		pem, err := os.ReadFile(s.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("read the certificate authority of Elasticsearch: %w", err)
-		}
-		config.CACert = pem
-	}
-	if s.OpenSearch {
-		config.Transport = productHeader{transport}
-		if config.CACert != nil {
-			return nil, errors.New("a certificate authority of one's own is not supported with OpenSearch: add it to the system's")
-		}
-	}
-	client, err := elasticsearch.NewClient(config)
-	if err != nil {
-		return nil, fmt.Errorf("make the Elasticsearch client: %w", err)
-	}
-	c := &Client{client: client, timeout: s.Timeout}
-	if c.timeout == 0 {
-		c.timeout = DefaultTimeout
-	}
-	return c, nil
-}
-
-// productHeader supplies the header by which go-elasticsearch recognizes its
-// server. Without it the client reports an error after a bulk was applied.
-type productHeader struct{ next http.RoundTripper }
-
-// RoundTrip sends the request and adds the header to its response.
-func (t productHeader) RoundTrip(r *http.Request) (*http.Response, error) {
-	response, err := t.next.RoundTrip(r)
-	if response != nil {
-		response.Header.Set("X-Elastic-Product", "Elasticsearch")
-	}
-	return response, err
 }
 
 // Result is what became of one bulk request.
@@ -99,51 +31,119 @@ type Result struct {
 	Class    Class
 	Items    []Item // those that were not simply created, by position
 	Error    Error  // why, when Class is not Indexed
-	TimedOut bool   // Transient, because no answer came in time
+	TimedOut bool   // Transient, because the server had the body and did not answer in time
 	Took     time.Duration
+	Bytes    int // of the body
 }
 
-// Do sends a bulk once. Every failure is in the result.
+// Feedback is what a Limiter learns from the result.
+func (r Result) Feedback() Feedback {
+	f := Feedback{Verdict: Neutral, Took: r.Took, Bytes: r.Bytes}
+	switch r.Class {
+	case Indexed:
+		f.Verdict = Fine
+		for _, item := range r.Items {
+			if item.Class == Transient && item.Error.overload() {
+				f.Verdict = Overloaded
+			}
+		}
+	case Transient:
+		if r.Error.overload() {
+			f.Verdict = Overloaded
+		}
+	case TooLarge:
+		f.Verdict = Oversized
+	}
+	return f
+}
+
+// bulkPath asks for nothing but what the outcome table needs: of a document
+// that is fine its status, 25 bytes.
+var bulkPath = "/_bulk?" + url.Values{"filter_path": {"errors,items.*.status,items.*.failure_store," +
+	"items.*.error.type,items.*.error.reason,items.*.error.caused_by"}}.Encode()
+
+// maxResponseSize bounds in bytes what is read of one response: thousands of
+// documents with a long error each stay far below it.
+const maxResponseSize = 64 << 20
+
+// Do sends a bulk once. Every failure is in the result. When it returns, the
+// bulk's memory is the caller's again.
 func (c *Client) Do(ctx context.Context, b *Bulk) Result {
-	start := time.Now()
-	result := c.do(ctx, b)
-	result.Took = time.Since(start)
-	return result
-}
-
-func (c *Client) do(ctx context.Context, b *Bulk) Result {
 	if b.Len() == 0 {
 		return Result{}
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	response, err := c.client.Bulk(bytes.NewReader(b.body),
-		c.client.Bulk.WithContext(ctx), c.client.Bulk.WithFilterPath(bulkFilter...))
+	start := time.Now()
+	result := c.do(ctx, b)
+	result.Took = time.Since(start)
+	result.Bytes = b.Size()
+	result.count(b.Len())
+	return result
+}
+
+func (c *Client) do(caller context.Context, b *Bulk) Result {
+	ctx, cancel := context.WithTimeout(caller, c.timeout)
+	lent := &lending{body: b.body}
+	defer lent.readers.Wait()
+	defer cancel() // the network lets go of the body, if it did not yet
+	body := lent.open()
+	defer func() {
+		if !body.borrowed {
+			_ = body.Close() // nobody else does
+		}
+	}()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, bulkPath, body)
 	if err != nil {
-		return unanswered(err)
+		return unanswered(caller, err)
 	}
-	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxResponseSize))
+	request.ContentLength = int64(b.Size())
+	request.GetBody = func() (io.ReadCloser, error) { return lent.open(), nil }
+	request.Header.Set("Content-Type", "application/x-ndjson")
+	response, err := c.client.Perform(request)
 	if err != nil {
-		return unanswered(err)
+		return unanswered(caller, err)
+	}
+	defer response.Body.Close()
+	buffer := buffers.Get().(*bytes.Buffer)
+	defer buffers.Put(buffer)
+	buffer.Reset()
+	if _, err := buffer.ReadFrom(io.LimitReader(response.Body, maxResponseSize)); err != nil {
+		return unanswered(caller, fmt.Errorf("read the bulk response: %w", err))
 	}
 	if response.StatusCode != http.StatusOK {
-		return Result{Class: classifyRequest(response.StatusCode), Error: requestError(response.StatusCode, body)}
+		return refused(response.StatusCode, buffer.Bytes())
 	}
-	items, err := readItems(body, b.Len())
+	items, err := readItems(buffer.Bytes(), b.Len())
 	if err != nil {
-		return unanswered(err)
+		return unanswered(caller, err)
 	}
 	return Result{Items: items}
 }
 
+// buffers keep the memory of responses; what is read from them is copied.
+var buffers = sync.Pool{New: func() any { return &bytes.Buffer{} }}
+
 // unanswered is the result of a request whose outcome nobody told us.
-func unanswered(err error) Result {
+func unanswered(caller context.Context, err error) Result {
+	r := Result{Class: Transient, Error: Error{Type: noAnswer, Reason: err.Error()}}
+	if caller.Err() != nil {
+		r.Error.Type = canceled
+		return r
+	}
+	var network *net.OpError
+	dialing := errors.As(err, &network) && network.Op == "dial"
 	var timeout net.Error
+	r.TimedOut = !dialing &&
+		(errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout())
+	return r
+}
+
+// refused is the result of a request that was answered without items.
+func refused(status int, body []byte) Result {
 	return Result{
-		Class:    Transient,
-		Error:    Error{Type: "no_answer", Reason: err.Error()},
-		TimedOut: errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout(),
+		Class: classifyRequest(status),
+		Error: requestError(status, body),
+		// Gateways say so of a body that took them too long.
+		TimedOut: status == http.StatusGatewayTimeout || status == http.StatusRequestTimeout,
 	}
 }
 

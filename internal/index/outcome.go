@@ -10,17 +10,17 @@ import (
 type Class int
 
 const (
-	// Indexed means that the document is there, from now or from earlier.
+	// Indexed: the document is there, from now or from earlier.
 	Indexed Class = iota
-	// Poison means that this document will never be taken, however often it is sent.
+	// Poison: this document will never be taken, however often it is sent.
 	Poison
-	// Transient is nobody's fault; send it again later. Never dead-lettered.
+	// Transient: nobody's fault; send it again later. Never dead-lettered.
 	Transient
-	// TooLarge means too much together; send it in smaller parts.
+	// TooLarge: too much together; send it in smaller parts.
 	TooLarge
-	// Undecided is an error of a type that this table does not know.
+	// Undecided: an error of a type that this table does not know.
 	Undecided
-	// Refused means that the whole request is refused, and not one document of it named.
+	// Refused: the whole request is refused, and not one document of it named.
 	Refused
 )
 
@@ -29,73 +29,156 @@ func (c Class) String() string {
 	return [...]string{"indexed", "poison", "transient", "too_large", "undecided", "refused"}[c]
 }
 
-// poison lists the error types that blame the document itself.
-var poison = map[string]bool{
-	"document_parsing_exception":          true, // Elasticsearch from 8.8 on
-	"mapper_parsing_exception":            true, // before, and OpenSearch
-	"strict_dynamic_mapping_exception":    true,
-	"max_bytes_length_exceeded_exception": true,
-	"x_content_parse_exception":           true,
+// conflict is how `create` says that the document is there.
+const conflict = "version_conflict_engine_exception"
+
+// Error types of our own, for requests without an answer.
+const (
+	noAnswer = "no_answer"
+	canceled = "canceled" // by the caller
+)
+
+// outcomes is the outcome table, by the `type` of an error: the name of the
+// server's exception in snake case, without Elasticsearch or OpenSearch in
+// front (ElasticsearchException.getExceptionName). Statuses are those of
+// Elasticsearch 8.19, and stand here only to show how little they say.
+var outcomes = map[string]Class{
+	// The document itself is to blame.
+	"document_parsing_exception":          Poison, // 400, Elasticsearch from 8.8 on
+	"mapper_parsing_exception":            Poison, // 400, before, and OpenSearch
+	"strict_dynamic_mapping_exception":    Poison, // 400
+	"max_bytes_length_exceeded_exception": Poison, // 400
+	"parsing_exception":                   Poison, // 400
+	"x_content_parse_exception":           Poison, // 400
+	"x_content_e_o_f_exception":           Poison, // 400
+	"not_x_content_exception":             Poison, // 400
+	"json_parse_exception":                Poison, // 400, OpenSearch
+	"json_e_o_f_exception":                Poison, // 400, OpenSearch
+	"input_coercion_exception":            Poison, // 400, OpenSearch: a number beyond its type
+	"invalid_index_name_exception":        Poison, // 400: its index stands in the record, and can never be made
+
+	// The index is out of service.
+	"cluster_block_exception":                     Transient, // 403 read-only, 429 flood stage, 503 no master
+	"index_closed_exception":                      Transient, // 400
+	"index_not_found_exception":                   Transient, // 404: gone, and may not be made automatically
+	"resource_already_exists_exception":           Transient, // 400: two made it at once
+	"index_creation_exception":                    Transient, // 400
+	"invalid_index_template_exception":            Transient, // 400
+	"validation_exception":                        Transient, // 400: the cluster's shard limit
+	"snapshot_in_progress_exception":              Transient, // 400
+	"shard_not_found_exception":                   Transient, // 404
+	"illegal_index_shard_state_exception":         Transient, // 404: on its way up or down
+	"index_shard_closed_exception":                Transient, // 404
+	"index_shard_not_started_exception":           Transient, // 404
+	"index_shard_recovering_exception":            Transient, // 404
+	"index_primary_shard_not_allocated_exception": Transient, // 409
+	"no_longer_primary_shard_exception":           Transient, // 500
+	"retry_on_primary_exception":                  Transient, // 500
+	"retry_on_replica_exception":                  Transient, // 500
+	"primary_missing_action_exception":            Transient, // 500
+	"shard_not_in_primary_mode_exception":         Transient, // 500
+	"engine_exception":                            Transient, // 500
+	"already_closed_exception":                    Transient, // 500, Lucene
+	"translog_exception":                          Transient, // 500
+	"i_o_exception":                               Transient, // 500: a disk
+	"file_system_exception":                       Transient, // 500
+
+	// The cluster is busy or in pieces.
+	"es_rejected_execution_exception":          Transient, // 429
+	"rejected_execution_exception":             Transient, // 429, OpenSearch
+	"circuit_breaking_exception":               Transient, // 429
+	"timeout_exception":                        Transient, // 429
+	"unavailable_shards_exception":             Transient, // 503
+	"no_shard_available_action_exception":      Transient, // 503
+	"process_cluster_event_timeout_exception":  Transient, // 503
+	"failed_to_commit_cluster_state_exception": Transient, // 503
+	"not_master_exception":                     Transient, // 503
+	"not_cluster_manager_exception":            Transient, // 503, OpenSearch
+	"master_not_discovered_exception":          Transient, // 503
+	"cluster_manager_not_discovered_exception": Transient, // 503, OpenSearch
+	"node_closed_exception":                    Transient, // 503
+	"node_not_connected_exception":             Transient, // 503
+	"node_disconnected_exception":              Transient, // 503
+	"connect_transport_exception":              Transient, // 503
+	"receive_timeout_transport_exception":      Transient, // 503
+	"transport_exception":                      Transient, // 500
+	"task_cancelled_exception":                 Transient, // 400
+
+	// Our credentials are to blame.
+	"security_exception": Transient, // 401, 403
 }
 
-// transient lists the error types that blame the index or the cluster. Several
-// come with status 400, as if the document were to blame.
-var transient = map[string]bool{
-	"cluster_block_exception":                  true, // read-only, flood stage: 403 or 429
-	"index_closed_exception":                   true, // 400
-	"index_not_found_exception":                true, // 404: gone, and may not be created automatically
-	"validation_exception":                     true, // 400: the cluster's shard limit
-	"es_rejected_execution_exception":          true,
-	"rejected_execution_exception":             true, // OpenSearch
-	"circuit_breaking_exception":               true,
-	"unavailable_shards_exception":             true,
-	"no_shard_available_action_exception":      true,
-	"process_cluster_event_timeout_exception":  true,
-	"node_not_connected_exception":             true,
-	"node_disconnected_exception":              true,
-	"node_closed_exception":                    true,
-	"master_not_discovered_exception":          true,
-	"cluster_manager_not_discovered_exception": true, // OpenSearch
-	"receive_timeout_transport_exception":      true,
-	"security_exception":                       true, // 401, 403: the credentials, not the document
-}
-
-// classify is the outcome table of one document. It goes by error type, and by
-// status only where that leaves no doubt.
-func classify(status int, e Error) Class {
-	switch {
-	case e.Type == "" && status >= 200 && status < 300:
+// classify is what became of one document, by the type of its error and its
+// status. failureStore is what its item says of a failure store.
+func classify(e Error, failureStore string) Class {
+	if e.Type == "" && e.Status >= 200 && e.Status < 300 {
+		if failureStore == "used" {
+			return Poison // a 201, but of a document that was put elsewhere
+		}
 		return Indexed
-	case e.Type == "version_conflict_engine_exception" && status == http.StatusConflict:
+	}
+	if e.Type == conflict && e.Status == http.StatusConflict {
 		return Indexed // `create` found it there: a resend
-	case poison[e.Type]:
-		return Poison
-	case transient[e.Type]:
-		return Transient
-	case e.Type == "illegal_argument_exception":
+	}
+	if class, known := outcomes[e.Type]; known {
+		return class
+	}
+	if e.Type == "illegal_argument_exception" {
 		return classifyIllegalArgument(e.Reason)
-	case status == http.StatusTooManyRequests, status >= 500,
-		status == http.StatusUnauthorized, status == http.StatusForbidden:
+	}
+	switch e.Status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests,
+		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return Transient
 	}
+	// 500 is here too: it is what a server answers that stumbles over one
+	// document, by a bug of its own. Were it transient, its shard would wait for
+	// ever; so somebody decides.
 	return Undecided
 }
 
-// classifyIllegalArgument tells by the reason whether a field is to blame: the
-// same type also stands for a missing pipeline or a setting.
-func classifyIllegalArgument(reason string) Class {
-	if strings.Contains(reason, "pipeline") {
-		return Transient
+// blamesDocument and blamesIndex are what the reasons of an
+// illegal_argument_exception begin with or contain: the type alone says
+// nothing. By Lucene's IndexingChain, and Elasticsearch's FieldMapper,
+// MappingLookup, IngestService and IndexAbstraction.
+var (
+	blamesDocument = []string{
+		"immense term in field",           // a keyword of more than 32,766 bytes
+		"Limit of total fields",           // dynamic mapping
+		"Limit of mapping depth",          // dynamic mapping
+		"Limit of nested",                 // documents
+		"mapper [",                        // cannot be changed from type … to …
+		"can't merge a non",               // object mapping with an object mapping
+		"field name cannot be",            // empty, or only whitespace
+		"name cannot be empty string",     // of a field
+		"object field starting or ending", // with a [.]
+		"is too large, must be <= 32766",  // doc values
+		"failed to parse date field",
+		"Failed to parse value",
+		"out of range",
 	}
-	for _, blamesField := range []string{"immense term in field", "Limit of total fields", "Limit of mapping depth", "mapper [", "field ["} {
-		if strings.Contains(reason, blamesField) {
+	blamesIndex = []string{
+		"pipeline",       // with id … does not exist: a setting of the index
+		"no write index", // is defined for alias
+		"has more than one index associated with it",
+	}
+)
+
+func classifyIllegalArgument(reason string) Class {
+	for _, text := range blamesIndex {
+		if strings.Contains(reason, text) {
+			return Transient
+		}
+	}
+	for _, text := range blamesDocument {
+		if strings.Contains(reason, text) {
 			return Poison
 		}
 	}
 	return Undecided
 }
 
-// classifyRequest is the outcome table of a request that has no items.
+// classifyRequest is what became of a request that has no items.
 func classifyRequest(status int) Class {
 	switch status {
 	case http.StatusRequestEntityTooLarge:
@@ -105,4 +188,17 @@ func classifyRequest(status int) Class {
 	}
 	// 429, 5xx, 401, 403, and whatever a proxy in between makes up.
 	return Transient
+}
+
+// overload reports whether fewer requests at once would help. They would not
+// against a closed or blocked index, or a wrong password: those have their own
+// wait, and must not slow down everybody.
+func (e Error) overload() bool {
+	switch e.Type {
+	case noAnswer:
+		return true
+	case "cluster_block_exception": // a 429 too, at the flood stage
+		return false
+	}
+	return e.Status == http.StatusRequestTimeout || e.Status == http.StatusTooManyRequests || e.Status >= 500
 }

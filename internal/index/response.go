@@ -4,15 +4,22 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 )
 
-// Error is what Elasticsearch said, exactly.
+// Error is what Elasticsearch said, exactly. Reason may quote the document, so
+// it belongs into the ledger and not into a log.
 type Error struct {
 	Type   string `json:"type"`
 	Reason string `json:"reason"`
 	Cause  *Error `json:"caused_by,omitempty"`
 	Status int    `json:"status,omitempty"`
+}
+
+// LogValue gives a log what it may have.
+func (e Error) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("type", e.Type), slog.Int("status", e.Status))
 }
 
 // Item is a document that was not simply created.
@@ -23,44 +30,156 @@ type Item struct {
 	Error     Error
 }
 
-// What a filtered response looks like when every document was created: nearly
-// always. It is compared, not parsed.
-var (
-	allFineStart = []byte(`{"errors":false,"items":[`)
-	created      = []byte(`{"create":{"status":201}}`)
-	allFineEnd   = []byte(`]}`)
-)
-
-// allCreated reports whether response says of exactly n documents that they
-// were created, and nothing else.
-func allCreated(response []byte, n int) bool {
-	rest, ok := bytes.CutPrefix(response, allFineStart)
-	for i := 0; ok && i < n; i++ {
-		if i > 0 {
-			if rest, ok = bytes.CutPrefix(rest, []byte(",")); !ok {
-				return false
-			}
-		}
-		rest, ok = bytes.CutPrefix(rest, created)
-	}
-	return ok && bytes.Equal(rest, allFineEnd)
-}
-
-type bulkResponse struct {
-	Items []map[string]struct {
+// answer is what a response says of one document.
+type answer struct {
+	Create *struct {
 		Status       int    `json:"status"`
 		FailureStore string `json:"failure_store"`
 		Error        *Error `json:"error"`
-	} `json:"items"`
+	} `json:"create"`
 }
+
+// item judges an answer. ok is false when it answers something else.
+func (a answer) item(position int) (item Item, ok bool) {
+	if a.Create == nil {
+		return Item{}, false
+	}
+	item = Item{Position: position}
+	if a.Create.Error != nil {
+		item.Error = *a.Create.Error
+	}
+	item.Error.Status = a.Create.Status
+	item.Class = classify(item.Error, a.Create.FailureStore)
+	if item.Class == Indexed && item.Error.Status == http.StatusConflict {
+		item = duplicate(position)
+	}
+	if item.Error.Type == "" && item.Class == Poison {
+		item.Error.Type = "failure_store"
+		item.Error.Reason = "the document was redirected to the failure store"
+	}
+	return item, true
+}
+
+// duplicate is a document that was there. Nobody asks for the reason.
+func duplicate(position int) Item {
+	return Item{Position: position, Class: Indexed, Duplicate: true, Error: Error{Type: conflict, Status: http.StatusConflict}}
+}
+
+func (i Item) simplyCreated() bool { return i.Class == Indexed && !i.Duplicate }
 
 // readItems returns the documents that were not simply created. An error means
 // that the response does not speak of every document, and so of none.
 func readItems(response []byte, n int) ([]Item, error) {
-	if allCreated(response, n) {
-		return nil, nil
+	if items, ok := scanItems(response, n); ok {
+		return items, nil
 	}
-	var parsed bulkResponse
+	return decodeItems(response, n)
+}
+
+// What a filtered response looks like, byte for byte. Nearly every document is
+// created, or was, so that is compared and not parsed.
+var (
+	allFine  = []byte(`{"errors":false,"items":[`)
+	someNot  = []byte(`{"errors":true,"items":[`)
+	created  = []byte(`{"create":{"status":201}}`)
+	exists   = []byte(`{"create":{"status":409,"error":{"type":"` + conflict + `","reason":"`)
+	endExist = []byte(`"}}}`)
+	endItems = []byte(`]}`)
+)
+
+// scanItems reads a response that looks as expected, and of another one says
+// so. It parses only the items that are neither created nor duplicates.
+func scanItems(response []byte, n int) (items []Item, ok bool) {
+	rest, ok := bytes.CutPrefix(response, allFine)
+	if !ok {
+		if rest, ok = bytes.CutPrefix(response, someNot); !ok {
+			return nil, false
+		}
+	}
+	for position := range n {
+		if position > 0 {
+			if len(rest) == 0 || rest[0] != ',' {
+				return nil, false
+			}
+			rest = rest[1:]
+		}
+		if bytes.HasPrefix(rest, created) {
+			rest = rest[len(created):]
+			continue
+		}
+		if length := existsLength(rest); length > 0 {
+			items = append(items, duplicate(position))
+			rest = rest[length:]
+			continue
+		}
+		length := objectLength(rest)
+		var a answer
+		if length == 0 || json.Unmarshal(rest[:length], &a) != nil {
+			return nil, false
+		}
+		item, ok := a.item(position)
+		if !ok {
+			return nil, false
+		}
+		if !item.simplyCreated() {
+			items = append(items, item)
+		}
+		rest = rest[length:]
+	}
+	return items, bytes.Equal(rest, endItems)
+}
+
+// existsLength returns the length of an item that is a plain duplicate, or
+// zero.
+func existsLength(text []byte) int {
+	reason, ok := bytes.CutPrefix(text, exists)
+	if !ok {
+		return 0
+	}
+	for i, c := range reason {
+		switch {
+		case c == '"':
+			if !bytes.HasPrefix(reason[i:], endExist) {
+				return 0
+			}
+			return len(exists) + i + len(endExist)
+		case c == '\\' || c < ' ':
+			return 0
+		}
+	}
+	return 0
+}
+
+// objectLength returns where the JSON object at the start of text ends, or
+// zero when it does not.
+func objectLength(text []byte) int {
+	depth, quoted := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '"':
+			quoted = !quoted
+		case quoted && c == '\\':
+			i++
+		case quoted:
+		case c == '{':
+			depth++
+		case c == '}':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		}
+		if depth == 0 {
+			return 0
+		}
+	}
+	return 0
+}
+
+// decodeItems reads any response, or says what is wrong with it.
+func decodeItems(response []byte, n int) ([]Item, error) {
+	var parsed struct {
+		Items []answer `json:"items"`
+	}
 	if err := json.Unmarshal(response, &parsed); err != nil {
 		return nil, fmt.Errorf("parse the bulk response: %w", err)
 	}
@@ -68,28 +187,14 @@ func readItems(response []byte, n int) ([]Item, error) {
 		return nil, fmt.Errorf("read the bulk response: it has %d items for %d documents", len(parsed.Items), n)
 	}
 	var items []Item
-	for position, operations := range parsed.Items {
-		operation, ok := operations["create"]
-		if !ok || len(operations) != 1 {
+	for position, a := range parsed.Items {
+		item, ok := a.item(position)
+		if !ok {
 			return nil, fmt.Errorf("read the bulk response: item %d does not answer a create", position)
 		}
-		item := Item{Position: position}
-		if operation.Error != nil {
-			item.Error = *operation.Error
+		if !item.simplyCreated() {
+			items = append(items, item)
 		}
-		item.Error.Status = operation.Status
-		item.Class = classify(operation.Status, item.Error)
-		switch {
-		case operation.FailureStore == "used":
-			// A 201 that redirected the document elsewhere.
-			item.Class = Poison
-			item.Error.Type, item.Error.Reason = "failure_store", "the document was redirected to the failure store"
-		case item.Class == Indexed && operation.Status == http.StatusConflict:
-			item.Duplicate = true
-		case item.Class == Indexed:
-			continue
-		}
-		items = append(items, item)
 	}
 	return items, nil
 }

@@ -1,0 +1,132 @@
+package index
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"millrace/internal/telemetry"
+)
+
+func TestABulkIsPutTogetherFromAnother(t *testing.T) {
+	t.Parallel()
+	a, b, c := record(t, undated, "a", `{"n":1}`), record(t, undated, "b", `{"n":2}`), record(t, undated, "c", `{"n":3}`)
+	all, part := bulkOf(a, b, c), &Bulk{}
+	part.AddFrom(all, 0)
+	part.AddFrom(all, 2)
+	if want := bulkOf(a, c); !bytes.Equal(part.body, want.body) || part.Len() != 2 || part.Size() != want.Size() {
+		t.Errorf("got %s, want %s", part.body, want.body)
+	}
+	all.Reset()
+	if all.Len() != 0 || all.Size() != 0 {
+		t.Error("not empty after Reset")
+	}
+}
+
+func TestOperationsAreWrittenLineByLine(t *testing.T) {
+	t.Parallel()
+	r := record(t, undated, "a", `{"n":1}`)
+	b := &Bulk{}
+	want := ""
+	for _, at := range []time.Time{now, now, now.Add(time.Millisecond), now.In(time.FixedZone("", 3600))} {
+		b.Add(r, at)
+		want += `{"create":{"_index":"telemetry-span-undated","_id":"` + string(r.DocIDText) + `"}}` + "\n" +
+			`{"indexed_at":"` + at.UTC().Format("2006-01-02T15:04:05.000Z") + `",` + string(r.Document) + "\n"
+	}
+	if string(b.body) != want {
+		t.Errorf("got  %s\nwant %s", b.body, want)
+	}
+	var epoch Bulk
+	epoch.Add(r, time.UnixMilli(0))
+	if !bytes.Contains(epoch.body, []byte(`{"indexed_at":"1970-01-01T00:00:00.000Z",`)) {
+		t.Errorf("at the epoch: %s", epoch.body)
+	}
+}
+
+func TestABulkKeepsWithinItsLimits(t *testing.T) {
+	t.Parallel()
+	r := record(t, undated, "a", `{}`)
+	size := bulkOf(r).Size()
+	if got := operationSize(r); got != size {
+		t.Fatalf("an operation is thought to take %d bytes, and takes %d", got, size)
+	}
+	for _, c := range []struct {
+		limits BulkLimits
+		want   int
+	}{
+		{BulkLimits{Documents: 3}, 3},
+		{BulkLimits{Bytes: 3 * size}, 3},
+		{BulkLimits{Bytes: 3*size - 1}, 2},
+		{BulkLimits{Bytes: 1}, 1}, // a record alone always fits
+		{BulkLimits{}, DefaultBulkDocuments},
+	} {
+		b := &Bulk{}
+		for c.limits.Fits(b, r) {
+			b.Add(r, now)
+		}
+		if b.Len() != c.want {
+			t.Errorf("%+v: %d documents, want %d", c.limits, b.Len(), c.want)
+		}
+	}
+	if (BulkLimits{}).Validate() != nil || (BulkLimits{Bytes: MaxBulkBytes}).Validate() != nil {
+		t.Error("good limits are refused")
+	}
+	if (BulkLimits{Bytes: MaxBulkBytes + 1}).Validate() == nil || (BulkLimits{Documents: -1}).Validate() == nil {
+		t.Error("bad limits are taken")
+	}
+}
+
+func TestHalfCutsByBytes(t *testing.T) {
+	t.Parallel()
+	small := record(t, undated, "small", `{}`)
+	large := record(t, undated, "large", `{"padding":"`+strings.Repeat("x", 100_000)+`"}`)
+	for _, c := range []struct {
+		records []telemetry.Record
+		want    int
+	}{
+		{[]telemetry.Record{small}, 1},
+		{[]telemetry.Record{small, small}, 1},
+		{[]telemetry.Record{small, small, small, small}, 2},
+		{[]telemetry.Record{large, small, small, small}, 1},
+		{[]telemetry.Record{small, small, small, large}, 3},
+	} {
+		if got := bulkOf(c.records...).Half(); got != c.want {
+			t.Errorf("%d records are cut at %d, want %d", len(c.records), got, c.want)
+		}
+	}
+}
+
+func TestAddingDoesNotAllocate(t *testing.T) {
+	r, b, at := record(t, undated, "a", `{}`), &Bulk{}, now
+	fill := func() {
+		b.Reset()
+		at = at.Add(time.Millisecond)
+		for range 100 {
+			b.Add(r, at)
+		}
+	}
+	fill()
+	if n := testing.AllocsPerRun(100, fill); n != 0 {
+		t.Errorf("%v allocations a bulk", n)
+	}
+}
+
+// From stream record to bulk body, of a record of 450 bytes.
+func BenchmarkParseAndAdd(b *testing.B) {
+	data := telemetry.AppendRecord(nil, telemetry.Head{
+		Index: "telemetry-span-2026.11.23", ReceivedAt: now, Tenant: "acme", Region: "eu-west-1", ID: "1", Type: "span", Timestamp: now,
+	}, []byte(`{"name":"`+strings.Repeat("x", 225)+`"}`))
+	bulk := &Bulk{}
+	b.ReportAllocs()
+	b.SetBytes(int64(len(data)))
+	for b.Loop() {
+		r, err := telemetry.Parse(data)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if bulk.Add(r, now); bulk.Len() == DefaultBulkDocuments {
+			bulk.Reset()
+		}
+	}
+}

@@ -1,0 +1,285 @@
+package index
+
+import (
+	"context"
+	"fmt"
+	"math/bits"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Priority is the class of a request for the Limiter.
+type Priority int
+
+const (
+	// Live is telemetry on its straight way. It goes first.
+	Live Priority = iota
+	// Recovery is what can wait: backfill and replay. It takes what live
+	// traffic leaves, and always leaves it one place.
+	Recovery
+	priorities
+)
+
+// String names the priority in metrics.
+func (p Priority) String() string { return [...]string{"live", "recovery"}[p] }
+
+// Feedback is what the Limiter learns from one request.
+type Feedback struct {
+	Verdict Verdict
+	Took    time.Duration
+	Bytes   int // of the bulk
+}
+
+// Verdict is what a request says about the server's load.
+type Verdict int
+
+const (
+	// Neutral says nothing: canceled, refused, or not sent at all.
+	Neutral Verdict = iota
+	// Fine says that the server kept up.
+	Fine
+	// Overloaded says that the server did not: 429, 5xx, timeout, no connection.
+	Overloaded
+	// Oversized says that the body was too large: 413.
+	Oversized
+)
+
+const (
+	// DefaultConcurrency is the most requests in flight that a worker grows to.
+	DefaultConcurrency = 16
+
+	// startConcurrency is enough to keep a small server busy at once.
+	startConcurrency = 2
+
+	// Concurrency grows while the smoothed latency is below growBelow times
+	// its baseline, and shrinks above shrinkAbove, but never below
+	// startConcurrency: by latency alone nothing comes to a halt.
+	growBelow, shrinkAbove = 1.5, 3.0
+
+	// How fast smoothed latency and baseline follow each new latency.
+	followLatency, followLower, followHigher = 1.0 / 4, 1.0 / 4, 1.0 / 500
+
+	// The pause after a failure at a concurrency of one, doubled with each.
+	shortestPause, longestPause = 100 * time.Millisecond, 5 * time.Second
+
+	// smallestBulk is how far 413 can shrink bulks, in bytes. A record alone
+	// may be larger, and then goes alone.
+	smallestBulk = 64 << 10
+
+	// regrowth is how many full bulks it takes to forget a 413.
+	regrowth = 256
+)
+
+// Limiter decides how many requests are in flight, for all shards of a worker
+// together: additive increase while all is well, multiplicative decrease when
+// the server is overloaded (as TCP Reno does: RFC 5681), once for all requests
+// that were under way together. It is safe for concurrent use.
+type Limiter struct {
+	max          float64
+	maxBulkBytes int
+
+	mu          sync.Mutex
+	limit       float64
+	inFlight    [priorities]int
+	waiting     [priorities][]*permit
+	epoch       uint64 // raised by each decrease
+	latency     [latencyClasses]latency
+	pause       time.Duration // the present one, zero while all is well
+	pausedUntil time.Time
+	bulkBytes   int
+}
+
+// permit is one request, from Acquire to release.
+type permit struct {
+	priority  Priority
+	granted   chan struct{}
+	epoch     uint64 // when it was granted
+	saturated bool   // it took the last place
+	released  bool
+}
+
+// NewLimiter makes a limiter that allows at most concurrency requests at once,
+// and bulks of at most bulkBytes; both may be zero for their defaults.
+func NewLimiter(concurrency, bulkBytes int) *Limiter {
+	if concurrency <= 0 {
+		concurrency = DefaultConcurrency
+	}
+	if bulkBytes <= 0 {
+		bulkBytes = DefaultBulkBytes
+	}
+	l := &Limiter{
+		max: float64(concurrency), limit: float64(min(concurrency, startConcurrency)),
+		maxBulkBytes: bulkBytes, bulkBytes: bulkBytes,
+	}
+	l.publish()
+	return l
+}
+
+// Acquire waits for a place. The caller sends one request, and then calls
+// release, once, with what came of it. The error is the context's.
+func (l *Limiter) Acquire(ctx context.Context, priority Priority) (release func(Feedback), err error) {
+	p := &permit{priority: priority, granted: make(chan struct{})}
+	l.mu.Lock()
+	l.waiting[priority] = append(l.waiting[priority], p)
+	l.dispatch()
+	l.mu.Unlock()
+	select {
+	case <-p.granted:
+	case <-ctx.Done():
+		l.giveUp(p)
+		return nil, fmt.Errorf("wait for a place to send a bulk: %w", context.Cause(ctx))
+	}
+	return func(f Feedback) { l.release(p, f) }, nil
+}
+
+func (l *Limiter) giveUp(p *permit) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if at := slices.Index(l.waiting[p.priority], p); at >= 0 {
+		l.waiting[p.priority] = slices.Delete(l.waiting[p.priority], at, at+1)
+	} else { // granted at the same moment
+		l.inFlight[p.priority]--
+	}
+	l.dispatch()
+}
+
+func (l *Limiter) release(p *permit, f Feedback) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p.released {
+		return
+	}
+	p.released = true
+	l.inFlight[p.priority]--
+	switch f.Verdict {
+	case Fine:
+		l.fine(p, f)
+	case Overloaded:
+		l.overloaded(p)
+	case Oversized:
+		l.bulkBytes = min(l.bulkBytes, max(f.Bytes/2, smallestBulk))
+	}
+	l.dispatch()
+}
+
+func (l *Limiter) fine(p *permit, f Feedback) {
+	l.pause, l.pausedUntil = 0, time.Time{}
+	if f.Bytes > l.bulkBytes*3/4 {
+		l.bulkBytes = min(l.bulkBytes+l.maxBulkBytes/regrowth, l.maxBulkBytes)
+	}
+	ratio := l.latency[latencyClass(f.Bytes)].observe(f.Took)
+	switch {
+	case ratio < growBelow && p.saturated: // a limit that is not reached says nothing
+		l.limit = min(l.limit+1/l.limit, l.max)
+	case ratio > shrinkAbove && l.limit > startConcurrency:
+		l.limit = max(l.limit-1/l.limit, startConcurrency)
+	}
+}
+
+func (l *Limiter) overloaded(p *permit) {
+	// A whole round trip fails together: what was under way at the last
+	// decrease has been paid for.
+	if p.epoch != l.epoch {
+		return
+	}
+	l.epoch++
+	if l.limit > 1 {
+		l.limit = max(l.limit/2, 1)
+		return
+	}
+	l.pause = min(max(2*l.pause, shortestPause), longestPause)
+	// Half of it at random, so that workers do not come back together.
+	wait := l.pause/2 + rand.N(l.pause/2)
+	l.pausedUntil = time.Now().Add(wait)
+	time.AfterFunc(wait, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.dispatch()
+	})
+}
+
+// dispatch grants what there is room for.
+func (l *Limiter) dispatch() {
+	defer l.publish()
+	if time.Now().Before(l.pausedUntil) {
+		return
+	}
+	for {
+		busy, room := l.inFlight[Live]+l.inFlight[Recovery], int(l.limit)
+		var next Priority
+		switch {
+		case busy >= room:
+			return
+		case len(l.waiting[Live]) > 0:
+			next = Live
+		// While there is but one place, whoever comes takes it.
+		case len(l.waiting[Recovery]) > 0 && l.inFlight[Recovery] < max(room-1, 1):
+			next = Recovery
+		default:
+			return
+		}
+		p := l.waiting[next][0]
+		l.waiting[next] = slices.Delete(l.waiting[next], 0, 1)
+		l.inFlight[next]++
+		p.epoch, p.saturated = l.epoch, busy+1 == room
+		close(p.granted)
+	}
+}
+
+// LimiterState is what a Limiter allows now.
+type LimiterState struct {
+	Limit     int // requests at once
+	InFlight  int
+	Waiting   int
+	Paused    time.Duration // until the next request may go
+	BulkBytes int           // the largest bulk to build
+}
+
+// State reads the present values.
+func (l *Limiter) State() LimiterState {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return LimiterState{
+		Limit:     int(l.limit),
+		InFlight:  l.inFlight[Live] + l.inFlight[Recovery],
+		Waiting:   len(l.waiting[Live]) + len(l.waiting[Recovery]),
+		Paused:    max(time.Until(l.pausedUntil), 0),
+		BulkBytes: l.bulkBytes,
+	}
+}
+
+func (l *Limiter) publish() {
+	concurrencyLimit.Set(l.limit)
+	bulkBytesLimit.Set(float64(l.bulkBytes))
+	for p := range priorities {
+		requestsInFlight[p].Set(float64(l.inFlight[p]))
+		requestsWaiting[p].Set(float64(len(l.waiting[p])))
+	}
+}
+
+// latency compares requests of about the same size: what is normal, and what
+// is now. The baseline follows a faster server at once, and a slower one over
+// hundreds of requests: an index grows, a cluster shrinks.
+type latency struct{ now, baseline float64 }
+
+// latencyClasses are sizes by powers of two, from 64 KiB to 4 MiB and more.
+const latencyClasses = 8
+
+func latencyClass(bytes int) int { return min(bits.Len(uint(bytes)>>16), latencyClasses-1) }
+
+// observe returns the present latency as a multiple of its baseline.
+func (c *latency) observe(took time.Duration) float64 {
+	seconds := max(took.Seconds(), 1e-3) // below a millisecond all is noise
+	if c.baseline == 0 {
+		c.now, c.baseline = seconds, seconds
+	}
+	c.now += (seconds - c.now) * followLatency
+	if seconds < c.baseline {
+		c.baseline += (seconds - c.baseline) * followLower
+	} else {
+		c.baseline += (seconds - c.baseline) * followHigher
+	}
+	return c.now / c.baseline
+}

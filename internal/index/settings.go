@@ -1,0 +1,131 @@
+package index
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/elastic/go-elasticsearch/v8"
+)
+
+// Flavor is what kind of server it is.
+type Flavor string
+
+// The flavors. They speak the same protocol; product header and some mapping
+// types differ.
+const (
+	Elasticsearch Flavor = "elasticsearch"
+	OpenSearch    Flavor = "opensearch"
+)
+
+// Settings say where documents go.
+type Settings struct {
+	URLs     []string
+	Flavor   Flavor // Elasticsearch when empty
+	APIKey   string // base64; or Username and Password; or SigV4
+	Username string
+	Password string
+	CAFile   string // PEM of the authority that signed the server's certificate; empty for the system's
+
+	// SigV4 signs requests for Amazon OpenSearch Service, with the region and
+	// the credentials of AWS.
+	SigV4 bool
+	AWS   aws.Config
+
+	// Gzip compresses bodies. It costs several times the CPU of everything
+	// else here, and pays where the network between costs more.
+	Gzip bool
+
+	Timeout time.Duration // of one bulk; DefaultTimeout when zero
+}
+
+const (
+	// DefaultTimeout bounds one bulk request. Elasticsearch itself gives a bulk
+	// one minute (parameter timeout), most of which is waiting for a shard.
+	DefaultTimeout = 30 * time.Second
+
+	// dialTimeout is shorter, so that a host which does not answer at all is
+	// told apart from a body that takes too long.
+	dialTimeout = 5 * time.Second
+
+	// idleConnections is how many are kept to one host: all bulks in flight go
+	// to few hosts.
+	idleConnections = 64
+)
+
+func (s Settings) validate() error {
+	var errs []error
+	if len(s.URLs) == 0 {
+		errs = append(errs, errors.New("no address of Elasticsearch is given"))
+	}
+	if s.Flavor != Elasticsearch && s.Flavor != OpenSearch {
+		errs = append(errs, fmt.Errorf("flavor %q is neither %s nor %s", s.Flavor, Elasticsearch, OpenSearch))
+	}
+	if s.SigV4 && (s.AWS.Region == "" || s.AWS.Credentials == nil) {
+		errs = append(errs, errors.New("signing requests needs a region and credentials of AWS"))
+	}
+	return errors.Join(errs...)
+}
+
+// Open makes a client. It does not connect yet.
+func Open(s Settings) (*Client, error) {
+	if s.Flavor == "" {
+		s.Flavor = Elasticsearch
+	}
+	if err := s.validate(); err != nil {
+		return nil, fmt.Errorf("make the Elasticsearch client: %w", err)
+	}
+	transport, err := s.transport()
+	if err != nil {
+		return nil, err
+	}
+	// The base client is without the hundreds of methods that we do not call.
+	client, err := elasticsearch.NewBaseClient(elasticsearch.Config{
+		Addresses:           s.URLs,
+		APIKey:              s.APIKey,
+		Username:            s.Username,
+		Password:            s.Password,
+		CompressRequestBody: s.Gzip,
+		DisableRetry:        true, // an answer that got lost must reach the outcome table
+		Transport:           transport,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make the Elasticsearch client: %w", err)
+	}
+	if s.Timeout == 0 {
+		s.Timeout = DefaultTimeout
+	}
+	return &Client{client: client, flavor: s.Flavor, timeout: s.Timeout}, nil
+}
+
+// transport builds the layers below go-elasticsearch, the network last.
+func (s Settings) transport() (http.RoundTripper, error) {
+	network := http.DefaultTransport.(*http.Transport).Clone()
+	network.DialContext = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext
+	network.MaxIdleConns, network.MaxIdleConnsPerHost = 0, idleConnections
+	network.DisableCompression = true // of answers: a filtered one is small
+	if s.CAFile != "" {
+		pem, err := os.ReadFile(s.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("read the certificate authority of Elasticsearch: %w", err)
+		}
+		roots := x509.NewCertPool()
+		if !roots.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("read the certificate authority of Elasticsearch: %s holds no certificate", s.CAFile)
+		}
+		network.TLSClientConfig.RootCAs = roots
+	}
+	var top http.RoundTripper = borrower{network}
+	if s.SigV4 {
+		top = newSigner(s.AWS, top)
+	}
+	if s.Flavor == OpenSearch {
+		top = productHeader{top}
+	}
+	return top, nil
+}

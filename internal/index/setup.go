@@ -1,0 +1,224 @@
+package index
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"path"
+	"strings"
+
+	"millrace/deploy"
+)
+
+// Layout is how telemetry indices are spread over the cluster. It takes effect
+// with the next index that is made, the next day's.
+type Layout struct {
+	Shards   int // primary shards of each index
+	Replicas int // copies of each shard beside it
+}
+
+// DefaultLayout survives the loss of one node. An index is a day of one type.
+var DefaultLayout = Layout{Shards: 1, Replicas: 1}
+
+// maxShards is index.max_number_of_shards, of both servers.
+const maxShards = 1024
+
+// Validate reports a layout that the server would refuse.
+func (l Layout) Validate() error {
+	if l.Shards < 1 || l.Shards > maxShards {
+		return fmt.Errorf("%d shards of an index: from 1 to %d", l.Shards, maxShards)
+	}
+	if l.Replicas < 0 {
+		return fmt.Errorf("%d replicas of a shard: not less than none", l.Replicas)
+	}
+	return nil
+}
+
+// Names of what Setup installs: the index template, and its components.
+const (
+	templatePrefix = "millrace-"
+	indexTemplate  = "telemetry"
+)
+
+// ErrNoTemplates says that documents would be indexed without their mapping.
+var ErrNoTemplates = errors.New("the index templates are not installed, or older than this program")
+
+// Setup installs the templates of the telemetry indices, or replaces those of
+// another version. Indices that exist keep the mapping they have.
+//
+// Indices are made by the first document for them, so a bulk for an index that
+// was just deleted makes it again, with its mapping, while the templates stand.
+func (c *Client) Setup(ctx context.Context, l Layout) error {
+	if err := l.Validate(); err != nil {
+		return fmt.Errorf("install index templates: %w", err)
+	}
+	parts, err := templates(c.flavor, l)
+	if err != nil {
+		return fmt.Errorf("install index templates: %w", err)
+	}
+	for _, part := range parts { // components first
+		if err := c.call(ctx, http.MethodPut, part.path(), part.body, nil); err != nil {
+			return fmt.Errorf("install index template %s: %w", part.name, err)
+		}
+	}
+	return nil
+}
+
+// Ready reports whether documents can be indexed: the server answers, and the
+// templates are there. The error wraps ErrNoTemplates when they are not.
+func (c *Client) Ready(ctx context.Context) error {
+	parts, err := templates(c.flavor, DefaultLayout)
+	if err != nil {
+		return fmt.Errorf("check index templates: %w", err)
+	}
+	for _, part := range parts {
+		var found struct {
+			Index     []installed `json:"index_templates"`
+			Component []installed `json:"component_templates"`
+		}
+		err := c.call(ctx, http.MethodGet, part.path()+"?filter_path=*.*_template.version", nil, &found)
+		if status := (*StatusError)(nil); errors.As(err, &status) && status.Status == http.StatusNotFound {
+			return fmt.Errorf("%w: %s is missing", ErrNoTemplates, part.name)
+		}
+		if err != nil {
+			return fmt.Errorf("check index template %s: %w", part.name, err)
+		}
+		for _, there := range append(found.Index, found.Component...) {
+			if version := there.Index.Version + there.Component.Version; version < part.version {
+				return fmt.Errorf("%w: %s has version %d, want %d", ErrNoTemplates, part.name, version, part.version)
+			}
+		}
+	}
+	return nil
+}
+
+type installed struct {
+	Index     struct{ Version int } `json:"index_template"`
+	Component struct{ Version int } `json:"component_template"`
+}
+
+// template is one file of deploy/templates, as it is sent to the server.
+type template struct {
+	name      string
+	component bool
+	version   int
+	body      []byte
+}
+
+func (t template) path() string {
+	if t.component {
+		return "/_component_template/" + t.name
+	}
+	return "/_index_template/" + t.name
+}
+
+// templates reads the files, makes them fit the server, and puts the index
+// template last, since it names the others.
+func templates(flavor Flavor, l Layout) ([]template, error) {
+	files, err := fs.Glob(deploy.Templates, "templates/*.json")
+	if err != nil {
+		return nil, fmt.Errorf("list templates: %w", err)
+	}
+	var components []template
+	var index template
+	for _, file := range files {
+		text, err := fs.ReadFile(deploy.Templates, file)
+		if err != nil {
+			return nil, fmt.Errorf("read template: %w", err)
+		}
+		name := strings.TrimSuffix(path.Base(file), ".json")
+		var body map[string]any
+		if err := json.Unmarshal(text, &body); err != nil {
+			return nil, fmt.Errorf("parse template %s: %w", name, err)
+		}
+		version, ok := body["version"].(float64)
+		if !ok {
+			return nil, fmt.Errorf("parse template %s: it has no version", name)
+		}
+		if flavor == OpenSearch {
+			forOpenSearch(body)
+		}
+		if name == indexTemplate {
+			// The last word: settings here go before those of components.
+			body["template"] = map[string]any{"settings": map[string]any{
+				"index.number_of_shards": l.Shards, "index.number_of_replicas": l.Replicas,
+			}}
+		}
+		encoded, err := json.Marshal(body)
+		if err != nil {
+			return nil, fmt.Errorf("encode template %s: %w", name, err)
+		}
+		part := template{name: templatePrefix + name, component: name != indexTemplate, version: int(version), body: encoded}
+		if part.component {
+			components = append(components, part)
+		} else {
+			index = part
+		}
+	}
+	return append(components, index), nil
+}
+
+// forOpenSearch replaces the one mapping type that has another name there. Its
+// flat_object knows no parameters (OpenSearch documentation, 'Flat object').
+func forOpenSearch(node map[string]any) {
+	for key, value := range node {
+		child, ok := value.(map[string]any)
+		if !ok {
+			continue
+		}
+		if child["type"] == "flattened" {
+			node[key] = map[string]any{"type": "flat_object"}
+			continue
+		}
+		forOpenSearch(child)
+	}
+}
+
+// StatusError is a server's refusal of a request that is not a bulk.
+type StatusError struct {
+	Status int
+	Reason Error
+}
+
+// Error names status, type and reason. No document is in it.
+func (e *StatusError) Error() string {
+	return fmt.Sprintf("status %d: %s: %s", e.Status, e.Reason.Type, e.Reason.Reason)
+}
+
+// call sends a JSON request, and decodes the answer into result unless that is
+// nil. The error wraps a *StatusError when the server refused.
+func (c *Client) call(ctx context.Context, method, path string, body []byte, result any) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, method, path, bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("make the request: %w", err)
+	}
+	if len(body) > 0 {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	response, err := c.client.Perform(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(response.Body, maxResponseSize))
+	if err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	if response.StatusCode >= http.StatusMultipleChoices {
+		return &StatusError{Status: response.StatusCode, Reason: requestError(response.StatusCode, text)}
+	}
+	if result == nil {
+		return nil
+	}
+	if err := json.Unmarshal(text, result); err != nil {
+		return fmt.Errorf("parse the answer: %w", err)
+	}
+	return nil
+}
