@@ -8,11 +8,11 @@ import (
 	"millrace/internal/telemetry"
 )
 
+// Bounds of one bulk.
 const (
-	// DefaultBulkDocuments and DefaultBulkBytes bound one bulk. About 1 MiB,
-	// which 2,000 records of the usual size come to, was indexed fastest; with
-	// 5 MiB, eight in flight, a server with a heap of 1 GiB spent most of its
-	// time collecting garbage.
+	// About 1 MiB, which 2,000 records of the usual size come to, was indexed
+	// fastest; with 5 MiB, eight in flight, a server with a heap of 1 GiB spent
+	// most of its time collecting garbage.
 	DefaultBulkDocuments = 2000
 	DefaultBulkBytes     = 2 << 20
 

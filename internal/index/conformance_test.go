@@ -101,10 +101,19 @@ func (s server) name(t testing.TB) string {
 	return name
 }
 
+// plain gives an index that has nothing of the installed templates.
+func (s server) plain(t testing.TB) string {
+	t.Helper()
+	name := s.name(t)
+	s.call(t, http.MethodPut, "/_index_template/"+name, `{"index_patterns":["`+name+`"],"priority":1000}`)
+	t.Cleanup(func() { s.call(t, http.MethodDelete, "/_index_template/"+name, "") })
+	return name
+}
+
 // index makes an index of its own.
 func (s server) index(t testing.TB, mappings string) string {
 	t.Helper()
-	name := s.name(t)
+	name := s.plain(t)
 	s.call(t, http.MethodPut, "/"+name, `{"settings":{"number_of_replicas":0},"mappings":`+mappings+`}`)
 	return name
 }
@@ -204,7 +213,7 @@ func TestPoisonHarmsItselfAlone(t *testing.T) {
 func TestAMappingThatIsFullIsPoison(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, s server) {
-		index := s.name(t)
+		index := s.plain(t)
 		s.call(t, http.MethodPut, "/"+index, `{"settings":{"number_of_replicas":0,"index.mapping.total_fields.limit":14,
 			"index.mapping.depth.limit":2},"mappings":{"dynamic":true}}`)
 		for _, body := range []string{`{"one":1,"two":2,"three":3,"four":4,"five":5}`, `{"a":{"b":{"c":{"d":1}}}}`} {

@@ -85,6 +85,7 @@ type Limiter struct {
 	inFlight    [priorities]int
 	waiting     [priorities][]*permit
 	epoch       uint64 // raised by each decrease
+	fulls       uint64 // raised whenever the last place is taken
 	latency     [latencyClasses]latency
 	pause       time.Duration // the present one, zero while all is well
 	pausedUntil time.Time
@@ -93,11 +94,10 @@ type Limiter struct {
 
 // permit is one request, from Acquire to release.
 type permit struct {
-	priority  Priority
-	granted   chan struct{}
-	epoch     uint64 // when it was granted
-	saturated bool   // it took the last place
-	released  bool
+	priority     Priority
+	granted      chan struct{}
+	epoch, fulls uint64 // right before it was granted
+	released     bool
 }
 
 // NewLimiter makes a limiter that allows at most concurrency requests at once,
@@ -171,7 +171,7 @@ func (l *Limiter) fine(p *permit, f Feedback) {
 	}
 	ratio := l.latency[latencyClass(f.Bytes)].observe(f.Took)
 	switch {
-	case ratio < growBelow && p.saturated: // a limit that is not reached says nothing
+	case ratio < growBelow && l.fulls > p.fulls: // a limit that is not reached says nothing
 		l.limit = min(l.limit+1/l.limit, l.max)
 	case ratio > shrinkAbove && l.limit > startConcurrency:
 		l.limit = max(l.limit-1/l.limit, startConcurrency)
@@ -223,7 +223,10 @@ func (l *Limiter) dispatch() {
 		p := l.waiting[next][0]
 		l.waiting[next] = slices.Delete(l.waiting[next], 0, 1)
 		l.inFlight[next]++
-		p.epoch, p.saturated = l.epoch, busy+1 == room
+		p.epoch, p.fulls = l.epoch, l.fulls
+		if busy+1 == room {
+			l.fulls++
+		}
 		close(p.granted)
 	}
 }

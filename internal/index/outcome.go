@@ -9,19 +9,14 @@ import (
 // to be done next.
 type Class int
 
+// The classes.
 const (
-	// Indexed: the document is there, from now or from earlier.
-	Indexed Class = iota
-	// Poison: this document will never be taken, however often it is sent.
-	Poison
-	// Transient: nobody's fault; send it again later. Never dead-lettered.
-	Transient
-	// TooLarge: too much together; send it in smaller parts.
-	TooLarge
-	// Undecided: an error of a type that this table does not know.
-	Undecided
-	// Refused: the whole request is refused, and not one document of it named.
-	Refused
+	Indexed   Class = iota // the document is there, from now or from earlier
+	Poison                 // this document will never be taken, however often it is sent
+	Transient              // nobody's fault; send it again later; never dead-lettered
+	TooLarge               // too much together; send it in smaller parts
+	Undecided              // an error of a type that this table does not know
+	Refused                // the whole request is refused, and not one document of it named
 )
 
 // String names the class in logs and metrics.

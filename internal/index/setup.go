@@ -77,29 +77,37 @@ func (c *Client) Ready(ctx context.Context) error {
 		return fmt.Errorf("check index templates: %w", err)
 	}
 	for _, part := range parts {
-		var found struct {
-			Index     []installed `json:"index_templates"`
-			Component []installed `json:"component_templates"`
-		}
-		err := c.call(ctx, http.MethodGet, part.path()+"?filter_path=*.*_template.version", nil, &found)
-		if status := (*StatusError)(nil); errors.As(err, &status) && status.Status == http.StatusNotFound {
-			return fmt.Errorf("%w: %s is missing", ErrNoTemplates, part.name)
-		}
+		version, err := c.installed(ctx, part)
 		if err != nil {
-			return fmt.Errorf("check index template %s: %w", part.name, err)
+			return err
 		}
-		for _, there := range append(found.Index, found.Component...) {
-			if version := there.Index.Version + there.Component.Version; version < part.version {
-				return fmt.Errorf("%w: %s has version %d, want %d", ErrNoTemplates, part.name, version, part.version)
-			}
+		if version < part.version {
+			return fmt.Errorf("%w: %s has version %d, want %d", ErrNoTemplates, part.name, version, part.version)
 		}
 	}
 	return nil
 }
 
-type installed struct {
-	Index     struct{ Version int } `json:"index_template"`
-	Component struct{ Version int } `json:"component_template"`
+// installed returns the version of a template on the server, zero without one.
+func (c *Client) installed(ctx context.Context, part template) (version int, err error) {
+	type versioned struct{ Version int }
+	var found struct {
+		Index     []map[string]versioned `json:"index_templates"`
+		Component []map[string]versioned `json:"component_templates"`
+	}
+	err = c.call(ctx, http.MethodGet, part.path()+"?filter_path=*.*_template.version", nil, &found)
+	if status := (*StatusError)(nil); errors.As(err, &status) && status.Status == http.StatusNotFound {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("check index template %s: %w", part.name, err)
+	}
+	for _, one := range append(found.Index, found.Component...) {
+		for _, of := range one {
+			version = of.Version
+		}
+	}
+	return version, nil
 }
 
 // template is one file of deploy/templates, as it is sent to the server.

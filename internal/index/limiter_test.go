@@ -1,0 +1,352 @@
+package index
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// take acquires a place that must be free.
+func take(t *testing.T, l *Limiter, p Priority) func(Feedback) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	release, err := l.Acquire(ctx, p)
+	if err != nil {
+		t.Fatalf("no place: %+v", l.State())
+	}
+	return release
+}
+
+func full(t *testing.T, l *Limiter, p Priority) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if _, err := l.Acquire(ctx, p); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("there is a place: %v, %+v", err, l.State())
+	}
+}
+
+// round fills every place, and releases them all with the same feedback.
+func round(t *testing.T, l *Limiter, f Feedback) {
+	t.Helper()
+	var releases []func(Feedback)
+	for range l.State().Limit {
+		releases = append(releases, take(t, l, Live))
+	}
+	for _, release := range releases {
+		release(f)
+	}
+}
+
+var (
+	good  = Feedback{Verdict: Fine, Took: 20 * time.Millisecond, Bytes: 1 << 20}
+	bad   = Feedback{Verdict: Overloaded, Took: time.Second, Bytes: 1 << 20}
+	blank = Feedback{}
+)
+
+func TestConcurrencyGrowsByOneARoundTrip(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLimiter(6, 0)
+		var limits []int
+		for range 7 {
+			limits = append(limits, l.State().Limit)
+			round(t, l, good)
+		}
+		for i, limit := range limits {
+			if i > 0 && (limit < limits[i-1] || limit > limits[i-1]+1) {
+				t.Errorf("limits %v jump", limits)
+			}
+		}
+		if limits[0] != startConcurrency || limits[6] != 6 || l.State().Limit != 6 {
+			t.Errorf("limits %v, then %d", limits, l.State().Limit)
+		}
+	})
+}
+
+func TestALimitThatIsNotReachedDoesNotGrow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLimiter(8, 0)
+		for range 100 {
+			take(t, l, Live)(good)
+		}
+		if got := l.State().Limit; got != startConcurrency {
+			t.Errorf("one request at a time made it %d", got)
+		}
+	})
+}
+
+func TestARoundTripThatFailsHalvesOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLimiter(16, 0)
+		for l.State().Limit < 16 {
+			round(t, l, good)
+		}
+		for _, want := range []int{8, 4, 2, 1} {
+			round(t, l, bad) // sixteen failures at first
+			if got := l.State().Limit; got != want {
+				t.Fatalf("limit %d, want %d", got, want)
+			}
+		}
+		// What was under way before a decrease says nothing about it.
+		l = NewLimiter(16, 0)
+		old, young := take(t, l, Live), take(t, l, Live)
+		young(bad)
+		old(bad)
+		if s := l.State(); s.Limit != 1 || s.Paused != 0 {
+			t.Errorf("%+v: paid twice", s)
+		}
+	})
+}
+
+func TestAtOneItBacksOffInTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLimiter(1, 0)
+		var pauses []time.Duration
+		for range 10 {
+			release, err := l.Acquire(t.Context(), Live) // waits out the pause
+			if err != nil {
+				t.Fatal(err)
+			}
+			full(t, l, Live) // one probe alone
+			release(bad)
+			pauses = append(pauses, l.State().Paused)
+			full(t, l, Live)
+		}
+		want := shortestPause
+		for i, pause := range pauses {
+			if pause < want/2 || pause > want {
+				t.Errorf("pause %d is %s, want %s to %s: %v", i, pause, want/2, want, pauses)
+			}
+			want = min(2*want, longestPause)
+		}
+		release, err := l.Acquire(t.Context(), Live)
+		if err != nil {
+			t.Fatal(err)
+		}
+		release(good)
+		if s := l.State(); s.Paused != 0 {
+			t.Errorf("it is well again, and waits: %+v", s)
+		}
+		take(t, l, Live)(bad)
+		if got := l.State().Paused; got > shortestPause {
+			t.Errorf("the next failure waits %s", got)
+		}
+	})
+}
+
+func TestLatencyHoldsAndShrinks(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLimiter(16, 0)
+		for l.State().Limit < 8 {
+			round(t, l, good)
+		}
+		slow, slower := good, good
+		slow.Took, slower.Took = 2*good.Took, 6*good.Took
+		for range 3 {
+			round(t, l, slow)
+		}
+		held := l.State().Limit
+		if held < 8 || held > 9 { // the smoothed latency needs a few answers
+			t.Errorf("twice as slow: %d", held)
+		}
+		for range 20 {
+			round(t, l, slower)
+		}
+		if got := l.State().Limit; got != startConcurrency {
+			t.Errorf("six times as slow: %d", got)
+		}
+		// In time it takes the new latency for normal.
+		for range 2000 {
+			round(t, l, slower)
+		}
+		if got := l.State().Limit; got <= startConcurrency {
+			t.Errorf("for long so slow: %d", got)
+		}
+	})
+}
+
+func TestBulksAreComparedWithTheirOwnSize(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLimiter(8, 0)
+		small := Feedback{Verdict: Fine, Took: time.Millisecond, Bytes: 1000}
+		for range 50 {
+			round(t, l, small)
+		}
+		l.limit = 2
+		for range 10 {
+			round(t, l, good) // twenty times as long, and as it must be
+		}
+		if got := l.State().Limit; got != 8 {
+			t.Errorf("large bulks hold it at %d", got)
+		}
+	})
+}
+
+func TestLiveGoesFirstAndRecoveryLeavesAPlace(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLimiter(8, 0)
+		for l.State().Limit < 3 {
+			round(t, l, good)
+		}
+		releases := []func(Feedback){take(t, l, Recovery), take(t, l, Recovery)}
+		full(t, l, Recovery)
+		releases = append(releases, take(t, l, Live)) // at once, though recovery is at work
+		var order []Priority
+		for _, p := range []Priority{Recovery, Recovery, Live, Live} {
+			go func() {
+				release, err := l.Acquire(t.Context(), p)
+				if err == nil {
+					order = append(order, p)
+					release(blank)
+				}
+			}()
+			synctest.Wait()
+		}
+		if s := l.State(); s.Waiting != 4 || s.InFlight != 3 {
+			t.Fatalf("%+v", s)
+		}
+		for _, release := range releases {
+			release(blank)
+			synctest.Wait()
+		}
+		if want := []Priority{Live, Live, Recovery, Recovery}; !slices.Equal(order, want) {
+			t.Errorf("went as %v", order)
+		}
+		l.limit = 1 // while there is one place, recovery may have it
+		take(t, l, Recovery)
+	})
+}
+
+func TestOneWhoGivesUpLeavesNoTrace(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLimiter(1, 0)
+		release := take(t, l, Live)
+		ctx, cancel := context.WithCancel(t.Context())
+		var err error
+		go func() { _, err = l.Acquire(ctx, Live) }()
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("gave up with %v", err)
+		}
+		release(blank)
+		release(bad) // a second time counts for nothing
+		if s := l.State(); s.Waiting != 0 || s.InFlight != 0 || s.Paused != 0 {
+			t.Errorf("%+v", s)
+		}
+		take(t, l, Live)
+	})
+}
+
+// Granted and given up at the same moment: the place must not be lost.
+func TestAPlaceIsNotLostBetweenGrantAndCancel(t *testing.T) {
+	t.Parallel()
+	l := NewLimiter(1, 0)
+	for range 2000 {
+		release, err := l.Acquire(t.Context(), Live)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			if second, err := l.Acquire(ctx, Live); err == nil {
+				second(blank)
+			}
+		}()
+		go release(blank)
+		cancel()
+		<-done
+	}
+}
+
+func TestBulksShrinkWhenTheyAreTooLarge(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const most = 4 << 20
+		l := NewLimiter(2, most)
+		tooLarge := func(bytes int) Feedback { return Feedback{Verdict: Oversized, Bytes: bytes} }
+		round(t, l, tooLarge(most)) // two of them, and halved once
+		if got := l.State().BulkBytes; got != most/2 {
+			t.Errorf("%d", got)
+		}
+		take(t, l, Live)(tooLarge(1000))
+		if got := l.State().BulkBytes; got != smallestBulk {
+			t.Errorf("%d", got)
+		}
+		for range regrowth {
+			take(t, l, Live)(Feedback{Verdict: Fine, Bytes: l.State().BulkBytes, Took: time.Millisecond})
+		}
+		if got := l.State().BulkBytes; got != most {
+			t.Errorf("%d after %d full bulks", got, regrowth)
+		}
+		take(t, l, Live)(tooLarge(most))
+		for range regrowth {
+			take(t, l, Live)(Feedback{Verdict: Fine, Bytes: 100, Took: time.Millisecond})
+		}
+		if got := l.State().BulkBytes; got != most/2 {
+			t.Errorf("%d after small bulks, which prove nothing", got)
+		}
+	})
+}
+
+func TestTheRunOfAnOverload(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		// A server that answers in 20 ms, and refuses everything for a minute.
+		l := NewLimiter(8, 0)
+		start := time.Now()
+		sick := func() bool { since := time.Since(start); return since > 10*time.Second && since < 70*time.Second }
+		ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+		defer cancel()
+		var mu sync.Mutex
+		refused, finished := 0, time.Time{}
+		var workers sync.WaitGroup
+		for range 20 {
+			workers.Go(func() {
+				for {
+					release, err := l.Acquire(ctx, Live)
+					if err != nil {
+						return
+					}
+					time.Sleep(good.Took)
+					feedback := good
+					mu.Lock()
+					if sick() {
+						refused++
+						feedback = bad
+					} else if finished.IsZero() && time.Since(start) >= 70*time.Second {
+						finished = time.Now()
+					}
+					mu.Unlock()
+					release(feedback)
+				}
+			})
+		}
+		workers.Wait()
+		if refused > 60 {
+			t.Errorf("%d requests into a server that refuses", refused)
+		}
+		if late := finished.Sub(start.Add(70 * time.Second)); late > longestPause+time.Second {
+			t.Errorf("noticed after %s that it is well again", late)
+		}
+		if s := l.State(); s.Limit != 8 || s.InFlight != 0 || s.Waiting != 0 {
+			t.Errorf("at the end: %+v", s)
+		}
+	})
+}
