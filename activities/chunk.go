@@ -1,0 +1,106 @@
+package activities
+
+import (
+	"time"
+
+	"millrace/internal/index"
+	"millrace/internal/stream"
+	"millrace/internal/telemetry"
+)
+
+// chunk is a stretch of a shard that goes to Elasticsearch in one bulk. Its
+// memory is used again for the next one.
+type chunk struct {
+	stretch *stretch
+	records []stream.Record
+	ids     []telemetry.DocID // of each record; zero for a foreign one
+	times   []time.Time       // received_at of each record
+	size    int               // bytes of the stream that it keeps in memory
+
+	bulk index.Bulk
+	at   []int // the record of each document in the bulk
+
+	counts   Counts
+	dead     []verdict   // Elasticsearch will never take these
+	open     []verdict   // what is to become of these is for a ProcessBatch
+	received []time.Time // scratch: of what one bulk created
+}
+
+// verdict is on a record that is not indexed.
+type verdict struct {
+	at    int // in the chunk
+	cause index.Error
+}
+
+// reset makes the chunk ready for the next records and lets go of these.
+func (c *chunk) reset() {
+	clear(c.records)
+	c.records, c.ids, c.times = c.records[:0], c.ids[:0], c.times[:0]
+	c.bulk.Reset()
+	c.at, c.received = c.at[:0], c.received[:0]
+	c.stretch, c.size, c.counts = nil, 0, Counts{}
+	c.dead, c.open = nil, nil
+}
+
+// blameAll leaves the whole chunk open, after a panic: which record is to blame
+// is not known. A ProcessBatch finds those indexed that are.
+func (c *chunk) blameAll(err error) {
+	c.counts.Records = int64(len(c.records))
+	c.dead, c.open = nil, c.open[:0]
+	for i := range c.records {
+		c.open = append(c.open, verdict{i, index.Error{Type: panicked, Reason: err.Error()}})
+	}
+}
+
+// kept is what a record holds in memory, in bytes.
+func kept(r stream.Record) int { return len(r.Data) + recordOverhead }
+
+// recordOverhead is about what a stream.Record and its sequence number take.
+const recordOverhead = 128
+
+// sort takes the chunk apart: what does not come from a collector is dead,
+// what was indexed before is a duplicate, the rest goes into the bulk.
+func (c *chunk) sort(seen Seen, now time.Time) {
+	c.counts.Records = int64(len(c.records))
+	for i := range c.records {
+		r, err := telemetry.Parse(c.records[i].Data)
+		c.ids, c.times = append(c.ids, r.DocID), append(c.times, r.ReceivedAt)
+		switch {
+		case err != nil:
+			c.dead = append(c.dead, verdict{i, index.Error{Type: foreignRecord, Reason: err.Error()}})
+		case seen.Seen(r.DocID):
+			c.counts.Duplicates++
+		default:
+			c.bulk.Add(r, now)
+			c.at = append(c.at, i)
+		}
+	}
+}
+
+// foreignRecord is the error type of a record that no collector wrote.
+const foreignRecord = "foreign_record"
+
+// fill builds the bulk anew, of some of the records that were in it before.
+func (c *chunk) fill(at []int, now time.Time) {
+	c.bulk.Reset()
+	for _, i := range at {
+		if r, err := telemetry.Parse(c.records[i].Data); err == nil { // it was parsed before
+			c.bulk.Add(r, now)
+		}
+	}
+}
+
+// halves cuts a list of two records or more in two parts of about the same size
+// in bytes.
+func (c *chunk) halves(at []int) (first, second []int) {
+	total := 0
+	for _, i := range at {
+		total += len(c.records[i].Data)
+	}
+	cut, half := 0, 0
+	for cut < len(at)-1 && (cut == 0 || 2*half < total) {
+		half += len(c.records[at[cut]].Data)
+		cut++
+	}
+	return at[:cut:cut], at[cut:]
+}

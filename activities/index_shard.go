@@ -1,0 +1,170 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+
+	"millrace/internal/telemetry"
+)
+
+// IndexInput says which shard to index, from where and for how long.
+type IndexInput struct {
+	Stream     StreamID             `json:"stream"`
+	Shard      string               `json:"shard"`
+	Checkpoint telemetry.Checkpoint `json:"checkpoint,omitzero"`
+	Counts     Counts               `json:"counts"` // of the records up to the checkpoint
+	// For is how long the call may take. It indexes one batch at the least.
+	For time.Duration `json:"for"`
+	// Waiting is what the last call ended with: see IndexResult.
+	Waiting bool `json:"waiting,omitempty"`
+}
+
+// Progress is how far a shard is: a call's result, and on the way there the
+// details of its heartbeat, from which its retry goes on.
+type Progress struct {
+	Checkpoint telemetry.Checkpoint `json:"checkpoint"`
+	Counts     Counts               `json:"counts"` // of the records up to the checkpoint
+	LagSeconds float64              `json:"lagSeconds"`
+	Worker     string               `json:"worker"`
+	LastError  string               `json:"lastError,omitempty"` // since the call began
+}
+
+// IndexResult is how a call ended.
+type IndexResult struct {
+	Progress
+	// Waiting: the shard has stood still for a while, for something that does
+	// not work. A call ends early when this changes, so that the workflow's
+	// state says it; the next call goes on trying.
+	Waiting bool `json:"waiting,omitempty"`
+	// Children are the shards that go on after this one, when
+	// Checkpoint.Closed says that it is drained.
+	Children []string `json:"children,omitempty"`
+}
+
+// heartbeatEvery is how often a call says how far it is.
+const heartbeatEvery = time.Second
+
+// Reasons to end a call.
+var (
+	errDue      = errors.New("the call has taken its time")
+	errCanceled = errors.New("the activity was canceled")
+	errStopping = errors.New("the worker is stopping")
+	errChanged  = errors.New("the state has changed")
+)
+
+// IndexShard indexes a shard from its checkpoint on, until its time is over,
+// the shard ends, the worker stops, or it is canceled, which is how a shard is
+// paused: each time it ends well, with the checkpoint it has reached. Before
+// the checkpoint passes a record, that record is indexed, or in the ledger, or
+// inside a ProcessBatch whose start was acknowledged.
+func (p *Processor) IndexShard(ctx context.Context, in IndexInput) (IndexResult, error) {
+	if err := p.serves(in.Stream); err != nil {
+		return IndexResult{}, err
+	}
+	at, counts := in.Checkpoint, in.Counts
+	var last Progress
+	if activity.HasHeartbeatDetails(ctx) && activity.GetHeartbeatDetails(ctx, &last) == nil {
+		at, counts = last.Checkpoint, last.Counts
+	}
+	c := &call{in: in, pipeline: newPipeline(ctx, p, in.Shard, newMark(at, counts))}
+	defer c.abandon()
+	defer forgetShard(in.Shard)
+	reader := p.Source.Read(in.Shard, at)
+	defer reader.Close()
+	finished := make(chan struct{})
+	go func() {
+		defer close(finished)
+		c.run(reader)
+	}()
+	c.watch(ctx, finished)
+	result := c.result()
+	slog.Info("indexed a shard for a while", "stream", p.Stream.Name, "shard", in.Shard, "checkpoint", result.Checkpoint.Sequence,
+		"closed", result.Checkpoint.Closed, "records", result.Counts.Records-in.Counts.Records, "ended", context.Cause(c.going))
+	return result, nil
+}
+
+// call is one call of IndexShard.
+type call struct {
+	*pipeline
+	in IndexInput
+}
+
+// watch sends heartbeats, and ends the call when it is time.
+func (c *call) watch(ctx context.Context, finished <-chan struct{}) {
+	ticker := time.NewTicker(heartbeatEvery)
+	defer ticker.Stop()
+	due := time.After(c.in.For)
+	canceled, stopping := ctx.Done(), activity.GetWorkerStopChannel(ctx)
+	var drained <-chan time.Time
+	end := func(reason error) {
+		if drained == nil {
+			c.stop(reason)
+			drained = time.After(c.Limits.DrainTimeout)
+		}
+	}
+	isDue := false
+	for {
+		select {
+		case <-finished:
+			return
+		case <-ticker.C:
+			progress := c.progress()
+			c.publish(progress)
+			activity.RecordHeartbeat(ctx, progress)
+			if c.isWaiting() != c.in.Waiting {
+				end(errChanged)
+			}
+		case <-due:
+			isDue = true
+		case <-canceled:
+			canceled = nil
+			end(errCanceled)
+		case <-stopping:
+			stopping = nil
+			end(errStopping)
+		case <-drained:
+			c.abandon()
+		}
+		// One batch at the least, or it would never get on; unless there is
+		// something to wait for, which is no reason to hold on to the slot.
+		if isDue && (c.in.Waiting || c.mark.state().moves > 0) {
+			end(errDue)
+		}
+	}
+}
+
+// isWaiting reports whether the shard waits for something that does not work.
+func (c *call) isWaiting() bool {
+	state := c.mark.state()
+	since, _ := c.problem.state()
+	if c.in.Waiting { // until it moves again
+		return state.moves == 0 || !since.IsZero()
+	}
+	// Other bulks may succeed while the one at the mark does not.
+	if since.IsZero() || !state.stuckSince.IsZero() && state.stuckSince.Before(since) {
+		since = state.stuckSince
+	}
+	return !since.IsZero() && time.Since(since) > c.Limits.WaitingAfter
+}
+
+func (c *call) progress() Progress {
+	state := c.mark.state()
+	_, lastError := c.problem.state()
+	progress := Progress{Checkpoint: state.checkpoint, Counts: state.counts, Worker: c.Worker, LastError: lastError}
+	if at := state.checkpoint.ReadUpTo; !at.IsZero() && !state.checkpoint.Closed {
+		progress.LagSeconds = max(0, time.Since(at).Seconds())
+	}
+	return progress
+}
+
+func (c *call) result() IndexResult {
+	result := IndexResult{Progress: c.progress(), Waiting: c.isWaiting()}
+	if result.Checkpoint.Closed {
+		result.Children, result.Waiting = c.children, false
+	}
+	return result
+}

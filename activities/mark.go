@@ -1,0 +1,114 @@
+package activities
+
+import (
+	"sync"
+	"time"
+
+	"millrace/internal/telemetry"
+)
+
+// Counts says what became of the records of a shard. Those of a checkpoint are
+// of exactly the records up to it, so that a takeover counts nothing twice:
+// Records = Indexed + Duplicates + DeadLetters + HandedOver.
+type Counts struct {
+	Records     int64 `json:"records"`
+	Indexed     int64 `json:"indexed"`
+	Duplicates  int64 `json:"duplicates"`  // indexed earlier, by the cache or by Elasticsearch
+	DeadLetters int64 `json:"deadLetters"` // in the ledger
+	HandedOver  int64 `json:"handedOver"`  // to a ProcessBatch
+	Batches     int64 `json:"batches"`     // ProcessBatch workflows started
+	Losses      int64 `json:"losses"`      // ranges that were trimmed before they were read
+}
+
+// Add adds the counts of what came next.
+func (c *Counts) Add(o Counts) {
+	c.Records += o.Records
+	c.Indexed += o.Indexed
+	c.Duplicates += o.Duplicates
+	c.DeadLetters += o.DeadLetters
+	c.HandedOver += o.HandedOver
+	c.Batches += o.Batches
+	c.Losses += o.Losses
+}
+
+// mark is the low-water mark of a shard: the checkpoint up to which every
+// record is durable somewhere else. Stretches of the shard are begun in its
+// order and end in any; the mark passes a stretch when it and all before it
+// have ended. It is safe for concurrent use.
+type mark struct {
+	mu     sync.Mutex
+	open   []*stretch // in the order of the shard; the first has not ended
+	at     telemetry.Checkpoint
+	counts Counts
+	moves  int // how often the mark has moved
+}
+
+// stretch is a part of the shard that is being worked on.
+type stretch struct {
+	end    telemetry.Checkpoint // without a sequence number: no records, only time has passed
+	counts Counts
+	began  time.Time
+	ended  bool
+}
+
+func newMark(at telemetry.Checkpoint, counts Counts) *mark { return &mark{at: at, counts: counts} }
+
+// begin opens the stretch that follows the one begun last, up to end.
+func (m *mark) begin(end telemetry.Checkpoint) *stretch {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := &stretch{end: end, began: time.Now()}
+	m.open = append(m.open, s)
+	return s
+}
+
+// end closes a stretch, all of whose records are durable now, and moves the
+// mark as far as it can go.
+func (m *mark) end(s *stretch, counts Counts) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s.ended, s.counts = true, counts
+	passed := 0
+	for _, s := range m.open {
+		if !s.ended {
+			break
+		}
+		m.pass(s)
+		passed++
+	}
+	if passed > 0 {
+		rest := copy(m.open, m.open[passed:])
+		clear(m.open[rest:])
+		m.open = m.open[:rest]
+		m.moves++
+	}
+}
+
+func (m *mark) pass(s *stretch) {
+	if s.end.Sequence != "" {
+		m.at.Sequence = s.end.Sequence
+	}
+	if s.end.ReadUpTo.After(m.at.ReadUpTo) {
+		m.at.ReadUpTo = s.end.ReadUpTo
+	}
+	m.at.Closed = s.end.Closed
+	m.counts.Add(s.counts)
+}
+
+// markState is a mark at one moment.
+type markState struct {
+	checkpoint telemetry.Checkpoint
+	counts     Counts
+	moves      int
+	stuckSince time.Time // when the stretch before which the mark stands was begun; zero if there is none
+}
+
+func (m *mark) state() markState {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	state := markState{checkpoint: m.at, counts: m.counts, moves: m.moves}
+	if len(m.open) > 0 {
+		state.stuckSince = m.open[0].began
+	}
+	return state
+}

@@ -1,0 +1,192 @@
+package activities
+
+import (
+	"context"
+	"sync"
+
+	"golang.org/x/sync/semaphore"
+
+	"millrace/internal/index"
+	"millrace/internal/stream"
+	"millrace/internal/telemetry"
+)
+
+// pipeline moves one shard into Elasticsearch:
+//
+//	read ──pages──> take a chunk, in turn ──> settle ──> mark
+//
+// One goroutine reads ahead. A few others take turns: whose turn it is waits
+// for records and for a free place in Elasticsearch, takes a chunk of all that
+// has been read by then, and passes the turn on while it settles the chunk. So
+// a record that finds a free place is sent at once, and bulks grow by
+// themselves while there is none.
+type pipeline struct {
+	*settler
+	mark *mark
+
+	pages chan page
+	held  *semaphore.Weighted // bytes read and not settled yet
+	turn  chan struct{}
+	rest  page // what is left of the page that is being cut; belongs to whose turn it is
+
+	children []string // set at the end of the shard
+}
+
+// page is a stream.Page on its way to the chunks.
+type page struct {
+	records []stream.Record
+	end     telemetry.Checkpoint // behind the page
+}
+
+func newPipeline(ctx context.Context, p *Processor, shard string, m *mark) *pipeline {
+	return &pipeline{
+		settler: newSettler(ctx, p, shard),
+		mark:    m,
+		// A page may be next to nothing, at the tip of a shard: what bounds
+		// reading ahead is bytes.
+		pages: make(chan page, pagesAhead),
+		held:  semaphore.NewWeighted(int64(p.Limits.PrefetchBytes)),
+		turn:  make(chan struct{}, 1),
+	}
+}
+
+// pagesAhead is the most pages read ahead of the one being cut: 12 s of
+// polling at Kinesis's five calls a second.
+const pagesAhead = 64
+
+// run moves the shard until it ends or the pipeline is stopped.
+func (p *pipeline) run(reader Reader) {
+	var group sync.WaitGroup
+	group.Go(func() { p.read(reader) })
+	for range p.Limits.BulksPerShard {
+		group.Go(p.index)
+	}
+	group.Wait()
+}
+
+// read reads ahead, page by page, within the bounds of memory.
+func (p *pipeline) read(reader Reader) {
+	defer close(p.pages)
+	for {
+		var next stream.Page
+		read := func() (err error) {
+			defer recovered(&err)
+			next, err = reader.Next(p.going)
+			return err
+		}
+		if !insist(p.going, &p.problem, reading, read) || !p.reportLoss(next.Loss) {
+			return
+		}
+		if next.End {
+			p.children = next.Children
+		}
+		end := telemetry.Checkpoint{ReadUpTo: next.ReadUpTo, Closed: next.End}
+		if !p.pass(next.Records, end) || next.End {
+			return
+		}
+	}
+}
+
+// pass hands over a page, in portions that fit into memory together with what
+// is there already.
+func (p *pipeline) pass(records []stream.Record, end telemetry.Checkpoint) bool {
+	for {
+		n, bytes := 0, 0
+		for n < len(records) && (n == 0 || bytes+kept(records[n]) <= p.Limits.PrefetchBytes/4) {
+			bytes += kept(records[n])
+			n++
+		}
+		portion := page{records[:n], end}
+		if n < len(records) {
+			portion.end = telemetry.Checkpoint{ReadUpTo: records[n-1].Arrived}
+		}
+		if p.held.Acquire(p.going, int64(bytes)) != nil {
+			return false
+		}
+		select {
+		case p.pages <- portion:
+		case <-p.going.Done():
+			return false
+		}
+		if records = records[n:]; len(records) == 0 {
+			return true
+		}
+	}
+}
+
+// index takes chunks and settles them until there are no more.
+func (p *pipeline) index() {
+	c := &chunk{}
+	for {
+		place, ok := p.take(c)
+		if !ok || !p.settle(c, place) {
+			return
+		}
+		c.counts.publish()
+		p.mark.end(c.stretch, c.counts)
+		p.held.Release(int64(c.size))
+		c.reset()
+	}
+}
+
+// take waits its turn, for records, and for a place in Elasticsearch, and then
+// takes as much as has been read, up to the bounds of a bulk.
+func (p *pipeline) take(c *chunk) (place func(index.Feedback), ok bool) {
+	select {
+	case p.turn <- struct{}{}:
+	case <-p.going.Done():
+		return nil, false
+	}
+	defer func() { <-p.turn }()
+	for len(p.rest.records) == 0 {
+		select {
+		case next, open := <-p.pages:
+			if !open {
+				return nil, false
+			}
+			if p.rest = next; len(next.records) == 0 {
+				p.mark.end(p.mark.begin(next.end), Counts{}) // time has passed
+			}
+		case <-p.going.Done():
+			return nil, false
+		}
+	}
+	place, err := p.Limiter.Acquire(p.going, index.Live)
+	if err != nil {
+		return nil, false
+	}
+	c.stretch = p.mark.begin(p.cut(c))
+	return place, true
+}
+
+// cut moves records from the pages to a chunk and returns where they end.
+func (p *pipeline) cut(c *chunk) (end telemetry.Checkpoint) {
+	most := p.Limiter.State().BulkBytes
+	for bytes := 0; len(c.records) < p.Limits.BulkRecords; {
+		if len(p.rest.records) == 0 {
+			select {
+			case next, open := <-p.pages:
+				if !open {
+					return end
+				}
+				if p.rest = next; len(next.records) == 0 {
+					end.ReadUpTo, end.Closed = next.end.ReadUpTo, next.end.Closed
+				}
+				continue
+			default:
+				return end
+			}
+		}
+		r := p.rest.records[0]
+		if bytes += len(r.Data); len(c.records) > 0 && bytes > most {
+			return end
+		}
+		c.records = append(c.records, r)
+		c.size += kept(r)
+		end.Sequence, end.ReadUpTo = r.Sequence, r.Arrived
+		if p.rest.records = p.rest.records[1:]; len(p.rest.records) == 0 {
+			end.ReadUpTo, end.Closed = p.rest.end.ReadUpTo, p.rest.end.Closed
+		}
+	}
+	return end
+}

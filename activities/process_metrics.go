@@ -1,0 +1,59 @@
+package activities
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+var (
+	processed = promauto.NewCounterVec(prometheus.CounterOpts{
+		Name: "millrace_process_records_total",
+		Help: "Records of the stream that are durable elsewhere, by how: indexed, duplicate, dead_letter or handed_over (to a ProcessBatch).",
+	}, []string{"outcome"})
+	indexedRecords    = processed.WithLabelValues("indexed")
+	duplicateRecords  = processed.WithLabelValues("duplicate")
+	deadRecords       = processed.WithLabelValues("dead_letter")
+	handedOverRecords = processed.WithLabelValues("handed_over")
+
+	batchesStarted = promauto.NewCounter(prometheus.CounterOpts{
+		Name: "millrace_process_batches_started_total",
+		Help: "Ranges handed over to a ProcessBatch.",
+	})
+	lossesReported = promauto.NewCounter(prometheus.CounterOpts{
+		Name: "millrace_process_losses_total",
+		Help: "Ranges of the stream that were trimmed before they were read: look into the ledger, and into the backup.",
+	})
+	shardLag = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "millrace_process_lag_seconds",
+		Help: "Age of the checkpoint of each shard that this worker processes.",
+	}, []string{"shard"})
+	shardWaiting = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "millrace_process_waiting",
+		Help: "1 for each shard of this worker that stands still because something does not work.",
+	}, []string{"shard"})
+)
+
+// publish counts what became of a chunk.
+func (c Counts) publish() {
+	indexedRecords.Add(float64(c.Indexed))
+	duplicateRecords.Add(float64(c.Duplicates))
+	deadRecords.Add(float64(c.DeadLetters))
+	handedOverRecords.Add(float64(c.HandedOver))
+	batchesStarted.Add(float64(c.Batches))
+}
+
+// publish shows how a shard does.
+func (c *call) publish(progress Progress) {
+	waiting := 0.0
+	if c.isWaiting() {
+		waiting = 1
+	}
+	shardLag.WithLabelValues(c.shard).Set(progress.LagSeconds)
+	shardWaiting.WithLabelValues(c.shard).Set(waiting)
+}
+
+// forgetShard takes a shard out of the metrics: another worker may have it.
+func forgetShard(shard string) {
+	shardLag.DeleteLabelValues(shard)
+	shardWaiting.DeleteLabelValues(shard)
+}

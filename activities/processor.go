@@ -1,0 +1,139 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"millrace/internal/delay"
+	"millrace/internal/index"
+	"millrace/internal/stream"
+	"millrace/internal/telemetry"
+)
+
+// StreamID tells a stream from every other one, also from a later one of the
+// same name.
+type StreamID struct {
+	Name    string    `json:"name"`
+	ARN     string    `json:"arn"`
+	Created time.Time `json:"created"`
+}
+
+// Processor is what the activities of ProcessShard and ProcessBatch need.
+type Processor struct {
+	Stream  StreamID
+	Source  Source
+	Bulk    Bulker
+	Limiter *index.Limiter // shared by all shards of the worker
+	Seen    Seen           // shared by all shards of the worker
+	Delay   *delay.Histogram
+	Batches BatchStarter
+	Morgue  Burier
+	Limits  ProcessLimits
+	Worker  string // identity of this worker, for operators
+}
+
+// NewProcessor completes the limits of a processor.
+func NewProcessor(p Processor) *Processor {
+	p.Limits = p.Limits.withDefaults()
+	return &p
+}
+
+// serves reports whether this worker reads that stream, and not another one or
+// a later one of the same name.
+func (p *Processor) serves(id StreamID) error {
+	if id.Name == p.Stream.Name && id.Created.Equal(p.Stream.Created) {
+		return nil
+	}
+	return fmt.Errorf("find stream %s of %s: this worker reads %s of %s", id.Name, id.Created, p.Stream.Name, p.Stream.Created)
+}
+
+// Reader reads one shard from where it was opened. Next waits for its turn and
+// returns an empty page while the shard is idle; after an error it can be
+// called again. See stream.Reader.
+type Reader interface {
+	Next(ctx context.Context) (stream.Page, error)
+	Close()
+}
+
+// Source opens what a shard holds.
+type Source interface {
+	// Read begins behind a checkpoint. It makes no call.
+	Read(shard string, from telemetry.Checkpoint) Reader
+	// Fetch returns the records of a range that the stream still has.
+	Fetch(ctx context.Context, r telemetry.Range) ([]stream.Record, error)
+}
+
+// Bulker sends a bulk once and says what became of each document. See
+// index.Client.
+type Bulker interface {
+	Do(ctx context.Context, b *index.Bulk) index.Result
+}
+
+// Seen remembers which documents are indexed. See dedup.Cache.
+type Seen interface {
+	Seen(id telemetry.DocID) bool
+	Mark(generation uint64, id telemetry.DocID)
+	Generation() uint64
+}
+
+// BatchStarter starts the ProcessBatch workflow of a range. That it runs
+// already is success.
+type BatchStarter interface {
+	StartBatch(ctx context.Context, stream StreamID, r telemetry.Range, cause index.Error) error
+}
+
+// ProcessLimits bound what one shard may use of a worker. A zero field takes
+// its default.
+type ProcessLimits struct {
+	BulksPerShard int           `help:"Most bulk requests in flight for one shard." default:"4" env:"MILLRACE_BULKS_PER_SHARD"`
+	BulkRecords   int           `help:"Most records in one bulk request." default:"2000" env:"MILLRACE_BULK_RECORDS"`
+	PrefetchBytes int           `help:"Most bytes of one shard that are read and not indexed yet." default:"16777216" env:"MILLRACE_PREFETCH_BYTES"`
+	WaitingAfter  time.Duration `help:"How long a shard may stand still before its state says so." default:"20s" env:"MILLRACE_WAITING_AFTER"`
+	DrainTimeout  time.Duration `help:"How long a shard that is to pause or move waits for the requests it has in flight." default:"10s" env:"MILLRACE_DRAIN_TIMEOUT"`
+}
+
+// Defaults of ProcessLimits.
+const (
+	DefaultBulksPerShard = 4
+	DefaultBulkRecords   = index.DefaultBulkDocuments
+	DefaultPrefetchBytes = 16 << 20
+	DefaultWaitingAfter  = 20 * time.Second
+	DefaultDrainTimeout  = 10 * time.Second
+)
+
+// leastPrefetch has room for four records of the largest size, so that a
+// portion of a page always fits.
+const leastPrefetch = 4 * (telemetry.MaxRecordSize + recordOverhead)
+
+// Validate reports limits with which nothing would move.
+func (l ProcessLimits) Validate() error {
+	var errs []error
+	for flag, value := range map[string]int{"bulks-per-shard": l.BulksPerShard, "bulk-records": l.BulkRecords, "prefetch-bytes": l.PrefetchBytes} {
+		if value < 0 {
+			errs = append(errs, fmt.Errorf("--%s: %d is negative", flag, value))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (l ProcessLimits) withDefaults() ProcessLimits {
+	if l.BulksPerShard == 0 {
+		l.BulksPerShard = DefaultBulksPerShard
+	}
+	if l.BulkRecords == 0 {
+		l.BulkRecords = DefaultBulkRecords
+	}
+	if l.PrefetchBytes == 0 {
+		l.PrefetchBytes = DefaultPrefetchBytes
+	}
+	l.PrefetchBytes = max(l.PrefetchBytes, leastPrefetch)
+	if l.WaitingAfter == 0 {
+		l.WaitingAfter = DefaultWaitingAfter
+	}
+	if l.DrainTimeout == 0 {
+		l.DrainTimeout = DefaultDrainTimeout
+	}
+	return l
+}

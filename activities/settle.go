@@ -1,0 +1,166 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"millrace/internal/index"
+)
+
+const (
+	// bodyTimeouts is how many timeouts in a row of one body mean that it is
+	// too much together.
+	bodyTimeouts = 2
+	// leastSplit is the size in bytes below which a body that times out is not
+	// split any further: then it is the server, not the body.
+	leastSplit = 64 << 10
+)
+
+// settler takes chunks of one shard to their end.
+type settler struct {
+	*Processor
+	shard string
+
+	// going ends when nothing new is to be begun; work ends a little later,
+	// when what is still under way is given up.
+	going, work context.Context
+	stop        context.CancelCauseFunc // ends going
+	abandon     context.CancelFunc      // ends both
+
+	problem problem
+}
+
+func newSettler(ctx context.Context, p *Processor, shard string) *settler {
+	work, abandon := context.WithCancel(context.WithoutCancel(ctx))
+	going, stop := context.WithCancelCause(work)
+	return &settler{Processor: p, shard: shard, going: going, work: work, stop: stop, abandon: abandon}
+}
+
+// settle sees to it that each record of a chunk is durable somewhere: indexed,
+// or in the ledger, or in a ProcessBatch. It fails only when the pipeline was
+// stopped before that; the mark then stays in front of the chunk.
+func (s *settler) settle(c *chunk, place func(index.Feedback)) bool {
+	err := s.indexChunk(c, place)
+	if errors.Is(err, errStopped) {
+		return false
+	}
+	if err != nil { // a panic
+		c.blameAll(err)
+	}
+	return s.bury(c) && s.handOver(c)
+}
+
+// indexChunk sends the chunk until each of its records has an outcome.
+func (s *settler) indexChunk(c *chunk, place func(index.Feedback)) (err error) {
+	defer recovered(&err)
+	defer place(index.Feedback{}) // counts where nothing was sent: only the first release does
+	c.sort(s.Seen, time.Now())
+	if len(c.at) > 0 {
+		if err := s.send(c, c.at, place); err != nil {
+			return err
+		}
+	}
+	s.problem.clear(indexing)
+	return nil
+}
+
+// send sends the bulk of a chunk, which holds the records at these positions,
+// again and again, smaller and smaller, until each has an outcome.
+func (s *settler) send(c *chunk, at []int, place func(index.Feedback)) error {
+	timeouts := 0
+	for wait := firstWait; ; wait = min(2*wait, longestWait) {
+		generation := s.Seen.Generation()
+		result := s.sendOnce(c, place)
+		if timeouts++; !result.TimedOut {
+			timeouts = 0
+		}
+		switch {
+		case result.Class == index.Indexed:
+			at = s.outcomes(c, at, result.Items, generation)
+		case result.Class == index.TooLarge && len(at) > 1,
+			timeouts >= bodyTimeouts && c.bulk.Size() > leastSplit && len(at) > 1:
+			return s.sendHalves(c, at)
+		case result.Class == index.Transient:
+			s.problem.set(indexing, failure(result.Error))
+		default: // not attributable, or one record that is too large by itself
+			for _, i := range at {
+				c.open = append(c.open, verdict{i, result.Error})
+			}
+			at = nil
+		}
+		if len(at) == 0 {
+			return nil
+		}
+		if !pause(s.going, wait) {
+			return errStopped
+		}
+		var err error
+		if place, err = s.refill(c, at); err != nil {
+			return err
+		}
+	}
+}
+
+// sendOnce sends the bulk and gives its place back.
+func (s *settler) sendOnce(c *chunk, place func(index.Feedback)) (result index.Result) {
+	result.Class = index.Refused // what a panic leaves behind
+	defer func() { place(result.Feedback()) }()
+	return s.Bulk.Do(s.work, &c.bulk)
+}
+
+// refill waits for a place and builds the bulk anew, of these records alone.
+func (s *settler) refill(c *chunk, at []int) (place func(index.Feedback), err error) {
+	if place, err = s.Limiter.Acquire(s.going, index.Live); err != nil {
+		return nil, errStopped
+	}
+	c.fill(at, time.Now())
+	return place, nil
+}
+
+// sendHalves sends in two bulks what was too much for one.
+func (s *settler) sendHalves(c *chunk, at []int) error {
+	first, second := c.halves(at)
+	for _, half := range [...][]int{first, second} {
+		place, err := s.refill(c, half)
+		if err != nil {
+			return err
+		}
+		if err := s.send(c, half, place); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// outcomes enters what became of each record of a bulk that was answered, and
+// returns the positions of those to be sent again, in the memory of at.
+func (s *settler) outcomes(c *chunk, at []int, items []index.Item, generation uint64) (again []int) {
+	now := time.Now()
+	again, c.received = at[:0], c.received[:0]
+	for position, i := range at {
+		item := index.Item{Position: position}
+		if len(items) > 0 && items[0].Position == position {
+			item, items = items[0], items[1:]
+		}
+		switch item.Class {
+		case index.Indexed:
+			s.Seen.Mark(generation, c.ids[i])
+			if item.Duplicate {
+				c.counts.Duplicates++
+				continue
+			}
+			c.counts.Indexed++
+			c.received = append(c.received, c.times[i])
+		case index.Poison:
+			c.dead = append(c.dead, verdict{i, item.Error})
+		case index.Transient:
+			s.problem.set(indexing, failure(item.Error))
+			again = append(again, i)
+		default:
+			c.open = append(c.open, verdict{i, item.Error})
+		}
+	}
+	s.Delay.ObserveBatch(now, c.received)
+	return again
+}

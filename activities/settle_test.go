@@ -1,0 +1,310 @@
+package activities
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"millrace/internal/dedup"
+	"millrace/internal/delay"
+	"millrace/internal/index"
+	"millrace/internal/stream"
+	"millrace/internal/telemetry"
+)
+
+// world is everything around a pipeline. It fails at random, and keeps by
+// itself where each record is durable.
+type world struct {
+	mu      sync.Mutex
+	random  *rand.Rand
+	calm    bool // nothing fails any more
+	records []stream.Record
+	docs    []telemetry.DocID        // of each record; zero for a foreign one
+	ids     map[telemetry.DocID]bool // indexed
+	durable map[string]string        // sequence number: where
+	fails   func() index.Class       // of whole requests; Indexed for none
+	item    func(id telemetry.DocID) index.Class
+	sizes   []int // of the bulks, in documents
+}
+
+func sequence(n int) string { return fmt.Sprintf("%d", 1_000_000+10*n) }
+
+func record(n int) []byte {
+	at := time.Date(2026, 11, 23, 1, 2, 3, 0, time.UTC)
+	return telemetry.AppendRecord(nil, telemetry.Head{
+		Index: "telemetry-span-2026.11.23", ReceivedAt: at, Tenant: "acme", Region: "eu-west-1",
+		ID: fmt.Sprint(n), Type: "span", Timestamp: at,
+	}, []byte(`{"name":"x"}`))
+}
+
+// newWorld has a shard of records, one in three a duplicate of an earlier one
+// and one in fifty foreign.
+func newWorld(seed uint64, count int) *world {
+	w := &world{random: rand.New(rand.NewPCG(seed, 2)), ids: map[telemetry.DocID]bool{}, durable: map[string]string{}}
+	w.fails = func() index.Class { return index.Indexed }
+	w.item = func(telemetry.DocID) index.Class { return index.Indexed }
+	for n := range count {
+		r := stream.Record{Sequence: sequence(n), Arrived: time.Unix(int64(n), 0), Data: record(n)}
+		switch {
+		case w.random.IntN(50) == 0:
+			r.Data = []byte(`{"not":"ours"}`)
+		case n > 0 && w.random.IntN(3) == 0:
+			r.Data = w.records[w.random.IntN(n)].Data
+		}
+		w.records = append(w.records, r)
+		parsed, _ := telemetry.Parse(r.Data) // fails for foreign ones
+		w.docs = append(w.docs, parsed.DocID)
+	}
+	return w
+}
+
+func (w *world) processor() *Processor {
+	return NewProcessor(Processor{
+		Stream: StreamID{Name: "s", ARN: "arn:s"}, Source: w, Bulk: w, Batches: w, Morgue: w, Delay: delay.New(),
+		Limiter: index.NewLimiter(8, 0), Seen: dedup.New(10_000), Worker: "test",
+		Limits: ProcessLimits{BulkRecords: 40},
+	})
+}
+
+// chance is true with one in n, until the world is calm.
+func (w *world) chance(n int) bool { return !w.calm && w.random.IntN(n) == 0 }
+
+type worldReader struct {
+	w  *world
+	at int
+}
+
+func (w *world) Read(_ string, from telemetry.Checkpoint) Reader {
+	at := 0
+	if from.Sequence != "" {
+		at = slices.IndexFunc(w.records, func(r stream.Record) bool { return r.Sequence == from.Sequence }) + 1
+	}
+	return &worldReader{w, at}
+}
+
+func (r *worldReader) Close() {}
+
+func (r *worldReader) Next(ctx context.Context) (stream.Page, error) {
+	r.w.mu.Lock()
+	defer r.w.mu.Unlock()
+	if ctx.Err() != nil {
+		return stream.Page{}, ctx.Err()
+	}
+	if r.w.chance(20) {
+		return stream.Page{}, errors.New("cannot read")
+	}
+	end := min(len(r.w.records), r.at+r.w.random.IntN(100))
+	page := stream.Page{Records: r.w.records[r.at:end], ReadUpTo: time.Unix(int64(end), 0), End: end == len(r.w.records)}
+	r.at = end
+	return page, nil
+}
+
+func (w *world) Fetch(_ context.Context, r telemetry.Range) (records []stream.Record, err error) {
+	for _, record := range w.records {
+		if telemetry.CompareSequence(record.Sequence, r.First) >= 0 && telemetry.CompareSequence(record.Sequence, r.Last) <= 0 {
+			records = append(records, record)
+		}
+	}
+	return records, nil
+}
+
+func (w *world) Do(ctx context.Context, b *index.Bulk) index.Result {
+	ids := documents(b)
+	w.mu.Lock()
+	class := index.Indexed
+	if !w.calm {
+		class = w.fails()
+	}
+	took := time.Duration(w.random.IntN(200)) * time.Millisecond
+	applied := class == index.Indexed || class == index.Transient && w.random.IntN(2) == 0 // and nobody was told
+	panics := w.chance(60)
+	w.sizes = append(w.sizes, len(ids))
+	w.mu.Unlock()
+	if !pause(ctx, took) {
+		return index.Result{Class: index.Transient, Error: index.Error{Type: "canceled"}}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if panics {
+		panic("the answer could not be read")
+	}
+	result := index.Result{Class: class, Took: took, Bytes: b.Size(), Error: index.Error{Type: "made_up", Status: 429}}
+	if !applied {
+		return result
+	}
+	result.Items = w.apply(ids)
+	if class != index.Indexed {
+		result.Items = nil
+	}
+	return result
+}
+
+// apply indexes documents and says what became of those that were not created.
+func (w *world) apply(ids []telemetry.DocID) (items []index.Item) {
+	for position, id := range ids {
+		item := index.Item{Position: position, Class: w.item(id), Error: index.Error{Type: "made_up", Reason: id.String()}}
+		switch {
+		case item.Class != index.Indexed:
+			items = append(items, item)
+		case w.ids[id]:
+			item.Duplicate = true
+			items = append(items, item)
+		default:
+			w.ids[id] = true
+		}
+	}
+	return items
+}
+
+func (w *world) Bury(_ context.Context, dead []Dead) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.chance(4) {
+		return errors.New("the ledger cannot be reached")
+	}
+	for _, run := range dead {
+		if run.Range.Count != len(run.Records) || len(run.Causes) != len(run.Records) ||
+			run.Range.First != run.Records[0].Sequence || run.Range.Last != run.Records[len(run.Records)-1].Sequence {
+			panic(fmt.Sprintf("%s holds %d records and %d causes", run.Range, len(run.Records), len(run.Causes)))
+		}
+		for _, r := range run.Records {
+			w.durable[r.Sequence] = "ledger"
+		}
+	}
+	return nil
+}
+
+func (w *world) BuryRange(context.Context, telemetry.Range, index.Error) error { return nil }
+
+func (w *world) StartBatch(_ context.Context, _ StreamID, r telemetry.Range, _ index.Error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.chance(4) {
+		return errors.New("Temporal cannot be reached")
+	}
+	records, _ := w.Fetch(context.Background(), r)
+	if len(records) != r.Count {
+		panic(fmt.Sprintf("%s holds %d records", r, len(records)))
+	}
+	for _, record := range records {
+		w.durable[record.Sequence] = "batch"
+	}
+	return nil
+}
+
+// check fails when the mark has passed a record that is durable nowhere, or
+// when the counts do not add up.
+func (w *world) check(t *testing.T, state markState) {
+	t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	passed := int64(0)
+	for n, r := range w.records {
+		if state.checkpoint.Sequence == "" || telemetry.CompareSequence(r.Sequence, state.checkpoint.Sequence) > 0 {
+			break
+		}
+		passed++
+		if !w.ids[w.docs[n]] && w.durable[r.Sequence] == "" {
+			t.Fatalf("the mark is at %s, and %s is durable nowhere", state.checkpoint.Sequence, r.Sequence)
+		}
+	}
+	c := state.counts
+	if c.Records != passed || c.Records != c.Indexed+c.Duplicates+c.DeadLetters+c.HandedOver {
+		t.Fatalf("%d records were passed, the counts are %+v", passed, c)
+	}
+}
+
+// TestMarkNeverPassesWhatIsNotDurable processes a shard while everything
+// around it fails at random, with one call after another that is stopped at
+// any moment, and looks at the mark all the time.
+func TestMarkNeverPassesWhatIsNotDurable(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(12) {
+		synctest.Test(t, func(t *testing.T) {
+			w, random := newWorld(seed, 1000), rand.New(rand.NewPCG(seed, 3))
+			classes := []index.Class{index.Transient, index.TooLarge, index.Refused, index.Undecided}
+			w.fails = func() index.Class {
+				if w.random.IntN(8) > 0 {
+					return index.Indexed
+				}
+				return classes[w.random.IntN(len(classes))]
+			}
+			w.item = func(id telemetry.DocID) index.Class {
+				switch {
+				case id[0] < 8:
+					return index.Poison // always the same records
+				case id[0] < 10 && id[1]%2 == 0:
+					return index.Undecided
+				case w.chance(40):
+					return index.Transient
+				}
+				return index.Indexed
+			}
+			p := w.processor()
+			at, counts := telemetry.Checkpoint{}, Counts{}
+			for calls := 0; !at.Closed; calls++ {
+				if calls == 200 {
+					t.Fatalf("seed %d: still at %+v", seed, at)
+				}
+				m := newMark(at, counts)
+				line := newPipeline(t.Context(), p, "shard", m)
+				finished := make(chan struct{})
+				go func() {
+					defer close(finished)
+					line.run(p.Source.Read("shard", at))
+				}()
+				stop := time.After(time.Duration(random.IntN(5000)) * time.Millisecond)
+				for done := false; !done; {
+					select {
+					case <-finished:
+						done = true
+					case <-stop:
+						line.stop(errCanceled)
+						if random.IntN(2) == 0 {
+							line.abandon()
+						}
+					case <-time.After(50 * time.Millisecond):
+						w.check(t, m.state())
+					}
+				}
+				line.abandon()
+				w.check(t, m.state())
+				at, counts = m.state().checkpoint, m.state().counts
+			}
+			if counts.Records != int64(len(w.records)) || counts.DeadLetters == 0 || counts.HandedOver == 0 || counts.Duplicates == 0 {
+				t.Fatalf("seed %d: in the end the counts are %+v", seed, counts)
+			}
+		})
+	}
+}
+
+// documents reads the ids in a bulk, whose body only the index package can
+// reach otherwise, the way Elasticsearch does.
+func documents(b *index.Bulk) (ids []telemetry.DocID) {
+	lines := bytes.Split(reflect.ValueOf(b).Elem().FieldByName("body").Bytes(), []byte("\n"))
+	for n := 0; n+1 < len(lines); n += 2 {
+		var action struct {
+			Create struct {
+				ID string `json:"_id"`
+			}
+		}
+		if err := json.Unmarshal(lines[n], &action); err != nil || !json.Valid(lines[n+1]) {
+			panic(fmt.Sprintf("line %d of a bulk: %v", n, err))
+		}
+		id, err := telemetry.ParseDocID([]byte(action.Create.ID))
+		if err != nil {
+			panic(err)
+		}
+		ids = append(ids, id)
+	}
+	return ids
+}

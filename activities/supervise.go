@@ -1,0 +1,258 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
+
+	"millrace/internal/stream"
+)
+
+// States of a shard, for operators and for the search attribute MillraceState.
+const (
+	StateRunning = "running"
+	StateWaiting = "waiting" // for something that does not work
+	StatePaused  = "paused"
+	StateDrained = "drained" // closed, and processed to its end
+	StateBlocked = "blocked" // its parents are not drained yet
+	StateClosed  = "closed"  // its workflow ended before it was drained, and is to be started again
+)
+
+// Supervisor is what the activities of ProcessStream need.
+type Supervisor struct {
+	Stream    StreamID
+	Shards    ShardLister
+	Workflows ShardWorkflows
+}
+
+// ShardLister lists the shards of the stream. See stream.Stream.
+type ShardLister interface {
+	Shards(ctx context.Context) ([]stream.Shard, error)
+}
+
+// ShardWorkflows are the ProcessShard workflows of a stream.
+type ShardWorkflows interface {
+	// Look returns the state of the workflow of a shard; empty if it has none.
+	Look(ctx context.Context, stream StreamID, shard string) (state string, err error)
+	// Start starts it. A run that closed before its shard was drained is gone
+	// on with, from its last checkpoint. That it runs already is success.
+	Start(ctx context.Context, start ShardStart) error
+	// Command pauses, resumes or cancels it, and waits until that is done.
+	// That it does not run is success.
+	Command(ctx context.Context, stream StreamID, shard string, command Command) error
+}
+
+// ShardStart says which workflow to start.
+type ShardStart struct {
+	Stream  StreamID
+	Shard   string
+	Holds   []Hold
+	CallFor time.Duration
+}
+
+// Hold keeps a shard paused.
+type Hold struct {
+	By     string    `json:"by"` // whose it is: each has one, and a shard runs when none is left
+	Reason string    `json:"reason,omitempty"`
+	Until  time.Time `json:"until,omitzero"` // then it ends by itself; zero: when it is lifted
+}
+
+// Command is what an operator, or a recovery, wants of a shard.
+type Command struct {
+	Name string `json:"name"`          // one of the commands below
+	Hold Hold   `json:"hold,omitzero"` // the one to make, or to lift
+}
+
+// Names of commands.
+const (
+	CommandPause  = "pause"
+	CommandResume = "resume"
+	CommandCancel = "cancel"
+)
+
+// ShardState is one shard as ProcessStream knows it.
+type ShardState struct {
+	ID      string    `json:"id"`
+	Parents []string  `json:"parents,omitempty"`
+	State   string    `json:"state"`
+	Started time.Time `json:"started,omitzero"` // when its workflow was started last
+}
+
+func (s ShardState) equal(o ShardState) bool {
+	return s.ID == o.ID && s.State == o.State && s.Started.Equal(o.Started) && slices.Equal(s.Parents, o.Parents)
+}
+
+// SuperviseInput is what ProcessStream knows already.
+type SuperviseInput struct {
+	Stream  string        `json:"stream"`
+	Shards  []ShardState  `json:"shards,omitempty"`
+	Holds   []Hold        `json:"holds,omitempty"` // for shards that are started
+	For     time.Duration `json:"for"`             // how long to look after them
+	CallFor time.Duration `json:"callFor"`         // see IndexInput.For
+}
+
+// SuperviseResult is what has become of the shards.
+type SuperviseResult struct {
+	Stream StreamID     `json:"stream"`
+	Shards []ShardState `json:"shards"`
+}
+
+const (
+	// pollShards is how often shards are listed: how long the children of a
+	// shard wait at the most after it is drained.
+	pollShards = 2 * time.Second
+	// looksPerSecond bounds the calls to Temporal: a stream of thousands of
+	// shards is looked after more slowly.
+	looksPerSecond = 50
+	// restartAfter is the least time between two starts of one shard's
+	// workflow, should it end at once.
+	restartAfter = 15 * time.Second
+	// commandsAtOnce bounds the shards that are commanded at the same time.
+	commandsAtOnce = 16
+)
+
+// SuperviseShards starts the workflow of each shard that has none, a child's
+// only when its parents are drained, and looks after those that run. It
+// returns when a shard has changed, and else when its time is over: so the
+// workflow knows the present state, while polling costs no history.
+func (s *Supervisor) SuperviseShards(ctx context.Context, in SuperviseInput) (SuperviseResult, error) {
+	if in.Stream != s.Stream.Name {
+		return SuperviseResult{}, fmt.Errorf("supervise stream %s: this worker reads %s", in.Stream, s.Stream.Name)
+	}
+	ctx, cancel := stopWithWorker(ctx)
+	defer cancel()
+	r := &round{Supervisor: s, in: in, limit: rate.NewLimiter(looksPerSecond, looksPerSecond)}
+	result := SuperviseResult{Stream: s.Stream, Shards: in.Shards}
+	for deadline := time.Now().Add(in.For); time.Now().Before(deadline); {
+		listed, err := s.Shards.Shards(ctx)
+		if err == nil {
+			result.Shards, err = r.step(ctx, listed)
+		}
+		if ctx.Err() == nil && err != nil {
+			slog.Warn("could not look after all shards, trying again", "stream", s.Stream.Name, "error", err)
+		}
+		if !slices.EqualFunc(result.Shards, in.Shards, ShardState.equal) {
+			break
+		}
+		activity.RecordHeartbeat(ctx)
+		if !pause(ctx, pollShards) {
+			break
+		}
+	}
+	return result, nil
+}
+
+// round looks after the shards during one call.
+type round struct {
+	*Supervisor
+	in    SuperviseInput
+	limit *rate.Limiter
+}
+
+// step returns the present state of each listed shard. Where that cannot be
+// had, it is the state that was known, and an error.
+func (r *round) step(ctx context.Context, listed []stream.Shard) ([]ShardState, error) {
+	states := map[string]*ShardState{}
+	shards := make([]ShardState, len(listed))
+	for i, shard := range listed {
+		shards[i] = ShardState{ID: shard.ID, Parents: shard.Parents}
+		states[shard.ID] = &shards[i]
+	}
+	for _, known := range r.in.Shards { // those that are not listed any more are forgotten
+		if shard := states[known.ID]; shard != nil {
+			shard.State, shard.Started = known.State, known.Started
+		}
+	}
+	var errs []error
+	for i := range shards {
+		if err := r.lookAfter(ctx, &shards[i], states); err != nil {
+			errs = append(errs, err)
+		}
+		activity.RecordHeartbeat(ctx)
+	}
+	return shards, errors.Join(errs...)
+}
+
+// lookAfter brings the state of a shard up to date and starts its workflow if
+// it is to have one and has none.
+func (r *round) lookAfter(ctx context.Context, shard *ShardState, all map[string]*ShardState) error {
+	if shard.State == StateDrained {
+		return nil
+	}
+	for _, parent := range shard.Parents {
+		// One that is not listed any more is past the stream's retention.
+		if p := all[parent]; p != nil && p.State != StateDrained {
+			shard.State = StateBlocked
+			return nil
+		}
+	}
+	if err := r.limit.Wait(ctx); err != nil {
+		return err
+	}
+	state, err := r.Workflows.Look(ctx, r.Stream, shard.ID)
+	if err != nil {
+		return fmt.Errorf("look at the workflow of shard %s: %w", shard.ID, err)
+	}
+	if state != "" && state != StateClosed {
+		shard.State = state
+		return nil
+	}
+	if time.Since(shard.Started) < restartAfter {
+		shard.State = StateClosed
+		return nil
+	}
+	start := ShardStart{Stream: r.Stream, Shard: shard.ID, Holds: r.in.Holds, CallFor: r.in.CallFor}
+	if err := r.Workflows.Start(ctx, start); err != nil {
+		return fmt.Errorf("start the workflow of shard %s: %w", shard.ID, err)
+	}
+	shard.State, shard.Started = StateRunning, time.Now().UTC()
+	if len(r.in.Holds) > 0 {
+		shard.State = StatePaused
+	}
+	slog.Info("started the workflow of a shard", "stream", r.Stream.Name, "shard", shard.ID)
+	return nil
+}
+
+// CommandInput is a command to all shards of a stream.
+type CommandInput struct {
+	Stream  StreamID `json:"stream"`
+	Command Command  `json:"command"`
+	Shards  []string `json:"shards"`
+}
+
+// CommandShards gives a command to shards and waits until all have obeyed.
+func (s *Supervisor) CommandShards(ctx context.Context, in CommandInput) error {
+	defer keepAlive(ctx, func() any { return in.Command.Name })()
+	group, commanding := errgroup.WithContext(ctx)
+	group.SetLimit(commandsAtOnce)
+	for _, shard := range in.Shards {
+		group.Go(func() error {
+			if err := s.Workflows.Command(commanding, in.Stream, shard, in.Command); err != nil {
+				return fmt.Errorf("%s shard %s: %w", in.Command.Name, shard, err)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// stopWithWorker ends the context when the worker is asked to stop, so that
+// the activity can end well before it is abandoned.
+func stopWithWorker(ctx context.Context) (context.Context, context.CancelFunc) {
+	stopping, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-activity.GetWorkerStopChannel(ctx):
+			cancel()
+		case <-stopping.Done():
+		}
+	}()
+	return stopping, cancel
+}

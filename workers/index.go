@@ -1,0 +1,40 @@
+package workers
+
+import (
+	"time"
+
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+
+	"millrace/activities"
+	"millrace/workflows"
+)
+
+// DefaultIndexSlots is how many shards a worker indexes at once. Each may hold
+// ProcessLimits.PrefetchBytes of records, a page of 10 MiB and its bulks in
+// flight: about 50 MiB in all when Elasticsearch is slow.
+const DefaultIndexSlots = 16
+
+const (
+	// heartbeatThrottle keeps the heartbeat of a shard fresh: the SDK would
+	// send it only every 8 s, at 80 % of the timeout.
+	heartbeatThrottle = time.Second
+
+	// stopMargin is what a stopping worker has beyond the time its activities
+	// take to drain: to report how they ended.
+	stopMargin = 5 * time.Second
+)
+
+// Index makes the worker for the shards: IndexShard and nothing else, so that
+// its slots bound the shards of this process.
+func Index(c client.Client, processor *activities.Processor, slots int) worker.Worker {
+	w := worker.New(c, workflows.IndexQueue, worker.Options{
+		DisableWorkflowWorker:              true,
+		MaxConcurrentActivityExecutionSize: slots,
+		MaxConcurrentActivityTaskPollers:   2,
+		MaxHeartbeatThrottleInterval:       heartbeatThrottle,
+		WorkerStopTimeout:                  processor.Limits.DrainTimeout + stopMargin,
+	})
+	w.RegisterActivity(processor.IndexShard)
+	return w
+}

@@ -1,0 +1,36 @@
+package workflows
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"go.temporal.io/sdk/worker"
+)
+
+// TestHistoriesReplay replays what every earlier version of the endless
+// workflows has recorded (see -record in server_test.go). A history that fails
+// here belongs to a workflow that would fail in production after the upgrade:
+// keep the old path behind workflow.GetVersion, and the history.
+func TestHistoriesReplay(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("testdata/history/process_*.json")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no histories: %v", err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			t.Parallel()
+			replayer := worker.NewWorkflowReplayer()
+			replayer.RegisterWorkflow(ProcessStream)
+			replayer.RegisterWorkflow(ProcessShard)
+			replayer.RegisterWorkflow(ProcessBatch)
+			if _, err := os.Stat(file); err != nil {
+				t.Fatal(err)
+			}
+			if err := replayer.ReplayWorkflowHistoryFromJSONFile(nil, file); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}

@@ -1,0 +1,107 @@
+package workflows
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"go.temporal.io/sdk/workflow"
+
+	"millrace/activities"
+)
+
+// Operator is in whose name a pause is made that does not say.
+const Operator = "operator"
+
+// holds are who keeps a shard, or all of a stream, paused, and until when: a
+// recovery and an operator may do so at the same time.
+type holds []activities.Hold
+
+// obey makes a hold, in place of one by the same, or lifts it.
+func (h *holds) obey(command string, hold activities.Hold) {
+	if hold.By == "" {
+		hold.By = Operator
+	}
+	// A new slice: the old one stands in what queries were answered.
+	others := slices.DeleteFunc(slices.Clone(*h), func(o activities.Hold) bool { return o.By == hold.By })
+	if command == Pause {
+		others = append(others, hold)
+	}
+	*h = others
+}
+
+// wait waits until a hold is made, lifted, or over.
+func (h *holds) wait(ctx workflow.Context) error {
+	before := *h
+	changed := func() bool { return !slices.Equal(before, *h) }
+	next := h.next()
+	if next.IsZero() {
+		return workflow.Await(ctx, changed)
+	}
+	_, err := workflow.AwaitWithTimeout(ctx, next.Sub(workflow.Now(ctx)), changed)
+	now := workflow.Now(ctx)
+	*h = slices.DeleteFunc(slices.Clone(*h), func(o activities.Hold) bool { return !o.Until.IsZero() && !o.Until.After(now) })
+	return err
+}
+
+// next returns when the first hold is over by itself; zero if none is.
+func (h *holds) next() (next time.Time) {
+	for _, hold := range *h {
+		if next.IsZero() || !hold.Until.IsZero() && hold.Until.Before(next) {
+			next = hold.Until
+		}
+	}
+	return next
+}
+
+var commands = [...]string{Pause, Resume}
+
+// onCommand obeys updates and signals. An update is answered when it is done.
+func onCommand(ctx workflow.Context, obey func(ctx workflow.Context, name string, hold activities.Hold) (any, error)) error {
+	for _, name := range commands {
+		update := func(ctx workflow.Context, hold activities.Hold) (any, error) { return obey(ctx, name, hold) }
+		if err := workflow.SetUpdateHandler(ctx, name, update); err != nil {
+			return fmt.Errorf("accept the update %s: %w", name, err)
+		}
+		signals := workflow.GetSignalChannel(ctx, name)
+		workflow.GoNamed(ctx, name, func(ctx workflow.Context) {
+			for {
+				var hold activities.Hold
+				signals.Receive(ctx, &hold)
+				if _, err := obey(ctx, name, hold); err != nil {
+					workflow.GetLogger(ctx).Warn("could not obey a signal", "signal", name, "error", err)
+				}
+			}
+		})
+	}
+	return nil
+}
+
+// takeSignals obeys, before a run ends, the signals that nobody has received.
+func (h *holds) takeSignals(ctx workflow.Context) {
+	for _, name := range commands {
+		var hold activities.Hold
+		for workflow.GetSignalChannel(ctx, name).ReceiveAsync(&hold) {
+			h.obey(name, hold)
+			hold = activities.Hold{}
+		}
+	}
+}
+
+// awaitHandlers waits until all updates are answered.
+func awaitHandlers(ctx workflow.Context) error {
+	ctx, cancel := workflow.NewDisconnectedContext(ctx) // also after a cancel
+	defer cancel()
+	return workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) })
+}
+
+// setState brings a workflow's state, and its search attribute, up to date.
+func setState(ctx workflow.Context, state *string, to string) {
+	if *state == to {
+		return
+	}
+	*state = to
+	if err := workflow.UpsertTypedSearchAttributes(ctx, State.ValueSet(to)); err != nil {
+		workflow.GetLogger(ctx).Error("could not set the search attribute", "state", to, "error", err)
+	}
+}

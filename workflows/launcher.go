@@ -1,0 +1,183 @@
+package workflows
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/temporal"
+
+	"millrace/activities"
+	"millrace/internal/index"
+	"millrace/internal/telemetry"
+)
+
+// Launcher starts and steers workflows for activities, which do not know them.
+type Launcher struct{ Client client.Client }
+
+// StartBatch starts the ProcessBatch of a range. One that runs already is
+// joined; one that has ended is run again, which does no harm to records that
+// are indexed.
+func (l Launcher) StartBatch(ctx context.Context, stream activities.StreamID, r telemetry.Range, cause index.Error) error {
+	return l.start(ctx, ProcessBatchID(stream.Name, r), "batch", r.Shard, "range "+r.String(),
+		ProcessBatch, BatchInput{Stream: stream, Range: r, Cause: cause})
+}
+
+// Start starts the ProcessShard of a shard: at the beginning of what the
+// stream keeps, or where an earlier run, that was closed, had come to.
+func (l Launcher) Start(ctx context.Context, start activities.ShardStart) error {
+	id := ProcessShardID(start.Stream.Name, start.Stream.Created, start.Shard)
+	last, err := l.lastStatus(ctx, id)
+	if err != nil {
+		return err
+	}
+	return l.start(ctx, id, "process", start.Shard, "shard "+start.Shard+" of "+start.Stream.Name, ProcessShard, ShardInput{
+		Stream: start.Stream, Shard: start.Shard, Checkpoint: last.Checkpoint, Counts: last.Counts,
+		Holds: start.Holds, CallFor: start.CallFor,
+	})
+}
+
+func (l Launcher) start(ctx context.Context, id, stage, shard, summary string, workflow, in any) error {
+	_, err := l.Client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID: id, TaskQueue: ProcessQueue, StaticSummary: summary,
+		WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+		TypedSearchAttributes:    temporal.NewSearchAttributes(Stage.ValueSet(stage), Shard.ValueSet(shard)),
+	}, workflow, in)
+	if err != nil {
+		return fmt.Errorf("start %s: %w", id, err)
+	}
+	return nil
+}
+
+// queryTimeout bounds in time what a worker may take to answer a query.
+const queryTimeout = 10 * time.Second
+
+// lastStatus asks a workflow that is closed how far it came. If nobody can
+// answer for it any more, what it began with has to do; without any run it is
+// the beginning.
+func (l Launcher) lastStatus(ctx context.Context, id string) (ShardStatus, error) {
+	status, err := l.query(ctx, id)
+	if err == nil || isNotFound(err) {
+		return status, nil
+	}
+	slog.Warn("a closed workflow does not answer, going on from where it began", "workflow", id, "error", err)
+	events := l.Client.GetWorkflowHistory(ctx, id, "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	if !events.HasNext() {
+		return status, nil
+	}
+	first, err := events.Next()
+	if err != nil {
+		return status, fmt.Errorf("read the history of %s: %w", id, err)
+	}
+	var in ShardInput
+	input := first.GetWorkflowExecutionStartedEventAttributes().GetInput()
+	if err := converter.GetDefaultDataConverter().FromPayloads(input, &in); err != nil {
+		return status, fmt.Errorf("read the input of %s: %w", id, err)
+	}
+	status.Checkpoint, status.Counts = in.Checkpoint, in.Counts
+	return status, nil
+}
+
+func (l Launcher) query(ctx context.Context, id string) (status ShardStatus, err error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	answer, err := l.Client.QueryWorkflow(ctx, id, "", StatusQuery)
+	if err == nil {
+		err = answer.Get(&status)
+	}
+	if err != nil {
+		return ShardStatus{}, fmt.Errorf("query %s: %w", id, err)
+	}
+	return status, nil
+}
+
+// ShardStatus returns the status of a shard's workflow, and while IndexShard
+// runs, how far that is by its last heartbeat, a second or two ago.
+func (l Launcher) ShardStatus(ctx context.Context, id string) (ShardStatus, error) {
+	status, err := l.query(ctx, id)
+	if err != nil {
+		return status, err
+	}
+	described, err := l.Client.DescribeWorkflowExecution(ctx, id, "")
+	if err != nil {
+		return status, fmt.Errorf("describe %s: %w", id, err)
+	}
+	for _, pending := range described.GetPendingActivities() {
+		var live activities.Progress
+		if pending.GetHeartbeatDetails() == nil ||
+			converter.GetDefaultDataConverter().FromPayloads(pending.GetHeartbeatDetails(), &live) != nil {
+			continue
+		}
+		status.Checkpoint, status.Counts, status.LagSeconds = live.Checkpoint, live.Counts, live.LagSeconds
+		status.Worker, status.LastError = live.Worker, live.LastError
+	}
+	return status, nil
+}
+
+// Look returns the state of the workflow of a shard; empty if it has none.
+func (l Launcher) Look(ctx context.Context, stream activities.StreamID, shard string) (string, error) {
+	id := ProcessShardID(stream.Name, stream.Created, shard)
+	described, err := l.Client.DescribeWorkflowExecution(ctx, id, "")
+	if isNotFound(err) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("describe %s: %w", id, err)
+	}
+	info := described.GetWorkflowExecutionInfo()
+	switch info.GetStatus() {
+	case enums.WORKFLOW_EXECUTION_STATUS_RUNNING, enums.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW:
+		state := activities.StateRunning
+		if payload := info.GetSearchAttributes().GetIndexedFields()[State.GetName()]; payload != nil {
+			if err := converter.GetDefaultDataConverter().FromPayload(payload, &state); err != nil {
+				return "", fmt.Errorf("read the state of %s: %w", id, err)
+			}
+		}
+		return state, nil
+	case enums.WORKFLOW_EXECUTION_STATUS_COMPLETED:
+		return activities.StateDrained, nil
+	}
+	return activities.StateClosed, nil
+}
+
+// Command pauses, resumes or cancels the workflow of a shard, and waits until
+// that is done. That it does not run is success.
+func (l Launcher) Command(ctx context.Context, stream activities.StreamID, shard string, command activities.Command) error {
+	id := ProcessShardID(stream.Name, stream.Created, shard)
+	if err := l.command(ctx, id, command); err != nil && !isNotFound(err) {
+		return fmt.Errorf("%s %s: %w", command.Name, id, err)
+	}
+	return nil
+}
+
+func (l Launcher) command(ctx context.Context, id string, command activities.Command) error {
+	if command.Name == activities.CommandCancel {
+		if err := l.Client.CancelWorkflow(ctx, id, ""); err != nil {
+			return err
+		}
+		// However it ends, it has ended.
+		if err := l.Client.GetWorkflow(ctx, id, "").Get(ctx, nil); ctx.Err() != nil {
+			return err
+		}
+		return nil
+	}
+	update, err := l.Client.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
+		WorkflowID: id, UpdateName: command.Name, Args: []any{command.Hold},
+		WaitForStage: client.WorkflowUpdateStageCompleted,
+	})
+	if err != nil {
+		return err
+	}
+	return update.Get(ctx, nil)
+}
+
+func isNotFound(err error) bool {
+	var notFound *serviceerror.NotFound
+	return errors.As(err, &notFound)
+}

@@ -1,0 +1,65 @@
+package workflows
+
+import (
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+)
+
+// Named timeouts and retry policies, workflow by workflow.
+
+// Of ProcessStream, ProcessShard and ProcessBatch. What they do must succeed
+// in the end, so no policy here bounds attempts; an operator sees what is
+// tried again and again, and why.
+const (
+	// DefaultCallFor is how long one call of IndexShard takes: long enough for
+	// Temporal to cost next to nothing (1,728 events a day and shard), short
+	// enough for workers that join to get their share.
+	DefaultCallFor = 5 * time.Minute
+
+	// takeoverAfter is how long a worker may be silent until another one takes
+	// over its shard: ten heartbeats.
+	takeoverAfter = 10 * time.Second
+
+	// superviseFor is how long one call of SuperviseShards takes when nothing
+	// changes.
+	superviseFor = 10 * time.Minute
+
+	// DefaultBatchAttempts is how often a ProcessBatch tries a record before
+	// it goes to the ledger (the seed: 10 retries).
+	DefaultBatchAttempts = 10
+
+	// The waits between those attempts, doubled from one to the next: 20
+	// minutes in all.
+	firstBatchWait, longestBatchWait = 5 * time.Second, 5 * time.Minute
+)
+
+var forEver = &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 10 * time.Second}
+
+// indexShardOptions are for a call of IndexShard, which ends by itself: the
+// timeout is for one that hangs and yet sends heartbeats.
+func indexShardOptions(callFor time.Duration) workflow.ActivityOptions {
+	return workflow.ActivityOptions{
+		TaskQueue: IndexQueue, StartToCloseTimeout: callFor + 10*time.Minute, HeartbeatTimeout: takeoverAfter,
+		WaitForCancellation: true, RetryPolicy: forEver, Summary: "index the shard for a while",
+	}
+}
+
+var (
+	superviseOptions = workflow.ActivityOptions{
+		TaskQueue: ProcessQueue, StartToCloseTimeout: superviseFor + 10*time.Minute, HeartbeatTimeout: time.Minute,
+		WaitForCancellation: true, RetryPolicy: forEver, Summary: "look after the shards",
+	}
+	// commandOptions leave shards the time to drain.
+	commandOptions = workflow.ActivityOptions{
+		TaskQueue: ProcessQueue, StartToCloseTimeout: 10 * time.Minute, HeartbeatTimeout: 30 * time.Second,
+		RetryPolicy: forEver, Summary: "tell all shards",
+	}
+	// rangeOptions have room for Elasticsearch to be down: an attempt waits
+	// for it inside the activity.
+	rangeOptions = workflow.ActivityOptions{
+		TaskQueue: ProcessQueue, StartToCloseTimeout: 24 * time.Hour, HeartbeatTimeout: 30 * time.Second,
+		WaitForCancellation: true, RetryPolicy: forEver,
+	}
+)

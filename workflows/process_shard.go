@@ -1,0 +1,191 @@
+package workflows
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"millrace/activities"
+	"millrace/internal/telemetry"
+)
+
+// What the processing workflows answer to. Each update is a signal of the same
+// name and input, too, since tctl knows no updates.
+const (
+	StatusQuery = "status"
+	Pause       = activities.CommandPause  // input: activities.Hold, or nothing
+	Resume      = activities.CommandResume // input: activities.Hold, of which By matters, or nothing
+)
+
+// ShardInput is the input of ProcessShard. All but stream and shard is what a
+// run hands over to the next.
+type ShardInput struct {
+	Stream     activities.StreamID  `json:"stream"`
+	Shard      string               `json:"shard"`
+	Checkpoint telemetry.Checkpoint `json:"checkpoint,omitzero"` // zero: TRIM_HORIZON
+	Counts     activities.Counts    `json:"counts,omitzero"`
+	Holds      holds                `json:"holds,omitempty"`
+	Waiting    bool                 `json:"waiting,omitempty"`
+	// CallFor is how long one call of IndexShard takes; DefaultCallFor when zero.
+	CallFor time.Duration `json:"callFor,omitempty"`
+}
+
+// ShardStatus is what ProcessShard answers to the query status, and its
+// result. The figures are those of the last call of IndexShard that ended;
+// LiveStatus knows those of the present one.
+type ShardStatus struct {
+	Stream     string               `json:"stream"`
+	Shard      string               `json:"shard"`
+	State      string               `json:"state"`
+	Checkpoint telemetry.Checkpoint `json:"checkpoint"`
+	Counts     activities.Counts    `json:"counts"`
+	LagSeconds float64              `json:"lagSeconds"`
+	Worker     string               `json:"worker,omitempty"` // that indexed it last
+	LastError  string               `json:"lastError,omitempty"`
+	Holds      []activities.Hold    `json:"holds,omitempty"`
+	Children   []string             `json:"children,omitempty"` // once it is drained
+}
+
+// shard is one run of ProcessShard.
+type shard struct {
+	in        ShardInput
+	status    ShardStatus
+	indexing  bool
+	interrupt workflow.CancelFunc // ends the present call of IndexShard
+}
+
+// ProcessShard processes one shard of a stream to its end. It holds the
+// checkpoint and runs IndexShard again and again, on whichever worker has room
+// for it; while somebody holds the shard, it does not.
+func ProcessShard(ctx workflow.Context, in ShardInput) (ShardStatus, error) {
+	s := &shard{in: in}
+	if err := s.setup(ctx); err != nil {
+		return s.status, err
+	}
+	return s.run(ctx)
+}
+
+func (s *shard) setup(ctx workflow.Context) error {
+	if s.in.CallFor <= 0 {
+		s.in.CallFor = DefaultCallFor
+	}
+	s.status = ShardStatus{
+		Stream: s.in.Stream.Name, Shard: s.in.Shard,
+		Checkpoint: s.in.Checkpoint, Counts: s.in.Counts,
+	}
+	s.show(ctx)
+	answer := func() (ShardStatus, error) { return s.status, nil }
+	if err := workflow.SetQueryHandler(ctx, StatusQuery, answer); err != nil {
+		return fmt.Errorf("answer the query %s: %w", StatusQuery, err)
+	}
+	return onCommand(ctx, s.command)
+}
+
+// command obeys an operator. A pause is done when the shard has drained.
+func (s *shard) command(ctx workflow.Context, name string, hold activities.Hold) (any, error) {
+	s.in.Holds.obey(name, hold)
+	if name == Pause && s.interrupt != nil {
+		s.interrupt()
+		if err := workflow.Await(ctx, func() bool { return !s.indexing }); err != nil {
+			return nil, err
+		}
+	}
+	s.show(ctx)
+	return s.status, nil
+}
+
+func (s *shard) run(ctx workflow.Context) (ShardStatus, error) {
+	for !s.status.Checkpoint.Closed && ctx.Err() == nil {
+		switch {
+		case workflow.GetInfo(ctx).GetContinueAsNewSuggested():
+			return s.status, s.continueAsNew(ctx)
+		case len(s.in.Holds) > 0:
+			_ = s.in.Holds.wait(ctx) // fails when the workflow is canceled, which the loop looks at
+			s.show(ctx)
+		default:
+			if err := s.index(ctx); err != nil {
+				return s.status, err
+			}
+		}
+	}
+	if err := awaitHandlers(ctx); err != nil {
+		return s.status, err
+	}
+	if !s.status.Checkpoint.Closed {
+		return s.status, temporal.NewCanceledError(s.status) // the details say how far it came
+	}
+	return s.status, nil
+}
+
+// index runs one call of IndexShard and learns from it how far the shard is,
+// however the call ended.
+func (s *shard) index(ctx workflow.Context) error {
+	var processor *activities.Processor
+	call, interrupt := workflow.WithCancel(workflow.WithActivityOptions(ctx, indexShardOptions(s.in.CallFor)))
+	s.indexing, s.interrupt = true, interrupt
+	defer func() { s.indexing, s.interrupt = false, nil }()
+	var result activities.IndexResult
+	err := workflow.ExecuteActivity(call, processor.IndexShard, activities.IndexInput{
+		Stream: s.in.Stream, Shard: s.in.Shard, For: s.in.CallFor,
+		Checkpoint: s.status.Checkpoint, Counts: s.status.Counts, Waiting: s.in.Waiting,
+	}).Get(ctx, &result)
+	if err == nil {
+		s.in.Waiting = result.Waiting
+		s.status.Children = result.Children
+		s.learn(ctx, result.Progress)
+		return nil
+	}
+	// It was canceled before a worker took it, or the worker died meanwhile.
+	// What the last heartbeat said may have come with the error.
+	var canceled *temporal.CanceledError
+	var timeout *temporal.TimeoutError
+	var last activities.Progress
+	switch {
+	case errors.As(err, &timeout):
+		if timeout.HasLastHeartbeatDetails() && timeout.LastHeartbeatDetails(&last) == nil {
+			s.learn(ctx, last)
+		}
+		return nil
+	case errors.As(err, &canceled):
+		return nil
+	}
+	return fmt.Errorf("index shard %s: %w", s.in.Shard, err)
+}
+
+func (s *shard) learn(ctx workflow.Context, p activities.Progress) {
+	if p.Worker == "" { // the details of something else
+		return
+	}
+	s.status.Checkpoint, s.status.Counts, s.status.LagSeconds = p.Checkpoint, p.Counts, p.LagSeconds
+	s.status.Worker, s.status.LastError = p.Worker, p.LastError
+	s.show(ctx)
+}
+
+// continueAsNew hands over to the next run.
+func (s *shard) continueAsNew(ctx workflow.Context) error {
+	if err := awaitHandlers(ctx); err != nil {
+		return err
+	}
+	s.in.Holds.takeSignals(ctx)
+	s.in.Checkpoint, s.in.Counts = s.status.Checkpoint, s.status.Counts
+	return workflow.NewContinueAsNewError(ctx, ProcessShard, s.in)
+}
+
+// show brings up to date what operators see.
+func (s *shard) show(ctx workflow.Context) {
+	state := activities.StateRunning
+	switch {
+	case s.status.Checkpoint.Closed:
+		state = activities.StateDrained
+	case len(s.in.Holds) > 0:
+		state = activities.StatePaused
+	case s.in.Waiting:
+		state = activities.StateWaiting
+	}
+	s.status.Holds = s.in.Holds
+	setState(ctx, &s.status.State, state)
+	workflow.SetCurrentDetails(ctx, s.status.Markdown())
+}

@@ -1,0 +1,131 @@
+package workflows
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/workflow"
+
+	"millrace/activities"
+	"millrace/internal/telemetry"
+)
+
+var testStream = activities.StreamID{Name: "s", ARN: "arn:s", Created: time.Unix(1_800_000_000, 0).UTC()}
+
+// calls is a fake IndexShard: it hands each call to the next function.
+type calls struct {
+	inputs []activities.IndexInput
+	next   []func(ctx context.Context, in activities.IndexInput) (activities.IndexResult, error)
+}
+
+func (c *calls) run(ctx context.Context, in activities.IndexInput) (activities.IndexResult, error) {
+	n := len(c.inputs)
+	c.inputs = append(c.inputs, in)
+	return c.next[min(n, len(c.next)-1)](ctx, in)
+}
+
+// reaches ends a call at a sequence number.
+func reaches(sequence string, closed bool) func(context.Context, activities.IndexInput) (activities.IndexResult, error) {
+	return func(_ context.Context, in activities.IndexInput) (activities.IndexResult, error) {
+		counts := in.Counts
+		counts.Add(activities.Counts{Records: 10, Indexed: 10})
+		return activities.IndexResult{Progress: activities.Progress{
+			Checkpoint: telemetry.Checkpoint{Sequence: sequence, Closed: closed}, Counts: counts, Worker: "w",
+		}}, nil
+	}
+}
+
+func shardEnv(t *testing.T, c *calls) *testsuite.TestWorkflowEnvironment {
+	env := new(testsuite.WorkflowTestSuite).NewTestWorkflowEnvironment()
+	env.SetTestTimeout(30 * time.Second)
+	env.RegisterWorkflow(ProcessShard)
+	env.RegisterActivityWithOptions(c.run, activity.RegisterOptions{Name: "IndexShard"})
+	t.Cleanup(func() { env.AssertExpectations(t) })
+	return env
+}
+
+func status(t *testing.T, env *testsuite.TestWorkflowEnvironment) (s ShardStatus) {
+	t.Helper()
+	answer, err := env.QueryWorkflow(StatusQuery)
+	if err == nil {
+		err = answer.Get(&s)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestProcessShardGoesOnFromCheckpointToCheckpoint(t *testing.T) {
+	t.Parallel()
+	c := &calls{next: []func(context.Context, activities.IndexInput) (activities.IndexResult, error){
+		reaches("10", false), reaches("20", false), reaches("30", true),
+	}}
+	env := shardEnv(t, c)
+	env.ExecuteWorkflow(ProcessShard, ShardInput{Stream: testStream, Shard: "shard", Checkpoint: telemetry.Checkpoint{Sequence: "5"}})
+	if err := env.GetWorkflowError(); err != nil {
+		t.Fatal(err)
+	}
+	for n, want := range []string{"5", "10", "20"} {
+		if got := c.inputs[n].Checkpoint.Sequence; got != want {
+			t.Errorf("call %d began at %s, not %s", n, got, want)
+		}
+	}
+	got := status(t, env)
+	if got.State != activities.StateDrained || got.Checkpoint.Sequence != "30" || got.Counts.Records != 30 || got.Worker != "w" {
+		t.Errorf("in the end the status is %+v", got)
+	}
+}
+
+func TestProcessShardRunsWhenNoHoldIsLeft(t *testing.T) {
+	t.Parallel()
+	c := &calls{next: []func(context.Context, activities.IndexInput) (activities.IndexResult, error){reaches("20", true)}}
+	env := shardEnv(t, c)
+	begin := env.Now()
+	held := holds{{By: "recover", Until: begin.Add(time.Minute)}, {By: "ops"}}
+	for after, want := range map[time.Duration]int{30 * time.Second: 2, 2 * time.Minute: 1} {
+		env.RegisterDelayedCallback(func() {
+			if got := status(t, env); len(got.Holds) != want || len(c.inputs) > 0 {
+				t.Errorf("after %s there are holds %v and %d calls", after, got.Holds, len(c.inputs))
+			}
+		}, after)
+	}
+	env.RegisterDelayedCallback(func() { env.SignalWorkflow(Resume, activities.Hold{By: "ops"}) }, time.Hour)
+	env.ExecuteWorkflow(ProcessShard, ShardInput{Stream: testStream, Shard: "shard", Holds: held})
+	if err := env.GetWorkflowError(); err != nil || len(c.inputs) != 1 {
+		t.Fatalf("%d calls, %v", len(c.inputs), err)
+	}
+}
+
+func TestProcessShardContinuesAsNewWithAllItKnows(t *testing.T) {
+	t.Parallel()
+	for name, in := range map[string]ShardInput{
+		"running": {}, "paused": {Holds: holds{{By: "ops"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := &calls{next: []func(context.Context, activities.IndexInput) (activities.IndexResult, error){reaches("10", false)}}
+			env := shardEnv(t, c)
+			in.Stream, in.Shard, in.Checkpoint, in.CallFor = testStream, "shard", telemetry.Checkpoint{Sequence: "7"}, time.Minute
+			env.SetContinueAsNewSuggested(true)
+			env.ExecuteWorkflow(ProcessShard, in)
+			var next *workflow.ContinueAsNewError
+			if err := env.GetWorkflowError(); !errors.As(err, &next) {
+				t.Fatalf("it ended with %v", err)
+			}
+			var got ShardInput
+			if err := converter.GetDefaultDataConverter().FromPayloads(next.Input, &got); err != nil {
+				t.Fatal(err)
+			}
+			if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", in) {
+				t.Errorf("the next run begins with\n%+v, not\n%+v", got, in)
+			}
+		})
+	}
+}

@@ -1,0 +1,161 @@
+package workflows
+
+import (
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"millrace/activities"
+)
+
+// StreamInput is the input of ProcessStream. All but the stream's name is
+// optional, or what a run hands over to the next.
+type StreamInput struct {
+	Stream string `json:"stream"`
+	// CallFor is how long one call of IndexShard takes; DefaultCallFor when zero.
+	CallFor time.Duration           `json:"callFor,omitempty"`
+	ID      activities.StreamID     `json:"id,omitzero"`
+	Shards  []activities.ShardState `json:"shards,omitempty"`
+	Holds   holds                   `json:"holds,omitempty"`
+}
+
+// StreamStatus is what ProcessStream answers to the query status.
+type StreamStatus struct {
+	Stream activities.StreamID     `json:"stream"`
+	State  string                  `json:"state"`
+	Shards []activities.ShardState `json:"shards"`
+	Holds  []activities.Hold       `json:"holds,omitempty"`
+}
+
+// processing is one run of ProcessStream.
+type processing struct {
+	in        StreamInput
+	state     string
+	calls     int                 // of SuperviseShards that have ended
+	interrupt workflow.CancelFunc // ends the present one
+}
+
+// ProcessStream looks after the shards of a stream: it has a ProcessShard
+// started for each, also for those that come with resharding. Pausing it
+// pauses all of them; canceling it cancels and drains all of them.
+//
+// Its history grows by six events for each call of SuperviseShards, that is
+// 864 a day while nothing changes, and by as many for each change.
+func ProcessStream(ctx workflow.Context, in StreamInput) error {
+	p := &processing{in: in}
+	if p.in.CallFor <= 0 {
+		p.in.CallFor = DefaultCallFor
+	}
+	if err := p.setup(ctx); err != nil {
+		return err
+	}
+	return p.run(ctx)
+}
+
+func (p *processing) setup(ctx workflow.Context) error {
+	p.show(ctx)
+	answer := func() (StreamStatus, error) { return p.status(), nil }
+	if err := workflow.SetQueryHandler(ctx, StatusQuery, answer); err != nil {
+		return fmt.Errorf("answer the query %s: %w", StatusQuery, err)
+	}
+	return onCommand(ctx, p.command)
+}
+
+func (p *processing) run(ctx workflow.Context) error {
+	for ctx.Err() == nil {
+		if workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
+			if err := awaitHandlers(ctx); err != nil {
+				return err
+			}
+			return workflow.NewContinueAsNewError(ctx, ProcessStream, p.in)
+		}
+		if err := p.supervise(ctx); err != nil {
+			return err
+		}
+	}
+	// Canceled: that is how processing is stopped.
+	stopping, cancel := workflow.NewDisconnectedContext(ctx)
+	defer cancel()
+	if err := p.tellShards(stopping, activities.Command{Name: activities.CommandCancel}); err != nil {
+		return err
+	}
+	if err := awaitHandlers(ctx); err != nil {
+		return err
+	}
+	return temporal.NewCanceledError()
+}
+
+// supervise runs one call of SuperviseShards.
+func (p *processing) supervise(ctx workflow.Context) error {
+	var supervisor *activities.Supervisor
+	call, interrupt := workflow.WithCancel(workflow.WithActivityOptions(ctx, superviseOptions))
+	p.interrupt = interrupt
+	var result activities.SuperviseResult
+	err := workflow.ExecuteActivity(call, supervisor.SuperviseShards, activities.SuperviseInput{
+		Stream: p.in.Stream, Shards: p.in.Shards, Holds: p.in.Holds, For: superviseFor, CallFor: p.in.CallFor,
+	}).Get(ctx, &result)
+	p.interrupt = nil
+	p.calls++
+	if temporal.IsCanceledError(err) || temporal.IsTimeoutError(err) { // interrupted before a worker took it
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("supervise shards: %w", err)
+	}
+	p.in.ID, p.in.Shards = result.Stream, result.Shards
+	p.show(ctx)
+	return nil
+}
+
+// command obeys an operator: it tells all shards, and those that are started
+// later.
+func (p *processing) command(ctx workflow.Context, name string, hold activities.Hold) (any, error) {
+	p.in.Holds.obey(name, hold)
+	p.show(ctx)
+	// The present call may be starting shards without knowing of this.
+	if p.interrupt != nil {
+		p.interrupt()
+		calls := p.calls
+		if err := workflow.Await(ctx, func() bool { return p.calls > calls }); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.tellShards(ctx, activities.Command{Name: name, Hold: hold}); err != nil {
+		return nil, err
+	}
+	return p.status(), nil
+}
+
+func (p *processing) tellShards(ctx workflow.Context, command activities.Command) error {
+	in := activities.CommandInput{Stream: p.in.ID, Command: command}
+	for _, shard := range p.in.Shards {
+		if shard.State != activities.StateDrained && shard.State != activities.StateBlocked {
+			in.Shards = append(in.Shards, shard.ID)
+		}
+	}
+	if len(in.Shards) == 0 {
+		return nil
+	}
+	var supervisor *activities.Supervisor
+	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, commandOptions), supervisor.CommandShards, in).Get(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("%s all shards: %w", command.Name, err)
+	}
+	return nil
+}
+
+func (p *processing) status() StreamStatus {
+	return StreamStatus{Stream: p.in.ID, State: p.state, Shards: p.in.Shards, Holds: p.in.Holds}
+}
+
+// show brings up to date what operators see.
+func (p *processing) show(ctx workflow.Context) {
+	state := activities.StateRunning
+	if len(p.in.Holds) > 0 {
+		state = activities.StatePaused
+	}
+	setState(ctx, &p.state, state)
+	workflow.SetCurrentDetails(ctx, p.status().Markdown())
+}

@@ -1,0 +1,182 @@
+package workflows
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/worker"
+
+	"millrace/activities"
+	"millrace/internal/stream"
+)
+
+// listed is a stream's list of shards that a test changes.
+type listed struct {
+	mu     sync.Mutex
+	shards []stream.Shard
+}
+
+func (l *listed) Shards(context.Context) ([]stream.Shard, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.shards), nil
+}
+
+func (l *listed) set(shards ...stream.Shard) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.shards = shards
+}
+
+// newStream runs a ProcessStream over shards that last until they are told.
+func newStream(t *testing.T, shard *madeUpShard, shards *listed) (s server, id string) {
+	t.Helper()
+	supervisor := &activities.Supervisor{Stream: testStream, Shards: shards}
+	s = newServer(t, func(w worker.Registry) {
+		shard.register(w)
+		w.RegisterActivity(supervisor)
+	})
+	supervisor.Workflows = s.Launcher
+	id = ProcessStreamID(testStream.Name)
+	_, err := s.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: ProcessQueue},
+		ProcessStream, StreamInput{Stream: testStream.Name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, id
+}
+
+// states are the states of the shards, by id, that ProcessStream answers.
+func (s server) states(id string) map[string]string {
+	answer, err := s.QueryWorkflow(s.t.Context(), id, "", StatusQuery)
+	var status StreamStatus
+	if err != nil || answer.Get(&status) != nil {
+		return nil
+	}
+	states := map[string]string{}
+	for _, shard := range status.Shards {
+		states[shard.ID] = shard.State
+	}
+	return states
+}
+
+func (s server) awaitStates(id string, want map[string]string) {
+	s.t.Helper()
+	await(s.t, "the shards", func() bool {
+		got := s.states(id)
+		for shard, state := range want {
+			if got[shard] != state {
+				return false
+			}
+		}
+		return len(got) == len(want)
+	})
+}
+
+func TestStreamStartsChildrenWhenTheirParentsAreDrained(t *testing.T) {
+	t.Parallel()
+	shards := &listed{}
+	shards.set(stream.Shard{ID: "a"}, stream.Shard{ID: "b"}, stream.Shard{ID: "c", Parents: []string{"a", "b"}},
+		stream.Shard{ID: "d", Parents: []string{"trimmed"}})
+	shard := &madeUpShard{endless: true}
+	s, id := newStream(t, shard, shards)
+	s.awaitStates(id, map[string]string{"a": "running", "b": "running", "c": "blocked", "d": "running"})
+
+	// Three records drain a shard, each time it is paused gives one.
+	drain := func(name string) {
+		t.Helper()
+		for range 2 {
+			for _, command := range []string{Pause, Resume} {
+				if err := s.Command(t.Context(), testStream, name, activities.Command{Name: command}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			await(t, "the next call", func() bool {
+				state, err := s.Look(t.Context(), testStream, name)
+				return err == nil && state != activities.StatePaused
+			})
+		}
+	}
+	drain("a")
+	s.awaitStates(id, map[string]string{"a": "drained", "b": "running", "c": "blocked", "d": "running"})
+	drain("b")
+	s.awaitStates(id, map[string]string{"a": "drained", "b": "drained", "c": "running", "d": "running"})
+	// Past their retention the parents are forgotten.
+	shards.set(stream.Shard{ID: "c", Parents: []string{"a", "b"}}, stream.Shard{ID: "d"})
+	s.awaitStates(id, map[string]string{"c": "running", "d": "running"})
+	s.keep(id, "stream_resharded")
+}
+
+func TestStreamPausesResumesAndStopsAllShards(t *testing.T) {
+	t.Parallel()
+	shards := &listed{}
+	shards.set(stream.Shard{ID: "a"}, stream.Shard{ID: "b"})
+	s, id := newStream(t, &madeUpShard{endless: true}, shards)
+	s.awaitStates(id, map[string]string{"a": "running", "b": "running"})
+	tell := func(command string) {
+		t.Helper()
+		update, err := s.UpdateWorkflow(t.Context(), client.UpdateWorkflowOptions{
+			WorkflowID: id, UpdateName: command, WaitForStage: client.WorkflowUpdateStageCompleted, Args: []any{activities.Hold{By: "ops"}},
+		})
+		if err != nil || update.Get(t.Context(), nil) != nil {
+			t.Fatalf("%s: %v", command, err)
+		}
+	}
+	look := func(want string) {
+		t.Helper()
+		for _, shard := range []string{"a", "b"} {
+			if got, err := s.Look(t.Context(), testStream, shard); got != want {
+				t.Errorf("shard %s is %q, not %q: %v", shard, got, want, err)
+			}
+		}
+	}
+	tell(Pause)
+	look(activities.StatePaused)
+	shards.set(stream.Shard{ID: "a"}, stream.Shard{ID: "b"}, stream.Shard{ID: "c"})
+	s.awaitStates(id, map[string]string{"a": "paused", "b": "paused", "c": "paused"}) // one that came meanwhile, too
+	tell(Resume)
+	look(activities.StateRunning)
+	if err := s.CancelWorkflow(t.Context(), id, ""); err != nil {
+		t.Fatal(err)
+	}
+	var canceled *temporal.CanceledError
+	if err := s.GetWorkflow(t.Context(), id, "").Get(t.Context(), nil); !errors.As(err, &canceled) {
+		t.Errorf("it ended with %v", err)
+	}
+	look(activities.StateClosed)
+	s.keep(id, "stream_stopped")
+}
+
+func TestStreamStartsAgainAShardThatWasTerminated(t *testing.T) {
+	t.Parallel()
+	shards := &listed{}
+	shards.set(stream.Shard{ID: "a"})
+	shard := &madeUpShard{endless: true}
+	s, id := newStream(t, shard, shards)
+	s.awaitStates(id, map[string]string{"a": "running"})
+	await(t, "the first call", func() bool { return shard.count() == 1 })
+	for _, command := range []string{Pause, Resume} {
+		if err := s.Command(t.Context(), testStream, "a", activities.Command{Name: command}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.TerminateWorkflow(t.Context(), ProcessShardID(testStream.Name, testStream.Created, "a"), "", "a test"); err != nil {
+		t.Fatal(err)
+	}
+	s.awaitStates(id, map[string]string{"a": "closed"}) // and not again and again
+	await(t, "the run after it", func() bool { return s.running(ProcessShardID(testStream.Name, testStream.Created, "a")) })
+	last := func() activities.IndexInput {
+		shard.mu.Lock()
+		defer shard.mu.Unlock()
+		return shard.calls[len(shard.calls)-1]
+	}
+	await(t, "its first call", func() bool { return shard.count() >= 3 })
+	if got := last().Checkpoint.Sequence; got != "1" {
+		t.Errorf("it was started again at %q", got)
+	}
+}

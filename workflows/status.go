@@ -1,0 +1,98 @@
+package workflows
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"millrace/activities"
+)
+
+// Markdown shows the status in the Temporal UI.
+func (s ShardStatus) Markdown() string {
+	var t table
+	t.row("State", s.State)
+	for _, hold := range s.Holds {
+		t.row("Paused by", describe(hold))
+	}
+	t.row("Checkpoint", orNone(s.Checkpoint.Sequence, "the beginning of what the stream keeps"))
+	if !s.Checkpoint.ReadUpTo.IsZero() {
+		t.row("Read up to", s.Checkpoint.ReadUpTo.UTC().Format(time.RFC3339))
+	}
+	t.row("Lag", time.Duration(s.LagSeconds*float64(time.Second)).Round(time.Millisecond).String())
+	t.row("Worker", s.Worker)
+	t.counts(s.Counts)
+	t.row("Last error", s.LastError)
+	if len(s.Children) > 0 {
+		t.row("Goes on in", strings.Join(s.Children, ", "))
+	}
+	return "### Shard " + s.Shard + " of " + s.Stream + "\n\n" + t.String()
+}
+
+// Markdown shows the status in the Temporal UI.
+func (s StreamStatus) Markdown() string {
+	var b strings.Builder
+	b.WriteString("### Stream " + s.Stream.Name + ": " + s.State + "\n\n")
+	for _, hold := range s.Holds {
+		b.WriteString("Paused by " + describe(hold) + "\n\n")
+	}
+	b.WriteString("| Shard | State | Parents |\n|---|---|---|\n")
+	for _, shard := range s.Shards {
+		b.WriteString("| " + shard.ID + " | " + shard.State + " | " + strings.Join(shard.Parents, ", ") + " |\n")
+	}
+	return b.String()
+}
+
+// Markdown shows the status in the Temporal UI.
+func (s BatchStatus) Markdown() string {
+	var t table
+	t.row("State", s.State)
+	t.row("Range", s.Range.String())
+	t.row("Cause", s.Cause.Type+": "+s.Cause.Reason)
+	t.counts(s.Counts)
+	for _, piece := range s.Pieces {
+		t.row(piece.Range.String(), fmt.Sprintf("attempt %d of %d failed: %s: %s", piece.Attempts, s.MaxAttempts, piece.Cause.Type, piece.Cause.Reason))
+	}
+	return "### Records that could not be indexed with their neighbours\n\n" + t.String()
+}
+
+// table is a table of names and values.
+type table struct{ strings.Builder }
+
+func (t *table) row(name, value string) {
+	if value == "" {
+		return
+	}
+	if t.Len() == 0 {
+		t.WriteString("| | |\n|---|---|\n")
+	}
+	// What servers say may have line breaks and bars in it.
+	value = strings.NewReplacer("\n", " ", "|", "\\|").Replace(value)
+	t.WriteString("| " + name + " | " + value + " |\n")
+}
+
+func (t *table) counts(c activities.Counts) {
+	t.row("Records", fmt.Sprintf("%d, of them %d indexed, %d duplicates, %d dead letters, %d handed over to %d ProcessBatch",
+		c.Records, c.Indexed, c.Duplicates, c.DeadLetters, c.HandedOver, c.Batches))
+	if c.Losses > 0 {
+		t.row("Possible losses", fmt.Sprintf("%d: see the ledger, and the backup", c.Losses))
+	}
+}
+
+func describe(h activities.Hold) string {
+	text := h.By
+	if !h.Until.IsZero() {
+		text += " until " + h.Until.UTC().Format(time.RFC3339)
+	}
+	if h.Reason != "" {
+		text += ": " + h.Reason
+	}
+	return text
+}
+
+func orNone(text, none string) string {
+	if text == "" {
+		return none
+	}
+	return text
+}
