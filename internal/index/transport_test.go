@@ -3,14 +3,19 @@ package index
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"log"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -120,14 +125,13 @@ func TestRequestsAreSignedForAmazon(t *testing.T) {
 			f := &fake{docs: map[string]string{}}
 			v := verifier{next: f, seen: make(chan error, 2)}
 			c := clientOf(t, v, signed, change, func(s *Settings) { s.Flavor = OpenSearch })
-			if r := c.Do(t.Context(), someBulk(t, 3)); r.Class != Indexed || len(f.docs) != 3 {
-				t.Errorf("%+v: %v", r, <-v.seen)
+			r := c.Do(t.Context(), someBulk(t, 3))
+			if err := <-v.seen; err != nil || r.Class != Indexed || len(f.docs) != 3 {
+				t.Errorf("%+v: %v", r, err)
 			}
-			_ = c.Ready(t.Context()) // a request without a body
-			for range 2 {
-				if err := <-v.seen; err != nil {
-					t.Error(err)
-				}
+			_ = c.Ready(t.Context()) // a request without a body, of which the fake knows nothing
+			if err := <-v.seen; err != nil {
+				t.Error(err)
 			}
 		})
 	}
@@ -135,16 +139,27 @@ func TestRequestsAreSignedForAmazon(t *testing.T) {
 
 func TestABodyThatCannotBeSignedIsGivenBack(t *testing.T) {
 	t.Parallel()
-	f := &fake{}
-	c := f.open(t, signed, func(s *Settings) {
+	expired := func(s *Settings) {
 		s.AWS.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			return aws.Credentials{}, errors.New("expired")
 		})
-	})
-	r := c.Do(t.Context(), someBulk(t, 1)) // hangs, if it is not
+	}
+	f := &fake{}
+	r := f.open(t, signed, expired).Do(t.Context(), someBulk(t, 1)) // hangs, if it is not
 	if r.Class != Transient || !strings.Contains(r.Error.Reason, "expired") || f.requests != 0 {
 		t.Errorf("%+v after %d requests", r, f.requests)
 	}
+	var s Settings
+	signed(&s)
+	expired(&s)
+	lent := &lending{body: []byte("body")}
+	request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/_bulk", lent.open())
+	request.GetBody = func() (io.ReadCloser, error) { return lent.open(), nil }
+	if response, err := newSigner(s.AWS, http.DefaultTransport).RoundTrip(request); err == nil {
+		response.Body.Close()
+		t.Error("sent without a signature")
+	}
+	lent.readers.Wait() // hangs, if a reader is left
 }
 
 func TestOneAuthorityIsTrustedAndNoOther(t *testing.T) {
@@ -154,15 +169,14 @@ func TestOneAuthorityIsTrustedAndNoOther(t *testing.T) {
 	s.Config.ErrorLog = log.New(io.Discard, "", 0) // it is told of the one who does not trust it
 	s.StartTLS()
 	t.Cleanup(s.Close)
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
-	if err := os.WriteFile(ca, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
 	for _, c := range []struct {
 		file  string
 		class Class
-	}{{ca, Indexed}, {"", Transient}} {
+	}{
+		{authority(t, s.Certificate().Raw), Indexed},
+		{authority(t, selfSigned(t)), Transient},
+		{"", Transient},
+	} {
 		client, err := Open(Settings{URLs: []string{s.URL}, CAFile: c.file})
 		if err != nil {
 			t.Fatal(err)
@@ -174,6 +188,30 @@ func TestOneAuthorityIsTrustedAndNoOther(t *testing.T) {
 	if len(f.docs) != 1 {
 		t.Errorf("%d documents", len(f.docs))
 	}
+}
+
+func authority(t *testing.T, certificate []byte) (file string) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), "ca.pem")
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate})
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func selfSigned(t *testing.T) []byte {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate := &x509.Certificate{SerialNumber: big.NewInt(1), IsCA: true, BasicConstraintsValid: true}
+	raw, err := x509.CreateCertificate(rand.Reader, certificate, certificate, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
 }
 
 func TestCredentialsAreSent(t *testing.T) {
