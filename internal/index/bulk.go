@@ -10,9 +10,10 @@ import (
 
 // Bounds of one bulk.
 const (
-	// About 1 MiB, which 2,000 records of the usual size come to, was indexed
-	// fastest; with 5 MiB, eight in flight, a server with a heap of 1 GiB spent
-	// most of its time collecting garbage.
+	// 2,000 records of the usual size are about 1 MiB. Measured on two cores,
+	// they are indexed nine tenths as fast as 10,000, or faster, in a quarter of
+	// the latency; 500 cost up to a third of the throughput. 5 MiB, eight in
+	// flight, kept a server with a heap of 1 GiB collecting garbage.
 	DefaultBulkDocuments = 2000
 	DefaultBulkBytes     = 2 << 20
 

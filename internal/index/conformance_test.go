@@ -322,6 +322,18 @@ func TestABodyThatTheServerDoesNotTakeIsTooLarge(t *testing.T) {
 	})
 }
 
+func TestABodyThatTheServerCannotReadIsRefused(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, s server) {
+		index := s.index(t, `{"dynamic":false}`)
+		b := bulkOf(record(t, index, "a", `{}`), record(t, index, "b", `{}`))
+		b.body = []byte(strings.Replace(string(b.body), `{"create"`, `{"crate"`, 1))
+		if r := s.client.Do(t.Context(), b); r.Class != Refused || r.Error.Type == "" || r.Feedback().Verdict != Neutral {
+			t.Errorf("%s: %+v", r.Class, r)
+		}
+	})
+}
+
 // What nearly always comes must look as scanItems expects it.
 func TestTheCommonAnswerIsNotParsed(t *testing.T) {
 	t.Parallel()
