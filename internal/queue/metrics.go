@@ -1,0 +1,59 @@
+package queue
+
+import (
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+var (
+	sentRecords = promauto.NewCounterVec(prometheus.CounterOpts{
+		Name: "millrace_queue_sent_records_total",
+		Help: "Records given to the fallback queue, by how they ended: taken, or the error code.",
+	}, []string{"result"})
+	sentMessages = promauto.NewCounterVec(prometheus.CounterOpts{
+		Name: "millrace_queue_sent_messages_total",
+		Help: "Messages that the fallback queue took, by where their records are: message, or overflow in S3.",
+	}, []string{"records"})
+	receivedMessages = promauto.NewCounterVec(prometheus.CounterOpts{
+		Name: "millrace_queue_received_messages_total",
+		Help: "Messages received from the fallback queue: whole, damaged, gone (an overflow that a second delivery found deleted), or unreadable at present.",
+	}, []string{"result"})
+	receivedRecords = promauto.NewCounter(prometheus.CounterOpts{
+		Name: "millrace_queue_received_records_total",
+		Help: "Records in the messages received from the fallback queue.",
+	})
+	deletedMessages = promauto.NewCounter(prometheus.CounterOpts{
+		Name: "millrace_queue_deleted_messages_total",
+		Help: "Messages deleted from the fallback queue.",
+	})
+)
+
+// count enters how a parcel ended.
+func (p parcel) count() {
+	records := float64(p.to - p.from)
+	if p.err != nil {
+		sentRecords.WithLabelValues(code(p.err)).Add(records)
+		return
+	}
+	sentRecords.WithLabelValues("taken").Add(records)
+	where := "message"
+	if p.overflow != "" {
+		where = "overflow"
+	}
+	sentMessages.WithLabelValues(where).Inc()
+}
+
+// count enters a message that was received.
+func (m Message) count() {
+	receivedRecords.Add(float64(len(m.Records)))
+	switch {
+	case errors.Is(m.Damaged, ErrGone):
+		receivedMessages.WithLabelValues("gone").Inc()
+	case m.Damaged != nil:
+		receivedMessages.WithLabelValues("damaged").Inc()
+	default:
+		receivedMessages.WithLabelValues("whole").Inc()
+	}
+}
