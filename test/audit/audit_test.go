@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -35,8 +36,10 @@ func TestVerdicts(t *testing.T) {
 	}
 	stores := audit.Stores{Elasticsearch: localtest.Elasticsearch(t), Tenant: name, S3: client, Bucket: name}
 	index := "telemetry-" + name
+	// The pipeline's templates may be installed, in which the duration of a bad
+	// record is no number and refused: here it must be indexed.
 	do(t, http.MethodPut, stores.Elasticsearch+"/"+index, `{"settings":{"number_of_shards":1,"number_of_replicas":0},
-		"mappings":{"dynamic":false,"properties":{"tenant":{"type":"keyword"}}}}`)
+		"mappings":{"dynamic":false,"properties":{"tenant":{"type":"keyword"},"duration":{"type":"keyword"}}}}`)
 	t.Cleanup(func() {
 		do(t, http.MethodDelete, stores.Elasticsearch+"/"+index, "")
 		_, _ = client.DeleteObject(context.WithoutCancel(t.Context()), &s3.DeleteObjectInput{Bucket: &name, Key: aws.String(ledgerKey)})
@@ -113,7 +116,13 @@ func TestVerdicts(t *testing.T) {
 	for range 2 { // an agent's, twice
 		put(map[string]any{"id": "x", "type": "log", "tenant": name, "received_at": received, "indexed_at": received})
 	}
-	do(t, http.MethodPost, stores.Elasticsearch+"/_bulk", bulk.String())
+	var outcome struct {
+		Errors bool
+		Items  json.RawMessage
+	}
+	if err := json.Unmarshal(do(t, http.MethodPost, stores.Elasticsearch+"/_bulk?filter_path=errors,items.*.error", bulk.String()), &outcome); err != nil || outcome.Errors {
+		t.Fatalf("put documents: %v %s", err, outcome.Items)
+	}
 
 	report, err := audit.Run(t.Context(), stores, audit.Sent{Source: source, Accepted: &accepted})
 	if err != nil {
@@ -141,7 +150,7 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
-func do(t *testing.T, method, url, body string) {
+func do(t *testing.T, method, url, body string) []byte {
 	t.Helper()
 	request, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), method, url, strings.NewReader(body))
 	if err != nil {
@@ -156,4 +165,9 @@ func do(t *testing.T, method, url, body string) {
 	if response.StatusCode >= http.StatusMultipleChoices {
 		t.Fatalf("%s %s answered %s", method, url, response.Status)
 	}
+	answer, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatalf("read the answer to %s %s: %v", method, url, err)
+	}
+	return answer
 }
