@@ -82,14 +82,22 @@ func (s *Service) installPython(ctx context.Context, version string, requirement
 	})
 }
 
-// InstallPython downloads Python packages once, into a folder of their own among the stack's downloads. A process finds
-// them by PYTHONPATH. It returns the folder and the interpreter they were chosen for.
-func (s *Stack) InstallPython(ctx context.Context, name, version string, requirements ...string) (dir, interpreter string, err error) {
+// InstallPython downloads Python packages once, into a folder of their own among the downloads of a clone. A process
+// finds them by PYTHONPATH. It returns the folder and the interpreter they were chosen for. to gets lines for a person
+// to read; it may be nil.
+func InstallPython(ctx context.Context, root string, to io.Writer, name, version string, requirements ...string) (dir, interpreter string, err error) {
 	found, err := findPython(ctx)
 	if err != nil {
 		return "", "", fmt.Errorf("find Python for %s: %w", name, err)
 	}
-	packages := &Service{definition: definition{name: name}, stack: s, tools: map[tool]foundTool{python: found}}
+	folders, err := makeFolders(root)
+	if err != nil {
+		return "", "", err
+	}
+	packages := &Service{
+		definition: definition{name: name}, tools: map[tool]foundTool{python: found},
+		stack: &Stack{folders: folders, progress: &progress{to: to}},
+	}
 	if dir, err = packages.installPython(ctx, version, requirements...); err != nil {
 		return "", "", fmt.Errorf("install %s: %w", name, err)
 	}
