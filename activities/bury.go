@@ -93,7 +93,7 @@ func (s *settler) handOver(c *chunk) bool {
 	r := s.rangeOf(s.shard, c.records[first.at:last.at+1])
 	slog.Warn("handing a range over to a ProcessBatch", "stream", s.Stream.Name, "shard", s.shard,
 		"first", r.First, "last", r.Last, "records", len(c.open), "error", first.cause.Type)
-	start := func() error { return s.Batches.StartBatch(s.work, s.Stream, r, first.cause) }
+	start := func() error { return s.Batches.StartBatch(s.work, s.Stream, r, withoutBody(first.cause)) }
 	if !insist(s.going, &s.problem, handingOver, start) {
 		return false
 	}

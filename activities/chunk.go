@@ -45,7 +45,7 @@ func (c *chunk) reset() {
 // blameAll leaves the whole chunk open, after a panic: which record is to blame
 // is not known. A ProcessBatch finds those indexed that are.
 func (c *chunk) blameAll(err error) {
-	c.counts.Records = int64(len(c.records))
+	c.counts = Counts{Records: int64(len(c.records))}
 	c.dead, c.open = nil, c.open[:0]
 	for i := range c.records {
 		c.open = append(c.open, verdict{i, index.Error{Type: panicked, Reason: err.Error()}})

@@ -16,6 +16,9 @@ import (
 type RangeInput struct {
 	Stream StreamID        `json:"stream"`
 	Range  telemetry.Range `json:"range"`
+	// Last: what IndexRange cannot index this time goes to the ledger, with the
+	// exact error, which histories do not carry.
+	Last bool `json:"last,omitempty"`
 	// Cause is why they go to the ledger, for BuryRange.
 	Cause index.Error `json:"cause,omitzero"`
 }
@@ -42,7 +45,8 @@ const trimmedRecord = "trimmed"
 
 // IndexRange makes one attempt at the records of a range. What is transient is
 // waited out in here, for as long as it takes, and is no attempt; poison goes
-// to the ledger at once; what stays undecided is left to the workflow.
+// to the ledger at once; what stays undecided is left to the workflow, or after
+// the last attempt goes to the ledger, too.
 func (p *Processor) IndexRange(ctx context.Context, in RangeInput) (RangeResult, error) {
 	s := newSettler(ctx, p, in.Range.Shard)
 	defer s.abandon()
@@ -62,18 +66,21 @@ func (p *Processor) IndexRange(ctx context.Context, in RangeInput) (RangeResult,
 		}
 		c.blameAll(err)
 	}
+	if in.Last {
+		c.dead, c.open = append(c.dead, c.open...), nil
+	}
 	if !s.bury(c) {
 		return result, ctx.Err()
 	}
 	if runs := p.runs(in.Range.Shard, c.records, c.open); len(runs) <= mostLeft {
 		for _, run := range runs {
-			result.Left = append(result.Left, LeftRange{run.Range, run.Causes[0]})
+			result.Left = append(result.Left, LeftRange{run.Range, withoutBody(run.Causes[0])})
 		}
 	} else {
 		first, last := c.open[0], c.open[len(c.open)-1]
-		result.Left = []LeftRange{{p.rangeOf(in.Range.Shard, records[first.at:last.at+1]), first.cause}}
+		result.Left = []LeftRange{{p.rangeOf(in.Range.Shard, records[first.at:last.at+1]), withoutBody(first.cause)}}
 	}
-	c.counts.HandedOver = 0 // they are still with this ProcessBatch
+	c.counts.Records -= int64(len(c.open)) // they are still with this ProcessBatch
 	c.counts.publish()
 	result.Counts.Add(c.counts)
 	return result, nil

@@ -24,16 +24,18 @@ import (
 // world is everything around a pipeline. It fails at random, and keeps by
 // itself where each record is durable.
 type world struct {
-	mu      sync.Mutex
-	random  *rand.Rand
-	calm    bool // nothing fails any more
-	records []stream.Record
-	docs    []telemetry.DocID        // of each record; zero for a foreign one
-	ids     map[telemetry.DocID]bool // indexed
-	durable map[string]string        // sequence number: where
-	fails   func() index.Class       // of whole requests; Indexed for none
-	item    func(id telemetry.DocID) index.Class
-	sizes   []int // of the bulks, in documents
+	mu         sync.Mutex
+	random     *rand.Rand
+	calm       bool // nothing fails at random
+	endless    bool // the shard is open
+	ledgerDown error
+	records    []stream.Record
+	docs       []telemetry.DocID        // of each record; zero for a foreign one
+	ids        map[telemetry.DocID]bool // indexed
+	durable    map[string]string        // sequence number: where
+	fails      func() index.Class       // of whole requests; Indexed for none
+	item       func(id telemetry.DocID) index.Class
+	sizes      []int // of the bulks, in documents
 }
 
 func sequence(n int) string { return fmt.Sprintf("%d", 1_000_000+10*n) }
@@ -96,6 +98,11 @@ func (r *worldReader) Close() {}
 func (r *worldReader) Next(ctx context.Context) (stream.Page, error) {
 	r.w.mu.Lock()
 	defer r.w.mu.Unlock()
+	if r.at == len(r.w.records) && r.w.endless { // idle
+		r.w.mu.Unlock()
+		pause(ctx, 10*time.Millisecond)
+		r.w.mu.Lock()
+	}
 	if ctx.Err() != nil {
 		return stream.Page{}, ctx.Err()
 	}
@@ -103,7 +110,7 @@ func (r *worldReader) Next(ctx context.Context) (stream.Page, error) {
 		return stream.Page{}, errors.New("cannot read")
 	}
 	end := min(len(r.w.records), r.at+r.w.random.IntN(100))
-	page := stream.Page{Records: r.w.records[r.at:end], ReadUpTo: time.Unix(int64(end), 0), End: end == len(r.w.records)}
+	page := stream.Page{Records: r.w.records[r.at:end], ReadUpTo: time.Unix(int64(end), 0), End: end == len(r.w.records) && !r.w.endless}
 	r.at = end
 	return page, nil
 }
@@ -165,11 +172,20 @@ func (w *world) apply(ids []telemetry.DocID) (items []index.Item) {
 	return items
 }
 
+func (w *world) indexed() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.ids)
+}
+
 func (w *world) Bury(_ context.Context, dead []Dead) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.chance(4) {
 		return errors.New("the ledger cannot be reached")
+	}
+	if w.ledgerDown != nil {
+		return w.ledgerDown
 	}
 	for _, run := range dead {
 		if run.Range.Count != len(run.Records) || len(run.Causes) != len(run.Records) ||

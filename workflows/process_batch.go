@@ -115,24 +115,18 @@ func (b *batch) round(ctx workflow.Context) error {
 			return err
 		}
 		b.in.Pieces = b.in.Pieces[1:]
-		for n, part := range parts {
-			if part.Attempts < b.in.MaxAttempts {
-				left = append(left, part)
-			} else if err := b.bury(ctx, part); err != nil {
-				left = append(left, parts[n:]...)
-				return err
-			}
-		}
+		left = append(left, parts...)
 	}
 	return nil
 }
 
-// try makes one attempt at a piece and returns what is left of it. Here is
-// where a piece that is left as a whole will be bisected.
+// try makes one attempt at a piece and returns what is left of it: nothing
+// after its last one. Here is where a piece that is left as a whole will be
+// bisected.
 func (b *batch) try(ctx workflow.Context, piece BatchPiece) (left []BatchPiece, err error) {
 	var processor *activities.Processor
 	var result activities.RangeResult
-	in := activities.RangeInput{Stream: b.in.Stream, Range: piece.Range}
+	in := activities.RangeInput{Stream: b.in.Stream, Range: piece.Range, Last: piece.Attempts+1 >= b.in.MaxAttempts}
 	if err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, rangeOptions), processor.IndexRange, in).Get(ctx, &result); err != nil {
 		return nil, fmt.Errorf("index %s: %w", piece.Range, err)
 	}
