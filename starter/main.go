@@ -1,0 +1,73 @@
+// Command starter is what an operator has in hand: it makes what the pipeline
+// needs, starts and stops its endless workflows, shows how far each shard is,
+// pauses and resumes them, and sends test telemetry.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+	"go.temporal.io/sdk/client"
+
+	"millrace/internal/config"
+	"millrace/workflows"
+)
+
+type commands struct {
+	config.Resources `group:"resources"`
+
+	Setup setupCommand `cmd:"" group:"first" help:"Make what is missing of stream, queues, bucket, index templates and search attributes."`
+	Send  sendCommand  `cmd:"" group:"first" help:"Send test telemetry to a collector."`
+
+	Process processCommands `cmd:"" group:"processing" help:"The processing of the stream into Elasticsearch."`
+	Shards  shardsCommand   `cmd:"" group:"processing" help:"Show how far each shard is."`
+	Shard   shardCommands   `cmd:"" group:"processing" help:"One shard."`
+	Steer   streamCommands  `cmd:"" group:"processing" name:"stream" help:"All shards of the stream at once."`
+
+	Redrive redriveCommands `cmd:"" group:"fallback" help:"The way back from the fallback queue into the stream."`
+}
+
+const description = `Operates a Millrace pipeline.
+
+AWS and Temporal are found by their own environment: AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL, …; TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_TLS, TEMPORAL_API_KEY, …
+
+Examples:
+
+    starter setup --shards 8              make everything, once
+    starter process start                 and then let it run
+    starter shards                        how far is each shard?
+    starter shard pause 3 --for 10m       give Elasticsearch a rest
+    starter send --key K --records 1000   is it all connected?`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	slog.SetDefault(logger)
+	var c commands
+	parsed := kong.Parse(&c,
+		kong.Name("starter"), kong.Description(description),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, NoAppDescFormat: true, WrapUpperBound: 120}),
+		kong.ExplicitGroups([]kong.Group{
+			{Key: "first", Title: "First and last:"},
+			{Key: "processing", Title: "Processing, from the stream into Elasticsearch:"},
+			{Key: "fallback", Title: "What the stream did not take:"},
+			{Key: "resources", Title: "Names in AWS:"},
+			{Key: "elasticsearch", Title: "Elasticsearch or OpenSearch:"},
+		}),
+		kong.Vars{"call_for": workflows.DefaultCallFor.String(), "operator": workflows.Operator},
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(&c.Resources, logger),
+		kong.BindTo(os.Stdout, (*output)(nil)),
+		kong.BindSingletonProvider(func(ctx context.Context) (client.Client, error) { return dial(ctx, logger) }),
+	)
+	if err := parsed.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "starter:", err)
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"go.temporal.io/sdk/client"
+
+	"millrace/internal/config"
+	"millrace/workflows"
+)
+
+type processCommands struct {
+	Start  processStart  `cmd:"" help:"Start processing the stream, where it was left."`
+	Stop   processStop   `cmd:"" help:"Stop it: every shard ends what it has in flight and keeps its checkpoint."`
+	Status processStatus `cmd:"" help:"Show whether it runs, and the state of each shard."`
+}
+
+func processing(c client.Client, r *config.Resources) workflow {
+	return workflow{c, workflows.ProcessStreamID(r.Stream), workflows.ProcessQueue}
+}
+
+type processStart struct {
+	CallFor time.Duration `help:"How long a worker keeps a shard until others can get it." default:"${call_for}"`
+}
+
+// Validate reports what cannot work.
+func (p processStart) Validate() error {
+	if p.CallFor < time.Second {
+		return fmt.Errorf("--call-for: %v is less than a second", p.CallFor)
+	}
+	return nil
+}
+
+// Run starts ProcessStream.
+func (p processStart) Run(ctx context.Context, c client.Client, r *config.Resources, out output) error {
+	return processing(c, r).startAndSay(ctx, out, "process", "stream "+r.Stream, workflows.ProcessStream,
+		workflows.StreamInput{Stream: r.Stream, CallFor: p.CallFor})
+}
+
+// wait is how long a command waits until it is obeyed.
+type wait struct {
+	Wait time.Duration `help:"How long to wait until that is done; 0: not at all." default:"5m"`
+}
+
+type processStop struct{ wait }
+
+// Run cancels ProcessStream, which cancels all ProcessShard.
+func (p processStop) Run(ctx context.Context, c client.Client, r *config.Resources, out output) error {
+	return processing(c, r).stopAndSay(ctx, out, p.Wait)
+}
+
+type processStatus struct{ format }
+
+// streamStatus is what ProcessStream says, and whether it runs.
+type streamStatus struct {
+	Workflow  string `json:"workflow"`
+	Execution string `json:"execution"` // Temporal's word for it, or absent
+	workflows.StreamStatus
+}
+
+func statusOfStream(ctx context.Context, c client.Client, r *config.Resources) (streamStatus, error) {
+	w := processing(c, r)
+	status := streamStatus{Workflow: w.id}
+	var err error
+	if status.Execution, err = w.execution(ctx); err != nil || status.Execution == executionAbsent {
+		status.Stream.Name = r.Stream
+		return status, err
+	}
+	if err := w.query(ctx, &status.StreamStatus); err != nil {
+		return status, fmt.Errorf("its last run is %s, but: %w", strings.ToLower(status.Execution), err)
+	}
+	return status, nil
+}
+
+// Run prints the status of ProcessStream.
+func (p processStatus) Run(ctx context.Context, c client.Client, r *config.Resources, out output) error {
+	status, err := statusOfStream(ctx, c, r)
+	if err != nil {
+		return err
+	}
+	return p.print(out, status, func() { status.write(out) })
+}
+
+func (s streamStatus) write(out output) {
+	switch s.Execution {
+	case executionAbsent:
+		fmt.Fprintf(out, "%s: never started, see `starter process start`\n", s.Workflow)
+		return
+	case executionRunning:
+		fmt.Fprintf(out, "%s: %s\n", s.Workflow, s.State)
+	default:
+		fmt.Fprintf(out, "%s: stopped (%s); its shards as they were then:\n", s.Workflow, strings.ToLower(s.Execution))
+	}
+	if len(s.Holds) > 0 {
+		fmt.Fprintf(out, "paused by %s\n", holds(s.Holds))
+	}
+	rows := [][]string{{"SHARD", "STATE", "STARTED", "PARENTS"}}
+	for _, shard := range s.Shards {
+		rows = append(rows, []string{shard.ID, shard.State, clock(shard.Started), orDash(strings.Join(shard.Parents, ", "))})
+	}
+	table(out, rows...)
+}

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/client"
+
+	"millrace/activities"
+	"millrace/internal/config"
+	"millrace/workflows"
+)
+
+type shardCommands struct {
+	Show   shardShow   `cmd:"" help:"Show all that is known of a shard."`
+	Pause  shardPause  `cmd:"" help:"Pause it: it ends what it has in flight and keeps its checkpoint."`
+	Resume shardResume `cmd:"" help:"Resume it. While others keep it paused, it waits for them."`
+}
+
+// shardArgument says which shard is meant.
+type shardArgument struct {
+	Shard string `arg:"" help:"Its id, or the number in it: shardId-000000000003, 000000000003 or 3."`
+}
+
+type shardShow struct {
+	shardArgument
+	format
+}
+
+// Run prints the status of a shard.
+func (s shardShow) Run(ctx context.Context, c client.Client, r *config.Resources, out output) error {
+	all, err := findShards(ctx, c, r)
+	if err != nil {
+		return err
+	}
+	shard, err := all.find(s.Shard)
+	if err != nil {
+		return err
+	}
+	status, err := all.status(ctx, shard)
+	if err != nil {
+		return err
+	}
+	return s.print(out, status, func() { status.write(out) })
+}
+
+// pause is how a pause is made.
+type pause struct {
+	holder
+	Reason string        `help:"Why, for others to see."`
+	For    time.Duration `help:"End it after that time; 0: when it is resumed." default:"0s" placeholder:"10m"`
+}
+
+// holder says whose pause it is.
+type holder struct {
+	By string `help:"Whose pause it is: each has one, and a shard runs when none is left." default:"${operator}"`
+}
+
+// Validate reports a pause that would be over before it began.
+func (p pause) Validate() error {
+	if p.For < 0 {
+		return fmt.Errorf("--for: %v is over already", p.For)
+	}
+	return nil
+}
+
+func (p pause) command() activities.Command {
+	hold := activities.Hold{By: p.By, Reason: p.Reason}
+	if p.For > 0 {
+		hold.Until = time.Now().Add(p.For).UTC().Truncate(time.Second)
+	}
+	return activities.Command{Name: workflows.Pause, Hold: hold}
+}
+
+func (h holder) resume() activities.Command {
+	return activities.Command{Name: workflows.Resume, Hold: activities.Hold{By: h.By}}
+}
+
+type shardPause struct {
+	shardArgument
+	pause
+	wait
+	format
+}
+
+// Help is the details of starter shard pause --help.
+func (shardPause) Help() string {
+	return "It is paused when the command returns. With --wait 0 the workflow gets a signal instead, which it obeys also when no worker runs at the moment."
+}
+
+// Run pauses a shard.
+func (s shardPause) Run(ctx context.Context, c client.Client, r *config.Resources, out output) error {
+	return commandShard(ctx, c, r, out, s.Shard, s.command(), s.wait, s.format)
+}
+
+type shardResume struct {
+	shardArgument
+	holder
+	wait
+	format
+}
+
+// Run resumes a shard.
+func (s shardResume) Run(ctx context.Context, c client.Client, r *config.Resources, out output) error {
+	return commandShard(ctx, c, r, out, s.Shard, s.resume(), s.wait, s.format)
+}
+
+// commandShard has a shard obey, and prints its status after that.
+func commandShard(ctx context.Context, c client.Client, r *config.Resources, out output, name string, command activities.Command, w wait, f format) error {
+	all, err := findShards(ctx, c, r)
+	if err != nil {
+		return err
+	}
+	shard, err := all.find(name)
+	if err != nil {
+		return err
+	}
+	// That it does not run is success to a Launcher, and news to an operator.
+	switch state, err := all.launcher.Look(ctx, all.stream, shard.ID); {
+	case err != nil:
+		return err
+	case state == "" || state == activities.StateClosed || state == activities.StateDrained:
+		return fmt.Errorf("%s %s: it has no workflow that runs, its state is %s", command.Name, shard.ID, orDash(firstOf(state, shard.State)))
+	}
+	id := workflows.ProcessShardID(all.stream.Name, all.stream.Created, shard.ID)
+	if w.Wait <= 0 {
+		return tell(ctx, c, out, id, command)
+	}
+	waiting, cancel := context.WithTimeout(ctx, w.Wait)
+	defer cancel()
+	if err := all.launcher.Command(waiting, all.stream, shard.ID, command); err != nil {
+		return w.explain(waiting, err)
+	}
+	status, err := all.status(ctx, shard)
+	if err != nil {
+		return err
+	}
+	return f.print(out, status, func() { fmt.Fprintln(out, obeyed(status.Shard, status.State, status.Holds)) })
+}
+
+// tell has a workflow obey some time later.
+func tell(ctx context.Context, c client.Client, out output, id string, command activities.Command) error {
+	if err := c.SignalWorkflow(ctx, id, "", command.Name, command.Hold); err != nil {
+		return fmt.Errorf("signal %s to %s: %w", command.Name, id, err)
+	}
+	fmt.Fprintf(out, "%s: will %s\n", id, command.Name)
+	return nil
+}
+
+// explain says with an error that the time was over, if it was.
+func (w wait) explain(waiting context.Context, err error) error {
+	if errors.Is(waiting.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("not done within %v (see --wait), it may still be: %w", w.Wait, advise(err, workflows.ProcessQueue))
+	}
+	return advise(err, workflows.ProcessQueue)
+}
+
+// obeyed says how something is after a command.
+func obeyed(what, state string, by []activities.Hold) string {
+	if len(by) == 0 {
+		return what + ": " + state
+	}
+	return fmt.Sprintf("%s: %s, by %s", what, state, holds(by))
+}
+
+func firstOf(texts ...string) string {
+	for _, text := range texts {
+		if text != "" {
+			return text
+		}
+	}
+	return ""
+}

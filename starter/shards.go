@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"go.temporal.io/sdk/client"
+	"golang.org/x/sync/errgroup"
+
+	"millrace/activities"
+	"millrace/internal/config"
+	"millrace/internal/stream"
+	"millrace/workflows"
+)
+
+// looksAtOnce bounds the shards that are asked for their status at the same
+// time.
+const looksAtOnce = 8
+
+type shardsCommand struct{ format }
+
+// Run prints a line for each shard.
+func (s shardsCommand) Run(ctx context.Context, c client.Client, r *config.Resources, out output) error {
+	all, err := findShards(ctx, c, r)
+	if err != nil {
+		return err
+	}
+	statuses := make([]shardStatus, len(all.states))
+	group, looking := errgroup.WithContext(ctx)
+	group.SetLimit(looksAtOnce)
+	for i, state := range all.states {
+		group.Go(func() (err error) {
+			statuses[i], err = all.status(looking, state)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return s.print(out, statuses, func() {
+		rows := [][]string{{"SHARD", "STATE", "CHECKPOINT", "READ UP TO", "LAG", "RECORDS", "WORKER", "LAST ERROR"}}
+		for _, status := range statuses {
+			rows = append(rows, []string{
+				status.Shard, status.State, short(status.Checkpoint.Sequence), clock(status.Checkpoint.ReadUpTo), status.lag(),
+				strconv.FormatInt(status.Counts.Records, 10), orDash(status.Worker), orDash(oneLine(status.LastError)),
+			})
+		}
+		table(out, rows...)
+	})
+}
+
+// shards are those of the stream that ProcessStream looks after.
+type shards struct {
+	client   client.Client
+	launcher workflows.Launcher
+	stream   activities.StreamID
+	states   []activities.ShardState
+}
+
+// findShards asks ProcessStream for its shards. Before its first look at the
+// stream it knows none, so that is asked then.
+func findShards(ctx context.Context, c client.Client, r *config.Resources) (shards, error) {
+	found := shards{client: c, launcher: workflows.Launcher{Client: c}}
+	status, err := statusOfStream(ctx, c, r)
+	if err != nil {
+		return found, err
+	}
+	if status.Execution == executionAbsent {
+		return found, fmt.Errorf("%s was never started: `starter process start`", status.Workflow)
+	}
+	found.stream, found.states = status.Stream, status.Shards
+	if !found.stream.Created.IsZero() {
+		return found, nil
+	}
+	cfg, err := config.AWS(ctx)
+	if err != nil {
+		return found, err
+	}
+	opened, err := stream.Open(ctx, kinesis.NewFromConfig(cfg), r.Stream, stream.Settings{})
+	if err != nil {
+		return found, err
+	}
+	found.stream = activities.StreamID{Name: opened.Name(), ARN: opened.ARN(), Created: opened.Created()}
+	listed, err := opened.Shards(ctx)
+	if err != nil {
+		return found, err
+	}
+	for _, shard := range listed {
+		found.states = append(found.states, activities.ShardState{ID: shard.ID, Parents: shard.Parents})
+	}
+	return found, nil
+}
+
+// shardPrefix begins the id of every shard; twelve digits follow.
+const shardPrefix = "shardId-"
+
+// find returns a shard by its id, or by the number in it.
+func (s shards) find(name string) (activities.ShardState, error) {
+	id := name
+	if number, err := strconv.ParseUint(strings.TrimPrefix(name, shardPrefix), 10, 64); err == nil {
+		id = fmt.Sprintf("%s%012d", shardPrefix, number)
+	}
+	ids := make([]string, len(s.states))
+	for i, state := range s.states {
+		if state.ID == id || state.ID == name {
+			return state, nil
+		}
+		ids[i] = state.ID
+	}
+	return activities.ShardState{}, fmt.Errorf("stream %s has no shard %s; it has %s", s.stream.Name, id, orDash(strings.Join(ids, ", ")))
+}
+
+// shardStatus is how far a shard is at this moment.
+type shardStatus struct {
+	workflows.ShardStatus
+	Workflow string   `json:"workflow"`
+	Parents  []string `json:"parents,omitempty"`
+}
+
+// status asks the workflow of a shard, if it has one.
+func (s shards) status(ctx context.Context, shard activities.ShardState) (shardStatus, error) {
+	id := workflows.ProcessShardID(s.stream.Name, s.stream.Created, shard.ID)
+	status := shardStatus{Workflow: id, Parents: shard.Parents}
+	status.Stream, status.Shard, status.State = s.stream.Name, shard.ID, orDash(shard.State)
+	state, err := s.launcher.Look(ctx, s.stream, shard.ID)
+	if err != nil || state == "" {
+		return status, err
+	}
+	if status.ShardStatus, err = s.launcher.ShardStatus(ctx, id); err != nil {
+		return status, advise(err, workflows.ProcessQueue)
+	}
+	if state == activities.StateClosed { // it does not know itself
+		status.State = state
+	}
+	return status, nil
+}
+
+// sequenceTail is how many digits of a sequence number tell it from others of
+// its shard, to a person.
+const sequenceTail = 12
+
+func short(sequence string) string {
+	if len(sequence) <= sequenceTail {
+		return orDash(sequence)
+	}
+	return "…" + sequence[len(sequence)-sequenceTail:]
+}
+
+func (s shardStatus) lag() string {
+	if s.Checkpoint.ReadUpTo.IsZero() || s.Checkpoint.Closed {
+		return "-"
+	}
+	return time.Duration(s.LagSeconds * float64(time.Second)).Round(time.Millisecond).String()
+}
+
+// oneLine makes of what a server says something that fits into a table.
+func oneLine(text string) string {
+	const longest = 80
+	text = strings.Join(strings.Fields(text), " ")
+	if runes := []rune(text); len(runes) > longest {
+		return string(runes[:longest]) + "…"
+	}
+	return text
+}
+
+func (s shardStatus) write(out output) {
+	c := s.Counts
+	rows := [][]string{
+		{"shard", s.Shard}, {"stream", s.Stream}, {"workflow", s.Workflow}, {"state", s.State},
+		{"paused by", orDash(holds(s.Holds))},
+		{"checkpoint", orDash(s.Checkpoint.Sequence)}, {"read up to", clock(s.Checkpoint.ReadUpTo)}, {"lag", s.lag()},
+		{"records", fmt.Sprint(c.Records)}, {"  indexed", fmt.Sprint(c.Indexed)}, {"  duplicates", fmt.Sprint(c.Duplicates)},
+		{"  dead letters", fmt.Sprint(c.DeadLetters)},
+		{"  handed over", fmt.Sprintf("%d, to %d ProcessBatch", c.HandedOver, c.Batches)},
+		{"possible losses", fmt.Sprint(c.Losses)},
+		{"worker", orDash(s.Worker)}, {"last error", orDash(s.LastError)},
+	}
+	if len(s.Parents) > 0 {
+		rows = append(rows, []string{"comes from", strings.Join(s.Parents, ", ")})
+	}
+	if len(s.Children) > 0 {
+		rows = append(rows, []string{"goes on in", strings.Join(s.Children, ", ")})
+	}
+	table(out, rows...)
+}

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+
+	"millrace/internal/config"
+	"millrace/workflows"
+)
+
+// dial connects to Temporal.
+func dial(ctx context.Context, logger *slog.Logger) (client.Client, error) {
+	options, err := config.Temporal(logger)
+	if err != nil {
+		return nil, err
+	}
+	connected, err := client.DialContext(ctx, options)
+	if err != nil {
+		address := options.HostPort
+		if address == "" {
+			address = client.DefaultHostPort
+		}
+		return nil, fmt.Errorf("Temporal does not answer at %s: set TEMPORAL_ADDRESS (and TEMPORAL_TLS, TEMPORAL_API_KEY) or start it: %w", address, err) //nolint:staticcheck // Temporal is a name
+	}
+	return connected, nil
+}
+
+const (
+	// answerWithin bounds the time that a worker may take to answer a query.
+	answerWithin = 10 * time.Second
+	// pollersWithin bounds a look at who polls a task queue.
+	pollersWithin = 5 * time.Second
+)
+
+// workflow is one that is found by its id, whatever run of it there is.
+type workflow struct {
+	client client.Client
+	id     string
+	queue  string // its task queue
+}
+
+// start starts it and reports whether it did not run already.
+func (w workflow) start(ctx context.Context, stage, summary string, function, in any) (started bool, err error) {
+	_, err = w.client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID: w.id, TaskQueue: w.queue, StaticSummary: summary,
+		WorkflowIDConflictPolicy:                 enums.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
+		WorkflowExecutionErrorWhenAlreadyStarted: true,
+		TypedSearchAttributes:                    temporal.NewSearchAttributes(workflows.Stage.ValueSet(stage)),
+	}, function, in)
+	var already *serviceerror.WorkflowExecutionAlreadyStarted
+	if errors.As(err, &already) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("start %s: %w", w.id, advise(err, w.queue))
+	}
+	return true, nil
+}
+
+// startAndSay starts it and says what has become of it.
+func (w workflow) startAndSay(ctx context.Context, out output, stage, summary string, function, in any) error {
+	started, err := w.start(ctx, stage, summary, function, in)
+	if err != nil {
+		return err
+	}
+	if started {
+		fmt.Fprintf(out, "%s: started\n", w.id)
+	} else {
+		fmt.Fprintf(out, "%s: runs already\n", w.id)
+	}
+	if !w.polled(ctx) {
+		fmt.Fprintf(out, "No worker polls %s yet: it goes on once one is started.\n", w.queue)
+	}
+	return nil
+}
+
+// stopAndSay cancels it, waits until it has ended, and says so.
+func (w workflow) stopAndSay(ctx context.Context, out output, wait time.Duration) error {
+	err := w.client.CancelWorkflow(ctx, w.id, "")
+	if isNotFound(err) {
+		fmt.Fprintf(out, "%s: does not run\n", w.id)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("stop %s: %w", w.id, advise(err, w.queue))
+	}
+	if wait <= 0 {
+		fmt.Fprintf(out, "%s: is stopping\n", w.id)
+		return nil
+	}
+	if !w.polled(ctx) {
+		fmt.Fprintf(out, "%s: will stop once a worker polls %s\n", w.id, w.queue)
+		return nil
+	}
+	waiting, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	err = w.client.GetWorkflow(waiting, w.id, "").Get(waiting, nil)
+	var ended *temporal.WorkflowExecutionError // however it did
+	if err != nil && !errors.As(err, &ended) {
+		return fmt.Errorf("wait for the end of %s, which goes on stopping: %w", w.id, err)
+	}
+	fmt.Fprintf(out, "%s: stopped\n", w.id)
+	return nil
+}
+
+// polled reports whether a worker polls its task queue. Where that cannot be
+// told it says yes: this is for hints only.
+func (w workflow) polled(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, pollersWithin)
+	defer cancel()
+	queue, err := w.client.DescribeTaskQueue(ctx, w.queue, enums.TASK_QUEUE_TYPE_WORKFLOW)
+	return err != nil || len(queue.GetPollers()) > 0
+}
+
+// Executions of workflows that a status can name beside Temporal's own
+// (Canceled, Terminated, …).
+const (
+	executionAbsent  = "absent" // it was never started, or that is past the namespace's retention
+	executionRunning = "Running"
+)
+
+// execution returns the status of the last run.
+func (w workflow) execution(ctx context.Context) (string, error) {
+	described, err := w.client.DescribeWorkflowExecution(ctx, w.id, "")
+	if isNotFound(err) {
+		return executionAbsent, nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("describe %s: %w", w.id, advise(err, w.queue))
+	}
+	return described.GetWorkflowExecutionInfo().GetStatus().String(), nil
+}
+
+// query asks it for its status.
+func (w workflow) query(ctx context.Context, status any) error {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	answer, err := w.client.QueryWorkflow(ctx, w.id, "", workflows.StatusQuery)
+	if err == nil {
+		err = answer.Get(status)
+	}
+	if err != nil {
+		if ctx.Err() != nil { // the connection may say something else
+			err = ctx.Err()
+		}
+		return fmt.Errorf("query %s: %w", w.id, advise(err, w.queue))
+	}
+	return nil
+}
+
+// advise says with an error of Temporal what to do about it.
+func advise(err error, queue string) error {
+	var namespace *serviceerror.NamespaceNotFound
+	var argument *serviceerror.InvalidArgument
+	var precondition *serviceerror.FailedPrecondition
+	var deadline *serviceerror.DeadlineExceeded
+	switch {
+	case errors.As(err, &namespace):
+		return fmt.Errorf("there is no namespace %s: set TEMPORAL_NAMESPACE or create it: %w", namespace.Namespace, err)
+	case errors.As(err, &argument) && strings.Contains(strings.ToLower(err.Error()), "search attribute"):
+		return fmt.Errorf("run `starter setup` first: %w", err)
+	case errors.As(err, &precondition), errors.As(err, &deadline), errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("nobody answered: is a worker running that polls %s? %w", queue, err)
+	}
+	return err
+}
+
+func isNotFound(err error) bool {
+	var notFound *serviceerror.NotFound
+	return errors.As(err, &notFound)
+}
