@@ -1,0 +1,103 @@
+package api
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+)
+
+// scratch is the memory of one request, used again by the next.
+type scratch struct {
+	body  bytes.Buffer
+	draft draft
+}
+
+// maxScratch is the largest body whose memory is kept.
+const maxScratch = 1 << 20
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+func (s *scratch) release() {
+	if s.body.Cap() <= maxScratch {
+		scratches.Put(s)
+	}
+}
+
+// readBody reads the body of a request and decompresses it, as far as the
+// limit: of a compression bomb no more is unpacked.
+func readBody(w http.ResponseWriter, r *http.Request, limit int, into *bytes.Buffer) ([]byte, *refusal) {
+	into.Reset()
+	tooLarge := &refusal{status: http.StatusRequestEntityTooLarge, reason: fmt.Sprintf("the body has more than %d bytes", limit)}
+	if r.ContentLength > int64(limit) {
+		return nil, tooLarge
+	}
+	var source io.Reader = http.MaxBytesReader(w, r.Body, int64(limit))
+	switch encoding := strings.ToLower(strings.Join(r.Header.Values("Content-Encoding"), ",")); encoding {
+	case "", "identity":
+		// The whole body at once, and room for ReadFrom to find its end.
+		into.Grow(int(max(r.ContentLength, 0)) + bytes.MinRead)
+	case "gzip":
+		reader := gzips.Get().(*gzip.Reader)
+		defer gzips.Put(reader)
+		if err := reader.Reset(source); err != nil {
+			return nil, unreadable(err, tooLarge)
+		}
+		source = reader
+	case "zstd":
+		reader := zstds.Get().(*zstd.Decoder)
+		defer func() {
+			_ = reader.Reset(nil) // lets go of the body; never fails
+			zstds.Put(reader)
+		}()
+		if err := reader.Reset(source); err != nil {
+			return nil, unreadable(err, tooLarge)
+		}
+		source = reader
+	default:
+		return nil, &refusal{
+			status: http.StatusUnsupportedMediaType, reason: "Content-Encoding is neither gzip nor zstd nor identity",
+			accept: [2]string{"Accept-Encoding", "gzip, zstd"},
+		}
+	}
+	if _, err := into.ReadFrom(io.LimitReader(source, int64(limit)+1)); err != nil {
+		return nil, unreadable(err, tooLarge)
+	}
+	if into.Len() > limit {
+		return nil, tooLarge
+	}
+	return into.Bytes(), nil
+}
+
+var (
+	gzips = sync.Pool{New: func() any { return new(gzip.Reader) }}
+	// With a concurrency of one, a decoder has no goroutine that would
+	// outlive it. 8 MiB is the window that every decoder should support
+	// (RFC 8878, 3.1.1.1.2).
+	zstds = sync.Pool{New: func() any {
+		reader, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(8<<20), zstd.WithDecoderLowmem(true))
+		if err != nil { // options are constants: a wrong one is a mistake in this file
+			panic(fmt.Sprintf("make a zstd decoder: %v", err))
+		}
+		return reader
+	}}
+)
+
+// unreadable says why a body could not be read to its end.
+func unreadable(err error, tooLarge *refusal) *refusal {
+	var raw *http.MaxBytesError
+	switch {
+	case errors.As(err, &raw), errors.Is(err, zstd.ErrWindowSizeExceeded):
+		return tooLarge
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &refusal{status: http.StatusRequestTimeout, reason: "the body did not arrive in time"}
+	}
+	return &refusal{status: http.StatusBadRequest, reason: "the body cannot be read: " + err.Error()}
+}

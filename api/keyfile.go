@@ -1,0 +1,210 @@
+package api
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Key is an API key as the key file knows it: not the key itself.
+type Key struct {
+	ID      string    `json:"id"` // the public part of the key
+	Tenant  string    `json:"tenant"`
+	SHA256  string    `json:"sha256"` // of the whole key, in hex
+	Created time.Time `json:"created"`
+	Revoked time.Time `json:"revoked,omitzero"` // disabled since
+}
+
+// keyFile is the JSON document.
+type keyFile struct {
+	Keys []Key `json:"keys"`
+}
+
+// An API key is mr_<id>_<secret>. The id finds the hash to compare with, in
+// time that depends on nothing secret. The secret has 256 random bits, so that
+// a plain SHA-256 of it keeps it: salts and slow hashes are for passwords,
+// which can be guessed.
+const (
+	keyPrefix  = "mr_"
+	idBytes    = 5
+	secretSize = 32
+)
+
+var keyEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+// keyID returns the public part of a key.
+func keyID(key string) (string, bool) {
+	rest, ours := strings.CutPrefix(key, keyPrefix)
+	id, _, found := strings.Cut(rest, "_")
+	return id, ours && found
+}
+
+func hashOf(key string) [sha256.Size]byte { return sha256.Sum256([]byte(key)) }
+
+// tenantName is what a tenant may be called.
+var tenantName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$`)
+
+// CreateKey makes a key for a tenant and adds its hash to the file, which is
+// made if it is missing. This is the only time that the key can be seen.
+func CreateKey(path, tenant string) (string, error) {
+	if !tenantName.MatchString(tenant) {
+		return "", fmt.Errorf("create a key: tenant %q does not match %s", tenant, tenantName)
+	}
+	var random [idBytes + secretSize]byte
+	_, _ = rand.Read(random[:]) // never fails
+	id := keyEncoding.EncodeToString(random[:idBytes])
+	key := keyPrefix + id + "_" + keyEncoding.EncodeToString(random[idBytes:])
+	sum := hashOf(key)
+	err := changeKeys(path, func(f *keyFile) error {
+		f.Keys = append(f.Keys, Key{
+			ID: id, Tenant: tenant, SHA256: hex.EncodeToString(sum[:]), Created: time.Now().UTC().Truncate(time.Second),
+		})
+		return nil
+	})
+	if err != nil {
+		return "", fmt.Errorf("create a key: %w", err)
+	}
+	return key, nil
+}
+
+// ListKeys returns the keys of a tenant, or with "" all keys, oldest first.
+func ListKeys(path, tenant string) ([]Key, error) {
+	f, err := readKeyFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("list keys: %w", err)
+	}
+	keys := []Key{}
+	for _, k := range f.Keys {
+		if tenant == "" || k.Tenant == tenant {
+			keys = append(keys, k)
+		}
+	}
+	return keys, nil
+}
+
+// ErrNoSuchKey says that a key to be revoked is not there.
+var ErrNoSuchKey = errors.New("no such key")
+
+// RevokeKey disables the key with an id, or with "" every key of the tenant.
+// The key stays in the file, so that its holder is answered 403 and not 401.
+// To revoke a key again changes nothing.
+func RevokeKey(path, tenant, id string) error {
+	err := changeKeys(path, func(f *keyFile) error {
+		found := false
+		for i := range f.Keys {
+			k := &f.Keys[i]
+			if k.Tenant != tenant || (id != "" && k.ID != id) {
+				continue
+			}
+			found = true
+			if k.Revoked.IsZero() {
+				k.Revoked = time.Now().UTC().Truncate(time.Second)
+			}
+		}
+		if !found {
+			return ErrNoSuchKey
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("revoke a key: %w", err)
+	}
+	return nil
+}
+
+func readKeyFile(path string) (keyFile, error) {
+	var f keyFile
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return f, fmt.Errorf("read the key file: %w", err)
+	}
+	if err := json.Unmarshal(data, &f); err != nil {
+		return f, fmt.Errorf("read the key file %s: %w", path, err)
+	}
+	return f, nil
+}
+
+// changeKeys reads the file, changes it and replaces it, while nobody else
+// does. Who reads it sees the old file or the new one, never half of one.
+func changeKeys(path string, change func(*keyFile) error) (err error) {
+	// The key file itself is replaced, so the lock is on a file beside it.
+	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("open the lock of the key file: %w", err)
+	}
+	defer lock.Close()
+	for {
+		if err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); !errors.Is(err, syscall.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("lock the key file: %w", err)
+	}
+	f, err := readKeyFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := change(&f); err != nil {
+		return err
+	}
+	var data bytes.Buffer
+	encoder := json.NewEncoder(&data)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(f); err != nil {
+		return fmt.Errorf("encode the key file: %w", err)
+	}
+	return replaceFile(path, data.Bytes())
+}
+
+// replaceFile puts data in the place of a file, durably and all at once.
+func replaceFile(path string, data []byte) (err error) {
+	// Where the path is a link, what it points at is replaced.
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target
+	}
+	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*") // mode 0600
+	if err != nil {
+		return fmt.Errorf("make a new key file: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(file.Name())
+		}
+	}()
+	if old, err := os.Stat(path); err == nil {
+		// A collector that runs as another user must still be able to read it.
+		if err := file.Chmod(old.Mode().Perm()); err != nil {
+			file.Close()
+			return fmt.Errorf("set the mode of the new key file: %w", err)
+		}
+	}
+	_, err = file.Write(data)
+	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return fmt.Errorf("write the new key file: %w", err)
+	}
+	if err := os.Rename(file.Name(), path); err != nil {
+		return fmt.Errorf("replace the key file: %w", err)
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("open the folder of the key file: %w", err)
+	}
+	defer dir.Close()
+	if err := dir.Sync(); err != nil {
+		return fmt.Errorf("make the new key file durable: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,54 @@
+package api
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+// No metric says anything of a tenant: who may scrape is not who may know
+// the customers.
+var (
+	requests = promauto.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "millrace_api_request_seconds",
+		Help:    "Time from the head of a request to its answer, by protocol and HTTP status (what a gRPC status stands for).",
+		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+	}, []string{"protocol", "status"})
+	requestBytes = promauto.NewCounterVec(prometheus.CounterOpts{
+		Name: "millrace_api_request_bytes_total",
+		Help: "Bytes of request bodies, after decompression.",
+	}, []string{"protocol"})
+	records = promauto.NewCounterVec(prometheus.CounterOpts{
+		Name: "millrace_api_records_total",
+		Help: "Records of requests: accepted; rejected as bad; throttled by the tenant's rate; unavailable when they could not be made durable; unread when the request was bad as a whole.",
+	}, []string{"protocol", "result"})
+	recordTimes = promauto.NewCounterVec(prometheus.CounterOpts{
+		Name: "millrace_api_record_times_total",
+		Help: "Accepted records by what their own time was worth; only a usable one stands in @timestamp.",
+	}, []string{"time"})
+	keyFileBroken = promauto.NewGauge(prometheus.GaugeOpts{
+		Name: "millrace_api_key_file_broken",
+		Help: "1 while the key file cannot be read and the keys before count.",
+	})
+)
+
+func countRequest(protocol string, status int, began time.Time) {
+	requests.WithLabelValues(protocol, strconv.Itoa(status)).Observe(time.Since(began).Seconds())
+}
+
+// count enters how the records of a batch ended.
+func (b *batch) count(protocol, result string) {
+	requestBytes.WithLabelValues(protocol).Add(float64(len(b.request)))
+	records.WithLabelValues(protocol, result).Add(float64(len(b.records)))
+	records.WithLabelValues(protocol, "rejected").Add(float64(len(b.rejected)))
+	if result != "accepted" {
+		return
+	}
+	for kind, n := range b.times {
+		if n > 0 {
+			recordTimes.WithLabelValues(timeKind(kind).String()).Add(float64(n))
+		}
+	}
+}

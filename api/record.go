@@ -1,0 +1,446 @@
+package api
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"millrace/internal/telemetry"
+)
+
+const (
+	// maxIDSize is the longest id in bytes: what the index can search for.
+	maxIDSize = 1024
+	// maxTypeSize is the longest type in bytes.
+	maxTypeSize = 256
+)
+
+// Rejection says why the record at a position of a post was not taken.
+// Positions begin at 0.
+type Rejection struct {
+	Position int    `json:"position"`
+	Reason   string `json:"reason"`
+}
+
+// batch is one post on its way to the stream: its records are judged one by
+// one, each either taken or rejected.
+type batch struct {
+	limits         Limits
+	tenant, region string
+	received       time.Time // when the whole request was there
+	request        []byte    // decompressed
+	dirty          bool      // request has bytes that are not UTF-8
+
+	position int // of the next record
+	records  [][]byte
+	rejected []Rejection
+	times    [timeKinds]int
+
+	arena   []byte // holds the records; not reused, since an Ingester may keep them
+	draft   *draft // of the record that is being read
+	hash    string // of request, once it was needed
+	indices []indexOfDay
+}
+
+// newBatch begins with a request whose body has just been read.
+func newBatch(limits Limits, tenant, region string, request []byte, memory *draft) *batch {
+	return &batch{
+		limits: limits, tenant: tenant, region: region, request: request, draft: memory,
+		received: time.Now().Truncate(time.Millisecond), dirty: !utf8.Valid(request),
+	}
+}
+
+// errTooMany says that a request has more records than the limit.
+type errTooMany struct{ limit int }
+
+func (e errTooMany) Error() string {
+	return fmt.Sprintf("more than %d records in one request", e.limit)
+}
+
+// admit refuses the request when it holds yet another record beyond the limit.
+func (b *batch) admit() error {
+	if b.position >= b.limits.Records {
+		return errTooMany{b.limits.Records}
+	}
+	return nil
+}
+
+// reject answers for the record at the next position.
+func (b *batch) reject(reason string) {
+	b.rejected = append(b.rejected, Rejection{b.position, reason})
+	b.position++
+}
+
+// timeKind is what a record's own time was worth.
+type timeKind int
+
+const (
+	timeUsable timeKind = iota
+	timeMissing
+	timeUnreadable
+	timeOutOfBounds
+	timeKinds
+)
+
+// String names the kind in metrics.
+func (k timeKind) String() string {
+	return [...]string{"usable", "missing", "unreadable", "out_of_bounds"}[k]
+}
+
+// take makes the stream record of the next position. id may be empty: then it
+// is derived. at is the record's own time where kind is timeUsable. body is an
+// object on one line without the head's keys.
+func (b *batch) take(id, recordType string, at time.Time, kind timeKind, body []byte) {
+	if id == "" {
+		id = b.derivedID()
+	}
+	head := telemetry.Head{
+		ReceivedAt: b.received, Tenant: b.tenant, Region: b.region, ID: id, Type: recordType, Timestamp: b.received,
+	}
+	if kind == timeUsable {
+		head.Timestamp = at
+		head.Index = b.index(recordType, at)
+	} else {
+		head.Index = b.index(recordType, time.Time{})
+	}
+	// What the head adds: its keys, and strings of which each byte may need
+	// an escape of six.
+	room := len(body) + 512 + 6*(len(id)+len(recordType)+len(b.tenant)+len(b.region))
+	if cap(b.arena)-len(b.arena) < room {
+		// Records that were made stay where they are.
+		const most = 1 << 20
+		b.arena = make([]byte, 0, max(room, min(2*len(b.request), most)))
+	}
+	begin := len(b.arena)
+	arena := telemetry.AppendRecord(b.arena, head, body)
+	if size := len(arena) - begin; size > telemetry.MaxRecordSize || size > b.limits.RecordBytes {
+		b.reject(fmt.Sprintf("is %d bytes long with what the collector adds, more than %d", size, min(telemetry.MaxRecordSize, b.limits.RecordBytes)))
+		return
+	}
+	b.arena = arena
+	b.records = append(b.records, arena[begin:len(arena):len(arena)])
+	b.times[kind]++
+	b.position++
+}
+
+// derivedID is the same when an agent posts the same request again, and no
+// other record's.
+func (b *batch) derivedID() string {
+	const size = 15 // bytes: 20 characters
+	if b.hash == "" {
+		sum := sha256.Sum256(b.request)
+		b.hash = base64.RawURLEncoding.EncodeToString(sum[:size])
+	}
+	return b.hash + "-" + strconv.Itoa(b.position)
+}
+
+type indexOfDay struct {
+	recordType string
+	day        int64
+	name       string
+}
+
+// index names the index of a type and a time, zero for undated. The records of
+// a post share few of them.
+func (b *batch) index(recordType string, at time.Time) string {
+	day := int64(-1)
+	if !at.IsZero() {
+		day = at.Unix() / (24 * 60 * 60)
+	}
+	for _, known := range b.indices {
+		if known.day == day && known.recordType == recordType {
+			return known.name
+		}
+	}
+	name := telemetry.IndexName(recordType, at)
+	const most = 16
+	if len(b.indices) < most {
+		b.indices = append(b.indices, indexOfDay{recordType, day, name})
+	}
+	return name
+}
+
+// role is what a member of a record is for.
+type role int
+
+const (
+	inBody    role = iota // passed on
+	isID                  // the record's id
+	isType                // its type
+	isTime                // its time, which then stands in @timestamp alone
+	isTime2               // its time, unless there is an isTime
+	isOwnTime             // its time, passed on too
+	isHead                // the pipeline's own: dropped
+)
+
+// roles tells of each member of a protocol's records what it is for.
+type roles func(name []byte) role
+
+// draft is a record that is being read.
+type draft struct {
+	body  []byte
+	names [][]byte
+	many  map[string]bool // names, once they are many
+
+	id, recordType string
+	time           []byte // as it was given
+	timeRole       role
+	problem        string
+}
+
+// reset begins a record.
+func (d *draft) reset(recordType string) {
+	*d = draft{body: append(d.body[:0], '{'), names: d.names[:0], recordType: recordType}
+}
+
+// wrong keeps the first thing that is wrong.
+func (d *draft) wrong(problem string) {
+	if d.problem == "" {
+		d.problem = problem
+	}
+}
+
+// add keeps a member for the body.
+func (d *draft) add(name, value []byte, spaced bool) {
+	if len(d.body) > 1 {
+		d.body = append(d.body, ',')
+	}
+	d.body = append(d.body, '"')
+	d.body = append(d.body, name...)
+	d.body = append(d.body, `":`...)
+	if spaced {
+		d.body = appendCompact(d.body, value)
+	} else {
+		d.body = append(d.body, value...)
+	}
+}
+
+// seen notes a name and reports whether it was there before.
+func (d *draft) seen(name []byte) bool {
+	const few = 24 // so many are compared faster than hashed
+	if d.has(name) {
+		return true
+	}
+	d.names = append(d.names, name)
+	switch {
+	case len(d.names) == few:
+		d.many = make(map[string]bool)
+		for _, name := range d.names {
+			d.many[string(name)] = true
+		}
+	case d.many != nil:
+		d.many[string(name)] = true
+	}
+	return false
+}
+
+func (d *draft) has(name []byte) bool {
+	if d.many != nil {
+		return d.many[string(name)]
+	}
+	for _, other := range d.names {
+		if bytes.Equal(name, other) {
+			return true
+		}
+	}
+	return false
+}
+
+// member is a member of an object, as it is written.
+type member struct {
+	name, plain []byte // plain is the name without escapes
+	value       []byte
+	spaced      bool
+	depth       int
+}
+
+// readMember reads the next member; io.EOF behind the last.
+func readMember(s *scanner, first bool) (member, error) {
+	name, err := s.member(first)
+	if err != nil {
+		return member{}, err
+	}
+	m := member{name: name}
+	if m.plain, err = unquote(name); err != nil {
+		m.plain = name
+	}
+	m.value, err = s.value()
+	m.spaced, m.depth = s.spaced, s.depth
+	return m, err
+}
+
+// enter enters a member into the draft.
+func (d *draft) enter(m member, what role) {
+	if d.seen(m.plain) {
+		d.wrong(fmt.Sprintf("has %.100q twice", m.plain))
+		return
+	}
+	switch what {
+	case isID:
+		id, problem := textOf(m.value, maxIDSize, true)
+		if problem != "" {
+			d.wrong("id " + problem)
+		}
+		d.id = string(id)
+	case isType:
+		recordType, problem := textOf(m.value, maxTypeSize, false)
+		if problem != "" {
+			d.wrong("type " + problem)
+		}
+		if len(recordType) > 0 {
+			d.recordType = lower(recordType)
+		}
+	case isTime, isTime2, isOwnTime:
+		if what == isOwnTime {
+			d.add(m.name, m.value, m.spaced)
+		}
+		if string(m.value) != "null" && (d.time == nil || what == isTime) {
+			d.time, d.timeRole = m.value, what
+		}
+	case inBody:
+		d.add(m.name, m.value, m.spaced)
+	case isHead:
+	}
+}
+
+// object reads the record that the scanner comes to next, and takes or rejects
+// it. recordType holds where the record has none; members of common where it
+// has none of that name. An error means that the rest cannot be read.
+func (b *batch) object(s *scanner, what roles, recordType string, common []member) error {
+	if err := b.admit(); err != nil {
+		return err
+	}
+	s.space()
+	begin := s.at
+	if !s.take('{') {
+		if _, err := s.value(); err != nil {
+			return err
+		}
+		b.reject("is not a JSON object")
+		return nil
+	}
+	d := b.draft
+	d.reset(recordType)
+	depth := 1
+	for first := true; ; first = false {
+		m, err := readMember(s, first)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		depth = max(depth, m.depth+1)
+		d.enter(m, what(m.plain))
+	}
+	for _, m := range common {
+		if !d.has(m.plain) && what(m.plain) == inBody {
+			depth = max(depth, m.depth+1)
+			d.add(m.name, m.value, m.spaced)
+		}
+	}
+	if depth > b.limits.Depth {
+		d.wrong(fmt.Sprintf("is nested %d deep, more than %d", depth, b.limits.Depth))
+	}
+	if b.dirty && !utf8.Valid(s.data[begin:s.at]) {
+		d.wrong("is not valid UTF-8")
+	}
+	b.finish(d)
+	return nil
+}
+
+// finish takes or rejects the record of a draft.
+func (b *batch) finish(d *draft) {
+	if d.recordType == "" {
+		d.wrong("has no type")
+	}
+	if d.problem != "" {
+		b.reject(d.problem)
+		return
+	}
+	at, kind := timeOf(d.time)
+	if kind != timeUsable && kind != timeMissing && d.timeRole != isOwnTime && !d.has(originalTimestamp) {
+		d.add(originalTimestamp, d.time, true)
+	}
+	d.body = append(d.body, '}')
+	b.take(d.id, d.recordType, at, kind, d.body)
+}
+
+// originalTimestamp keeps what could not become @timestamp.
+var originalTimestamp = []byte("original_timestamp")
+
+// textOf returns the text of a string, or of a number where that will do;
+// nothing for null.
+func textOf(value []byte, most int, number bool) (text []byte, problem string) {
+	switch c := value[0]; {
+	case c == '"':
+		var err error
+		if text, err = unquote(value[1 : len(value)-1]); err != nil {
+			return nil, err.Error()
+		}
+	case c == 'n':
+		return nil, ""
+	case number && (c == '-' || c >= '0' && c <= '9'):
+		text = value
+	case number:
+		return nil, "is neither a string nor a number"
+	default:
+		return nil, "is not a string"
+	}
+	if len(text) > most {
+		return nil, fmt.Sprintf("is longer than %d bytes", most)
+	}
+	return text, ""
+}
+
+// lowerTypes spares common types an allocation.
+var lowerTypes = func() map[string]string {
+	m := make(map[string]string)
+	for _, t := range telemetry.Types {
+		m[t] = t
+		m[strings.ToUpper(t[:1])+t[1:]] = t
+	}
+	return m
+}()
+
+func lower(recordType []byte) string {
+	if known, ok := lowerTypes[string(recordType)]; ok {
+		return known
+	}
+	return strings.ToLower(string(recordType))
+}
+
+// timeOf reads a JSON value as a record's own time: an RFC 3339 string or a
+// number of milliseconds since 1970.
+func timeOf(value []byte) (time.Time, timeKind) {
+	if value == nil {
+		return time.Time{}, timeMissing
+	}
+	var at time.Time
+	switch c := value[0]; {
+	case c == '"':
+		var err error
+		if at, err = time.Parse(time.RFC3339Nano, string(value[1:len(value)-1])); err != nil {
+			return time.Time{}, timeUnreadable
+		}
+	case c == '-' || c >= '0' && c <= '9':
+		ns, ok := nanoseconds(value)
+		if !ok {
+			return time.Time{}, timeOutOfBounds
+		}
+		at = time.Unix(0, ns)
+	default:
+		return time.Time{}, timeUnreadable
+	}
+	if !telemetry.UsableTimestamp(at) {
+		return time.Time{}, timeOutOfBounds
+	}
+	return at, timeUsable
+}

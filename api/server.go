@@ -1,0 +1,227 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Ingester makes stream records durable.
+type Ingester interface {
+	// Ingest returns nil once all records are durable. After an error some of
+	// them may be; the agent's retry of them is harmless.
+	Ingest(ctx context.Context, records [][]byte) error
+}
+
+// Settings are what a Server is made of.
+type Settings struct {
+	Region string // stands in every record
+	Limits Limits
+}
+
+// Server takes telemetry. It is safe for concurrent use.
+type Server struct {
+	region   string
+	limits   Limits
+	keys     *Keys
+	ingester Ingester
+	rates    tenantRates
+	outage   rate.Sometimes // says in the log that records were not taken
+}
+
+// New returns a Server. The settings must be valid.
+func New(settings Settings, keys *Keys, ingester Ingester) *Server {
+	limits := settings.Limits.withDefaults()
+	return &Server{
+		region: settings.Region, limits: limits, keys: keys, ingester: ingester,
+		rates: tenantRates{limits: limits}, outage: rate.Sometimes{Interval: time.Second},
+	}
+}
+
+// retryAfter is when an agent should come again after an outage. Agents back
+// off by themselves.
+const retryAfter = time.Second
+
+// route is a path that takes telemetry.
+type route struct {
+	path  string
+	name  string           // in metrics
+	forms map[string]*form // by media type; "" holds where none is given
+}
+
+func routes() []route {
+	array := jsonForm(http.StatusAccepted, telemetryArray)
+	lines := jsonForm(http.StatusAccepted, telemetryLines)
+	agent := jsonForm(http.StatusOK, thundra)
+	return []route{
+		{"/v1/telemetry", "telemetry", map[string]*form{
+			"application/json": array, "application/x-ndjson": lines, "application/ndjson": lines, "application/jsonl": lines,
+			"": jsonForm(http.StatusAccepted, telemetrySniffed),
+		}},
+		{"/v1/monitoring-data", "thundra", map[string]*form{"application/json": agent, "": agent}},
+		{"/v1/composite-monitoring-data", "thundra", map[string]*form{"application/json": agent, "": agent}},
+	}
+}
+
+// Handler serves the routes that take telemetry, and answers 404 to all others.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	for _, r := range routes() {
+		mux.HandleFunc(r.path, func(w http.ResponseWriter, request *http.Request) { s.serve(r, w, request) })
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		(&refusal{status: http.StatusNotFound, reason: "no such path"}).write(w, plainForm)
+	})
+	return mux
+}
+
+// plainForm answers who cannot be answered in a form of his own.
+var plainForm = &form{mediaType: "application/json", refused: jsonRefusal}
+
+// HTTP returns a server of the handler whose clients cannot hold connections
+// by being slow.
+func (s *Server) HTTP(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       time.Minute,
+		WriteTimeout:      2 * time.Minute, // from the head of a request to its answer's end
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+	}
+}
+
+// serve answers one post.
+func (s *Server) serve(to route, w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
+	memory := scratches.Get().(*scratch)
+	defer memory.release()
+
+	answerIn, refused := to.form(r)
+	tenant := ""
+	if refused == nil {
+		tenant, refused = s.admit(apiKey(r.Header.Get("Authorization"), r.Header.Get("X-Api-Key")))
+	}
+	var body []byte
+	if refused == nil {
+		body, refused = readBody(w, r, s.limits.BodyBytes, &memory.body)
+	}
+	var b *batch
+	if refused == nil {
+		b = newBatch(s.limits, tenant, s.region, body, &memory.draft)
+		refused = s.accept(r.Context(), to.name, answerIn, b)
+	}
+	if refused != nil {
+		refused.write(w, answerIn)
+		countRequest(to.name, refused.status, began)
+		return
+	}
+	status, text := answerIn.taken(b)
+	writeBody(w, status, answerIn.mediaType, text)
+	countRequest(to.name, status, began)
+}
+
+// form chooses how the request is read and answered; there always is one to
+// refuse it in.
+func (to route) form(r *http.Request) (*form, *refusal) {
+	fallback := to.forms[""]
+	if fallback == nil {
+		fallback = to.forms["application/json"]
+	}
+	given := r.Header.Get("Content-Type")
+	mediaType := ""
+	if given != "" {
+		var err error
+		if mediaType, _, err = mime.ParseMediaType(given); err != nil {
+			mediaType = "?"
+		}
+	}
+	chosen := to.forms[mediaType]
+	if chosen != nil {
+		fallback = chosen
+	}
+	if r.Method != http.MethodPost {
+		return fallback, &refusal{
+			status: http.StatusMethodNotAllowed, reason: "the method is not POST", accept: [2]string{"Allow", http.MethodPost},
+		}
+	}
+	if chosen == nil {
+		types := slices.DeleteFunc(slices.Sorted(maps.Keys(to.forms)), func(t string) bool { return t == "" })
+		return fallback, &refusal{
+			status: http.StatusUnsupportedMediaType, reason: "Content-Type is not " + strings.Join(types, " or "),
+			accept: [2]string{"Accept-Post", strings.Join(types, ", ")},
+		}
+	}
+	return chosen, nil
+}
+
+// apiKey finds the key that a request came with: Authorization: ApiKey K or
+// Bearer K, else x-api-key: K.
+func apiKey(authorization, header string) string {
+	scheme, key, _ := strings.Cut(authorization, " ")
+	if strings.EqualFold(scheme, "ApiKey") || strings.EqualFold(scheme, "Bearer") {
+		return strings.TrimSpace(key)
+	}
+	return header
+}
+
+// admit decides who comes in, before anything is read.
+func (s *Server) admit(key string) (tenant string, refused *refusal) {
+	if key == "" {
+		return "", &refusal{status: http.StatusUnauthorized, reason: "no API key: send Authorization: ApiKey <key>"}
+	}
+	tenant, err := s.keys.Tenant(key)
+	switch {
+	case errors.Is(err, ErrDisabledKey):
+		return "", &refusal{status: http.StatusForbidden, reason: err.Error()}
+	case err != nil:
+		return "", &refusal{status: http.StatusUnauthorized, reason: err.Error()}
+	}
+	if wait := s.rates.exhausted(tenant); wait > 0 {
+		return "", s.tooFast(wait)
+	}
+	return tenant, nil
+}
+
+func (s *Server) tooFast(wait time.Duration) *refusal {
+	return &refusal{status: http.StatusTooManyRequests, reason: "too many records a second", retry: wait}
+}
+
+// accept reads the records of a request and makes the good ones durable.
+func (s *Server) accept(ctx context.Context, protocol string, in *form, b *batch) *refusal {
+	if err := in.decode(b); err != nil {
+		b.count(protocol, "unread")
+		if tooMany := (errTooMany{}); errors.As(err, &tooMany) {
+			return &refusal{status: http.StatusRequestEntityTooLarge, reason: err.Error()}
+		}
+		return &refusal{status: http.StatusBadRequest, reason: err.Error()}
+	}
+	if len(b.records) == 0 {
+		b.count(protocol, "accepted")
+		if len(b.rejected) > 0 {
+			return &refusal{status: http.StatusBadRequest, reason: "no record can be taken", rejected: b.rejected}
+		}
+		return nil
+	}
+	if wait := s.rates.spend(b.tenant, len(b.records)); wait > 0 {
+		b.count(protocol, "throttled")
+		return s.tooFast(wait)
+	}
+	if err := s.ingester.Ingest(ctx, b.records); err != nil {
+		b.count(protocol, "unavailable")
+		s.outage.Do(func() {
+			slog.WarnContext(ctx, "records were not made durable, agents are told to come again", "protocol", protocol, "records", len(b.records), "error", err)
+		})
+		return &refusal{status: http.StatusServiceUnavailable, reason: "the records could not be made durable", retry: retryAfter}
+	}
+	b.count(protocol, "accepted")
+	return nil
+}

@@ -1,0 +1,407 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+
+	"millrace/internal/telemetry"
+)
+
+// stream is an Ingester that keeps what it gets.
+type stream struct {
+	mu      sync.Mutex
+	records [][]byte
+	err     error
+}
+
+func (s *stream) Ingest(_ context.Context, records [][]byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return s.err
+	}
+	s.records = append(s.records, records...)
+	return nil
+}
+
+// take returns the records so far as documents, and forgets them.
+func (s *stream) take(t *testing.T) []map[string]any {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var documents []map[string]any
+	for _, data := range s.records {
+		if _, err := telemetry.Parse(data); err != nil {
+			t.Errorf("the stream cannot read %s: %v", data, err)
+		}
+		documents = append(documents, decodeStrictly(t, data))
+	}
+	s.records = nil
+	return documents
+}
+
+// decodeStrictly decodes an object, with its numbers as they are written, and
+// fails where a name is there twice, as Elasticsearch would.
+func decodeStrictly(t *testing.T, data []byte) map[string]any {
+	t.Helper()
+	s := &scanner{data: data}
+	if !s.take('{') {
+		t.Fatalf("not an object: %s", data)
+	}
+	names := map[string]bool{}
+	for first := true; ; first = false {
+		m, err := readMember(s, first)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatalf("%v: %s", err, data)
+		}
+		if names[string(m.plain)] {
+			t.Errorf("%s is there twice: %s", m.plain, data)
+		}
+		names[string(m.plain)] = true
+	}
+	var document map[string]any
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber()
+	if err := decoder.Decode(&document); err != nil {
+		t.Fatalf("%v: %s", err, data)
+	}
+	return document
+}
+
+// collector is a Server with a key, before a stream.
+type collector struct {
+	*Server
+	stream *stream
+	http   *httptest.Server
+	key    string
+	keys   string // the file
+}
+
+const testTenant, testRegion = "acme", "eu-west-1"
+
+func newCollector(t testing.TB, limits Limits) *collector {
+	t.Helper()
+	c := &collector{stream: &stream{}, keys: filepath.Join(t.TempDir(), "keys.json")}
+	var err error
+	if c.key, err = CreateKey(c.keys, testTenant); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := OpenKeys(c.keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Server = New(Settings{Region: testRegion, Limits: limits}, keys, c.stream)
+	c.http = httptest.NewUnstartedServer(nil)
+	c.http.Config = c.HTTP(c.Handler())
+	c.http.Start()
+	t.Cleanup(c.http.Close)
+	return c
+}
+
+// reply is what a post was answered.
+type reply struct {
+	status   int
+	header   http.Header
+	body     []byte
+	Error    string
+	Accepted int
+	Rejected []Rejection
+}
+
+func (r reply) positions() []int {
+	positions := []int{}
+	for _, rejection := range r.Rejected {
+		positions = append(positions, rejection.Position)
+	}
+	return positions
+}
+
+// post posts with the collector's key unless the headers say otherwise; they
+// are names and values in turn.
+func (c *collector) post(t *testing.T, path string, body io.Reader, headers ...string) reply {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.http.URL+path, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "ApiKey "+c.key)
+	for pair := range slices.Chunk(headers, 2) {
+		request.Header.Set(pair[0], pair[1])
+		if pair[1] == "" {
+			request.Header.Del(pair[0])
+		}
+	}
+	return c.do(t, request)
+}
+
+func (c *collector) do(t *testing.T, request *http.Request) reply {
+	t.Helper()
+	response, err := c.http.Client().Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	r := reply{status: response.StatusCode, header: response.Header}
+	if r.body, err = io.ReadAll(response.Body); err != nil {
+		t.Fatal(err)
+	}
+	if response.Header.Get("Content-Type") == "application/json" {
+		if err := json.Unmarshal(r.body, &r); err != nil {
+			t.Errorf("the answer is no JSON: %v: %s", err, r.body)
+		}
+	}
+	return r
+}
+
+func (c *collector) postText(t *testing.T, path, body string, headers ...string) reply {
+	t.Helper()
+	return c.post(t, path, strings.NewReader(body), headers...)
+}
+
+const oneRecord = `[{"id":"a","type":"span","timestamp":"2026-11-23T10:00:00Z"}]`
+
+func TestWhoComesIn(t *testing.T) {
+	t.Parallel()
+	c := newCollector(t, Limits{})
+	const unknown = "mr_abcdefgh_abcdefghijklmnopqrstuvwxyz234567abcdefghijklmnopqrst"
+	for _, test := range []struct {
+		name          string
+		authorization string
+		header        string
+		status        int
+	}{
+		{"ApiKey", "ApiKey " + c.key, "", 202},
+		{"Bearer", "Bearer " + c.key, "", 202},
+		{"a scheme in other case", "apikey  " + c.key, "", 202},
+		{"x-api-key", "", c.key, 202},
+		{"x-api-key beside another scheme", "Basic eA==", c.key, 202},
+		{"no key", "", "", 401},
+		{"an unknown key", "ApiKey " + unknown, "", 401},
+		{"a key without a scheme", c.key, "", 401},
+		{"the id with another secret", "ApiKey " + c.key[:len(c.key)-1] + "!", "", 401},
+		{"half a key", "ApiKey " + c.key[:12], "", 401},
+		{"an unknown key before a good one", "ApiKey " + unknown, c.key, 401},
+	} {
+		r := c.postText(t, "/v1/telemetry", oneRecord, "Authorization", test.authorization, "X-Api-Key", test.header)
+		if r.status != test.status {
+			t.Errorf("%s: answered %d %s, want %d", test.name, r.status, r.body, test.status)
+		}
+		if r.status == 401 && (r.header.Get("WWW-Authenticate") == "" || r.Error == "") {
+			t.Errorf("%s: 401 without a challenge or a reason: %v %s", test.name, r.header, r.body)
+		}
+	}
+	if got := len(c.stream.take(t)); got != 5 {
+		t.Errorf("%d posts came through, want 5", got)
+	}
+}
+
+func TestWhatIsRefusedAsAWhole(t *testing.T) {
+	t.Parallel()
+	c := newCollector(t, Limits{BodyBytes: 4096, Records: 3})
+	four := "[" + strings.Repeat(`{"type":"log"},`, 3) + `{"type":"log"}]`
+	for _, test := range []struct {
+		name, body string
+		headers    []string
+		status     int
+	}{
+		{"a form", "a=b", []string{"Content-Type", "application/x-www-form-urlencoded"}, 415},
+		{"a media type that is none", "[]", []string{"Content-Type", ";;"}, 415},
+		{"an unknown encoding", "[]", []string{"Content-Encoding", "br"}, 415},
+		{"two encodings", "[]", []string{"Content-Encoding", "gzip, gzip"}, 415},
+		{"no gzip", "[]", []string{"Content-Encoding", "gzip"}, 400},
+		{"no zstd", "[]", []string{"Content-Encoding", "zstd"}, 400},
+		{"nothing", "", []string{"Content-Type", "application/json"}, 400},
+		{"half an array", `[{"type":"log"}`, nil, 400},
+		{"an array and more", oneRecord + "[]", nil, 400},
+		{"records without a comma", `[{"type":"log"} {"type":"log"}]`, nil, 400},
+		{"no good record", `[1]`, nil, 400},
+		{"too large", `["` + strings.Repeat("x", 5000) + `"]`, nil, 413},
+		{"too many records", four, nil, 413},
+		{"too many lines", strings.Repeat("{}\n", 4), []string{"Content-Type", "application/x-ndjson"}, 413},
+	} {
+		r := c.postText(t, "/v1/telemetry", test.body, test.headers...)
+		if r.status != test.status || r.Error == "" {
+			t.Errorf("%s: answered %d %s, want %d with a reason", test.name, r.status, r.body, test.status)
+		}
+	}
+	if got := c.stream.take(t); len(got) > 0 {
+		t.Errorf("of refused requests came through: %v", got)
+	}
+}
+
+func TestMethodsAndPaths(t *testing.T) {
+	t.Parallel()
+	c := newCollector(t, Limits{})
+	for _, test := range []struct {
+		method, path string
+		status       int
+	}{
+		{http.MethodGet, "/v1/telemetry", 405}, {http.MethodPut, "/v1/monitoring-data", 405}, {http.MethodOptions, "/v1/telemetry", 405},
+		{http.MethodPost, "/", 404}, {http.MethodPost, "/v1/telemetry/", 404}, {http.MethodGet, "/v2", 404},
+	} {
+		request, err := http.NewRequestWithContext(t.Context(), test.method, c.http.URL+test.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := c.do(t, request)
+		if r.status != test.status || r.Error == "" || (r.status == 405 && r.header.Get("Allow") != "POST") {
+			t.Errorf("%s %s: answered %d %v %s, want %d", test.method, test.path, r.status, r.header, r.body, test.status)
+		}
+	}
+}
+
+func compressed(t testing.TB, encoding string, body []byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	var w io.WriteCloser = gzip.NewWriter(&out)
+	if encoding == "zstd" {
+		var err error
+		if w, err = zstd.NewWriter(&out); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := w.Write(body); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func TestBodiesComeCompressedAndChunked(t *testing.T) {
+	t.Parallel()
+	c := newCollector(t, Limits{})
+	for range 3 { // so that pooled decoders are used again
+		for _, encoding := range []string{"gzip", "zstd", "GZIP"} {
+			body := compressed(t, strings.ToLower(encoding), []byte(oneRecord))
+			chunked := struct{ io.Reader }{bytes.NewReader(body)} // of unknown length
+			if r := c.post(t, "/v1/telemetry", chunked, "Content-Encoding", encoding); r.status != 202 || r.Accepted != 1 {
+				t.Errorf("%s, chunked: answered %d %s", encoding, r.status, r.body)
+			}
+			if r := c.post(t, "/v1/telemetry", bytes.NewReader(body[:len(body)-3]), "Content-Encoding", encoding); r.status != 400 {
+				t.Errorf("%s, cut off: answered %d %s", encoding, r.status, r.body)
+			}
+		}
+	}
+	if r := c.post(t, "/v1/telemetry", struct{ io.Reader }{strings.NewReader(oneRecord)}); r.status != 202 {
+		t.Errorf("chunked: answered %d %s", r.status, r.body)
+	}
+	if got := len(c.stream.take(t)); got != 10 {
+		t.Errorf("%d records came through, want 10", got)
+	}
+}
+
+// A bomb unpacks to a thousand times its size. It must be cut off at the
+// limit, whichever way its size is hidden.
+func TestBombsAreCutOff(t *testing.T) {
+	t.Parallel()
+	c := newCollector(t, Limits{})
+	bomb := bytes.Repeat([]byte(" "), 200<<20)
+	for _, encoding := range []string{"gzip", "zstd"} {
+		body := compressed(t, encoding, bomb)
+		if len(body) > 1<<20 {
+			t.Fatalf("the %s bomb has %d bytes", encoding, len(body))
+		}
+		r := c.post(t, "/v1/telemetry", bytes.NewReader(body), "Content-Encoding", encoding)
+		if r.status != 413 {
+			t.Errorf("a %s bomb: answered %d %s", encoding, r.status, r.body)
+		}
+		var into bytes.Buffer
+		request := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body))
+		request.Header.Set("Content-Encoding", encoding)
+		if _, refused := readBody(httptest.NewRecorder(), request, DefaultBodyBytes, &into); refused == nil || into.Cap() > 4*DefaultBodyBytes {
+			t.Errorf("a %s bomb takes %d bytes, refused: %v", encoding, into.Cap(), refused)
+		}
+	}
+}
+
+func TestARequestAtTheLimitIsTaken(t *testing.T) {
+	t.Parallel()
+	c := newCollector(t, Limits{BodyBytes: len(oneRecord), Records: 1})
+	if r := c.postText(t, "/v1/telemetry", oneRecord); r.status != 202 {
+		t.Errorf("answered %d %s", r.status, r.body)
+	}
+	if r := c.postText(t, "/v1/telemetry", " "+oneRecord); r.status != 413 {
+		t.Errorf("one byte more: answered %d %s", r.status, r.body)
+	}
+}
+
+func TestWhatCannotBeDurableIsNotAccepted(t *testing.T) {
+	t.Parallel()
+	c := newCollector(t, Limits{})
+	c.stream.err = errors.New("secret details of the network")
+	for _, path := range []string{"/v1/telemetry", "/v1/monitoring-data"} {
+		body := oneRecord
+		if path != "/v1/telemetry" {
+			body = `[{"type":"Span","data":{"id":"a"}}]`
+		}
+		r := c.postText(t, path, body)
+		if r.status != 503 || r.header.Get("Retry-After") != "1" || strings.Contains(r.Error, "secret") {
+			t.Errorf("%s: answered %d %v %s", path, r.status, r.header, r.body)
+		}
+	}
+	// What has nothing to be made durable is no outage.
+	if r := c.postText(t, "/v1/telemetry", "[]"); r.status != 202 || r.Accepted != 0 {
+		t.Errorf("an empty array: answered %d %s", r.status, r.body)
+	}
+}
+
+func TestTenantsKeepToTheirRate(t *testing.T) {
+	t.Parallel()
+	c := newCollector(t, Limits{TenantRate: 0.5, TenantBurst: 4})
+	three := `[{"type":"log"},{"type":"log"},{"type":"log"}]`
+	if r := c.postText(t, "/v1/telemetry", three); r.status != 202 {
+		t.Fatalf("within the burst: answered %d %s", r.status, r.body)
+	}
+	// One is left: three more take four seconds.
+	r := c.postText(t, "/v1/telemetry", three)
+	if r.status != 429 || r.header.Get("Retry-After") != "4" {
+		t.Errorf("beyond the burst: answered %d %v", r.status, r.header)
+	}
+	if r := c.postText(t, "/v1/telemetry", oneRecord); r.status != 202 {
+		t.Errorf("what was refused has cost something: answered %d %s", r.status, r.body)
+	}
+	// Nothing is left: refused unread, so the syntax is not judged.
+	if r := c.postText(t, "/v1/telemetry", "{"); r.status != 429 || r.header.Get("Retry-After") == "" {
+		t.Errorf("an exhausted tenant: answered %d %s", r.status, r.body)
+	}
+	other, err := CreateKey(c.keys, "other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Server.keys.checked.Store(0)
+	// More than the burst could never come in if it had to fit.
+	if r := c.postText(t, "/v1/telemetry", "["+strings.Repeat(`{"type":"log"},`, 9)+`{"type":"log"}]`, "Authorization", "Bearer "+other); r.status != 202 {
+		t.Errorf("another tenant: answered %d %s", r.status, r.body)
+	}
+}
+
+func TestSlowClientsAreNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	server := (&Server{}).HTTP(http.NotFoundHandler())
+	for name, timeout := range map[string]time.Duration{
+		"head": server.ReadHeaderTimeout, "body": server.ReadTimeout, "answer": server.WriteTimeout, "idle": server.IdleTimeout,
+	} {
+		if timeout <= 0 {
+			t.Errorf("no timeout for: %s", name)
+		}
+	}
+}

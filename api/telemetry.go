@@ -1,0 +1,92 @@
+package api
+
+import (
+	"bytes"
+	"errors"
+	"io"
+)
+
+// telemetryRoles is the naming of POST /v1/telemetry. What the pipeline itself
+// writes into a document is dropped, see deploy/schema.md.
+func telemetryRoles(name []byte) role {
+	switch string(name) {
+	case "id":
+		return isID
+	case "type":
+		return isType
+	case "timestamp":
+		return isTime
+	case "@timestamp":
+		return isTime2
+	case "doc_id", "index", "received_at", "tenant", "region", "indexed_at":
+		return isHead
+	}
+	return inBody
+}
+
+// telemetryArray reads a JSON array of records, or a single one.
+func telemetryArray(b *batch) error {
+	return eachElement(b, func(s *scanner) error { return b.object(s, telemetryRoles, "", nil) })
+}
+
+// telemetryLines reads NDJSON: a record on each line. What is wrong with one
+// line is no concern of the others.
+func telemetryLines(b *batch) error {
+	var s scanner
+	for rest := b.request; len(rest) > 0; {
+		var line []byte
+		line, rest, _ = bytes.Cut(rest, []byte{'\n'})
+		s.data, s.at = line, 0
+		if s.space(); s.at == len(line) {
+			continue
+		}
+		before := *b
+		err := b.object(&s, telemetryRoles, "", nil)
+		if err == nil {
+			err = s.end()
+		}
+		if wrong := (*syntaxError)(nil); errors.As(err, &wrong) {
+			// The line may have been taken before its end turned out wrong.
+			b.position, b.records, b.rejected, b.times = before.position, before.records, before.rejected, before.times
+			b.reject("is " + wrong.Error())
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// telemetrySniffed reads a body whose media type was not given.
+func telemetrySniffed(b *batch) error {
+	s := scanner{data: b.request}
+	s.space()
+	if s.peek() == '[' {
+		return telemetryArray(b)
+	}
+	return telemetryLines(b)
+}
+
+// eachElement calls read at each element of a JSON array, or at the only
+// value that is not one. All elements are of one text: where that stops being
+// JSON, nothing of it can be trusted.
+func eachElement(b *batch, read func(*scanner) error) error {
+	s := &scanner{data: b.request}
+	s.space()
+	if s.take('[') {
+		for first := true; ; first = false {
+			err := s.element(first)
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err == nil {
+				err = read(s)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	} else if err := read(s); err != nil {
+		return err
+	}
+	return s.end()
+}

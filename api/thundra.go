@@ -1,0 +1,123 @@
+package api
+
+import (
+	"errors"
+	"io"
+)
+
+// thundraRoles is the naming of what stands under `data`. The times stay where
+// they are: the agents' users look for them there.
+func thundraRoles(name []byte) role {
+	switch string(name) {
+	case "id":
+		return isID
+	case "type":
+		return isType
+	case "startTimestamp", "logTimestamp", "metricTimestamp":
+		return isOwnTime
+	case "doc_id", "index", "received_at", "tenant", "region", "@timestamp", "indexed_at":
+		return isHead
+	}
+	return inBody
+}
+
+// compositeType is of an envelope that holds many records and what they have
+// in common.
+const compositeType = "composite"
+
+// thundra reads a JSON array of envelopes {apiKey, type, dataModelVersion,
+// data}, or a single one. Positions are those of the records, once composite
+// ones are unpacked. The apiKey is left behind here: the header's counts, and
+// no document may show one.
+func thundra(b *batch) error {
+	return eachElement(b, func(s *scanner) error { return b.envelope(s) })
+}
+
+// envelope reads one envelope.
+func (b *batch) envelope(s *scanner) error {
+	if err := b.admit(); err != nil {
+		return err
+	}
+	s.space()
+	if !s.take('{') {
+		if _, err := s.value(); err != nil {
+			return err
+		}
+		b.reject("is not a JSON object")
+		return nil
+	}
+	var data *member
+	recordType, problem := "", ""
+	for first := true; ; first = false {
+		m, err := readMember(s, first)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		switch string(m.plain) {
+		case "data":
+			if data != nil {
+				problem = `has "data" twice`
+			}
+			data = &m
+		case "type":
+			text, wrong := textOf(m.value, maxTypeSize, false)
+			if wrong != "" {
+				problem = "type " + wrong
+			}
+			recordType = lower(text)
+		}
+	}
+	switch {
+	case problem != "":
+	case data == nil:
+		problem = "has no data"
+	case recordType == compositeType:
+		return b.composite(data.value)
+	default:
+		return b.object(&scanner{data: data.value}, thundraRoles, recordType, nil)
+	}
+	b.reject(problem)
+	return nil
+}
+
+// composite reads data that holds many records under allMonitoringData; every
+// other member is common to them.
+func (b *batch) composite(data []byte) error {
+	s := &scanner{data: data}
+	var common []member
+	var all []byte
+	if s.take('{') {
+		for first := true; ; first = false {
+			m, err := readMember(s, first)
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				return err
+			}
+			if string(m.plain) == "allMonitoringData" {
+				all = m.value
+			} else {
+				common = append(common, m)
+			}
+		}
+	}
+	inner := &scanner{data: all}
+	if !inner.take('[') {
+		b.reject("has no list allMonitoringData")
+		return nil
+	}
+	for first := true; ; first = false {
+		if err := inner.element(first); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if err := b.object(inner, thundraRoles, "", common); err != nil {
+			return err
+		}
+	}
+}
