@@ -18,8 +18,8 @@ type processCommands struct {
 	Status processStatus `cmd:"" help:"Show whether it runs, and the state of each shard."`
 }
 
-func processing(c client.Client, r *config.Resources) workflow {
-	return workflow{c, workflows.ProcessStreamID(r.Stream), workflows.ProcessQueue}
+func processing(c client.Client, r *config.Resources) endless {
+	return endless{c, workflows.ProcessStreamID(r.Stream), workflows.ProcessQueue}
 }
 
 type processStart struct {

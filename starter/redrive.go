@@ -23,8 +23,8 @@ type redriveInput struct {
 	Queue string `json:"queue"`
 }
 
-func redriving(c client.Client, r *config.Resources) workflow {
-	return workflow{c, workflows.RedriveID(r.Queue), workflows.RedriveQueue}
+func redriving(c client.Client, r *config.Resources) endless {
+	return endless{c, workflows.RedriveID(r.Queue), workflows.RedriveQueue}
 }
 
 type redriveStart struct{}

@@ -41,15 +41,15 @@ const (
 	pollersWithin = 5 * time.Second
 )
 
-// workflow is one that is found by its id, whatever run of it there is.
-type workflow struct {
+// endless is a workflow that runs until it is stopped, and is found by its id.
+type endless struct {
 	client client.Client
 	id     string
 	queue  string // its task queue
 }
 
 // start starts it and reports whether it did not run already.
-func (w workflow) start(ctx context.Context, stage, summary string, function, in any) (started bool, err error) {
+func (w endless) start(ctx context.Context, stage, summary string, function, in any) (started bool, err error) {
 	_, err = w.client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 		ID: w.id, TaskQueue: w.queue, StaticSummary: summary,
 		WorkflowIDConflictPolicy:                 enums.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
@@ -67,7 +67,7 @@ func (w workflow) start(ctx context.Context, stage, summary string, function, in
 }
 
 // startAndSay starts it and says what has become of it.
-func (w workflow) startAndSay(ctx context.Context, out output, stage, summary string, function, in any) error {
+func (w endless) startAndSay(ctx context.Context, out output, stage, summary string, function, in any) error {
 	started, err := w.start(ctx, stage, summary, function, in)
 	if err != nil {
 		return err
@@ -84,9 +84,16 @@ func (w workflow) startAndSay(ctx context.Context, out output, stage, summary st
 }
 
 // stopAndSay cancels it, waits until it has ended, and says so.
-func (w workflow) stopAndSay(ctx context.Context, out output, wait time.Duration) error {
-	err := w.client.CancelWorkflow(ctx, w.id, "")
-	if isNotFound(err) {
+func (w endless) stopAndSay(ctx context.Context, out output, wait time.Duration) error {
+	// Servers differ in whether it is an error to cancel what has ended.
+	execution, err := w.execution(ctx)
+	if err != nil {
+		return err
+	}
+	if execution == executionRunning {
+		err = w.client.CancelWorkflow(ctx, w.id, "")
+	}
+	if execution != executionRunning || isNotFound(err) {
 		fmt.Fprintf(out, "%s: does not run\n", w.id)
 		return nil
 	}
@@ -114,7 +121,7 @@ func (w workflow) stopAndSay(ctx context.Context, out output, wait time.Duration
 
 // polled reports whether a worker polls its task queue. Where that cannot be
 // told it says yes: this is for hints only.
-func (w workflow) polled(ctx context.Context) bool {
+func (w endless) polled(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, pollersWithin)
 	defer cancel()
 	queue, err := w.client.DescribeTaskQueue(ctx, w.queue, enums.TASK_QUEUE_TYPE_WORKFLOW)
@@ -129,7 +136,7 @@ const (
 )
 
 // execution returns the status of the last run.
-func (w workflow) execution(ctx context.Context) (string, error) {
+func (w endless) execution(ctx context.Context) (string, error) {
 	described, err := w.client.DescribeWorkflowExecution(ctx, w.id, "")
 	if isNotFound(err) {
 		return executionAbsent, nil
@@ -141,7 +148,7 @@ func (w workflow) execution(ctx context.Context) (string, error) {
 }
 
 // query asks it for its status.
-func (w workflow) query(ctx context.Context, status any) error {
+func (w endless) query(ctx context.Context, status any) error {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
 	answer, err := w.client.QueryWorkflow(ctx, w.id, "", workflows.StatusQuery)

@@ -1,0 +1,256 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+
+	"millrace/activities"
+	"millrace/deploy/local/localtest"
+	"millrace/internal/stream"
+	"millrace/internal/telemetry"
+	"millrace/workflows"
+)
+
+// runMain has this test's program be the command itself.
+const runMain = "STARTER_TEST_RUN_MAIN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(runMain) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// operator runs the command in an environment of its own.
+type operator struct {
+	t   *testing.T
+	env []string
+}
+
+// result is how a command ended.
+type result struct {
+	out, err string
+	status   int
+}
+
+func newOperator(t *testing.T, env ...string) operator {
+	kept := []string{runMain + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}
+	if folder := os.Getenv("GOCOVERDIR"); folder != "" {
+		kept = append(kept, "GOCOVERDIR="+folder)
+	}
+	return operator{t, append(kept, env...)}
+}
+
+// run runs the command and returns how it ended.
+func (o operator) run(args ...string) (r result) {
+	o.t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(o.t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, args...)
+	var out, stderr bytes.Buffer
+	cmd.Env, cmd.Stdout, cmd.Stderr = o.env, &out, &stderr
+	var exit *exec.ExitError
+	if err := cmd.Run(); errors.As(err, &exit) {
+		r.status = exit.ExitCode()
+	} else if err != nil {
+		o.t.Fatalf("starter %v: %v", args, err)
+	}
+	r.out, r.err = out.String(), stderr.String()
+	return r
+}
+
+// must runs a command that must succeed and print these texts.
+func (o operator) must(args string, texts ...string) string {
+	o.t.Helper()
+	r := o.run(strings.Fields(args)...)
+	if r.status != 0 {
+		o.t.Fatalf("starter %s ended with %d: %s%s", args, r.status, r.out, r.err)
+	}
+	contains(o.t, args, r.out, texts...)
+	return r.out
+}
+
+// mustJSON runs a command that must print JSON.
+func (o operator) mustJSON(value any, args string) {
+	o.t.Helper()
+	if text := o.must(args); json.Unmarshal([]byte(text), value) != nil {
+		o.t.Fatalf("starter %s does not print JSON of %T:\n%s", args, value, text)
+	}
+}
+
+// fails runs a command that must fail and say these texts.
+func (o operator) fails(args string, texts ...string) {
+	o.t.Helper()
+	r := o.run(strings.Fields(args)...)
+	if r.status == 0 {
+		o.t.Fatalf("starter %s succeeded: %s", args, r.out)
+	}
+	contains(o.t, args, r.out+r.err, texts...)
+}
+
+func contains(t *testing.T, args, got string, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		if !strings.Contains(got, text) {
+			t.Errorf("starter %s does not print %q:\n%s", args, text, got)
+		}
+	}
+}
+
+// await polls until a condition holds.
+func await(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for !condition() {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+		<-time.After(50 * time.Millisecond)
+	}
+}
+
+// pipeline is a Temporal namespace with workers that run the real workflows
+// and supervise shards that are made up.
+type pipeline struct {
+	operator
+	client client.Client
+	stream activities.StreamID
+}
+
+// Shards that are made up: the third comes from the second.
+var listed = []stream.Shard{
+	{ID: "shardId-000000000000"}, {ID: "shardId-000000000001"}, {ID: "shardId-000000000002", Parents: []string{"shardId-000000000001"}},
+}
+
+type lister struct{}
+
+func (lister) Shards(context.Context) ([]stream.Shard, error) { return listed, nil }
+
+const (
+	streamName = "made-up"
+	queueName  = "made-up-queue"
+)
+
+// newPipeline makes a namespace, and an operator who knows of it. With
+// withWorker, a worker runs there.
+func newPipeline(t *testing.T, withWorker bool) pipeline {
+	t.Helper()
+	options := localtest.TemporalNamespace(t, workflows.SearchAttributes...)
+	p := pipeline{
+		operator: newOperator(t, "TEMPORAL_ADDRESS="+options.HostPort, "TEMPORAL_NAMESPACE="+options.Namespace,
+			"MILLRACE_STREAM="+streamName, "MILLRACE_QUEUE="+queueName),
+		client: localtest.TemporalClient(t, options),
+		stream: activities.StreamID{Name: streamName, ARN: "arn", Created: time.Unix(1_795_392_000, 0).UTC()},
+	}
+	if withWorker {
+		p.work()
+	}
+	return p
+}
+
+func (p pipeline) work() {
+	p.t.Helper()
+	supervisor := &activities.Supervisor{Stream: p.stream, Shards: lister{}, Workflows: workflows.Launcher{Client: p.client}}
+	for _, queue := range []string{workflows.ProcessQueue, workflows.IndexQueue, workflows.RedriveQueue} {
+		w := worker.New(p.client, queue, worker.Options{MaxHeartbeatThrottleInterval: 50 * time.Millisecond})
+		w.RegisterWorkflow(workflows.ProcessStream)
+		w.RegisterWorkflow(workflows.ProcessShard)
+		w.RegisterActivity(supervisor)
+		w.RegisterActivityWithOptions(indexShard, activity.RegisterOptions{Name: "IndexShard"})
+		registerRedrive(w)
+		if err := w.Start(); err != nil {
+			p.t.Fatal(err)
+		}
+		p.t.Cleanup(w.Stop)
+	}
+}
+
+// sequence is as long as those of Kinesis.
+const sequence = "49600000000000000000000000000000000000000000001234567890"
+
+// indexShard is an IndexShard that says how far it is until it is canceled,
+// and then has come one record further.
+func indexShard(ctx context.Context, in activities.IndexInput) (activities.IndexResult, error) {
+	progress := activities.Progress{
+		Checkpoint: telemetry.Checkpoint{Sequence: sequence, ReadUpTo: time.Unix(1_795_392_060, 0).UTC()},
+		Counts:     in.Counts, LagSeconds: 7, Worker: "made-up-worker", LastError: "es_rejected_execution_exception:\n  queue full",
+	}
+	for ctx.Err() == nil {
+		activity.RecordHeartbeat(ctx, progress)
+		select {
+		case <-ctx.Done():
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	progress.Counts.Add(activities.Counts{Records: 1, Indexed: 1})
+	return activities.IndexResult{Progress: progress}, nil
+}
+
+func TestHelpOfEveryCommand(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	top := o.must("--help", "Examples:", "TEMPORAL_ADDRESS", "Processing, from the stream into Elasticsearch:", "Names in AWS:", "MILLRACE_STREAM")
+	for _, command := range []string{
+		"setup", "send", "process start", "process stop", "process status", "shards", "shard show", "shard pause", "shard resume",
+		"stream pause", "stream resume", "redrive start", "redrive stop", "redrive status",
+	} {
+		contains(t, "--help", top, "\n  "+command+" ")
+		help := o.must(command+" --help", "Usage: starter "+command)
+		if strings.Contains(help, "%!") || strings.Contains(help, "${") {
+			t.Errorf("the help of %s was not filled in:\n%s", command, help)
+		}
+	}
+}
+
+func TestWhatCannotWorkIsRefused(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	for args, want := range map[string]string{
+		"":                                   "expected one of",
+		"process":                            "expected one of",
+		"setup --shards 0":                   "--shards: 0",
+		"setup --retention-hours 12":         "--retention-hours: 12 is not from 24 to 8760",
+		"setup --replicas=-1":                "--index-shards, --replicas",
+		"setup --elasticsearch-url nowhere":  "--elasticsearch-url",
+		"process start --call-for 1ms":       "--call-for",
+		"shard pause":                        "<shard>",
+		"shard pause 3 --for=-1m":            "--for: -1m0s is over already",
+		"process start --stream no/stream":   "--stream",
+		"redrive start --queue no.queue":     "--queue",
+		"send":                               "--records or --for",
+		"send --records 1 --bad 2":           "--bad",
+		"send --records 1 --run A":           "--run",
+		"send --records 1 --protocol smoke":  "--protocol",
+		"send --records 1 --url nowhere":     "--url",
+		"send --records 1 --duplicates 1.01": "out of its range",
+	} {
+		o.fails(args, want)
+	}
+}
+
+func TestTemporalThatIsNotThere(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t, "TEMPORAL_ADDRESS=127.0.0.1:1")
+	for _, args := range []string{"process start", "process stop", "process status", "shards", "redrive start", "shard pause 3", "stream resume"} {
+		o.fails(args, "Temporal does not answer at 127.0.0.1:1: set TEMPORAL_ADDRESS")
+	}
+	options := localtest.Temporal(t)
+	newOperator(t, "TEMPORAL_ADDRESS="+options.HostPort, "TEMPORAL_NAMESPACE=nowhere").
+		fails("process start", "there is no namespace nowhere: set TEMPORAL_NAMESPACE or create it")
+}
