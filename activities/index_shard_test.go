@@ -207,7 +207,7 @@ func TestIndexShardGetsThroughAtTheWire(t *testing.T) {
 			}
 			w := calmWorld(c.records)
 			p := w.processor()
-			p.Bulk, p.Limits.BulkRecords = client, 2000
+			p.Bulk, p.Limits.BulkRecords, p.Limits.WaitingAfter = client, 2000, time.Hour
 			got := indexShard(t, p, IndexInput{For: time.Minute})
 			if !got.Checkpoint.Closed || got.Counts != (Counts{Records: int64(c.records), Indexed: int64(c.records)}) || len(e.ids) != c.records {
 				t.Errorf("%d are indexed, the result is %+v", len(e.ids), got)

@@ -5,6 +5,8 @@ import (
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
+
+	"millrace/internal/intake"
 )
 
 // Named timeouts and retry policies, workflow by workflow.
@@ -63,3 +65,38 @@ var (
 		WaitForCancellation: true, RetryPolicy: forEver,
 	}
 )
+
+// Of IngestBatch, Reconcile and Redrive.
+const (
+	// putTimeout bounds the first attempt; a workflow task that takes longer
+	// than its timeout is kept alive by the SDK.
+	putTimeout = intake.Timeout + 5*time.Second
+
+	// reconcileEvery is how often closed batches are looked for: many times
+	// within the shortest retention of a namespace, one day.
+	reconcileEvery = time.Minute
+)
+
+var (
+	// putBatchOptions make one attempt: what is next is decided by what is left.
+	putBatchOptions = workflow.LocalActivityOptions{
+		StartToCloseTimeout: putTimeout, ScheduleToCloseTimeout: putTimeout,
+		RetryPolicy: &temporal.RetryPolicy{MaximumAttempts: 1}, Summary: "put into the stream, or the queue",
+	}
+	finishBatchOptions = workflow.ActivityOptions{
+		TaskQueue: IngestQueue, StartToCloseTimeout: 24 * time.Hour, HeartbeatTimeout: 30 * time.Second,
+		WaitForCancellation: true, RetryPolicy: forEver, Summary: "go on until the rest is durable",
+	}
+	reconcileOptions = workflow.ActivityOptions{
+		TaskQueue: IngestQueue, StartToCloseTimeout: time.Hour, HeartbeatTimeout: time.Minute,
+		RetryPolicy: forEver, Summary: "replay batches that were closed unfinished",
+	}
+)
+
+// redriveOptions are for a call of RedriveMessages, which ends by itself.
+func redriveOptions(callFor time.Duration) workflow.ActivityOptions {
+	return workflow.ActivityOptions{
+		TaskQueue: RedriveQueue, StartToCloseTimeout: callFor + 10*time.Minute, HeartbeatTimeout: 30 * time.Second,
+		WaitForCancellation: true, RetryPolicy: forEver, Summary: "put what is queued into the stream",
+	}
+}

@@ -56,6 +56,36 @@ func (s BatchStatus) Markdown() string {
 	return "### Records that could not be indexed with their neighbours\n\n" + t.String()
 }
 
+// Markdown shows the status in the Temporal UI.
+func (s IngestStatus) Markdown() string {
+	var t table
+	t.row("State", s.State)
+	t.row("Records", fmt.Sprint(s.Records))
+	if s.Left > 0 {
+		t.row("Left", fmt.Sprintf("%d, safe in the input of this workflow", s.Left))
+	}
+	t.row("Last error", s.LastError)
+	return "### A batch of the collector\n\n" + t.String()
+}
+
+// Markdown shows the status in the Temporal UI.
+func (s RedriveStatus) Markdown() string {
+	var t table
+	t.row("State", s.State)
+	for _, hold := range s.Holds {
+		t.row("Paused by", describe(hold))
+	}
+	c := s.Counts
+	t.row("Records", fmt.Sprintf("%d put into the stream, %d sent back to the queue, %d dead letters", c.Records, c.Returned, c.Dead))
+	t.row("Messages", fmt.Sprintf("%d redriven", c.Messages))
+	if s.Pace > 0 {
+		t.row("Pace", fmt.Sprintf("%.0f records a second, since the stream throttles", s.Pace))
+	}
+	t.row("Worker", s.Worker)
+	t.row("Last error", s.LastError)
+	return "### Queue " + s.Queue + " into the stream\n\n" + t.String()
+}
+
 // table is a table of names and values.
 type table struct{ strings.Builder }
 

@@ -1,0 +1,245 @@
+package activities
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/temporal"
+
+	"millrace/internal/intake"
+	"millrace/internal/pack"
+)
+
+// Ingester is what the activities of IngestBatch and Reconcile need.
+type Ingester struct {
+	Intake  Intake
+	Batches IngestWorkflows
+	// Graveyard takes what is left of a batch that an operator cancels.
+	Graveyard intake.Graveyard
+}
+
+// Intake makes records durable and returns the positions of those that are not
+// yet. See intake.Intake.
+type Intake interface {
+	Put(ctx context.Context, batch string, records [][]byte) (left []int, err error)
+}
+
+// PutResult says how far a batch is. Positions are those of its pack.
+type PutResult struct {
+	Records int    `json:"records"`
+	Left    []int  `json:"left,omitempty"` // durable nowhere but in the workflow's input
+	Error   string `json:"error,omitempty"`
+}
+
+// DamagedBatch is the type of the error for an input that is not a pack, which
+// no attempt can mend.
+const DamagedBatch = "DamagedBatch"
+
+// PutBatch makes one attempt to put a batch into the stream, and what the
+// stream does not take into the queue. It is a local activity: it costs no
+// round trip to Temporal.
+func (g *Ingester) PutBatch(ctx context.Context, batch []byte) (PutResult, error) {
+	records, err := unpack(batch)
+	if err != nil {
+		return PutResult{}, err
+	}
+	left, err := g.Intake.Put(ctx, activity.GetInfo(ctx).WorkflowExecution.ID, records)
+	result := PutResult{Records: len(records), Left: left}
+	if err != nil {
+		result.Error = err.Error()
+	}
+	return result, nil
+}
+
+func unpack(batch []byte) ([][]byte, error) {
+	records, err := pack.Unpack(batch)
+	if err != nil {
+		return nil, temporal.NewNonRetryableApplicationError("unpack the batch", DamagedBatch, err)
+	}
+	return records, nil
+}
+
+// FinishInput says what is left of a batch.
+type FinishInput struct {
+	// Left are positions; all of the batch when it is nil.
+	Left []int `json:"left,omitempty"`
+	// Error is why they go to the ledger, for BuryBatch.
+	Error string `json:"error,omitempty"`
+}
+
+// Waits between attempts at what neither stream nor queue takes.
+const (
+	firstFinishWait   = 500 * time.Millisecond
+	longestFinishWait = 30 * time.Second
+)
+
+// FinishBatch tries what is left of a batch again and again, until all of it
+// is durable. The records are those of the workflow's input, which stands in
+// its history once. When it is canceled it returns what is left then.
+func (g *Ingester) FinishBatch(ctx context.Context, in FinishInput) (PutResult, error) {
+	records, left, err := g.open(ctx, in)
+	if err != nil {
+		return PutResult{}, err
+	}
+	f := &finishing{result: PutResult{Records: len(records), Left: left}}
+	defer keepAlive(ctx, func() any { return f.state() })()
+	stopping, cancel := stopWithWorker(ctx)
+	defer cancel()
+	batch := activity.GetInfo(ctx).WorkflowExecution.ID
+	for wait := firstFinishWait; ; wait = min(2*wait, longestFinishWait) {
+		rest, err := g.putLeft(stopping, batch, records, left)
+		if left = rest; len(left) == 0 {
+			return f.set(left, nil), nil
+		}
+		result := f.set(left, err)
+		slog.Warn("neither stream nor queue takes all of a batch, trying again", "workflow", batch, "left", len(left), "error", err)
+		if !pause(stopping, wait) {
+			if ctx.Err() == nil { // another worker goes on
+				activity.RecordHeartbeat(ctx, result)
+				return result, errStopping
+			}
+			return result, nil
+		}
+	}
+}
+
+func (g *Ingester) putLeft(ctx context.Context, batch string, records [][]byte, left []int) ([]int, error) {
+	rest, err := g.Intake.Put(ctx, batch, intake.Pick(records, left))
+	for n, at := range rest {
+		rest[n] = left[at]
+	}
+	return rest, err
+}
+
+// open reads the workflow's input, and what an earlier attempt of this activity
+// has left of it.
+func (g *Ingester) open(ctx context.Context, in FinishInput) (records [][]byte, left []int, err error) {
+	execution := activity.GetInfo(ctx).WorkflowExecution
+	batch, err := g.Batches.IngestInput(ctx, execution.ID, execution.RunID)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the batch from the history of %s: %w", execution.ID, err)
+	}
+	if records, err = unpack(batch); err != nil {
+		return nil, nil, err
+	}
+	left = in.Left
+	var last PutResult
+	if activity.HasHeartbeatDetails(ctx) && activity.GetHeartbeatDetails(ctx, &last) == nil && last.Records == len(records) {
+		left = last.Left
+	}
+	if left == nil {
+		for n := range records {
+			left = append(left, n)
+		}
+	}
+	for _, at := range left {
+		if at < 0 || at >= len(records) {
+			return nil, nil, fmt.Errorf("find record %d of the %d in %s", at, len(records), execution.ID)
+		}
+	}
+	return records, left, nil
+}
+
+// finishing is what FinishBatch tells while it works.
+type finishing struct {
+	mu     sync.Mutex
+	result PutResult
+}
+
+func (f *finishing) set(left []int, err error) PutResult {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.result.Left, f.result.Error = left, ""
+	if err != nil {
+		f.result.Error = err.Error()
+	}
+	return f.result
+}
+
+func (f *finishing) state() PutResult {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.result
+}
+
+// canceledIngest is the code of records whose IngestBatch was canceled.
+const canceledIngest = "canceled"
+
+// BuryBatch writes what is left of a canceled batch to the ledger and the
+// dead-letter queue.
+func (g *Ingester) BuryBatch(ctx context.Context, in FinishInput) error {
+	records, left, err := g.open(ctx, in)
+	if err != nil {
+		return err
+	}
+	defer keepAlive(ctx, func() any { return nil })()
+	reason := "an operator canceled its IngestBatch"
+	if in.Error != "" {
+		reason += "; before that: " + in.Error
+	}
+	dead := make([]intake.Dead, len(left))
+	for n, at := range left {
+		dead[n] = intake.Dead{Position: at, Data: records[at], Code: canceledIngest, Reason: reason}
+	}
+	return g.Graveyard.BuryIngest(ctx, activity.GetInfo(ctx).WorkflowExecution.ID, dead)
+}
+
+// IngestWorkflows are the IngestBatch workflows.
+type IngestWorkflows interface {
+	// IngestInput returns the input of a run, from its history.
+	IngestInput(ctx context.Context, id, run string) ([]byte, error)
+	// UnfinishedIngests yields the runs that closed since then without
+	// completing. It stops at the first error of each.
+	UnfinishedIngests(ctx context.Context, since time.Time, each func(id, run string) error) error
+	// ReplayIngest starts a batch again under the id it had. That it runs, or
+	// has completed by now, is success, and reported as false.
+	ReplayIngest(ctx context.Context, id string, batch []byte) (started bool, err error)
+}
+
+// ReconcileInput says how far the reconciler is.
+type ReconcileInput struct {
+	// Since bounds the runs that are looked at: those that closed before it
+	// have been seen. Zero: all that the namespace keeps.
+	Since    time.Time `json:"since,omitzero"`
+	Replayed int       `json:"replayed,omitempty"` // so far
+}
+
+// reconcileOverlap is how late a closed run may show up in Temporal's
+// visibility store. To look at a run twice does no harm.
+const reconcileOverlap = 10 * time.Minute
+
+// ReconcileBatches replays the batches whose workflow was terminated, or
+// failed: they were answered 202.
+func (g *Ingester) ReconcileBatches(ctx context.Context, in ReconcileInput) (ReconcileInput, error) {
+	next := ReconcileInput{Since: time.Now().Add(-reconcileOverlap).UTC(), Replayed: in.Replayed}
+	err := g.Batches.UnfinishedIngests(ctx, in.Since, func(id, run string) error {
+		activity.RecordHeartbeat(ctx)
+		batch, err := g.Batches.IngestInput(ctx, id, run)
+		if err != nil {
+			return fmt.Errorf("read the batch from the history of %s: %w", id, err)
+		}
+		if _, err := pack.Unpack(batch); err != nil {
+			// Nothing that a collector started. It stays where an operator sees it: failed.
+			slog.Error("a closed IngestBatch has an input that is no batch", "workflow", id, "run", run, "error", err)
+			return nil
+		}
+		started, err := g.Batches.ReplayIngest(ctx, id, batch)
+		if err != nil {
+			return fmt.Errorf("replay %s: %w", id, err)
+		}
+		if started {
+			next.Replayed++
+			replayedBatches.Inc()
+			slog.Warn("replayed a batch whose workflow was closed unfinished", "workflow", id, "run", run)
+		}
+		return nil
+	})
+	if err != nil {
+		return in, fmt.Errorf("reconcile ingest batches: %w", err)
+	}
+	return next, nil
+}

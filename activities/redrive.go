@@ -1,0 +1,356 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+
+	"millrace/internal/intake"
+	"millrace/internal/queue"
+)
+
+// Redriver is what the activity of Redrive needs.
+type Redriver struct {
+	Queue     FallbackQueue
+	Stream    intake.Stream
+	Graveyard intake.Graveyard
+	Limits    RedriveLimits
+	Worker    string // identity of this worker, for operators
+}
+
+// FallbackQueue holds the records that the stream did not take. See
+// queue.Fallback.
+type FallbackQueue interface {
+	Name() string
+	Receive(ctx context.Context, limit int, wait, visibility time.Duration) ([]queue.Message, error)
+	Extend(ctx context.Context, m queue.Message, visibility time.Duration) error
+	Delete(ctx context.Context, m queue.Message) error
+	Send(ctx context.Context, records [][]byte) (rest []int, err error)
+}
+
+// RedriveLimits bound what redriving may use. A zero field takes its default.
+type RedriveLimits struct {
+	Receivers  int           `name:"redrive-receivers" help:"How many receive from the fallback queue at the same time." default:"4" env:"MILLRACE_REDRIVE_RECEIVERS"`
+	Visibility time.Duration `name:"redrive-visibility" help:"How long a message that is being redriven is hidden from others. It is extended while needed." default:"60s" env:"MILLRACE_REDRIVE_VISIBILITY"`
+	GiveUp     time.Duration `name:"redrive-give-up" help:"How long a message's records are tried before the rest of it goes back to the queue." default:"10m" env:"MILLRACE_REDRIVE_GIVE_UP"`
+}
+
+// Defaults of RedriveLimits.
+const (
+	DefaultReceivers  = 4
+	DefaultVisibility = time.Minute
+	DefaultGiveUp     = 10 * time.Minute
+)
+
+// leastVisibility leaves time to put, and to extend.
+const leastVisibility = 10 * time.Second
+
+// Validate reports limits with which messages would be lost from sight.
+func (l RedriveLimits) Validate() error {
+	if l.Receivers < 0 {
+		return fmt.Errorf("--redrive-receivers: %d is negative", l.Receivers)
+	}
+	if l.Visibility != 0 && l.Visibility < leastVisibility {
+		return fmt.Errorf("--redrive-visibility: %s is less than %s", l.Visibility, leastVisibility)
+	}
+	return nil
+}
+
+func (l RedriveLimits) withDefaults() RedriveLimits {
+	if l.Receivers == 0 {
+		l.Receivers = DefaultReceivers
+	}
+	if l.Visibility == 0 {
+		l.Visibility = DefaultVisibility
+	}
+	if l.GiveUp == 0 {
+		l.GiveUp = DefaultGiveUp
+	}
+	return l
+}
+
+// RedriveCounts says what became of the messages of the fallback queue.
+type RedriveCounts struct {
+	Messages  int64 `json:"messages"`  // deleted: all their records are safe
+	Records   int64 `json:"records"`   // put into the stream
+	Returned  int64 `json:"returned"`  // records sent back to the queue
+	Dead      int64 `json:"dead"`      // records in the ledger: the stream will never take them
+	Throttled int64 `json:"throttled"` // calls in which the stream did not take everything
+}
+
+// RedriveCall says which queue to redrive, and for how long.
+type RedriveCall struct {
+	Queue  string        `json:"queue"`
+	Counts RedriveCounts `json:"counts"` // so far
+	For    time.Duration `json:"for"`
+}
+
+// RedriveProgress is a call's result, and on the way there the details of its
+// heartbeat.
+type RedriveProgress struct {
+	Counts    RedriveCounts `json:"counts"`
+	Pace      float64       `json:"pace,omitempty"` // records a second, while it is bounded
+	Worker    string        `json:"worker"`
+	LastError string        `json:"lastError,omitempty"`
+}
+
+// messagesAtOnce is the most that one call of SQS returns.
+const messagesAtOnce = 10
+
+// receiveWait is how long a receiver waits for messages: SQS's longest.
+const receiveWait = 20 * time.Second
+
+// RedriveMessages receives messages from the fallback queue, puts their records
+// into the stream, and deletes each message whose records the stream has taken.
+// It ends well when its time is over, or it is canceled, or the worker stops;
+// what it holds then goes back to the queue.
+func (r *Redriver) RedriveMessages(ctx context.Context, in RedriveCall) (RedriveProgress, error) {
+	if in.Queue != r.Queue.Name() {
+		return RedriveProgress{}, fmt.Errorf("redrive queue %s: this worker knows %s", in.Queue, r.Queue.Name())
+	}
+	going, cancel := stopWithWorker(ctx)
+	defer cancel()
+	going, cancelDue := context.WithTimeout(going, in.For)
+	defer cancelDue()
+	call := &redriving{Redriver: *r, going: going, work: context.WithoutCancel(ctx), counts: in.Counts, pace: newPace()}
+	call.Limits = r.Limits.withDefaults()
+	var last RedriveProgress
+	if activity.HasHeartbeatDetails(ctx) && activity.GetHeartbeatDetails(ctx, &last) == nil {
+		call.counts = last.Counts
+	}
+	defer keepAlive(ctx, func() any { return call.progress() })()
+	var group sync.WaitGroup
+	for range call.Limits.Receivers {
+		group.Go(call.receive)
+	}
+	group.Wait()
+	return call.progress(), nil
+}
+
+// redriving is one call of RedriveMessages.
+type redriving struct {
+	Redriver
+	going, work context.Context // going ends first; work finishes what was begun
+	pace        *pace
+
+	problem problem
+	mu      sync.Mutex
+	counts  RedriveCounts
+}
+
+func (r *redriving) progress() RedriveProgress {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, lastError := r.problem.state()
+	return RedriveProgress{Counts: r.counts, Pace: r.pace.bound(), Worker: r.Worker, LastError: lastError}
+}
+
+func (r *redriving) count(add RedriveCounts) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.counts.Messages += add.Messages
+	r.counts.Records += add.Records
+	r.counts.Returned += add.Returned
+	r.counts.Dead += add.Dead
+	r.counts.Throttled += add.Throttled
+	redrivenRecords.Add(float64(add.Records))
+	redriveThrottled.Add(float64(add.Throttled))
+}
+
+// What a redrive may have to wait for, as operators read it.
+const (
+	receiving = "receive from the queue"
+	redrive   = "put into the stream"
+)
+
+func (r *redriving) receive() {
+	for r.going.Err() == nil {
+		var messages []queue.Message
+		receive := func() (err error) {
+			messages, err = r.Queue.Receive(r.going, messagesAtOnce, receiveWait, r.Limits.Visibility)
+			return err
+		}
+		if !insist(r.going, &r.problem, receiving, receive) {
+			return
+		}
+		if len(messages) > 0 {
+			r.redrive(messages)
+		}
+	}
+}
+
+// load is a message on its way into the stream.
+type load struct {
+	queue.Message
+	left []int // positions of its records that are not safe yet
+	lost bool  // somebody else holds the message by now
+}
+
+// redrive puts the records of some messages into the stream, until all are
+// there, or it is time to give up.
+func (r *redriving) redrive(messages []queue.Message) {
+	loads := make([]*load, 0, len(messages))
+	for _, m := range messages {
+		if m.Damaged != nil {
+			r.discard(m)
+			continue
+		}
+		l := &load{Message: m}
+		for n := range m.Records {
+			l.left = append(l.left, n)
+		}
+		loads = append(loads, l)
+	}
+	begun, extended := time.Now(), time.Now()
+	for wait := firstWait; len(loads) > 0; wait = min(2*wait, longestWait) {
+		rejected := r.put(loads)
+		loads = slices.DeleteFunc(loads, r.done)
+		if len(loads) == 0 {
+			return
+		}
+		if rejected == 0 { // the ledger or the pace is what it waits for
+			wait = firstWait
+		}
+		if time.Since(extended) > r.Limits.Visibility/3 {
+			extended = time.Now()
+			r.extend(loads)
+		}
+		if time.Since(begun) > r.Limits.GiveUp || !pause(r.going, wait) {
+			for _, l := range loads {
+				r.giveBack(l)
+			}
+			return
+		}
+	}
+}
+
+// put makes one attempt for all that is left of some messages, and returns how
+// many records the stream did not take.
+func (r *redriving) put(loads []*load) (rejected int) {
+	type place struct {
+		load *load
+		at   int
+	}
+	var records [][]byte
+	var places []place
+	for _, l := range loads {
+		for _, at := range l.left {
+			records, places = append(records, l.Records[at]), append(places, place{l, at})
+		}
+		l.left = l.left[:0]
+	}
+	taken, err := r.pace.wait(r.going, len(records))
+	if err != nil { // it is time to end; nothing was put
+		for _, p := range places {
+			p.load.left = append(p.load.left, p.at)
+		}
+		return 0
+	}
+	dead := map[*load][]intake.Dead{}
+	var last error
+	for _, rejection := range r.Stream.Put(r.work, records) {
+		p := places[rejection.Position]
+		if rejection.Invalid {
+			dead[p.load] = append(dead[p.load], intake.Dead{
+				Position: p.at, Data: p.load.Records[p.at], Code: rejection.Code, Reason: rejection.Message,
+			})
+			continue
+		}
+		p.load.left = append(p.load.left, p.at)
+		rejected++
+		last = fmt.Errorf("%s: %s", rejection.Code, rejection.Message)
+	}
+	counts := RedriveCounts{Records: int64(len(records) - rejected)}
+	for l, of := range dead {
+		counts.Records -= int64(len(of))
+		if err := r.Graveyard.BuryIngest(r.work, "redrive/"+l.ID, of); err != nil {
+			r.problem.set(burying, err)
+			for _, d := range of {
+				l.left = append(l.left, d.Position)
+			}
+			continue
+		}
+		r.problem.clear(burying)
+		counts.Dead += int64(len(of))
+	}
+	if rejected > 0 {
+		counts.Throttled = 1
+		r.problem.set(redrive, last)
+	} else {
+		r.problem.clear(redrive)
+	}
+	taken(len(records)-rejected, rejected > 0)
+	r.count(counts)
+	return rejected
+}
+
+// done deletes a message that has no records left, and reports that it is to be
+// forgotten.
+func (r *redriving) done(l *load) bool {
+	if len(l.left) > 0 {
+		return l.lost
+	}
+	// What a failure leaves in the queue comes again, which does no harm.
+	if err := r.Queue.Delete(r.work, l.Message); err != nil && !errors.Is(err, queue.ErrNotHeld) {
+		slog.Warn("could not delete a redriven message, it will come again", "queue", r.Queue.Name(), "message", l.ID, "error", err)
+		return true
+	}
+	r.count(RedriveCounts{Messages: 1})
+	return true
+}
+
+func (r *redriving) extend(loads []*load) {
+	for _, l := range loads {
+		err := r.Queue.Extend(r.work, l.Message, r.Limits.Visibility)
+		if errors.Is(err, queue.ErrNotHeld) {
+			l.lost = true // whoever holds it now redrives it
+		}
+		if err != nil {
+			slog.Warn("could not hold on to a message", "queue", r.Queue.Name(), "message", l.ID, "error", err)
+		}
+	}
+}
+
+// giveBack returns a message to the queue. If the stream has taken a part of
+// it, the remainder becomes a new message before the old one is deleted.
+func (r *redriving) giveBack(l *load) {
+	if len(l.left) < len(l.Records) {
+		slices.Sort(l.left)
+		if _, err := r.Queue.Send(r.work, intake.Pick(l.Records, l.left)); err == nil {
+			r.count(RedriveCounts{Returned: int64(len(l.left))})
+			l.left = nil
+			r.done(l)
+			return
+		}
+	}
+	if err := r.Queue.Extend(r.work, l.Message, 0); err != nil && !errors.Is(err, queue.ErrNotHeld) {
+		slog.Warn("could not give a message back, it will come by itself", "queue", r.Queue.Name(), "message", l.ID, "error", err)
+	}
+}
+
+// damagedMessage is the code of a message that no collector wrote.
+const damagedMessage = "damaged_message"
+
+// discard takes a message that cannot be read out of the way. Its text goes to
+// the ledger first, unless it is a second delivery of what was redriven.
+func (r *redriving) discard(m queue.Message) {
+	if !errors.Is(m.Damaged, queue.ErrGone) {
+		dead := []intake.Dead{{Data: []byte(m.Body), Code: damagedMessage, Reason: m.Damaged.Error()}}
+		if err := r.Graveyard.BuryIngest(r.work, "redrive/"+m.ID, dead); err != nil {
+			r.problem.set(burying, err)
+			return // it comes again
+		}
+		r.problem.clear(burying)
+		r.count(RedriveCounts{Dead: 1})
+		slog.Error("wrote a message that cannot be read to the ledger", "queue", r.Queue.Name(), "message", m.ID, "error", m.Damaged)
+	}
+	if err := r.Queue.Delete(r.work, m); err != nil && !errors.Is(err, queue.ErrNotHeld) {
+		slog.Warn("could not delete a damaged message, it will come again", "queue", r.Queue.Name(), "message", m.ID, "error", err)
+	}
+}

@@ -1,0 +1,166 @@
+package intake
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"millrace/internal/stream"
+)
+
+// Stream takes records. See stream.Stream.
+type Stream interface {
+	Put(ctx context.Context, records [][]byte) []stream.Rejection
+}
+
+// Queue takes records, and returns the positions of those it did not. See
+// queue.Fallback.
+type Queue interface {
+	Send(ctx context.Context, records [][]byte) (rest []int, err error)
+}
+
+// Graveyard writes records into the ledger, with their payload, and then tells
+// the dead-letter queue. To bury them again under the same name changes
+// nothing but that there may be two messages.
+type Graveyard interface {
+	BuryIngest(ctx context.Context, batch string, dead []Dead) error
+}
+
+// Dead is a record that the stream will never take.
+type Dead struct {
+	Position     int // in its batch
+	Data         []byte
+	Code, Reason string
+}
+
+// Intake is the way into the stream, and around it. It is safe for concurrent
+// use.
+type Intake struct {
+	Stream    Stream
+	Queue     Queue
+	Graveyard Graveyard
+}
+
+const (
+	// streamAttempts is how often the stream is asked before what it throttles
+	// goes to the queue: the waits between are a few tenths of a second, and a
+	// shard's quota is one of seconds.
+	streamAttempts = 3
+	firstWait      = 50 * time.Millisecond
+
+	// attemptTimeout bounds one call of the stream, of the queue and of the
+	// ledger each, so that one that hangs leaves time for the next.
+	attemptTimeout = 3 * time.Second
+
+	// Timeout is what one Put may take in all.
+	Timeout = (streamAttempts + 2) * attemptTimeout
+)
+
+// Put makes each record durable: in the stream, else in the queue, or in the
+// ledger if the stream will never take it. It returns the positions of records
+// that are durable nowhere yet, in order, and why. batch names the records in
+// the ledger.
+func (i *Intake) Put(ctx context.Context, batch string, records [][]byte) (left []int, err error) {
+	rejected, dead := i.putIntoStream(ctx, records)
+	taken.WithLabelValues("stream").Add(float64(len(records) - len(rejected) - len(dead)))
+	if len(dead) > 0 {
+		if buryErr := i.bury(ctx, batch, dead); buryErr != nil {
+			err = fmt.Errorf("bury what the stream will never take: %w", buryErr)
+			for _, d := range dead {
+				left = append(left, d.Position)
+			}
+		}
+	}
+	if len(rejected) > 0 {
+		rest, sendErr := i.send(ctx, Pick(records, rejected))
+		for _, at := range rest {
+			left = append(left, rejected[at])
+		}
+		if sendErr != nil {
+			err = fmt.Errorf("queue what the stream did not take: %w", sendErr)
+		}
+	}
+	slices.Sort(left)
+	return left, err
+}
+
+// putIntoStream tries the stream, and tries again, with what it throttles. An
+// entry that has no answer is not tried again: the queue is the better place
+// when the stream is away.
+func (i *Intake) putIntoStream(ctx context.Context, records [][]byte) (rejected []int, dead []Dead) {
+	at := make([]int, len(records))
+	for n := range at {
+		at[n] = n
+	}
+	for attempt, wait := 1, firstWait; ; attempt, wait = attempt+1, 2*wait {
+		var again []int
+		for _, r := range i.putOnce(ctx, Pick(records, at)) {
+			position := at[r.Position]
+			switch {
+			case r.Invalid:
+				dead = append(dead, Dead{Position: position, Data: records[position], Code: r.Code, Reason: r.Message})
+			case r.Code == stream.CodeUnavailable || attempt == streamAttempts:
+				rejected = append(rejected, position)
+			default:
+				again = append(again, position)
+			}
+		}
+		if len(again) == 0 {
+			return rejected, dead
+		}
+		if !pause(ctx, wait) {
+			return append(rejected, again...), dead
+		}
+		at = again
+	}
+}
+
+func (i *Intake) putOnce(ctx context.Context, records [][]byte) []stream.Rejection {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	return i.Stream.Put(ctx, records)
+}
+
+func (i *Intake) send(ctx context.Context, records [][]byte) ([]int, error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	rest, err := i.Queue.Send(ctx, records)
+	taken.WithLabelValues("queue").Add(float64(len(records) - len(rest)))
+	return rest, err
+}
+
+func (i *Intake) bury(ctx context.Context, batch string, dead []Dead) error {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	if err := i.Graveyard.BuryIngest(ctx, batch, dead); err != nil {
+		return err
+	}
+	taken.WithLabelValues("ledger").Add(float64(len(dead)))
+	return nil
+}
+
+// Pick returns the records at some positions.
+func Pick(records [][]byte, at []int) [][]byte {
+	if len(at) == len(records) {
+		return records
+	}
+	picked := make([][]byte, len(at))
+	for n, position := range at {
+		picked[n] = records[position]
+	}
+	return picked
+}
+
+// pause waits about d, and reports false if ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d/2 + rand.N(d/2+1))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,24 @@
+package workers
+
+import (
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+
+	"millrace/activities"
+	"millrace/workflows"
+)
+
+// redriveSlots is one queue, and room for another that takes over from it.
+const redriveSlots = 2
+
+// Redrive makes the worker for the fallback queue.
+func Redrive(c client.Client, redriver *activities.Redriver) worker.Worker {
+	w := worker.New(c, workflows.RedriveQueue, worker.Options{
+		MaxConcurrentActivityExecutionSize: redriveSlots,
+		MaxHeartbeatThrottleInterval:       heartbeatThrottle,
+		WorkerStopTimeout:                  2 * stopMargin,
+	})
+	w.RegisterWorkflow(workflows.Redrive)
+	w.RegisterActivity(redriver)
+	return w
+}

@@ -1,0 +1,33 @@
+package workflows
+
+import (
+	"fmt"
+
+	"go.temporal.io/sdk/workflow"
+
+	"millrace/activities"
+)
+
+// Reconcile replays, minute by minute, the batches of the collector whose
+// workflow was terminated, or failed: they were answered 202, and their
+// history is kept for the retention of the namespace only.
+func Reconcile(ctx workflow.Context, in activities.ReconcileInput) error {
+	state := ""
+	answer := func() (activities.ReconcileInput, error) { return in, nil }
+	if err := workflow.SetQueryHandler(ctx, StatusQuery, answer); err != nil {
+		return fmt.Errorf("answer the query %s: %w", StatusQuery, err)
+	}
+	setState(ctx, &state, activities.StateRunning)
+	for !workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
+		var ingester *activities.Ingester
+		if err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, reconcileOptions), ingester.ReconcileBatches, in).Get(ctx, &in); err != nil {
+			return fmt.Errorf("reconcile ingest batches: %w", err)
+		}
+		workflow.SetCurrentDetails(ctx, fmt.Sprintf("%d batches were replayed; those that closed up to %s are done.",
+			in.Replayed, in.Since.Format("2006-01-02 15:04:05 UTC")))
+		if err := workflow.Sleep(ctx, reconcileEvery); err != nil {
+			return err
+		}
+	}
+	return workflow.NewContinueAsNewError(ctx, Reconcile, in)
+}
