@@ -173,7 +173,8 @@ func (p pipeline) work() {
 		w.RegisterWorkflow(workflows.ProcessShard)
 		w.RegisterActivity(supervisor)
 		w.RegisterActivityWithOptions(indexShard, activity.RegisterOptions{Name: "IndexShard"})
-		registerRedrive(w)
+		w.RegisterWorkflow(workflows.Redrive)
+		w.RegisterActivityWithOptions(redriveMessages, activity.RegisterOptions{Name: "RedriveMessages"})
 		if err := w.Start(); err != nil {
 			p.t.Fatal(err)
 		}
@@ -208,7 +209,7 @@ func TestHelpOfEveryCommand(t *testing.T) {
 	top := o.must("--help", "Examples:", "TEMPORAL_ADDRESS", "Processing, from the stream into Elasticsearch:", "Names in AWS:", "MILLRACE_STREAM")
 	for _, command := range []string{
 		"setup", "send", "process start", "process stop", "process status", "shards", "shard show", "shard pause", "shard resume",
-		"stream pause", "stream resume", "redrive start", "redrive stop", "redrive status",
+		"stream pause", "stream resume", "redrive start", "redrive stop", "redrive pause", "redrive resume", "redrive status",
 	} {
 		contains(t, "--help", top, "\n  "+command+" ")
 		help := o.must(command+" --help", "Usage: starter "+command)

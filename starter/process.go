@@ -40,11 +40,6 @@ func (p processStart) Run(ctx context.Context, c client.Client, r *config.Resour
 		workflows.StreamInput{Stream: r.Stream, CallFor: p.CallFor})
 }
 
-// wait is how long a command waits until it is obeyed.
-type wait struct {
-	Wait time.Duration `help:"How long to wait until that is done; 0: not at all." default:"5m"`
-}
-
 type processStop struct{ wait }
 
 // Run cancels ProcessStream, which cancels all ProcessShard.

@@ -30,7 +30,7 @@ func TestProcessingStartsStopsAndGoesOn(t *testing.T) {
 	p.must("process stop", id+": does not run")
 	p.must("process status", id+": stopped (canceled); its shards as they were then:", "shardId-000000000000  running")
 	p.must("shards", "shardId-000000000000  closed", "…001234567890")
-	p.fails("stream pause", "it does not run (Canceled): `starter process start`")
+	p.fails("stream pause", "pause process/made-up: it does not run (Canceled)")
 	p.fails("shard pause 0", "it has no workflow that runs, its state is closed")
 
 	// The second run begins where the first was stopped, not anew.

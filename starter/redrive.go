@@ -2,12 +2,13 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
 
+	"millrace/activities"
 	"millrace/internal/config"
 	"millrace/workflows"
 )
@@ -15,12 +16,9 @@ import (
 type redriveCommands struct {
 	Start  redriveStart  `cmd:"" help:"Start it: what waits in the queue goes into the stream."`
 	Stop   redriveStop   `cmd:"" help:"Stop it: what is not in the stream yet stays in the queue."`
+	Pause  redrivePause  `cmd:"" help:"Pause it: what it holds goes back to the queue."`
+	Resume redriveResume `cmd:"" help:"Resume it. While others keep it paused, it waits for them."`
 	Status redriveStatus `cmd:"" help:"Show whether it runs, and what it has done."`
-}
-
-// redriveInput is the input of the workflow Redrive.
-type redriveInput struct {
-	Queue string `json:"queue"`
 }
 
 func redriving(c client.Client, r *config.Resources) endless {
@@ -31,7 +29,7 @@ type redriveStart struct{}
 
 // Run starts Redrive.
 func (redriveStart) Run(ctx context.Context, c client.Client, r *config.Resources, out output) error {
-	return redriving(c, r).startAndSay(ctx, out, "redrive", "queue "+r.Queue, "Redrive", redriveInput{Queue: r.Queue})
+	return redriving(c, r).startAndSay(ctx, out, "redrive", "queue "+r.Queue, workflows.Redrive, workflows.RedriveInput{Queue: r.Queue})
 }
 
 type redriveStop struct{ wait }
@@ -41,33 +39,106 @@ func (s redriveStop) Run(ctx context.Context, c client.Client, r *config.Resourc
 	return redriving(c, r).stopAndSay(ctx, out, s.Wait)
 }
 
-type redriveStatus struct{ format }
-
 // queueStatus is what Redrive says, and whether it runs.
 type queueStatus struct {
-	Workflow  string          `json:"workflow"`
-	Execution string          `json:"execution"` // Temporal's word for it, or absent
-	Status    json.RawMessage `json:"status,omitempty"`
+	Workflow  string `json:"workflow"`
+	Execution string `json:"execution"` // Temporal's word for it, or absent
+	workflows.RedriveStatus
 }
+
+type redrivePause struct {
+	pause
+	wait
+	format
+}
+
+// Run pauses Redrive.
+func (s redrivePause) Run(ctx context.Context, c client.Client, r *config.Resources, out output) error {
+	return commandRedrive(ctx, c, r, out, s.command(), s.wait, s.format)
+}
+
+type redriveResume struct {
+	holder
+	wait
+	format
+}
+
+// Run resumes Redrive.
+func (s redriveResume) Run(ctx context.Context, c client.Client, r *config.Resources, out output) error {
+	return commandRedrive(ctx, c, r, out, s.resume(), s.wait, s.format)
+}
+
+func commandRedrive(ctx context.Context, c client.Client, r *config.Resources, out output, command activities.Command, w wait, f format) error {
+	redrive := redriving(c, r)
+	status := queueStatus{Workflow: redrive.id, Execution: executionRunning}
+	if done, err := redrive.obey(ctx, out, command, w, &status.RedriveStatus); err != nil || !done {
+		return err
+	}
+	return f.print(out, status, func() { fmt.Fprintln(out, obeyed(redrive.id, status.State, status.Holds)) })
+}
+
+type redriveStatus struct{ format }
 
 // Run prints the status of Redrive.
 func (s redriveStatus) Run(ctx context.Context, c client.Client, r *config.Resources, out output) error {
 	w := redriving(c, r)
 	status := queueStatus{Workflow: w.id}
+	status.Queue = r.Queue
 	var err error
 	if status.Execution, err = w.execution(ctx); err != nil {
 		return err
 	}
 	if status.Execution != executionAbsent {
-		if err := w.query(ctx, &status.Status); err != nil {
+		if err := w.query(ctx, &status.RedriveStatus); err != nil {
+			return fmt.Errorf("its last run is %s, but: %w", strings.ToLower(status.Execution), err)
+		}
+	}
+	if status.Execution == executionRunning {
+		if err := status.live(ctx, w); err != nil {
 			return err
 		}
 	}
-	return s.print(out, status, func() {
-		if status.Execution == executionAbsent {
-			fmt.Fprintf(out, "%s: never started, see `starter redrive start`\n", w.id)
-			return
+	return s.print(out, status, func() { status.write(out) })
+}
+
+// live brings the figures up to date with the last heartbeat of the call of
+// RedriveMessages that runs at the moment.
+func (s *queueStatus) live(ctx context.Context, w endless) error {
+	described, err := w.client.DescribeWorkflowExecution(ctx, w.id, "")
+	if err != nil {
+		return fmt.Errorf("describe %s: %w", w.id, err)
+	}
+	for _, pending := range described.GetPendingActivities() {
+		var now activities.RedriveProgress
+		if pending.GetHeartbeatDetails() == nil ||
+			converter.GetDefaultDataConverter().FromPayloads(pending.GetHeartbeatDetails(), &now) != nil {
+			continue
 		}
-		fmt.Fprintf(out, "%s: %s\n%s\n", w.id, strings.ToLower(status.Execution), status.Status)
-	})
+		s.Counts, s.Pace, s.Worker, s.LastError = now.Counts, now.Pace, now.Worker, now.LastError
+	}
+	return nil
+}
+
+func (s queueStatus) write(out output) {
+	if s.Execution == executionAbsent {
+		fmt.Fprintf(out, "%s: never started, see `starter redrive start`\n", s.Workflow)
+		return
+	}
+	state := s.State
+	if s.Execution != executionRunning {
+		state = "stopped (" + strings.ToLower(s.Execution) + ")"
+	}
+	pace := "-"
+	if s.Pace > 0 {
+		pace = fmt.Sprintf("%.0f records a second, since the stream throttles", s.Pace)
+	}
+	table(out,
+		[]string{"workflow", s.Workflow}, []string{"state", state}, []string{"paused by", orDash(holds(s.Holds))},
+		[]string{"messages", fmt.Sprint(s.Counts.Messages)},
+		[]string{"records", fmt.Sprint(s.Counts.Records)},
+		[]string{"  sent back", fmt.Sprint(s.Counts.Returned)},
+		[]string{"  dead letters", fmt.Sprint(s.Counts.Dead)},
+		[]string{"bounded to", pace},
+		[]string{"worker", orDash(s.Worker)}, []string{"last error", orDash(s.LastError)},
+	)
 }

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"time"
 
 	"go.temporal.io/sdk/client"
 
@@ -44,38 +42,6 @@ func (s shardShow) Run(ctx context.Context, c client.Client, r *config.Resources
 		return err
 	}
 	return s.print(out, status, func() { status.write(out) })
-}
-
-// pause is how a pause is made.
-type pause struct {
-	holder
-	Reason string        `help:"Why, for others to see."`
-	For    time.Duration `help:"End it after that time; 0: when it is resumed." default:"0s" placeholder:"10m"`
-}
-
-// holder says whose pause it is.
-type holder struct {
-	By string `help:"Whose pause it is: each has one, and a shard runs when none is left." default:"${operator}"`
-}
-
-// Validate reports a pause that would be over before it began.
-func (p pause) Validate() error {
-	if p.For < 0 {
-		return fmt.Errorf("--for: %v is over already", p.For)
-	}
-	return nil
-}
-
-func (p pause) command() activities.Command {
-	hold := activities.Hold{By: p.By, Reason: p.Reason}
-	if p.For > 0 {
-		hold.Until = time.Now().Add(p.For).UTC().Truncate(time.Second)
-	}
-	return activities.Command{Name: workflows.Pause, Hold: hold}
-}
-
-func (h holder) resume() activities.Command {
-	return activities.Command{Name: workflows.Resume, Hold: activities.Hold{By: h.By}}
 }
 
 type shardPause struct {
@@ -131,38 +97,13 @@ func commandShard(ctx context.Context, c client.Client, r *config.Resources, out
 	waiting, cancel := context.WithTimeout(ctx, w.Wait)
 	defer cancel()
 	if err := all.launcher.Command(waiting, all.stream, shard.ID, command); err != nil {
-		return w.explain(waiting, err)
+		return w.explain(waiting, err, workflows.ProcessQueue)
 	}
 	status, err := all.status(ctx, shard)
 	if err != nil {
 		return err
 	}
 	return f.print(out, status, func() { fmt.Fprintln(out, obeyed(status.Shard, status.State, status.Holds)) })
-}
-
-// tell has a workflow obey some time later.
-func tell(ctx context.Context, c client.Client, out output, id string, command activities.Command) error {
-	if err := c.SignalWorkflow(ctx, id, "", command.Name, command.Hold); err != nil {
-		return fmt.Errorf("signal %s to %s: %w", command.Name, id, err)
-	}
-	fmt.Fprintf(out, "%s: will %s\n", id, command.Name)
-	return nil
-}
-
-// explain says with an error that the time was over, if it was.
-func (w wait) explain(waiting context.Context, err error) error {
-	if errors.Is(waiting.Err(), context.DeadlineExceeded) {
-		return fmt.Errorf("not done within %v (see --wait), it may still be: %w", w.Wait, advise(err, workflows.ProcessQueue))
-	}
-	return advise(err, workflows.ProcessQueue)
-}
-
-// obeyed says how something is after a command.
-func obeyed(what, state string, by []activities.Hold) string {
-	if len(by) == 0 {
-		return what + ": " + state
-	}
-	return fmt.Sprintf("%s: %s, by %s", what, state, holds(by))
 }
 
 func firstOf(texts ...string) string {

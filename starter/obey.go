@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/client"
+
+	"millrace/activities"
+	"millrace/workflows"
+)
+
+// pause is how a pause is made.
+type pause struct {
+	holder
+	Reason string        `help:"Why, for others to see."`
+	For    time.Duration `help:"End it after that time; 0: when it is resumed." default:"0s" placeholder:"10m"`
+}
+
+// holder says whose pause it is.
+type holder struct {
+	By string `help:"Whose pause it is. Each has one, and what is paused goes on when none is left." default:"${operator}"`
+}
+
+// Validate reports a pause that would be over before it began.
+func (p pause) Validate() error {
+	if p.For < 0 {
+		return fmt.Errorf("--for: %v is over already", p.For)
+	}
+	return nil
+}
+
+func (p pause) command() activities.Command {
+	hold := activities.Hold{By: p.By, Reason: p.Reason}
+	if p.For > 0 {
+		hold.Until = time.Now().Add(p.For).UTC().Truncate(time.Second)
+	}
+	return activities.Command{Name: workflows.Pause, Hold: hold}
+}
+
+func (h holder) resume() activities.Command {
+	return activities.Command{Name: workflows.Resume, Hold: activities.Hold{By: h.By}}
+}
+
+// wait is how long a command waits until it is obeyed.
+type wait struct {
+	Wait time.Duration `help:"How long to wait until that is done; 0: not at all." default:"5m"`
+}
+
+// explain says with an error that the time was over, if it was.
+func (w wait) explain(waiting context.Context, err error, queue string) error {
+	if errors.Is(waiting.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("not done within %v (see --wait), it may still be: nobody answered, or what is in flight does not end; is a worker running that polls %s? %w", w.Wait, queue, err)
+	}
+	return advise(err, queue)
+}
+
+// obey has a workflow obey, and learns its status from the answer. Without
+// waiting it is told to do so, which is not done yet.
+func (w endless) obey(ctx context.Context, out output, command activities.Command, limit wait, status any) (done bool, err error) {
+	execution, err := w.execution(ctx)
+	if err != nil {
+		return false, err
+	}
+	if execution != executionRunning {
+		return false, fmt.Errorf("%s %s: it does not run (%s)", command.Name, w.id, execution)
+	}
+	if limit.Wait <= 0 {
+		return false, tell(ctx, w.client, out, w.id, command)
+	}
+	waiting, cancel := context.WithTimeout(ctx, limit.Wait)
+	defer cancel()
+	update, err := w.client.UpdateWorkflow(waiting, client.UpdateWorkflowOptions{
+		WorkflowID: w.id, UpdateName: command.Name, Args: []any{command.Hold},
+		WaitForStage: client.WorkflowUpdateStageCompleted,
+	})
+	if err == nil {
+		err = update.Get(waiting, status)
+	}
+	if err != nil {
+		return false, fmt.Errorf("%s %s: %w", command.Name, w.id, limit.explain(waiting, err, w.queue))
+	}
+	return true, nil
+}
+
+// tell has a workflow obey some time later, also when no worker runs now.
+func tell(ctx context.Context, c client.Client, out output, id string, command activities.Command) error {
+	if err := c.SignalWorkflow(ctx, id, "", command.Name, command.Hold); err != nil {
+		return fmt.Errorf("signal %s to %s: %w", command.Name, id, err)
+	}
+	fmt.Fprintf(out, "%s: will %s\n", id, command.Name)
+	return nil
+}
+
+// obeyed says how something is after a command.
+func obeyed(what, state string, by []activities.Hold) string {
+	if len(by) == 0 {
+		return what + ": " + state
+	}
+	return fmt.Sprintf("%s: %s, by %s", what, state, holds(by))
+}
