@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"time"
+
+	awssdk "github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 )
 
 const (
@@ -51,12 +54,23 @@ func aws(lasting bool) definition {
 			return err
 		},
 		env: func(s *Service) []string {
-			return append(credentials(), "AWS_ENDPOINT_URL="+s.URL())
+			return append(credentialVariables(), "AWS_ENDPOINT_URL="+s.URL())
 		},
 	}
 }
 
-// credentials are any: the emulators do not check them.
-func credentials() []string {
-	return []string{"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_REGION=" + Region}
+// anyCredential is key and secret: the emulators do not check them.
+const anyCredential = "test"
+
+func credentialVariables() []string {
+	return []string{"AWS_ACCESS_KEY_ID=" + anyCredential, "AWS_SECRET_ACCESS_KEY=" + anyCredential, "AWS_REGION=" + Region}
+}
+
+// AWSConfig is the configuration for clients of an emulator at an address. Those of S3 must set UsePathStyle.
+func AWSConfig(url string) awssdk.Config {
+	return awssdk.Config{
+		BaseEndpoint: &url,
+		Region:       Region,
+		Credentials:  credentials.NewStaticCredentialsProvider(anyCredential, anyCredential, ""),
+	}
 }

@@ -36,7 +36,7 @@ func kinesalite() definition {
 		},
 		ready: kinesaliteReady,
 		env: func(s *Service) []string {
-			return append(credentials(), EnvKinesalite+"="+s.URL())
+			return append(credentialVariables(), EnvKinesalite+"="+s.URL())
 		},
 	}
 }

@@ -55,6 +55,9 @@ type Options struct {
 	// Without a name the data is temporary, and any number of stacks may run.
 	Name string
 
+	// Fresh makes a named stack forget what an earlier one of its name left, and keep nothing.
+	Fresh bool
+
 	// UsualPorts prefers the ports that people know (7233, 9200, …); those that are taken, and all of them otherwise,
 	// are chosen freely.
 	UsualPorts bool
@@ -72,6 +75,7 @@ type Options struct {
 // Stack is a set of running services.
 type Stack struct {
 	name     string
+	fresh    bool
 	folders  folders
 	services []*Service
 	lock     *lock
@@ -106,7 +110,7 @@ func Start(ctx context.Context, options Options) (_ *Stack, err error) {
 		return nil, err
 	}
 	sweep(folders)
-	stack := &Stack{name: options.Name, folders: folders, progress: progress, started: time.Now()}
+	stack := &Stack{name: options.Name, fresh: options.Fresh, folders: folders, progress: progress, started: time.Now()}
 	if err := stack.takeLock(); err != nil {
 		return nil, err
 	}
@@ -115,7 +119,11 @@ func Start(ctx context.Context, options Options) (_ *Stack, err error) {
 			err = errors.Join(err, stack.Stop())
 		}
 	}()
-
+	if stack.forgets() {
+		if err := errors.Join(folders.removeData(stack.name), os.RemoveAll(folders.logs(stack.name))); err != nil {
+			return nil, fmt.Errorf("remove what an earlier stack left: %w", err)
+		}
+	}
 	if err := os.MkdirAll(folders.logs(stack.name), 0o755); err != nil {
 		return nil, fmt.Errorf("make the folder for logs: %w", err)
 	}
@@ -125,6 +133,11 @@ func Start(ctx context.Context, options Options) (_ *Stack, err error) {
 		service.log = filepath.Join(stack.folders.logs(stack.name), d.name+".log")
 		if service.ports, err = ports.choose(d.ports); err != nil {
 			return nil, fmt.Errorf("choose ports for %s: %w", d.name, err)
+		}
+		for i, usual := range d.ports {
+			if options.UsualPorts && usual != 0 && service.ports[i] != usual {
+				progress.line(d.name, "port %d is taken: it gets port %d", usual, service.ports[i])
+			}
 		}
 		stack.services = append(stack.services, service)
 	}
@@ -152,7 +165,7 @@ func define(options *Options) ([]definition, error) {
 		Temporal:      temporal(options.SearchAttributes),
 		Elasticsearch: elasticsearch(options.ElasticsearchHeap),
 		OpenSearch:    opensearch(options.OpenSearchHeap),
-		AWS:           aws(options.Name != ""),
+		AWS:           aws(options.Name != "" && !options.Fresh),
 		Kinesalite:    kinesalite(),
 	}
 	var definitions []definition
@@ -223,12 +236,21 @@ func (s *Stack) Stop() error {
 	}
 	err := group.Wait()
 	err = errors.Join(err, removeIfThere(s.StateFile()))
+	if s.forgets() {
+		err = errors.Join(err, s.folders.removeData(s.name))
+	}
 	if isTemporary(s.name) {
-		err = errors.Join(err, s.folders.removeData(s.name), removeIfThere(s.folders.lock(s.name)))
+		err = errors.Join(err, removeIfThere(s.folders.lock(s.name)))
 	}
 	s.lock.release()
 	return err
 }
+
+// forgets: the data goes when the stack stops.
+func (s *Stack) forgets() bool { return s.fresh || isTemporary(s.name) }
+
+// LogDir is the folder of the servers' logs, for those of processes beside them. It stays until the next start.
+func (s *Stack) LogDir() string { return s.folders.logs(s.name) }
 
 // progress writes whole lines for a person.
 type progress struct {

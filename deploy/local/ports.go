@@ -20,6 +20,13 @@ type portChooser struct {
 	taken map[int]bool
 }
 
+// ChoosePorts returns a free port for each of the usual ones: that one if usual is true and it is free, else any. It is
+// for processes beside a stack.
+func ChoosePorts(usual bool, ports ...int) ([]int, error) {
+	chooser := portChooser{usual: usual}
+	return chooser.choose(ports)
+}
+
 // choose returns a port for each of the usual ones.
 func (c *portChooser) choose(usual []int) ([]int, error) {
 	ports := make([]int, len(usual))

@@ -32,7 +32,7 @@ type Command struct {
 	Name    string // for messages
 	Program string
 	Args    []string
-	Env     []string // on top of this process's own, KEY=VALUE
+	Env     []string // KEY=VALUE; nil: this process's own
 	Log     string   // file that gets the output, behind what it holds
 }
 
@@ -44,7 +44,7 @@ func Start(c Command) (*Process, error) {
 	}
 	defer log.Close()
 	p := &Process{Name: c.Name, Log: c.Log, cmd: exec.Command(c.Program, c.Args...), ended: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), c.Env...)
+	p.cmd.Env = c.Env
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.cmd.SysProcAttr = childAttributes()
 	if err := startFromLastingThread(p.cmd); err != nil {

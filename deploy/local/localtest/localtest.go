@@ -15,7 +15,6 @@ import (
 	"unicode"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/api/workflowservice/v1"
@@ -50,21 +49,13 @@ func SnapshotDir(t testing.TB, name string) string {
 // AWS returns the configuration for Kinesis, SQS, S3, Athena and Glue. Clients of S3 must set UsePathStyle.
 func AWS(t testing.TB) aws.Config {
 	t.Helper()
-	return awsConfig(service(t, local.AWS).URL)
+	return local.AWSConfig(service(t, local.AWS).URL)
 }
 
 // Kinesalite returns the configuration for a Kinesis that reshards, and keeps its records through a kill.
 func Kinesalite(t testing.TB) aws.Config {
 	t.Helper()
-	return awsConfig(service(t, local.Kinesalite).URL)
-}
-
-func awsConfig(url string) aws.Config {
-	return aws.Config{
-		BaseEndpoint: aws.String(url),
-		Region:       local.Region,
-		Credentials:  credentials.NewStaticCredentialsProvider("test", "test", ""),
-	}
+	return local.AWSConfig(service(t, local.Kinesalite).URL)
 }
 
 // Temporal returns the options of a client for Temporal's default namespace.

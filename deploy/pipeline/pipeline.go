@@ -1,0 +1,216 @@
+package pipeline
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"millrace/deploy/local"
+	"millrace/internal/config"
+)
+
+// The usual ports of the collector (HTTP, then gRPC) and of a worker.
+const (
+	collectorPort = 8080
+	grpcPort      = 4317
+	workerPort    = 9090
+)
+
+// readyWithin bounds the time from a program's start to its first 200 at
+// /readyz.
+const readyWithin = 60 * time.Second
+
+// Settings say what a Pipeline consists of.
+type Settings struct {
+	Programs Programs
+	// Servers is the environment that says where the servers are, as
+	// KEY=VALUE: what local.Stack.Env returns, or the like.
+	Servers []string
+	// Resources names what is used in AWS. Empty names are the defaults.
+	Resources config.Resources
+	// Shards of the stream. Default: 4.
+	Shards int
+	// Dir holds the API keys and the logs. It must exist.
+	Dir string
+	// UsualPorts prefers the ports that people know.
+	UsualPorts bool
+}
+
+// Pipeline is a set of our own processes on this machine.
+type Pipeline struct {
+	settings Settings
+	env      []string
+	running  []*Program
+}
+
+// New makes a pipeline of which nothing runs yet.
+func New(s Settings) *Pipeline {
+	if s.Shards == 0 {
+		s.Shards = 4
+	}
+	p := &Pipeline{settings: s}
+	// Settings for another installation are not for this one.
+	for _, variable := range os.Environ() {
+		if !slices.ContainsFunc([]string{"MILLRACE_", "AWS_", "TEMPORAL_"}, func(prefix string) bool { return strings.HasPrefix(variable, prefix) }) {
+			p.env = append(p.env, variable)
+		}
+	}
+	p.env = append(p.env, s.Servers...)
+	for name, value := range map[string]string{
+		"STREAM": s.Resources.Stream, "QUEUE": s.Resources.Queue, "DLQ": s.Resources.DeadLetters, "BUCKET": s.Resources.Bucket,
+	} {
+		if value != "" {
+			p.env = append(p.env, "MILLRACE_"+name+"="+value)
+		}
+	}
+	p.env = append(p.env, "MILLRACE_LOG_FORMAT=text")
+	return p
+}
+
+// Setup makes stream, queues, bucket, templates and search attributes, for a
+// single node of Elasticsearch.
+func (p *Pipeline) Setup(ctx context.Context) error {
+	_, err := p.Starter(ctx, "setup", "--shards", strconv.Itoa(p.settings.Shards), "--replicas", "0")
+	return err
+}
+
+// StartWorkflows starts processing and redriving.
+func (p *Pipeline) StartWorkflows(ctx context.Context) error {
+	for _, what := range []string{"process", "redrive"} {
+		if _, err := p.Starter(ctx, what, "start"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Starter runs the operator's command and returns what it prints.
+func (p *Pipeline) Starter(ctx context.Context, args ...string) (string, error) {
+	return p.run(ctx, p.settings.Programs.Starter, args...)
+}
+
+// CreateKey makes a new API key of a tenant.
+func (p *Pipeline) CreateKey(ctx context.Context, tenant string) (string, error) {
+	out, err := p.run(ctx, p.settings.Programs.Collector, "keys", "create", "--keys", p.keys(), "--tenant", tenant)
+	return strings.TrimSpace(out), err
+}
+
+func (p *Pipeline) keys() string { return filepath.Join(p.settings.Dir, "keys.json") }
+
+func (p *Pipeline) run(ctx context.Context, program string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = p.env
+	var out, problems bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &problems
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return "", fmt.Errorf("run %s %s: %w\n%s%s", filepath.Base(program), strings.Join(args[:min(2, len(args))], " "), err, out.Bytes(), problems.Bytes())
+	}
+	return out.String(), nil
+}
+
+// Program is a collector or a worker.
+type Program struct {
+	*Process
+	URL  string // of its HTTP server
+	GRPC string // host and port; of a collector
+
+	command Command
+}
+
+// StartCollector starts a collector and waits until it is ready. more is
+// environment of this process alone.
+func (p *Pipeline) StartCollector(ctx context.Context, more ...string) (*Program, error) {
+	ports, err := local.ChoosePorts(p.settings.UsualPorts, collectorPort, grpcPort)
+	if err != nil {
+		return nil, fmt.Errorf("choose ports for the collector: %w", err)
+	}
+	address, grpc := loopback(ports[0]), loopback(ports[1])
+	return p.start(ctx, &Program{
+		URL: "http://" + address, GRPC: grpc,
+		command: Command{
+			Name: "collector", Program: p.settings.Programs.Collector,
+			Args: []string{"serve", "--listen", address, "--listen-grpc", grpc, "--keys", p.keys()},
+			Env:  more,
+		},
+	})
+}
+
+// StartWorker starts one more worker and waits until it is ready. more is
+// environment of this process alone.
+func (p *Pipeline) StartWorker(ctx context.Context, more ...string) (*Program, error) {
+	ports, err := local.ChoosePorts(p.settings.UsualPorts, workerPort)
+	if err != nil {
+		return nil, fmt.Errorf("choose a port for the worker: %w", err)
+	}
+	address := loopback(ports[0])
+	return p.start(ctx, &Program{
+		URL: "http://" + address,
+		command: Command{
+			Name: "worker", Program: p.settings.Programs.Worker,
+			Args: []string{"--listen", address},
+			Env:  more,
+		},
+	})
+}
+
+func loopback(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
+
+func (p *Pipeline) start(ctx context.Context, program *Program) (*Program, error) {
+	c := &program.command
+	c.Env = slices.Concat(p.env, c.Env)
+	name := c.Name
+	for n := 2; slices.ContainsFunc(p.running, func(other *Program) bool { return other.Name == c.Name }); n++ {
+		c.Name = name + "-" + strconv.Itoa(n)
+	}
+	c.Log = filepath.Join(p.settings.Dir, c.Name+".log")
+	if err := program.launch(ctx); err != nil {
+		return nil, err
+	}
+	p.running = append(p.running, program)
+	return program, nil
+}
+
+func (p *Program) launch(ctx context.Context) error {
+	process, err := Start(p.command)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, readyWithin)
+	defer cancel()
+	if err := process.AwaitReady(ctx, p.URL+"/readyz"); err != nil {
+		process.Kill()
+		return err
+	}
+	p.Process = process
+	return nil
+}
+
+// Restart starts a program again that has ended, as it was, and waits until
+// it is ready.
+func (p *Program) Restart(ctx context.Context) error { return p.launch(ctx) }
+
+// Stop ends what runs, in order: collectors first, so that nothing comes in
+// while the rest ends.
+func (p *Pipeline) Stop() error {
+	var errs []error
+	for _, collector := range []bool{true, false} {
+		for _, program := range slices.Backward(p.running) {
+			if (program.GRPC != "") == collector {
+				errs = append(errs, program.Stop())
+			}
+		}
+	}
+	p.running = nil
+	return errors.Join(errs...)
+}

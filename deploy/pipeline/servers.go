@@ -1,0 +1,49 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"golang.org/x/sync/errgroup"
+
+	"millrace/deploy/local"
+	"millrace/workflows"
+)
+
+// StartServers starts a stack with what a pipeline needs, and meanwhile builds
+// the programs. options need no services and search attributes.
+func StartServers(ctx context.Context, options local.Options) (stack *local.Stack, programs Programs, err error) {
+	if options.Root == "" {
+		if options.Root, err = local.FindRoot("."); err != nil {
+			return nil, programs, err
+		}
+	}
+	options.Services = []string{local.Temporal, local.Elasticsearch, local.AWS}
+	options.SearchAttributes = map[string]string{}
+	for _, attribute := range workflows.SearchAttributes {
+		options.SearchAttributes[attribute] = "Keyword"
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		stack, err = local.Start(ctx, options)
+		return err
+	})
+	group.Go(func() (err error) {
+		programs, err = Build(ctx, options.Root, filepath.Join(options.Root, ".local", "bin"))
+		return err
+	})
+	if err := group.Wait(); err != nil {
+		if stack != nil {
+			err = errors.Join(err, stack.Stop())
+		}
+		return nil, programs, err
+	}
+	return stack, programs, nil
+}
+
+// S3 makes a client for a stack's S3.
+func S3(stack *local.Stack) *s3.Client {
+	return s3.NewFromConfig(local.AWSConfig(stack.Service(local.AWS).URL()), func(o *s3.Options) { o.UsePathStyle = true })
+}
