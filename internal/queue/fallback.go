@@ -189,6 +189,8 @@ func (f *Fallback) open(ctx context.Context, got types.Message) (Message, error)
 		}
 	}
 	if err != nil {
+		// A damaged overflow object stays when its message is deleted: nobody else has what is in it.
+		m.overflow = ""
 		m.Body, m.Damaged = aws.ToString(got.Body), fmt.Errorf("read message %s of queue %s: %w", m.ID, f.name, err)
 	}
 	return m, nil

@@ -64,7 +64,8 @@ type Message struct {
 	// Damaged says why there are no records. It wraps ErrGone if they were in
 	// an overflow object that somebody has deleted.
 	Damaged error
-	// Body is the text of a damaged message, for who keeps it.
+	// Body is the text of a damaged message, for who keeps it. An overflow
+	// object that it points at stays where it is.
 	Body string
 
 	ReceiveCount int // this time included

@@ -28,6 +28,10 @@ var (
 		Name: "millrace_queue_deleted_messages_total",
 		Help: "Messages deleted from the fallback queue.",
 	})
+	deadLetters = promauto.NewCounterVec(prometheus.CounterOpts{
+		Name: "millrace_queue_dead_letters_total",
+		Help: "Messages given to the dead-letter queue, by how they ended: taken, or the error code.",
+	}, []string{"result"})
 )
 
 // count enters how a parcel ended.
@@ -56,4 +60,13 @@ func (m Message) count() {
 	default:
 		receivedMessages.WithLabelValues("whole").Inc()
 	}
+}
+
+// countLetter enters how a dead letter ended.
+func countLetter(err error) {
+	result := "taken"
+	if err != nil {
+		result = code(err)
+	}
+	deadLetters.WithLabelValues(result).Inc()
 }

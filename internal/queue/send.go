@@ -20,7 +20,9 @@ type entryError struct {
 	ours          bool // the entry is at fault, not the service
 }
 
-func (e *entryError) Error() string     { return e.code + ": " + e.message }
+func (e *entryError) Error() string { return e.code + ": " + e.message }
+
+// ErrorCode is how the SDK's errors tell their code.
 func (e *entryError) ErrorCode() string { return e.code }
 
 // send sends messages in batches within the limits of SQS, each once, and

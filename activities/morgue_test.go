@@ -1,0 +1,367 @@
+package activities
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"go.temporal.io/sdk/testsuite"
+
+	"millrace/deploy/local/localtest"
+	"millrace/internal/archive"
+	"millrace/internal/index"
+	"millrace/internal/intake"
+	"millrace/internal/ledger"
+	"millrace/internal/queue"
+	"millrace/internal/stream"
+	"millrace/internal/telemetry"
+)
+
+var (
+	_ Burier           = (*Morgue)(nil)
+	_ intake.Graveyard = (*Morgue)(nil)
+	_ queue.Overflow   = (*archive.Bucket)(nil)
+)
+
+// secret stands for what only the ledger may show.
+const secret = "hunter2"
+
+// graveyard is a bucket and a dead-letter queue of their own.
+type graveyard struct {
+	*testing.T
+	ledger *ledger.Ledger
+	morgue *Morgue
+	sqs    *sqs.Client
+	url    string
+}
+
+func newGraveyard(t *testing.T) *graveyard {
+	t.Helper()
+	cfg, name := localtest.AWS(t), localtest.Name(t, "")
+	objects := s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true })
+	if _, err := objects.CreateBucket(t.Context(), &s3.CreateBucketInput{
+		Bucket: &name, CreateBucketConfiguration: &types.CreateBucketConfiguration{LocationConstraint: types.BucketLocationConstraint(cfg.Region)},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	bucket := archive.Open(objects, name)
+	g := &graveyard{T: t, ledger: ledger.New(bucket, "telemetry"), sqs: sqs.NewFromConfig(cfg)}
+	if err := queue.Create(t.Context(), g.sqs, name); err != nil {
+		t.Fatal(err)
+	}
+	dlq, err := queue.OpenDeadLetters(t.Context(), g.sqs, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := g.sqs.GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: &name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.morgue, g.url = NewMorgue(g.ledger, dlq), *found.QueueUrl
+	t.Cleanup(func() {
+		ctx := context.WithoutCancel(t.Context())
+		for key, err := range bucket.Keys(ctx, "") {
+			if err == nil {
+				_ = bucket.Delete(ctx, key)
+			}
+		}
+		_, _ = objects.DeleteBucket(ctx, &s3.DeleteBucketInput{Bucket: &name})
+		_, _ = g.sqs.DeleteQueue(ctx, &sqs.DeleteQueueInput{QueueUrl: &g.url})
+	})
+	return g
+}
+
+// entries reads the open part of the ledger, by key.
+func (g *graveyard) entries() map[string]ledger.Entry {
+	g.Helper()
+	all := map[string]ledger.Entry{}
+	for key, err := range g.ledger.List(g.Context(), ledger.Filter{}) {
+		if err != nil {
+			g.Fatal(err)
+		}
+		if all[key], err = g.ledger.Get(g.Context(), key); err != nil {
+			g.Fatal(err)
+		}
+	}
+	return all
+}
+
+// letters takes all dead letters, in the order of their ledger keys.
+func (g *graveyard) letters() (letters []queue.DeadLetter) {
+	g.Helper()
+	for {
+		got, err := g.sqs.ReceiveMessage(g.Context(), &sqs.ReceiveMessageInput{QueueUrl: &g.url, MaxNumberOfMessages: 10})
+		if err != nil {
+			g.Fatal(err)
+		}
+		if len(got.Messages) == 0 {
+			slices.SortFunc(letters, func(a, b queue.DeadLetter) int { return strings.Compare(a.Millrace.Ledger, b.Millrace.Ledger) })
+			return letters
+		}
+		for _, m := range got.Messages {
+			if strings.Contains(*m.Body, secret) {
+				g.Errorf("a dead letter shows a body: %s", *m.Body)
+			}
+			letter, err := queue.ParseDeadLetter([]byte(*m.Body))
+			if err != nil {
+				g.Fatal(err)
+			}
+			letters = append(letters, letter)
+		}
+	}
+}
+
+var arrival = time.Date(2026, 11, 23, 1, 2, 3, 4_000_000, time.UTC)
+
+func deadRange(first, last string, count int) telemetry.Range {
+	return telemetry.Range{
+		StreamARN: "arn:aws:kinesis:eu-west-1:000000000000:stream/telemetry", StreamCreated: arrival.Add(-time.Hour),
+		Shard: "shardId-000000000001", First: first, Last: last, Count: count,
+	}
+}
+
+func refusal() index.Error {
+	return index.Error{
+		Type: "document_parsing_exception", Status: 400,
+		Reason: "[1:9] failed to parse field [password] of type [long] in document with id 'x'. Preview of field's value: '" + secret + "'",
+		Cause:  &index.Error{Type: "number_format_exception", Reason: `For input string: "` + secret + `"`},
+	}
+}
+
+// deadRun has one record of ours and a foreign one.
+func deadRun(first, last string) Dead {
+	return Dead{
+		Range: deadRange(first, last, 2),
+		Records: []stream.Record{
+			{Sequence: first, Arrived: arrival, Data: record(1)},
+			{Sequence: last, Arrived: arrival.Add(time.Second), Data: []byte(`{"password":"` + secret + `"}`)},
+		},
+		Causes: []index.Error{refusal(), {Type: "foreign_record", Reason: "the head is missing"}},
+	}
+}
+
+func TestBuriedRecordsAreInTheLedgerAndTheQueueTells(t *testing.T) {
+	t.Parallel()
+	g := newGraveyard(t)
+	var env testsuite.WorkflowTestSuite
+	activities := env.NewTestActivityEnvironment()
+	bury := func(ctx context.Context) error {
+		return g.morgue.Bury(ctx, []Dead{deadRun("10", "20"), deadRun("40", "50")})
+	}
+	activities.RegisterActivity(bury)
+	if _, err := activities.ExecuteActivity(bury); err != nil {
+		t.Fatal(err)
+	}
+
+	entries := g.entries()
+	if len(entries) != 2 {
+		t.Fatalf("%d entries: %v", len(entries), entries)
+	}
+	letters := g.letters()
+	if len(letters) != 2 {
+		t.Fatalf("%d letters: %+v", len(letters), letters)
+	}
+	for i, run := range []Dead{deadRun("10", "20"), deadRun("40", "50")} {
+		e := entries[letters[i].Millrace.Ledger]
+		if e.Kind != ledger.Bulk || e.Range != run.Range || !strings.Contains(e.Source, "workflow") || time.Since(e.At).Abs() > time.Minute || len(e.Records) != 2 {
+			t.Fatalf("entry %+v", e)
+		}
+		for n, r := range e.Records {
+			if !bytes.Equal(r.Data, run.Records[n].Data) || r.Sequence != run.Records[n].Sequence || !r.Arrived.Equal(run.Records[n].Arrived) {
+				t.Errorf("record %d is %+v", n, r)
+			}
+		}
+		ours := e.Records[0]
+		if ours.ID != "1" || ours.Type != "span" || ours.Tenant != "acme" || ours.DocID == "" || ours.Index == "" {
+			t.Errorf("record %+v", ours)
+		}
+		if want := refusal(); ours.Error.Reason != want.Reason || ours.Error.Status != 400 || ours.Error.Cause == nil || ours.Error.Cause.Reason != want.Cause.Reason {
+			t.Errorf("the ledger keeps the error as %+v", ours.Error)
+		}
+
+		l := letters[i]
+		wantBatch := &queue.KinesisBatchInfo{
+			ShardID: run.Range.Shard, First: run.Range.First, Last: run.Range.Last, Size: 2, StreamARN: run.Range.StreamARN,
+			FirstArrival: queue.Time{Time: arrival}, LastArrival: queue.Time{Time: arrival.Add(time.Second)},
+		}
+		if !reflect.DeepEqual(l.Batch, wantBatch) {
+			t.Errorf("the letter points at %+v, want %+v", l.Batch, wantBatch)
+		}
+		if l.Version != "1.0" || l.RequestContext.Condition != "RetryAttemptsExhausted" || l.RequestContext.RequestID == "" ||
+			l.ResponseContext.FunctionError != "document_parsing_exception" || !l.Timestamp.Equal(e.At) {
+			t.Errorf("letter %+v", l)
+		}
+		told := l.Millrace.Records
+		if len(told) != 2 || told[0].ID != "1" || told[0].Type != "span" || told[0].Tenant != "acme" || told[1].Error.Type != "foreign_record" ||
+			!strings.Contains(told[0].Error.Reason, "[password]") {
+			t.Errorf("the letter tells of %+v", told)
+		}
+	}
+	if letters[0].RequestContext.RequestID == letters[1].RequestContext.RequestID {
+		t.Error("two letters about different entries have one request id")
+	}
+}
+
+func TestBuryingAgainAddsNothingButALetter(t *testing.T) {
+	t.Parallel()
+	g := newGraveyard(t)
+	for range 2 {
+		if err := g.morgue.Bury(t.Context(), []Dead{deadRun("10", "20")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if entries := g.entries(); len(entries) != 1 {
+		t.Errorf("%d entries", len(entries))
+	}
+	if l := g.letters(); len(l) != 2 || l[0].RequestContext.RequestID != l[1].RequestContext.RequestID || l[0].Millrace.Ledger != l[1].Millrace.Ledger {
+		t.Errorf("letters %+v", l)
+	}
+	if err := g.morgue.Bury(t.Context(), nil); err != nil || len(g.letters()) > 0 {
+		t.Errorf("burying nothing: %v", err)
+	}
+}
+
+func TestLostRangeIsReportedWithoutRecords(t *testing.T) {
+	t.Parallel()
+	g := newGraveyard(t)
+	r := deadRange("10", "20", 0)
+	if err := g.morgue.BuryRange(t.Context(), r, index.Error{Type: possibleLoss, Reason: "trimmed"}); err != nil {
+		t.Fatal(err)
+	}
+	// The records turn up after all: they have an entry of their own.
+	if err := g.morgue.Bury(t.Context(), []Dead{deadRun("10", "20")}); err != nil {
+		t.Fatal(err)
+	}
+	letters, entries := g.letters(), g.entries()
+	if len(letters) != 2 || len(entries) != 2 {
+		t.Fatalf("%d letters, %d entries", len(letters), len(entries))
+	}
+	lost := letters[1] // loss-… comes behind the numbers
+	if e := entries[lost.Millrace.Ledger]; e.Kind != ledger.Loss || e.Range != r || e.Cause == nil || e.Cause.Type != possibleLoss || e.Cause.Reason != "trimmed" || len(e.Records) > 0 {
+		t.Errorf("entry %+v", e)
+	}
+	if lost.RequestContext.Condition != "RecordAgeExceeded" || lost.ResponseContext.FunctionError != possibleLoss || lost.Batch == nil || lost.Batch.First != "10" || lost.Batch.Last != "20" {
+		t.Errorf("letter %+v", lost)
+	}
+}
+
+func TestIngestDeadAreKeptByPosition(t *testing.T) {
+	t.Parallel()
+	g := newGraveyard(t)
+	foreign := intake.Dead{Position: 3, Data: []byte(`{"password":"` + secret + `"}`), Code: stream.CodeForeign, Reason: "the head is missing"}
+	refused := intake.Dead{Position: 7, Data: record(7), Code: "InvalidArgumentException", Reason: "no"}
+	if err := g.morgue.BuryIngest(t.Context(), "batch", []intake.Dead{foreign}); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.morgue.BuryIngest(t.Context(), "batch", []intake.Dead{foreign, refused}); err != nil {
+		t.Fatal(err)
+	}
+	entries, letters := g.entries(), g.letters()
+	if len(entries) != 2 || len(letters) != 3 {
+		t.Fatalf("%d entries, %d letters", len(entries), len(letters))
+	}
+	for _, d := range []intake.Dead{foreign, refused} {
+		found := false
+		for _, e := range entries {
+			if e.Position != d.Position {
+				continue
+			}
+			found = true
+			if e.Kind != ledger.Ingest || e.Batch != "batch" || len(e.Records) != 1 || !bytes.Equal(e.Records[0].Data, d.Data) || e.Records[0].Error.Type != d.Code || e.Records[0].Error.Reason != d.Reason {
+				t.Errorf("entry %+v", e)
+			}
+		}
+		if !found {
+			t.Errorf("position %d is not in the ledger", d.Position)
+		}
+	}
+	if l := letters[2]; l.Batch != nil || l.Millrace.Records[0].ID != "7" || l.ResponseContext.FunctionError != "InvalidArgumentException" {
+		t.Errorf("letter %+v", l)
+	}
+}
+
+// steps notes what a morgue does, and lets it fail.
+type steps struct {
+	ledgerErr, queueErr error
+	entries, letters    int
+}
+
+func (s *steps) Add(_ context.Context, e ledger.Entry) (string, error) {
+	if s.ledgerErr != nil && e.Range.First == "40" {
+		return "", s.ledgerErr
+	}
+	if s.letters > 0 {
+		panic("a letter was sent before its entry was written")
+	}
+	s.entries++
+	return "key", nil
+}
+
+func (s *steps) Send(_ context.Context, letters []queue.DeadLetter) error {
+	s.letters += len(letters)
+	return s.queueErr
+}
+
+func TestLedgerComesFirst(t *testing.T) {
+	t.Parallel()
+	failed := errors.New("cannot be reached")
+	for name, c := range map[string]struct {
+		steps   steps
+		letters int
+		err     error
+	}{
+		"all well":         {steps{}, 2, nil},
+		"ledger cannot be": {steps{ledgerErr: failed}, 0, failed},
+		"queue cannot be":  {steps{queueErr: failed}, 2, failed},
+	} {
+		m := &Morgue{ledger: serially{&c.steps, make(chan struct{}, 1)}, dlq: &c.steps}
+		err := m.Bury(t.Context(), []Dead{deadRun("10", "20"), deadRun("40", "50")})
+		if !errors.Is(err, c.err) || c.steps.letters != c.letters {
+			t.Errorf("%s: %d letters, error %v", name, c.steps.letters, err)
+		}
+		if err != nil && strings.Contains(err.Error(), secret) {
+			t.Errorf("%s: the error shows a body: %v", name, err)
+		}
+	}
+}
+
+// serially makes one call after the other.
+type serially struct {
+	undertaker
+	turn chan struct{}
+}
+
+func (s serially) Add(ctx context.Context, e ledger.Entry) (string, error) {
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	return s.undertaker.Add(ctx, e)
+}
+
+// It replaces the default logger, and so runs alone.
+func TestLogsShowNoBody(t *testing.T) {
+	var log bytes.Buffer
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	defer slog.SetDefault(before)
+	m := &Morgue{ledger: serially{&steps{}, make(chan struct{}, 1)}, dlq: &steps{}}
+	if err := m.Bury(t.Context(), []Dead{deadRun("10", "20")}); err != nil {
+		t.Fatal(err)
+	}
+	var line map[string]any
+	if err := json.Unmarshal(log.Bytes(), &line); err != nil || line["key"] != "key" {
+		t.Errorf("the log says %s, %v", log.String(), err)
+	}
+	if strings.Contains(log.String(), secret) || strings.Contains(log.String(), "password") {
+		t.Errorf("the log shows a body: %s", log.String())
+	}
+}

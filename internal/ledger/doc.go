@@ -1,0 +1,14 @@
+// Package ledger keeps the truth about everything that did not go the straight
+// way: records that no index takes, records that the stream will never take,
+// and ranges that the stream has lost.
+//
+// An entry is one JSON object in S3, written once, under a key that follows
+// from what it is about:
+//
+//	ledger/open/<stream>/<shard>/<first>-<last>.<stream's creation>.json       records of a range
+//	ledger/open/<stream>/<shard>/loss-<first>-<last>.<stream's creation>.json  a range without its records
+//	ledger/open/<stream>/ingest/<batch>-<position>-<hash of it>.json           a record that has no sequence number
+//
+// So whoever writes about the same records again finds that it is done.
+// Resolving an entry moves it from open/ to done/.
+package ledger

@@ -1,0 +1,139 @@
+package ledger
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"millrace/internal/telemetry"
+)
+
+// Kind says what an entry is about.
+type Kind string
+
+// The kinds of entries.
+const (
+	Bulk   Kind = "bulk"   // records of a range that were not indexed
+	Ingest Kind = "ingest" // a record that the stream will never take
+	Loss   Kind = "loss"   // a range that was trimmed before it was read: no payload
+)
+
+// Entry is one object of the ledger.
+type Entry struct {
+	Kind Kind `json:"kind"`
+	// Range has neighbouring records of a shard: two entries of one range are
+	// about the same records. Ingest has none.
+	Range telemetry.Range `json:"range,omitzero"`
+	// Batch and Position say where an Ingest record was.
+	Batch    string    `json:"batch,omitempty"`
+	Position int       `json:"position,omitempty"`
+	Source   string    `json:"source,omitempty"` // who wrote it: a workflow's id
+	At       time.Time `json:"at"`
+	Records  []Record  `json:"records"`
+	// Cause is why there are no records.
+	Cause *Error `json:"cause,omitempty"`
+	// Resolution is nil while the entry is open.
+	Resolution *Resolution `json:"resolution,omitempty"`
+}
+
+// Record is one record of an entry: what people search for, why it is here,
+// and all of it.
+type Record struct {
+	DocID    string    `json:"doc_id"`
+	Tenant   string    `json:"tenant"`
+	Index    string    `json:"index"`
+	ID       string    `json:"id"`
+	Type     string    `json:"type"`
+	Sequence string    `json:"sequence,omitempty"`
+	Arrived  time.Time `json:"arrived,omitzero"` // in the stream
+	Error    Error     `json:"error"`
+	Data     []byte    `json:"data"` // the stream record, in base64
+}
+
+// NewRecord makes the record of an entry from a stream record, which need not
+// be one of ours.
+func NewRecord(data []byte, cause Error) Record {
+	f := telemetry.ParseFields(data)
+	return Record{DocID: f.DocID, Tenant: f.Tenant, Index: f.Index, ID: f.ID, Type: f.Type, Error: cause, Data: data}
+}
+
+// Error is what a service said, exactly.
+type Error struct {
+	Type   string `json:"type"`
+	Reason string `json:"reason"`
+	Cause  *Error `json:"caused_by,omitempty"`
+	Status int    `json:"status,omitempty"`
+}
+
+// Resolution says what became of an entry.
+type Resolution struct {
+	How  string    `json:"how"`            // such as indexed, discarded
+	By   string    `json:"by,omitempty"`   // an operator, or a workflow's id
+	Note string    `json:"note,omitempty"` // for people
+	At   time.Time `json:"at"`
+}
+
+// Places of entries. The audit and operators' tools know them, too.
+const (
+	open     = "ledger/open/"
+	done     = "ledger/done/"
+	ingest   = "ingest"
+	lossMark = "loss-"
+	suffix   = ".json"
+)
+
+// place is the key of an entry behind open/ or done/. stream is for entries
+// whose range does not name one.
+func (e Entry) place(stream string) string {
+	if e.Kind == Ingest {
+		batch := segment(strings.TrimPrefix(e.Batch, ingest+"/")) // it may be a workflow's id
+		return fmt.Sprintf("%s/%s/%s-%d-%s%s", segment(stream), ingest, batch, e.Position, e.fingerprint(), suffix)
+	}
+	r := e.Range
+	if name := streamName(r.StreamARN); name != "" {
+		stream = name
+	}
+	mark, created := "", ""
+	if e.Kind == Loss {
+		mark = lossMark // it must not stand in the way of the records, should they turn up
+	}
+	if !r.StreamCreated.IsZero() { // numbers may come again in a later stream of the same name
+		created = "." + strconv.FormatInt(r.StreamCreated.Unix(), 10)
+	}
+	return path.Join(segment(stream), segment(r.Shard)) + "/" + mark + number(r.First, r.FirstSub) + "-" + number(r.Last, r.LastSub) + created + suffix
+}
+
+// fingerprint is a short hash of what the records say. A batch and a position
+// are only as good as those who count: a record must not be taken for another
+// one that is safe.
+func (e Entry) fingerprint() string {
+	hash := sha256.New()
+	for _, r := range e.Records {
+		_, _ = fmt.Fprintf(hash, "%d:", len(r.Data))
+		_, _ = hash.Write(r.Data) // never fails
+	}
+	return hex.EncodeToString(hash.Sum(nil)[:8])
+}
+
+// number is a sequence number, with that inside an aggregated record.
+func number(sequence string, sub int64) string {
+	sequence = segment(sequence)
+	if sub == 0 {
+		return sequence
+	}
+	return sequence + "_" + strconv.FormatInt(sub, 10)
+}
+
+// segment keeps to itself what came from outside: a key has its parts where
+// they belong.
+func segment(s string) string { return strings.ReplaceAll(s, "/", "_") }
+
+// streamName is the last part of arn:aws:kinesis:<region>:<account>:stream/<name>.
+func streamName(arn string) string {
+	_, name, _ := strings.Cut(arn, ":stream/")
+	return name
+}

@@ -1,0 +1,158 @@
+package ledger
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"strings"
+)
+
+// Store is where the objects are. The error of Get is fs.ErrNotExist where
+// there is none; Keys yields in order. See archive.Bucket.
+type Store interface {
+	PutNew(ctx context.Context, key string, body []byte, meta map[string]string) (created bool, err error)
+	Get(ctx context.Context, key string) ([]byte, error)
+	Delete(ctx context.Context, key string) error
+	Keys(ctx context.Context, prefix string) iter.Seq2[string, error]
+}
+
+// Ledger keeps entries. It is safe for concurrent use, also by several
+// processes.
+type Ledger struct {
+	store  Store
+	stream string
+}
+
+// New returns the ledger in a store, whose keys all begin with "ledger/".
+// stream is the name of the stream under which entries stand that never had a
+// range.
+func New(store Store, stream string) *Ledger {
+	return &Ledger{store: store, stream: stream}
+}
+
+// Add writes an entry and returns its key. That it is there already, open or
+// done, is success: what is there stays.
+func (l *Ledger) Add(ctx context.Context, e Entry) (key string, err error) {
+	place := e.place(l.stream)
+	key = open + place
+	// A late retry must not open again what an operator has done with.
+	if _, err := l.store.Get(ctx, done+place); err == nil {
+		return key, nil
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("look for ledger entry %s: %w", place, err)
+	}
+	body, err := json.Marshal(e)
+	if err != nil {
+		return "", fmt.Errorf("encode ledger entry %s: %w", place, err)
+	}
+	created, err := l.store.PutNew(ctx, key, body, map[string]string{"kind": string(e.Kind)})
+	if err != nil {
+		return "", fmt.Errorf("write ledger entry %s: %w", place, err)
+	}
+	if created {
+		countAdded(e)
+	}
+	return key, nil
+}
+
+// Get returns an entry by the key that Add gave it, also after it was
+// resolved. The error wraps fs.ErrNotExist where there is none.
+func (l *Ledger) Get(ctx context.Context, key string) (Entry, error) {
+	place, err := placeOf(key)
+	if err != nil {
+		return Entry{}, err
+	}
+	// Done first: while an entry is moved it is in both places.
+	for _, key := range []string{done + place, open + place} {
+		var body []byte
+		if body, err = l.store.Get(ctx, key); err == nil {
+			var e Entry
+			if err = json.Unmarshal(body, &e); err != nil {
+				return Entry{}, fmt.Errorf("decode ledger entry %s: %w", key, err)
+			}
+			return e, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	return Entry{}, fmt.Errorf("read ledger entry %s: %w", place, err)
+}
+
+// Filter chooses entries. An empty field matches all.
+type Filter struct {
+	Done   bool   // those that were resolved, instead of those that are open
+	Stream string // name
+	Shard  string // of that stream; "ingest" for records without one
+}
+
+func (f Filter) prefix() string {
+	prefix := open
+	if f.Done {
+		prefix = done
+	}
+	if f.Stream == "" {
+		return prefix
+	}
+	prefix += segment(f.Stream) + "/"
+	if f.Shard == "" {
+		return prefix
+	}
+	return prefix + segment(f.Shard) + "/"
+}
+
+// List yields the keys of entries, in order. An error ends it.
+func (l *Ledger) List(ctx context.Context, f Filter) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for key, err := range l.store.Keys(ctx, f.prefix()) {
+			if err != nil {
+				yield("", fmt.Errorf("list the ledger: %w", err))
+				return
+			}
+			if !yield(key, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Resolve says what became of an open entry and moves it to those that are
+// done. The first resolution stands; to resolve again is success. The error
+// wraps fs.ErrNotExist where there is no such entry.
+func (l *Ledger) Resolve(ctx context.Context, key string, r Resolution) error {
+	e, err := l.Get(ctx, key)
+	if err != nil {
+		return err
+	}
+	place, err := placeOf(key)
+	if err != nil {
+		return err
+	}
+	if e.Resolution == nil {
+		e.Resolution = &r
+		body, err := json.Marshal(e)
+		if err != nil {
+			return fmt.Errorf("encode ledger entry %s: %w", place, err)
+		}
+		if _, err := l.store.PutNew(ctx, done+place, body, map[string]string{"kind": string(e.Kind)}); err != nil {
+			return fmt.Errorf("write the resolution of ledger entry %s: %w", place, err)
+		}
+	}
+	if err := l.store.Delete(ctx, open+place); err != nil {
+		return fmt.Errorf("close ledger entry %s: %w", place, err)
+	}
+	return nil
+}
+
+// placeOf is what stands behind open/ or done/.
+func placeOf(key string) (string, error) {
+	for _, prefix := range []string{open, done} {
+		if place, found := strings.CutPrefix(key, prefix); found && place != "" {
+			return place, nil
+		}
+	}
+	return "", fmt.Errorf("%q is not the key of a ledger entry", key)
+}

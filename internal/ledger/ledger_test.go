@@ -1,0 +1,391 @@
+package ledger_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"iter"
+	"reflect"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"millrace/deploy/local/localtest"
+	"millrace/internal/archive"
+	"millrace/internal/ledger"
+	"millrace/internal/telemetry"
+)
+
+// newBucket returns a bucket of its own.
+func newBucket(t *testing.T) *archive.Bucket {
+	t.Helper()
+	cfg := localtest.AWS(t)
+	client, name := s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true }), localtest.Name(t, "")
+	if _, err := client.CreateBucket(t.Context(), &s3.CreateBucketInput{
+		Bucket: &name, CreateBucketConfiguration: &types.CreateBucketConfiguration{LocationConstraint: types.BucketLocationConstraint(cfg.Region)},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	bucket := archive.Open(client, name)
+	t.Cleanup(func() {
+		ctx := context.WithoutCancel(t.Context())
+		for key, err := range bucket.Keys(ctx, "") {
+			if err == nil {
+				_ = bucket.Delete(ctx, key)
+			}
+		}
+		_, _ = client.DeleteBucket(ctx, &s3.DeleteBucketInput{Bucket: &name})
+	})
+	return bucket
+}
+
+var created = time.Date(2026, 11, 23, 1, 2, 3, 0, time.UTC)
+
+func stretch(first, last string) telemetry.Range {
+	return telemetry.Range{
+		StreamARN: "arn:aws:kinesis:eu-west-1:000000000000:stream/telemetry", StreamCreated: created,
+		Shard: "shardId-000000000001", First: first, Last: last, Count: 2,
+	}
+}
+
+func streamRecord(id string) []byte {
+	return telemetry.AppendRecord(nil, telemetry.Head{
+		Index: "telemetry-span-2026.11.23", ReceivedAt: created, Tenant: "acme", Region: "eu-west-1", ID: id, Type: "span", Timestamp: created,
+	}, []byte(`{"name":"x"}`))
+}
+
+func bulk(first, last string) ledger.Entry {
+	cause := ledger.Error{
+		Type: "document_parsing_exception", Reason: "[1:2] failed to parse field [duration]: 'a \"value\"'", Status: 400,
+		Cause: &ledger.Error{Type: "number_format_exception", Reason: "For input string"},
+	}
+	one, two := ledger.NewRecord(streamRecord("one"), cause), ledger.NewRecord([]byte{0xff, 0, '"'}, cause)
+	one.Sequence, one.Arrived, two.Sequence = first, created, last
+	return ledger.Entry{Kind: ledger.Bulk, Range: stretch(first, last), Source: "process/telemetry/1/shard", At: created, Records: []ledger.Record{one, two}}
+}
+
+// add adds an entry and returns its key.
+func add(t *testing.T, l *ledger.Ledger, e ledger.Entry) string {
+	t.Helper()
+	key, err := l.Add(t.Context(), e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func collect(t *testing.T, keys iter.Seq2[string, error]) (all []string) {
+	t.Helper()
+	for key, err := range keys {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, key)
+	}
+	return all
+}
+
+func TestEntryIsReadAsItWasWritten(t *testing.T) {
+	t.Parallel()
+	bucket := newBucket(t)
+	l := ledger.New(bucket, "telemetry")
+	for want, e := range map[string]ledger.Entry{
+		"ledger/open/telemetry/shardId-000000000001/10-20.1795395723.json": bulk("10", "20"),
+		"ledger/open/telemetry/ingest/batch-uuid-3-a256e57bdcbc498f.json": {
+			Kind: ledger.Ingest, Batch: "ingest/batch-uuid", Position: 3, At: created,
+			Records: []ledger.Record{ledger.NewRecord([]byte("not ours"), ledger.Error{Type: "Foreign", Reason: "the head is missing"})},
+		},
+		"ledger/open/telemetry/shardId-000000000001/loss-10-20.1795395723.json": {
+			Kind: ledger.Loss, Range: stretch("10", "20"), At: created, Cause: &ledger.Error{Type: "possible_loss", Reason: "trimmed"},
+		},
+	} {
+		key := add(t, l, e)
+		if key != want {
+			t.Errorf("key %s, want %s", key, want)
+		}
+		if got, err := l.Get(t.Context(), key); err != nil || !reflect.DeepEqual(got, e) {
+			t.Errorf("%s holds\n%+v, want\n%+v, error %v", key, got, e, err)
+		}
+	}
+}
+
+// TestEntryStaysReadable holds the names of members, which other programs and
+// later versions read.
+func TestEntryStaysReadable(t *testing.T) {
+	t.Parallel()
+	bucket := newBucket(t)
+	body, err := bucket.Get(t.Context(), add(t, ledger.New(bucket, "telemetry"), bulk("10", "20")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Kind    string
+		Range   telemetry.Range
+		Source  string
+		At      time.Time
+		Records []map[string]any
+	}
+	if err := json.Unmarshal(body, &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Kind != "bulk" || got.Range != stretch("10", "20") || got.Source == "" || !got.At.Equal(created) || len(got.Records) != 2 {
+		t.Errorf("entry %+v", got)
+	}
+	for member, want := range map[string]any{
+		"id": "one", "type": "span", "tenant": "acme", "index": "telemetry-span-2026.11.23", "sequence": "10",
+		"doc_id": telemetry.NewDocID("acme", "telemetry-span-2026.11.23", "one").String(),
+	} {
+		if got.Records[0][member] != want {
+			t.Errorf("%s is %v, want %v", member, got.Records[0][member], want)
+		}
+	}
+	if got.Records[1]["data"] != "/wAi" {
+		t.Errorf("data is %v, want base64", got.Records[1]["data"])
+	}
+	if cause, _ := got.Records[0]["error"].(map[string]any); cause["type"] != "document_parsing_exception" || cause["reason"] == "" || cause["status"] != 400.0 {
+		t.Errorf("error is %v", cause)
+	}
+}
+
+func TestAddingAgainChangesNothing(t *testing.T) {
+	t.Parallel()
+	l := ledger.New(newBucket(t), "telemetry")
+	first := bulk("10", "20")
+	key := add(t, l, first)
+	second := bulk("10", "20")
+	second.At, second.Records = created.Add(time.Hour), nil
+	if again := add(t, l, second); again != key {
+		t.Errorf("key %s, then %s", key, again)
+	}
+	if got, err := l.Get(t.Context(), key); err != nil || !reflect.DeepEqual(got, first) {
+		t.Errorf("the entry became %+v, %v", got, err)
+	}
+}
+
+// TestDifferentRecordsHaveDifferentEntries: whoever meets an entry under its
+// key believes that its records are safe.
+func TestDifferentRecordsHaveDifferentEntries(t *testing.T) {
+	t.Parallel()
+	l := ledger.New(newBucket(t), "telemetry")
+	entries := []ledger.Entry{bulk("10", "20"), bulk("10", "30"), bulk("15", "20")}
+	for _, change := range []func(*ledger.Entry){
+		func(e *ledger.Entry) { e.Range.StreamCreated = created.Add(time.Second) }, // the stream was made anew
+		func(e *ledger.Entry) { e.Range.StreamARN += "-2" },
+		func(e *ledger.Entry) { e.Range.Shard = "shardId-000000000002" },
+		func(e *ledger.Entry) { e.Range.FirstSub = 1 },
+		func(e *ledger.Entry) { e.Range.LastSub = 1 },
+		func(e *ledger.Entry) { e.Kind = ledger.Loss },
+		func(e *ledger.Entry) { e.Kind, e.Batch = ledger.Ingest, "a" },
+		func(e *ledger.Entry) { e.Kind, e.Batch = ledger.Ingest, "b" },
+		func(e *ledger.Entry) { e.Kind, e.Batch, e.Position = ledger.Ingest, "b", 1 },
+		func(e *ledger.Entry) { e.Kind, e.Batch, e.Records = ledger.Ingest, "b", e.Records[:1] },
+		func(e *ledger.Entry) { e.Kind, e.Batch, e.Records = ledger.Ingest, "redrive/b", e.Records[:1] },
+	} {
+		e := bulk("10", "20")
+		change(&e)
+		entries = append(entries, e)
+	}
+	keys := map[string]bool{}
+	for _, e := range entries {
+		keys[add(t, l, e)] = true
+	}
+	if len(keys) != len(entries) {
+		t.Errorf("%d entries have %d keys: %v", len(entries), len(keys), keys)
+	}
+}
+
+func TestListChoosesEntries(t *testing.T) {
+	t.Parallel()
+	l := ledger.New(newBucket(t), "telemetry")
+	first, second := add(t, l, bulk("10", "20")), add(t, l, bulk("30", "40"))
+	shard := bulk("10", "20")
+	shard.Range.Shard = "shardId-000000000011" // begins like no other, but ends like one
+	third := add(t, l, shard)
+	stream := bulk("10", "20")
+	stream.Range.StreamARN += "-2" // begins like the other stream
+	fourth := add(t, l, stream)
+	record := bulk("", "")
+	record.Kind, record.Batch = ledger.Ingest, "batch"
+	fifth := add(t, l, record)
+	if err := l.Resolve(t.Context(), second, ledger.Resolution{How: "indexed", At: created}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		filter ledger.Filter
+		want   []string
+	}{
+		{ledger.Filter{}, []string{fourth, fifth, first, third}},
+		{ledger.Filter{Stream: "telemetry"}, []string{fifth, first, third}},
+		{ledger.Filter{Stream: "telemetry", Shard: "shardId-000000000001"}, []string{first}},
+		{ledger.Filter{Stream: "telemetry", Shard: "ingest"}, []string{fifth}},
+		{ledger.Filter{Stream: "tele"}, nil},
+		{ledger.Filter{Done: true}, []string{"ledger/done/telemetry/shardId-000000000001/30-40.1795395723.json"}},
+	} {
+		if got := collect(t, l.List(t.Context(), c.filter)); !slices.Equal(got, c.want) {
+			t.Errorf("%+v lists %q, want %q", c.filter, got, c.want)
+		}
+	}
+	for key, err := range l.List(t.Context(), ledger.Filter{}) {
+		if key != fourth || err != nil {
+			t.Errorf("listing began with %s, %v", key, err)
+		}
+		break
+	}
+}
+
+func TestResolvingMovesAnEntry(t *testing.T) {
+	t.Parallel()
+	bucket := newBucket(t)
+	l := ledger.New(bucket, "telemetry")
+	e := bulk("10", "20")
+	key := add(t, l, e)
+	resolution := ledger.Resolution{How: "indexed", By: "ada", Note: "mapping repaired", At: created.Add(time.Hour)}
+	if err := l.Resolve(t.Context(), key, resolution); err != nil {
+		t.Fatal(err)
+	}
+	e.Resolution = &resolution
+	if got, err := l.Get(t.Context(), key); err != nil || !reflect.DeepEqual(got, e) {
+		t.Errorf("the entry became\n%+v, want\n%+v, error %v", got, e, err)
+	}
+	// Another's resolution, and a late retry of what wrote the entry.
+	if err := l.Resolve(t.Context(), key, ledger.Resolution{How: "discarded", At: created}); err != nil {
+		t.Error(err)
+	}
+	if again := add(t, l, bulk("10", "20")); again != key {
+		t.Errorf("key %s, then %s", key, again)
+	}
+	if got, err := l.Get(t.Context(), key); err != nil || got.Resolution == nil || got.Resolution.How != "indexed" {
+		t.Errorf("resolved again, it became %+v, %v", got.Resolution, err)
+	}
+	if opened := collect(t, l.List(t.Context(), ledger.Filter{})); len(opened) > 0 {
+		t.Errorf("still open: %q", opened)
+	}
+	// What a crash between the two steps leaves is cleared by the next attempt.
+	body, err := bucket.Get(t.Context(), "ledger/done/telemetry/shardId-000000000001/10-20.1795395723.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bucket.Put(t.Context(), key, body); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Resolve(t.Context(), key, resolution); err != nil {
+		t.Error(err)
+	}
+	if opened := collect(t, l.List(t.Context(), ledger.Filter{})); len(opened) > 0 {
+		t.Errorf("open again: %q", opened)
+	}
+}
+
+// TestResolvingNeverLosesAnEntry stops between any two calls.
+func TestResolvingNeverLosesAnEntry(t *testing.T) {
+	t.Parallel()
+	bucket := newBucket(t)
+	key := add(t, ledger.New(bucket, "telemetry"), bulk("10", "20"))
+	for calls := range 10 {
+		err := ledger.New(&flaky{Store: bucket, left: calls}, "telemetry").Resolve(t.Context(), key, ledger.Resolution{How: "indexed", At: created})
+		if e, readErr := ledger.New(bucket, "telemetry").Get(t.Context(), key); readErr != nil || len(e.Records) != 2 {
+			t.Fatalf("after %d calls the entry has %d records, %v", calls, len(e.Records), readErr)
+		}
+		if err == nil {
+			if calls < 4 { // look in both places, write, delete
+				t.Errorf("resolved with %d calls", calls)
+			}
+			return
+		}
+		if !errors.Is(err, errFlaky) {
+			t.Errorf("after %d calls: %v", calls, err)
+		}
+	}
+	t.Error("never resolved")
+}
+
+func TestWhatIsNotThere(t *testing.T) {
+	t.Parallel()
+	l := ledger.New(newBucket(t), "telemetry")
+	const missing = "ledger/open/telemetry/shard/1-2.json"
+	if _, err := l.Get(t.Context(), missing); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("get: %v", err)
+	}
+	if err := l.Resolve(t.Context(), missing, ledger.Resolution{How: "indexed"}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("resolve: %v", err)
+	}
+	for _, key := range []string{"", "ledger/open/", "backup/x.json"} {
+		if err := l.Resolve(t.Context(), key, ledger.Resolution{}); err == nil || errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("resolve %q: %v", key, err)
+		}
+	}
+}
+
+func TestFailuresOfTheStoreAreReported(t *testing.T) {
+	t.Parallel()
+	bucket := newBucket(t)
+	for calls := range 2 {
+		l := ledger.New(&flaky{Store: bucket, left: calls}, "telemetry")
+		if _, err := l.Add(t.Context(), bulk("10", "20")); !errors.Is(err, errFlaky) {
+			t.Errorf("add after %d calls: %v", calls, err)
+		}
+	}
+	l := ledger.New(&flaky{Store: bucket}, "telemetry")
+	if _, err := l.Get(t.Context(), "ledger/open/a"); !errors.Is(err, errFlaky) || errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("get: %v", err)
+	}
+	var errs []error
+	for _, err := range l.List(t.Context(), ledger.Filter{}) {
+		errs = append(errs, err)
+	}
+	if len(errs) != 1 || !errors.Is(errs[0], errFlaky) {
+		t.Errorf("list: %v", errs)
+	}
+}
+
+var errFlaky = errors.New("the store cannot be reached")
+
+// flaky is a store that fails after some calls.
+type flaky struct {
+	ledger.Store
+	mu   sync.Mutex
+	left int
+}
+
+func (f *flaky) spend() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.left == 0 {
+		return errFlaky
+	}
+	f.left--
+	return nil
+}
+
+func (f *flaky) PutNew(ctx context.Context, key string, body []byte, meta map[string]string) (bool, error) {
+	if err := f.spend(); err != nil {
+		return false, err
+	}
+	return f.Store.PutNew(ctx, key, body, meta)
+}
+
+func (f *flaky) Get(ctx context.Context, key string) ([]byte, error) {
+	if err := f.spend(); err != nil {
+		return nil, err
+	}
+	return f.Store.Get(ctx, key)
+}
+
+func (f *flaky) Delete(ctx context.Context, key string) error {
+	if err := f.spend(); err != nil {
+		return err
+	}
+	return f.Store.Delete(ctx, key)
+}
+
+func (f *flaky) Keys(ctx context.Context, prefix string) iter.Seq2[string, error] {
+	if err := f.spend(); err != nil {
+		return func(yield func(string, error) bool) { yield("", err) }
+	}
+	return f.Store.Keys(ctx, prefix)
+}

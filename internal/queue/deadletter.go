@@ -1,0 +1,192 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+)
+
+// Conditions of a dead letter, as AWS Lambda says them.
+const (
+	RetriesExhausted = "RetryAttemptsExhausted"
+	RecordTooOld     = "RecordAgeExceeded" // trimmed from the stream
+)
+
+// DeadLetter is the notification that records will not be indexed: what AWS
+// Lambda sends to an on-failure destination of a Kinesis event source
+// (developer guide, 'Retain discarded batch records'), with Millrace added.
+type DeadLetter struct {
+	RequestContext  RequestContext  `json:"requestContext"`
+	ResponseContext ResponseContext `json:"responseContext"`
+	Version         string          `json:"version"`
+	Timestamp       Time            `json:"timestamp"`
+	// Batch is nil for records that never were in the stream.
+	Batch *KinesisBatchInfo `json:"KinesisBatchInfo,omitempty"`
+	// Millrace is nil in messages that Lambda sent.
+	Millrace *DeadRecords `json:"millrace,omitempty"`
+}
+
+// RequestContext says whose attempts failed.
+type RequestContext struct {
+	RequestID              string `json:"requestId"` // the same in all letters about one ledger entry
+	FunctionARN            string `json:"functionArn"`
+	Condition              string `json:"condition"`
+	ApproximateInvokeCount int    `json:"approximateInvokeCount"`
+}
+
+// ResponseContext says how the last attempt ended.
+type ResponseContext struct {
+	StatusCode      int    `json:"statusCode"`
+	ExecutedVersion string `json:"executedVersion"`
+	FunctionError   string `json:"functionError"`
+}
+
+// KinesisBatchInfo points at the records.
+type KinesisBatchInfo struct {
+	ShardID      string `json:"shardId"`
+	First        string `json:"startSequenceNumber"`
+	Last         string `json:"endSequenceNumber"`
+	FirstArrival Time   `json:"approximateArrivalOfFirstRecord,omitzero"`
+	LastArrival  Time   `json:"approximateArrivalOfLastRecord,omitzero"`
+	Size         int    `json:"batchSize"`
+	StreamARN    string `json:"streamArn"`
+}
+
+// Time is a time in the form that Lambda writes: UTC with milliseconds, always
+// three digits of them.
+type Time struct{ time.Time }
+
+// MarshalJSON implements json.Marshaler.
+func (t Time) MarshalJSON() ([]byte, error) {
+	return []byte(t.UTC().Format(`"2006-01-02T15:04:05.000Z"`)), nil
+}
+
+// DeadRecords is what Millrace adds: where the ledger has all of it, and which
+// records it is about.
+type DeadRecords struct {
+	Ledger  string       `json:"ledger"` // key of the entry
+	Records []DeadRecord `json:"records"`
+	// Omitted is how many more records the entry has than fit into a message.
+	Omitted int `json:"omitted,omitempty"`
+}
+
+// DeadRecord is one record, without its body.
+type DeadRecord struct {
+	ID     string `json:"id"`
+	Type   string `json:"type"`
+	Tenant string `json:"tenant,omitempty"`
+	Error  Reason `json:"error"`
+}
+
+// Reason is why a record will not be indexed, free of its content.
+type Reason struct {
+	Type   string `json:"type"`
+	Reason string `json:"reason"`
+}
+
+// ErrNotDeadLetter says that a message tells of no records of a Kinesis
+// stream.
+var ErrNotDeadLetter = errors.New("not a dead letter")
+
+// ParseDeadLetter reads a letter of ours or Lambda's, in which members may be
+// null or unknown. The error wraps ErrNotDeadLetter and shows nothing of the
+// message.
+func ParseDeadLetter(text []byte) (DeadLetter, error) {
+	var l DeadLetter
+	if err := json.Unmarshal(text, &l); err != nil {
+		var wrong *json.UnmarshalTypeError
+		if errors.As(err, &wrong) {
+			return DeadLetter{}, fmt.Errorf("%w: %s is of another type", ErrNotDeadLetter, wrong.Field)
+		}
+		return DeadLetter{}, fmt.Errorf("%w: it is not what it says in JSON", ErrNotDeadLetter)
+	}
+	if b := l.Batch; b != nil && b.ShardID != "" && b.First != "" && b.Last != "" && b.StreamARN != "" {
+		return l, nil
+	}
+	if l.Millrace != nil && l.Millrace.Ledger != "" {
+		return l, nil
+	}
+	return DeadLetter{}, fmt.Errorf("%w: it points at no records", ErrNotDeadLetter)
+}
+
+// DeadLetters is the dead-letter queue. It is safe for concurrent use.
+type DeadLetters struct {
+	*queue
+}
+
+// OpenDeadLetters finds the queue of that name. The error wraps SQS's
+// QueueDoesNotExist where there is none.
+func OpenDeadLetters(ctx context.Context, client *sqs.Client, name string) (*DeadLetters, error) {
+	q, err := open(ctx, client, name)
+	if err != nil {
+		return nil, err
+	}
+	return &DeadLetters{q}, nil
+}
+
+// Name returns the queue's name.
+func (d *DeadLetters) Name() string { return d.name }
+
+// Send makes one attempt to send every letter. A list of records that does not
+// fit into a message is cut. After an error some may have been sent.
+func (d *DeadLetters) Send(ctx context.Context, letters []DeadLetter) error {
+	bodies := make([]string, 0, len(letters))
+	for _, l := range letters {
+		text, err := l.encode(int(d.limit.Load()))
+		if err != nil {
+			return err
+		}
+		bodies = append(bodies, text)
+	}
+	failed, first := 0, error(nil)
+	for _, err := range d.send(ctx, bodies) {
+		countLetter(err)
+		if err == nil {
+			continue
+		}
+		if failed++; first == nil {
+			first = err
+		}
+	}
+	if first != nil {
+		return fmt.Errorf("send %d of %d dead letters to queue %s: %w", failed, len(letters), d.name, first)
+	}
+	return nil
+}
+
+// encode writes a letter within a limit in bytes, with as many of its records
+// as there is room for.
+func (l DeadLetter) encode(limit int) (string, error) {
+	text, err := json.Marshal(l)
+	if err != nil {
+		return "", fmt.Errorf("encode a dead letter: %w", err)
+	}
+	if len(text) <= limit || l.Millrace == nil {
+		return string(text), nil
+	}
+	full := *l.Millrace
+	cut := full
+	cut.Records, cut.Omitted = []DeadRecord{}, full.Omitted+len(full.Records)
+	l.Millrace = &cut
+	if text, err = json.Marshal(l); err != nil {
+		return "", fmt.Errorf("encode a dead letter: %w", err)
+	}
+	for size := len(text); len(cut.Records) < len(full.Records); cut.Omitted-- {
+		record, err := json.Marshal(full.Records[len(cut.Records)])
+		if err != nil {
+			return "", fmt.Errorf("encode a dead record: %w", err)
+		}
+		if size += len(record) + len(","); size > limit {
+			break
+		}
+		cut.Records = full.Records[:len(cut.Records)+1]
+	}
+	if text, err = json.Marshal(l); err != nil {
+		return "", fmt.Errorf("encode a dead letter: %w", err)
+	}
+	return string(text), nil
+}
