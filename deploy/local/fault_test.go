@@ -169,3 +169,40 @@ func temporal(t *testing.T, service *local.Service, args ...string) string {
 	}
 	return string(output)
 }
+
+func TestAFreshStackForgets(t *testing.T) {
+	start := func() *local.Stack {
+		stack, err := local.Start(t.Context(), local.Options{
+			Services: []string{local.Kinesalite}, Name: "fresh-test", Fresh: true, Progress: t.Output(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stack
+	}
+	gone := func(path, when string) {
+		if _, err := os.Stat(path); err == nil {
+			t.Errorf("%s is still there %s", path, when)
+		}
+	}
+	first := start()
+	data := first.Service(local.Kinesalite).DataDir()
+	if err := first.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	gone(data, "after the stack has stopped")
+
+	// What one left that was killed.
+	left, log := filepath.Join(data, "left"), filepath.Join(first.LogDir(), "left.log")
+	for _, path := range []string{left, log} {
+		if err := os.MkdirAll(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	second := start()
+	gone(left, "in the next stack")
+	gone(log, "in the next stack")
+	if err := second.Stop(); err != nil {
+		t.Error(err)
+	}
+}
