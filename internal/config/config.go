@@ -18,6 +18,8 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
 	"go.temporal.io/sdk/log"
+
+	"millrace/internal/index"
 )
 
 // Resources names what Millrace uses in AWS.
@@ -100,6 +102,28 @@ func Temporal(logger *slog.Logger) (client.Options, error) {
 	return options, nil
 }
 
+// DialLazily makes a Temporal client that connects when it is first used, so
+// that a process can start while Temporal is away.
+func DialLazily(logger *slog.Logger) (client.Client, error) {
+	options, err := Temporal(logger)
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.NewLazyClient(options)
+	if err != nil {
+		return nil, fmt.Errorf("make the Temporal client: %w", err)
+	}
+	return c, nil
+}
+
+// CheckTemporal reports whether Temporal answers.
+func CheckTemporal(ctx context.Context, c client.Client) error {
+	if _, err := c.CheckHealth(ctx, &client.CheckHealthRequest{}); err != nil {
+		return fmt.Errorf("reach Temporal: %w", err)
+	}
+	return nil
+}
+
 // Elasticsearch is where documents go, and how to authenticate there.
 type Elasticsearch struct {
 	URLs      []string `name:"elasticsearch-url" help:"Addresses of Elasticsearch or OpenSearch." default:"http://127.0.0.1:9200" env:"MILLRACE_ELASTICSEARCH_URL"`
@@ -126,4 +150,12 @@ func (e Elasticsearch) Validate() error {
 		errs = append(errs, errors.New("--elasticsearch-sigv4: leave out API key and username"))
 	}
 	return errors.Join(errs...)
+}
+
+// Settings are the same for the client. cfg signs requests, if they are to be.
+func (e Elasticsearch) Settings(cfg aws.Config) index.Settings {
+	return index.Settings{
+		URLs: e.URLs, Flavor: index.Flavor(e.Flavor), APIKey: e.APIKey, Username: e.Username, Password: e.Password,
+		CAFile: e.CAFile, SigV4: e.AWSSigned, AWS: cfg,
+	}
 }

@@ -18,20 +18,30 @@ const checkTimeout = 3 * time.Second
 // Check reports whether something that a process depends on works.
 type Check func(ctx context.Context) error
 
+// Checks are what a process depends on, by name.
+type Checks struct {
+	Required map[string]Check // without one of these it cannot work
+	Optional map[string]Check // without one of these it works, but less well
+}
+
 // Readiness is the answer of /readyz.
 type Readiness struct {
-	Ready   bool              `json:"ready"`
-	Missing map[string]string `json:"missing,omitempty"` // dependency: why
+	Ready    bool              `json:"ready"`
+	Missing  map[string]string `json:"missing,omitempty"`  // required dependency: why
+	Degraded map[string]string `json:"degraded,omitempty"` // optional dependency: why
 }
 
 // Handler serves /healthz, which answers while the process lives; /readyz,
-// which answers 503 and names what is missing while a check fails; and
+// which names what is missing, and answers 503 while that is required; and
 // /metrics for Prometheus.
-func Handler(checks map[string]Check) http.Handler {
+func Handler(checks Checks) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, Readiness{Ready: true}) })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, map[string]bool{"alive": true})
+	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		readiness := look(r.Context(), checks)
+		readiness := Readiness{Missing: look(r.Context(), checks.Required), Degraded: look(r.Context(), checks.Optional)}
+		readiness.Ready = len(readiness.Missing) == 0
 		status := http.StatusOK
 		if !readiness.Ready {
 			status = http.StatusServiceUnavailable
@@ -42,24 +52,24 @@ func Handler(checks map[string]Check) http.Handler {
 	return mux
 }
 
-// look runs all checks at the same time.
-func look(ctx context.Context, checks map[string]Check) Readiness {
+// look runs checks at the same time, and returns why those failed that did.
+func look(ctx context.Context, checks map[string]Check) map[string]string {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	var mu sync.Mutex
 	var group sync.WaitGroup
-	missing := map[string]string{}
+	failed := map[string]string{}
 	for name, check := range checks {
 		group.Go(func() {
 			if err := check(ctx); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
-				missing[name] = err.Error()
+				failed[name] = err.Error()
 			}
 		})
 	}
 	group.Wait()
-	return Readiness{Ready: len(missing) == 0, Missing: missing}
+	return failed
 }
 
 func answer(w http.ResponseWriter, status int, body any) {

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"millrace/api"
+)
+
+type keysCommands struct {
+	Create createKey  `cmd:"" help:"Make a key for a tenant, and print it: the only time that it can be seen."`
+	List   listKeys   `cmd:"" help:"List keys, without what is secret."`
+	Revoke revokeKeys `cmd:"" help:"Disable a key, or all keys of a tenant. Running collectors obey within seconds."`
+}
+
+// keyFile is where keys are kept, hashed.
+type keyFile struct {
+	Keys string `help:"File of the API keys." required:"" type:"path" env:"MILLRACE_KEYS"`
+}
+
+type createKey struct {
+	keyFile
+	Tenant string `help:"Whose key it is." required:""`
+}
+
+// Run makes a key.
+func (c createKey) Run() error {
+	key, err := api.CreateKey(c.Keys, c.Tenant)
+	if err == nil {
+		fmt.Println(key)
+	}
+	return err
+}
+
+type listKeys struct {
+	keyFile
+	Tenant string `help:"Only keys of this tenant."`
+}
+
+// Run lists keys.
+func (l listKeys) Run() error {
+	keys, err := api.ListKeys(l.Keys, l.Tenant)
+	if err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "ID\tTENANT\tCREATED\tSTATE")
+	for _, k := range keys {
+		state := "enabled"
+		if !k.Revoked.IsZero() {
+			state = "disabled"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", k.ID, k.Tenant, k.Created.Format(time.RFC3339), state)
+	}
+	return table.Flush()
+}
+
+type revokeKeys struct {
+	keyFile
+	Tenant string `help:"Whose key it is." required:""`
+	ID     string `help:"The key's id, as listed."`
+	All    bool   `help:"All keys of the tenant."`
+}
+
+// Validate keeps a forgotten id from disabling all keys.
+func (r revokeKeys) Validate() error {
+	if (r.ID == "") != r.All {
+		return errors.New("say which key by --id, or --all")
+	}
+	return nil
+}
+
+// Run disables keys.
+func (r revokeKeys) Run() error { return api.RevokeKey(r.Keys, r.Tenant, r.ID) }

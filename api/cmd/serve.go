@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+
+	"millrace/activities"
+	"millrace/api"
+	"millrace/api/ingest"
+	"millrace/internal/config"
+	"millrace/internal/ops"
+	"millrace/internal/stream"
+	"millrace/workers"
+	"millrace/workflows"
+)
+
+type serveCommand struct {
+	Listen     string `help:"Address for HTTP: telemetry, /healthz, /readyz and /metrics." default:"127.0.0.1:8080" env:"MILLRACE_LISTEN"`
+	ListenGRPC string `name:"listen-grpc" help:"Address for OTLP over gRPC, empty: none." default:"127.0.0.1:4317" env:"MILLRACE_LISTEN_GRPC"`
+	TLSCert    string `name:"tls-cert" help:"PEM file of the certificate, for both." type:"existingfile" env:"MILLRACE_TLS_CERT"`
+	TLSKey     string `name:"tls-key" help:"PEM file of its key." type:"existingfile" env:"MILLRACE_TLS_KEY"`
+	Region     string `help:"Region that stands in each record; that of AWS when empty." env:"MILLRACE_REGION"`
+
+	keyFile
+	api.Limits       `embed:"" group:"limits"`
+	ingest.Settings  `embed:"" group:"durable"`
+	config.Resources `embed:"" group:"aws"`
+	PutConcurrency   int `name:"stream-puts" help:"Most PutRecords calls in flight for one batch." default:"4" group:"aws" env:"MILLRACE_STREAM_PUTS"`
+	config.Logging   `embed:"" group:"logging"`
+}
+
+// Validate reports settings that cannot work together.
+func (c *serveCommand) Validate() error {
+	var errs []error
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		errs = append(errs, errors.New("--tls-cert and --tls-key: give both, or none"))
+	}
+	return errors.Join(append(errs, c.Limits.Validate(), c.Settings.Validate(), c.Resources.Validate())...)
+}
+
+// stopWithin bounds in time what requests that are under way may still take.
+const stopWithin = 20 * time.Second
+
+// Run takes telemetry until ctx ends, and then shuts down in reverse order: what
+// was answered 202 is durable by then.
+func (c *serveCommand) Run(ctx context.Context) error {
+	logger := c.Logger()
+	cfg, err := config.AWS(ctx)
+	if err != nil {
+		return err
+	}
+	if c.Region == "" {
+		c.Region = cfg.Region
+	}
+	keys, err := api.OpenKeys(c.Keys)
+	if err != nil {
+		return err
+	}
+	secured, err := c.tls()
+	if err != nil {
+		return err
+	}
+	temporal, err := config.DialLazily(logger)
+	if err != nil {
+		return err
+	}
+	defer temporal.Close()
+
+	d := &door{}
+	server := api.New(api.Settings{Region: c.Region, Limits: c.Limits}, keys, d)
+	stopServing, err := c.serve(server, c.routes(server, d, temporal), secured)
+	if err != nil {
+		return err
+	}
+	defer stopServing()
+
+	var backends *workers.Backends
+	open := func(ctx context.Context) (err error) {
+		backends, err = workers.OpenBackends(ctx, cfg, c.Resources, stream.Settings{PutConcurrency: c.PutConcurrency})
+		return err
+	}
+	if err := workers.Insist(ctx, "find stream, queues and bucket", "make them with starter setup", open); err != nil {
+		return nil // asked to end before it began
+	}
+	launcher := workflows.Launcher{Client: temporal}
+	batcher := ingest.New(c.Settings, launcher, backends.Intake)
+	stopWorker := c.work(ctx, temporal, launcher, backends)
+	d.to.Store(batcher)
+	slog.Info("taking telemetry", "http", c.Listen, "grpc", c.ListenGRPC, "stream", c.Resources.Stream, "ingest", c.Mode)
+
+	<-ctx.Done()
+	slog.Info("stopping: what is under way is finished")
+	stopServing()
+	batcher.Close()
+	stopWorker()
+	return nil
+}
+
+// routes are those for agents, and those for operators.
+func (c *serveCommand) routes(server *api.Server, d *door, temporal client.Client) http.Handler {
+	checks := ops.Checks{Required: map[string]ops.Check{"start": d.check}}
+	if c.Mode != ingest.Direct { // without Temporal batches take the direct way
+		checks.Optional = map[string]ops.Check{"temporal": func(ctx context.Context) error { return config.CheckTemporal(ctx, temporal) }}
+	}
+	operators := ops.Handler(checks)
+	mux := http.NewServeMux()
+	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
+		mux.Handle(path, operators)
+	}
+	mux.Handle("/", server.Handler())
+	return mux
+}
+
+// work runs the worker for the ingest queue in this process, so that a batch
+// begins in the round trip that starts it, and sees to it that Reconcile runs.
+// While Temporal is away, it waits.
+func (c *serveCommand) work(ctx context.Context, temporal client.Client, launcher workflows.Launcher, b *workers.Backends) (stop func()) {
+	if c.Mode == ingest.Direct {
+		return func() {}
+	}
+	ingester := &activities.Ingester{Intake: b.Intake, Batches: launcher, Graveyard: b.Morgue}
+	stopped := make(chan func(), 1)
+	go func() {
+		stop, err := workers.Start(ctx, map[string]func() worker.Worker{
+			"ingest": func() worker.Worker { return workers.Ingest(temporal, ingester) },
+		})
+		if err != nil { // asked to end before Temporal was there
+			stop = func() {}
+		} else {
+			_ = workers.Insist(ctx, "start Reconcile", "see whether Temporal works", launcher.StartReconcile)
+		}
+		stopped <- stop
+	}()
+	return func() { (<-stopped)() }
+}
+
+// door lets records in once there is somewhere for them to go.
+type door struct {
+	to atomic.Pointer[ingest.Batcher]
+}
+
+// Ingest implements api.Ingester.
+func (d *door) Ingest(ctx context.Context, records [][]byte) error {
+	if batcher := d.to.Load(); batcher != nil {
+		return batcher.Ingest(ctx, records)
+	}
+	return fmt.Errorf("%w: the collector is starting", ingest.ErrUnavailable)
+}
+
+func (d *door) check(context.Context) error {
+	if d.to.Load() == nil {
+		return errors.New("waiting for stream, queues or bucket: see the log")
+	}
+	return nil
+}
+
+// serve serves HTTP and gRPC until stop is called, which lets requests that are
+// under way come to their end.
+func (c *serveCommand) serve(server *api.Server, routes http.Handler, secured *tls.Config) (stop func(), err error) {
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen for HTTP: %w", err)
+	}
+	if secured != nil {
+		listener = tls.NewListener(listener, secured)
+	}
+	overHTTP := server.HTTP(routes)
+	go func() {
+		if err := overHTTP.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			slog.Error("no longer serving HTTP", "error", err)
+		}
+	}()
+	return sync.OnceFunc(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+		defer cancel()
+		if err := overHTTP.Shutdown(ctx); err != nil {
+			slog.Warn("some requests did not come to their end", "error", err)
+		}
+	}), nil
+}
+
+func (c *serveCommand) tls() (*tls.Config, error) {
+	if c.TLSCert == "" {
+		return nil, nil
+	}
+	certificate, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+	if err != nil {
+		return nil, fmt.Errorf("load the certificate: %w", err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}, nil
+}

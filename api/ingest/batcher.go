@@ -1,0 +1,184 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+)
+
+// ErrUnavailable says that records are not durable, or not known to be: the
+// agent is to send them again, later.
+var ErrUnavailable = errors.New("telemetry cannot be made durable at present")
+
+// Batcher groups records of concurrent calls into batches. It is safe for
+// concurrent use.
+type Batcher struct {
+	settings Settings
+	sender   sender
+
+	parts   chan *part
+	slots   chan struct{}       // one for each batch on its way
+	pending *semaphore.Weighted // bytes that wait for an answer
+	closing chan struct{}
+	work    sync.WaitGroup
+}
+
+// New makes a Batcher, which runs until it is closed. Settings must be valid.
+func New(settings Settings, starter Starter, direct Intake) *Batcher {
+	settings = settings.withDefaults()
+	b := &Batcher{
+		settings: settings,
+		sender:   sender{settings: settings, starter: starter, direct: direct},
+		parts:    make(chan *part),
+		slots:    make(chan struct{}, settings.InFlight),
+		pending:  semaphore.NewWeighted(int64(settings.PendingBytes)),
+		closing:  make(chan struct{}),
+	}
+	b.work.Go(b.collect)
+	return b
+}
+
+// Close ends the Batcher when all it has taken is answered. Calls of Ingest
+// that come later fail.
+func (b *Batcher) Close() {
+	close(b.closing)
+	b.work.Wait()
+}
+
+// part is what one call gives to one batch.
+type part struct {
+	records [][]byte
+	size    int // in bytes
+	done    chan error
+}
+
+// Ingest returns when all records are durable. The error wraps ErrUnavailable;
+// some of them may be durable all the same, and to send them again does no
+// harm. The records' memory is the caller's again when it returns; so once a
+// batch has them, it does not return before that is answered, even if ctx ends.
+func (b *Batcher) Ingest(ctx context.Context, records [][]byte) error {
+	var parts []*part
+	var failed error
+	for _, p := range b.split(records) {
+		if !b.pending.TryAcquire(int64(p.size)) {
+			failed = errors.New("too much is waiting for an answer already")
+			shedRecords.Add(float64(len(p.records)))
+			break
+		}
+		select {
+		case b.parts <- p:
+			parts = append(parts, p)
+			continue
+		case <-b.closing:
+			failed = errors.New("the collector is stopping")
+		case <-ctx.Done():
+			failed = context.Cause(ctx)
+		}
+		b.pending.Release(int64(p.size))
+		break
+	}
+	for _, p := range parts {
+		failed = errors.Join(failed, <-p.done)
+	}
+	if failed != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, failed)
+	}
+	return nil
+}
+
+// split cuts the records of a call into parts that fit into a batch.
+func (b *Batcher) split(records [][]byte) (parts []*part) {
+	next := &part{}
+	for _, r := range records {
+		if len(next.records) == b.settings.BatchRecords || len(next.records) > 0 && next.size+len(r) > b.settings.BatchBytes {
+			parts = append(parts, next)
+			next = &part{}
+		}
+		next.records, next.size = append(next.records, r), next.size+len(r)
+	}
+	if len(next.records) > 0 {
+		parts = append(parts, next)
+	}
+	for _, p := range parts {
+		p.done = make(chan error, 1)
+	}
+	return parts
+}
+
+// batch is what goes on its way together.
+type batch struct {
+	parts   []*part
+	records int
+	size    int
+}
+
+func (b *batch) add(p *part) {
+	b.parts, b.records, b.size = append(b.parts, p), b.records+len(p.records), b.size+p.size
+}
+
+func (b *Batcher) fits(next batch, p *part) bool {
+	return next.records == 0 || next.records+len(p.records) <= b.settings.BatchRecords && next.size+p.size <= b.settings.BatchBytes
+}
+
+// collect fills one batch after the other. A batch goes when it has lingered,
+// or is full, and a slot is free; while none is, it goes on growing.
+func (b *Batcher) collect() {
+	linger := time.NewTimer(b.settings.Linger)
+	linger.Stop()
+	var next batch
+	ripe := false
+	take := func(p *part) {
+		if next.add(p); next.records == len(p.records) {
+			linger.Reset(b.settings.Linger)
+		}
+		ripe = ripe || next.records >= b.settings.BatchRecords
+	}
+	leave := func() {
+		full := next
+		b.work.Go(func() { b.send(full) })
+		next, ripe = batch{}, false
+		linger.Stop()
+	}
+	for {
+		var slots chan struct{}
+		if ripe {
+			slots = b.slots
+		}
+		select {
+		case p := <-b.parts:
+			if !b.fits(next, p) {
+				b.slots <- struct{}{}
+				leave()
+			}
+			take(p)
+		case <-linger.C:
+			ripe = true
+		case slots <- struct{}{}:
+			leave()
+		case <-b.closing:
+			if next.records > 0 {
+				b.slots <- struct{}{}
+				leave()
+			}
+			return
+		}
+	}
+}
+
+// send sees a batch through, and answers its parts.
+func (b *Batcher) send(of batch) {
+	defer func() { <-b.slots }()
+	records := make([][]byte, 0, of.records)
+	for _, p := range of.parts {
+		records = append(records, p.records...)
+	}
+	err := b.sender.send(records)
+	for _, p := range of.parts {
+		b.pending.Release(int64(p.size))
+		p.done <- err
+	}
+}

@@ -1,0 +1,103 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/google/uuid"
+
+	"millrace/internal/pack"
+	"millrace/workflows"
+)
+
+// Starter starts the workflow of a batch. See workflows.Launcher.
+type Starter interface {
+	StartIngest(ctx context.Context, id string, batch []byte) error
+}
+
+// Intake is the direct way. It returns the positions of records that are not
+// durable yet. See intake.Intake.
+type Intake interface {
+	Put(ctx context.Context, batch string, records [][]byte) (left []int, err error)
+}
+
+// sender makes one batch after the other durable.
+type sender struct {
+	settings Settings
+	starter  Starter
+	direct   Intake
+	breaker  breaker
+}
+
+// send returns when all records are durable, by one way or the other.
+func (s *sender) send(records [][]byte) error {
+	id := workflows.IngestID(newUUID())
+	if s.settings.Mode == Temporal && s.breaker.allows() {
+		begun := time.Now()
+		err := s.start(id, records)
+		s.breaker.report(err)
+		if err == nil {
+			sent(begun, "temporal", len(records))
+			return nil
+		}
+		startsFailed.Inc()
+	}
+	begun := time.Now()
+	if err := s.put(id, records); err != nil {
+		return err
+	}
+	sent(begun, "direct", len(records))
+	return nil
+}
+
+// newUUID makes an id that sorts by time.
+func newUUID() string {
+	id, err := uuid.NewV7()
+	if err != nil { // no randomness: nothing here would work
+		panic(fmt.Sprintf("make a UUID: %v", err))
+	}
+	return id.String()
+}
+
+// start starts the workflow of a batch: of its halves, each under an id of its
+// own, when it is too large for one.
+func (s *sender) start(id string, records [][]byte) error {
+	blob := pack.Pack(records)
+	if half := len(records) / 2; len(blob) > maxPack && half > 0 {
+		return errors.Join(s.start(id+"-1", records[:half]), s.start(id+"-2", records[half:]))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.settings.StartTimeout)
+	defer cancel()
+	return s.starter.StartIngest(ctx, id, blob)
+}
+
+// Waits between attempts of the direct way.
+const firstWait, longestWait = 100 * time.Millisecond, time.Second
+
+// put takes the direct way.
+func (s *sender) put(id string, records [][]byte) error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.settings.DirectTimeout)
+	defer cancel()
+	for wait := firstWait; ; wait = min(2*wait, longestWait) {
+		left, err := s.direct.Put(ctx, id, records)
+		if len(left) == 0 {
+			return nil
+		}
+		rest := make([][]byte, len(left))
+		for n, at := range left {
+			rest[n] = records[at]
+		}
+		records = rest
+		select {
+		case <-time.After(wait/2 + rand.N(wait/2)):
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
+			failedRecords.Add(float64(len(left)))
+			return fmt.Errorf("put a batch directly: %w", err)
+		}
+	}
+}

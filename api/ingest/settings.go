@@ -1,0 +1,96 @@
+package ingest
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Mode is the way that batches normally take.
+type Mode string
+
+// The modes.
+const (
+	// Temporal starts an IngestBatch workflow for each batch.
+	Temporal Mode = "temporal"
+	// Direct puts batches into the stream itself, for volumes at which it
+	// costs too much to keep a day of payloads in Temporal.
+	Direct Mode = "direct"
+)
+
+// Settings are how records are grouped and made durable. A zero field takes
+// its default.
+type Settings struct {
+	Mode          Mode          `name:"ingest" help:"What makes a batch durable: temporal (a workflow for each) or direct (stream, else queue)." enum:"temporal,direct" default:"temporal" env:"INGEST"`
+	Linger        time.Duration `name:"ingest-linger" help:"How long a batch waits for records of other requests." default:"5ms" env:"MILLRACE_INGEST_LINGER"`
+	BatchRecords  int           `name:"ingest-batch-records" help:"Most records of a batch." default:"500" env:"MILLRACE_INGEST_BATCH_RECORDS"`
+	BatchBytes    int           `name:"ingest-batch-bytes" help:"Most bytes of a batch, before it is compressed." default:"4194304" env:"MILLRACE_INGEST_BATCH_BYTES"`
+	InFlight      int           `name:"ingest-in-flight" help:"Most batches on their way at the same time." default:"32" env:"MILLRACE_INGEST_IN_FLIGHT"`
+	PendingBytes  int           `name:"ingest-pending-bytes" help:"Most bytes that wait for an answer; beyond it agents are told to come again." default:"268435456" env:"MILLRACE_INGEST_PENDING_BYTES"`
+	StartTimeout  time.Duration `name:"ingest-start-timeout" help:"How long a workflow may take to start before the batch goes directly into the stream." default:"500ms" env:"MILLRACE_INGEST_START_TIMEOUT"`
+	DirectTimeout time.Duration `name:"ingest-direct-timeout" help:"How long the direct way is tried before agents are told to come again." default:"5s" env:"MILLRACE_INGEST_DIRECT_TIMEOUT"`
+}
+
+// Defaults of Settings.
+const (
+	DefaultLinger        = 5 * time.Millisecond
+	DefaultBatchRecords  = 500     // a PutRecords call
+	DefaultBatchBytes    = 4 << 20 // within a PutRecords call, partition keys and all
+	DefaultInFlight      = 32
+	DefaultPendingBytes  = 256 << 20
+	DefaultStartTimeout  = 500 * time.Millisecond
+	DefaultDirectTimeout = 5 * time.Second
+)
+
+// maxPack is the most bytes of a workflow's input. Temporal warns from 512 KiB
+// and refuses from 2 MiB (limit.blobSize.error).
+const maxPack = 1 << 20
+
+// Validate reports settings that cannot work.
+func (s Settings) Validate() error {
+	var errs []error
+	for flag, value := range map[string]int{
+		"ingest-batch-records": s.BatchRecords, "ingest-batch-bytes": s.BatchBytes,
+		"ingest-in-flight": s.InFlight, "ingest-pending-bytes": s.PendingBytes,
+	} {
+		if value < 0 {
+			errs = append(errs, fmt.Errorf("--%s: %d is negative", flag, value))
+		}
+	}
+	for flag, value := range map[string]time.Duration{
+		"ingest-linger": s.Linger, "ingest-start-timeout": s.StartTimeout, "ingest-direct-timeout": s.DirectTimeout,
+	} {
+		if value < 0 {
+			errs = append(errs, fmt.Errorf("--%s: %s is negative", flag, value))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s Settings) withDefaults() Settings {
+	if s.Mode == "" {
+		s.Mode = Temporal
+	}
+	if s.Linger == 0 {
+		s.Linger = DefaultLinger
+	}
+	if s.BatchRecords == 0 {
+		s.BatchRecords = DefaultBatchRecords
+	}
+	if s.BatchBytes == 0 {
+		s.BatchBytes = DefaultBatchBytes
+	}
+	if s.InFlight == 0 {
+		s.InFlight = DefaultInFlight
+	}
+	if s.PendingBytes == 0 {
+		s.PendingBytes = DefaultPendingBytes
+	}
+	if s.StartTimeout == 0 {
+		s.StartTimeout = DefaultStartTimeout
+	}
+	if s.DirectTimeout == 0 {
+		s.DirectTimeout = DefaultDirectTimeout
+	}
+	return s
+}

@@ -1,0 +1,63 @@
+package ops_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"testing"
+
+	"millrace/internal/ops"
+)
+
+func TestReadyzNamesWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	works := func(context.Context) error { return nil }
+	fails := func(context.Context) error { return errors.New("it is away") }
+	for name, c := range map[string]struct {
+		checks ops.Checks
+		status int
+		want   ops.Readiness
+	}{
+		"all works": {ops.Checks{Required: map[string]ops.Check{"a": works}}, http.StatusOK, ops.Readiness{Ready: true}},
+		"a required one is away": {
+			ops.Checks{Required: map[string]ops.Check{"a": works, "b": fails}}, http.StatusServiceUnavailable,
+			ops.Readiness{Missing: map[string]string{"b": "it is away"}},
+		},
+		"an optional one is away": {
+			ops.Checks{Required: map[string]ops.Check{"a": works}, Optional: map[string]ops.Check{"b": fails}}, http.StatusOK,
+			ops.Readiness{Ready: true, Degraded: map[string]string{"b": "it is away"}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var got ops.Readiness
+			status, body := get(ops.Handler(c.checks), "/readyz")
+			if err := json.Unmarshal(body, &got); err != nil || status != c.status || !reflect.DeepEqual(got, c.want) {
+				t.Errorf("status %d, %+v: %v", status, got, err)
+			}
+		})
+	}
+}
+
+func TestHealthzAndMetrics(t *testing.T) {
+	t.Parallel()
+	handler := ops.Handler(ops.Checks{})
+	if status, _ := get(handler, "/healthz"); status != http.StatusOK {
+		t.Errorf("/healthz answered %d", status)
+	}
+	if status, body := get(handler, "/metrics"); status != http.StatusOK || !strings.Contains(string(body), "go_goroutines") {
+		t.Errorf("/metrics answered %d: %.100s", status, body)
+	}
+}
+
+func get(handler http.Handler, path string) (int, []byte) {
+	recorder := httptest.NewRecorder()
+	handler.ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, path, nil))
+	body, _ := io.ReadAll(recorder.Body)
+	return recorder.Code, body
+}

@@ -1,0 +1,173 @@
+// Command cmd is the worker: it polls Temporal's task queues and does the work
+// that workflows order.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"os/signal"
+	"slices"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+
+	"millrace/activities"
+	"millrace/internal/config"
+	"millrace/internal/dedup"
+	"millrace/internal/delay"
+	"millrace/internal/index"
+	"millrace/internal/ops"
+	"millrace/internal/stream"
+	"millrace/workers"
+	"millrace/workflows"
+)
+
+type settings struct {
+	Listen     string   `help:"Address of /healthz, /readyz and /metrics." default:"127.0.0.1:9090" env:"MILLRACE_WORKER_LISTEN"`
+	Queues     []string `help:"Task queues to poll: ingest, redrive, process, index." enum:"ingest,redrive,process,index" default:"ingest,redrive,process,index" env:"MILLRACE_QUEUES"`
+	DedupIDs   int      `name:"dedup-ids" help:"Ids of indexed records to remember, 23 bytes each." default:"10000000" env:"MILLRACE_DEDUP_IDS"`
+	IndexSlots int      `help:"Most shards to index at the same time." default:"16" env:"MILLRACE_INDEX_SLOTS"`
+	BulkBytes  int      `help:"Most bytes of a bulk request, 0: the default of 5 MiB." default:"0" env:"MILLRACE_BULK_BYTES"`
+	Bulks      int      `name:"bulk-requests" help:"Most bulk requests in flight, of all shards together, 0: the default of 16." default:"0" env:"MILLRACE_BULK_REQUESTS"`
+
+	config.Resources         `embed:"" group:"aws"`
+	stream.Settings          `embed:"" group:"aws"`
+	config.Elasticsearch     `embed:"" group:"elasticsearch"`
+	activities.ProcessLimits `embed:"" group:"processing"`
+	activities.RedriveLimits `embed:"" group:"redriving"`
+	config.Logging           `embed:"" group:"logging"`
+}
+
+const description = `Polls Temporal's task queues and moves telemetry from the stream into Elasticsearch.
+
+AWS is configured by its own environment and files (AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL, …), and so is Temporal
+(TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_TLS, TEMPORAL_API_KEY, …). Stream, queues, bucket and templates are made by
+"starter setup".`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var s settings
+	kong.Parse(&s, kong.Name("worker"), kong.Description(description), kong.ExplicitGroups([]kong.Group{
+		{Key: "aws", Title: "AWS"}, {Key: "elasticsearch", Title: "Elasticsearch"}, {Key: "processing", Title: "Processing"},
+		{Key: "redriving", Title: "Redriving"}, {Key: "logging", Title: "Logging"},
+	}))
+	if err := s.run(ctx); err != nil {
+		slog.Error("the worker ends", "error", err)
+		os.Exit(1)
+	}
+}
+
+// Validate reports every setting that cannot work.
+func (s *settings) Validate() error {
+	var errs []error
+	if s.DedupIDs < 1 {
+		errs = append(errs, fmt.Errorf("--dedup-ids: %d is less than 1", s.DedupIDs))
+	}
+	if s.IndexSlots < 1 {
+		errs = append(errs, fmt.Errorf("--index-slots: %d is less than 1", s.IndexSlots))
+	}
+	if s.BulkBytes < 0 || s.Bulks < 0 {
+		errs = append(errs, errors.New("--bulk-bytes, --bulk-requests: a number is negative"))
+	}
+	return errors.Join(append(errs,
+		s.Resources.Validate(), s.Elasticsearch.Validate(), s.ProcessLimits.Validate(), s.RedriveLimits.Validate())...)
+}
+
+// run works until ctx ends, and then shuts down in reverse order.
+func (s *settings) run(ctx context.Context) error {
+	logger := s.Logger()
+	cfg, err := config.AWS(ctx)
+	if err != nil {
+		return err
+	}
+	documents, err := index.Open(s.Elasticsearch.Settings(cfg))
+	if err != nil {
+		return err
+	}
+	temporal, err := config.DialLazily(logger)
+	if err != nil {
+		return err
+	}
+	defer temporal.Close()
+
+	var started atomic.Bool
+	stopServing, err := ops.Serve(s.Listen, ops.Handler(ops.Checks{Required: map[string]ops.Check{
+		"temporal":      func(ctx context.Context) error { return config.CheckTemporal(ctx, temporal) },
+		"elasticsearch": documents.Ready,
+		"start": func(context.Context) error {
+			if !started.Load() {
+				return errors.New("waiting for stream, queues or Temporal: see the log")
+			}
+			return nil
+		},
+	}}))
+	if err != nil {
+		return err
+	}
+	defer stopServing()
+
+	var backends *workers.Backends
+	open := func(ctx context.Context) (err error) {
+		backends, err = workers.OpenBackends(ctx, cfg, s.Resources, s.Settings)
+		return err
+	}
+	if err := workers.Insist(ctx, "find stream, queues and bucket", "make them with starter setup", open); err != nil {
+		return nil // asked to end before it began
+	}
+	stop, err := workers.Start(ctx, s.workers(temporal, backends, documents))
+	if err != nil {
+		return nil
+	}
+	started.Store(true)
+	slog.Info("working", "queues", s.Queues, "stream", s.Stream, "ops", s.Listen)
+	<-ctx.Done()
+	slog.Info("stopping: shards are drained, and go on in other workers")
+	stop()
+	return nil
+}
+
+// workers are the starters of those that were asked for, by task queue.
+func (s *settings) workers(c client.Client, b *workers.Backends, documents *index.Client) map[string]func() worker.Worker {
+	host, _ := os.Hostname() // for people: an empty name is as good
+	identity := fmt.Sprintf("%d@%s", os.Getpid(), host)
+	launcher := workflows.Launcher{Client: c}
+	processor := s.processor(b, documents, launcher, identity)
+	all := map[string]func() worker.Worker{
+		"ingest": func() worker.Worker {
+			return workers.Ingest(c, &activities.Ingester{Intake: b.Intake, Batches: launcher, Graveyard: b.Morgue})
+		},
+		"redrive": func() worker.Worker {
+			return workers.Redrive(c, &activities.Redriver{
+				Queue: b.Fallback, Stream: b.Stream, Graveyard: b.Morgue, Limits: s.RedriveLimits, Worker: identity,
+			})
+		},
+		"process": func() worker.Worker {
+			return workers.Process(c, processor, &activities.Supervisor{Stream: b.StreamID(), Shards: b.Stream, Workflows: launcher})
+		},
+		"index": func() worker.Worker { return workers.Index(c, processor, s.IndexSlots) },
+	}
+	maps.DeleteFunc(all, func(queue string, _ func() worker.Worker) bool { return !slices.Contains(s.Queues, queue) })
+	return all
+}
+
+// processor is what indexes, with the cache and the limiter that all shards of
+// this process share.
+func (s *settings) processor(b *workers.Backends, documents *index.Client, launcher workflows.Launcher, identity string) *activities.Processor {
+	seen, delays := dedup.New(s.DedupIDs), delay.New()
+	seen.Register(prometheus.DefaultRegisterer)
+	prometheus.MustRegister(delays)
+	return activities.NewProcessor(activities.Processor{
+		Stream: b.StreamID(), Source: activities.StreamSource{Stream: b.Stream},
+		Bulk: documents, Limiter: index.NewLimiter(s.Bulks, s.BulkBytes), Seen: seen, Delay: delays,
+		Batches: launcher, Morgue: b.Morgue, Limits: s.ProcessLimits, Worker: identity,
+	})
+}

@@ -1,0 +1,37 @@
+package workers
+
+import (
+	"context"
+	"sync"
+
+	"go.temporal.io/sdk/worker"
+)
+
+// Start starts workers, and waits for Temporal where it is away. They are made
+// anew for each attempt: the SDK's cannot be started twice. stop stops all of
+// them at the same time, and waits until they have. The error is the context's.
+func Start(ctx context.Context, makers map[string]func() worker.Worker) (stop func(), err error) {
+	var started []worker.Worker
+	stop = func() {
+		var stopping sync.WaitGroup
+		for _, w := range started {
+			stopping.Go(w.Stop)
+		}
+		stopping.Wait()
+	}
+	for queue, newWorker := range makers {
+		err := Insist(ctx, "poll the task queue of "+queue, "set TEMPORAL_ADDRESS, or start Temporal", func(context.Context) error {
+			w := newWorker()
+			if err := w.Start(); err != nil {
+				return err
+			}
+			started = append(started, w)
+			return nil
+		})
+		if err != nil {
+			stop()
+			return nil, err
+		}
+	}
+	return stop, nil
+}
