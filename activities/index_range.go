@@ -165,6 +165,8 @@ func keepAlive(ctx context.Context, details func() any) (end func()) {
 			select {
 			case <-done:
 				return
+			case <-ctx.Done(): // the SDK sends none any more
+				return
 			case <-ticker.C:
 				activity.RecordHeartbeat(ctx, details())
 			}

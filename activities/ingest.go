@@ -132,9 +132,7 @@ func (g *Ingester) open(ctx context.Context, in FinishInput) (records [][]byte, 
 		left = last.Left
 	}
 	if left == nil {
-		for n := range records {
-			left = append(left, n)
-		}
+		left = intake.Positions(len(records))
 	}
 	for _, at := range left {
 		if at < 0 || at >= len(records) {

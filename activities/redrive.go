@@ -201,11 +201,7 @@ func (r *redriving) redrive(messages []queue.Message) {
 			r.discard(m)
 			continue
 		}
-		l := &load{Message: m}
-		for n := range m.Records {
-			l.left = append(l.left, n)
-		}
-		loads = append(loads, l)
+		loads = append(loads, &load{Message: m, left: intake.Positions(len(m.Records))})
 	}
 	begun, extended := time.Now(), time.Now()
 	for wait := firstWait; len(loads) > 0; wait = min(2*wait, longestWait) {

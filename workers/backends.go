@@ -47,7 +47,7 @@ func OpenBackends(ctx context.Context, cfg aws.Config, names config.Resources, s
 		return nil, err
 	}
 	b.Morgue = activities.NewMorgue(ledger.New(bucket, names.Stream), dlq)
-	b.Intake = &intake.Intake{Stream: b.Stream, Queue: b.Fallback, Graveyard: b.Morgue}
+	b.Intake = intake.New(b.Stream, b.Fallback, b.Morgue, 0)
 	return b, nil
 }
 

@@ -5,20 +5,26 @@ import (
 	"go.temporal.io/sdk/worker"
 
 	"millrace/activities"
+	"millrace/internal/intake"
 	"millrace/workflows"
 )
 
-// ingestSlots bounds the batches that this process puts into the stream at the
-// same time. Those that both stream and queue refuse hold no slot while they
-// wait for a turn.
-const ingestSlots = 100
+const (
+	// putSlots bounds the batches whose first attempt runs: those that
+	// intake.Intake takes at once. The others wait, and their time does not
+	// run yet.
+	putSlots = intake.DefaultConcurrency
+	// finishSlots bounds the batches that both stream and queue have refused:
+	// mostly they wait for their next attempt.
+	finishSlots = 200
+)
 
 // Ingest makes the worker for IngestBatch and Reconcile. The collector runs it
 // on the client with which it starts batches, so that they begin right there.
 func Ingest(c client.Client, ingester *activities.Ingester) worker.Worker {
 	w := worker.New(c, workflows.IngestQueue, worker.Options{
-		MaxConcurrentLocalActivityExecutionSize: ingestSlots,
-		MaxConcurrentActivityExecutionSize:      ingestSlots,
+		MaxConcurrentLocalActivityExecutionSize: putSlots,
+		MaxConcurrentActivityExecutionSize:      finishSlots,
 		WorkerStopTimeout:                       stopMargin,
 	})
 	w.RegisterWorkflow(workflows.IngestBatch)

@@ -68,9 +68,11 @@ var (
 
 // Of IngestBatch, Reconcile and Redrive.
 const (
-	// putTimeout bounds the first attempt; a workflow task that takes longer
-	// than its timeout is kept alive by the SDK.
+	// putTimeout bounds the first attempt, putWait that and the wait for a slot
+	// in the worker. A workflow task that takes longer than its own timeout is
+	// kept alive by the SDK.
 	putTimeout = intake.Timeout + 5*time.Second
+	putWait    = 2 * putTimeout
 
 	// reconcileEvery is how often closed batches are looked for: many times
 	// within the shortest retention of a namespace, one day.
@@ -80,7 +82,7 @@ const (
 var (
 	// putBatchOptions make one attempt: what is next is decided by what is left.
 	putBatchOptions = workflow.LocalActivityOptions{
-		StartToCloseTimeout: putTimeout, ScheduleToCloseTimeout: putTimeout,
+		StartToCloseTimeout: putTimeout, ScheduleToCloseTimeout: putWait,
 		RetryPolicy: &temporal.RetryPolicy{MaximumAttempts: 1}, Summary: "put into the stream, or the queue",
 	}
 	finishBatchOptions = workflow.ActivityOptions{
