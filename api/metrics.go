@@ -11,7 +11,7 @@ import (
 // No metric says anything of a tenant: who may scrape is not who may know
 // the customers.
 var (
-	requests = promauto.NewHistogramVec(prometheus.HistogramOpts{
+	requestSeconds = promauto.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "millrace_api_request_seconds",
 		Help:    "Time from the head of a request to its answer, by protocol and HTTP status (what a gRPC status stands for).",
 		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
@@ -20,7 +20,7 @@ var (
 		Name: "millrace_api_request_bytes_total",
 		Help: "Bytes of request bodies, after decompression.",
 	}, []string{"protocol"})
-	records = promauto.NewCounterVec(prometheus.CounterOpts{
+	recordCount = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "millrace_api_records_total",
 		Help: "Records of requests: accepted; rejected as bad; throttled by the tenant's rate; unavailable when they could not be made durable; unread when the request was bad as a whole.",
 	}, []string{"protocol", "result"})
@@ -35,14 +35,14 @@ var (
 )
 
 func countRequest(protocol string, status int, began time.Time) {
-	requests.WithLabelValues(protocol, strconv.Itoa(status)).Observe(time.Since(began).Seconds())
+	requestSeconds.WithLabelValues(protocol, strconv.Itoa(status)).Observe(time.Since(began).Seconds())
 }
 
 // count enters how the records of a batch ended.
 func (b *batch) count(protocol, result string) {
 	requestBytes.WithLabelValues(protocol).Add(float64(len(b.request)))
-	records.WithLabelValues(protocol, result).Add(float64(len(b.records)))
-	records.WithLabelValues(protocol, "rejected").Add(float64(len(b.rejected)))
+	recordCount.WithLabelValues(protocol, result).Add(float64(len(b.records)))
+	recordCount.WithLabelValues(protocol, "rejected").Add(float64(len(b.rejected)))
 	if result != "accepted" {
 		return
 	}

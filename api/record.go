@@ -193,11 +193,13 @@ type draft struct {
 	time           []byte // as it was given
 	timeRole       role
 	problem        string
+
+	writer writer // of records that were decoded
 }
 
 // reset begins a record.
 func (d *draft) reset(recordType string) {
-	*d = draft{body: append(d.body[:0], '{'), names: d.names[:0], recordType: recordType}
+	*d = draft{body: append(d.body[:0], '{'), names: d.names[:0], recordType: recordType, writer: d.writer}
 }
 
 // wrong keeps the first thing that is wrong.

@@ -61,14 +61,14 @@ func routes() []route {
 	array := jsonForm(http.StatusAccepted, telemetryArray)
 	lines := jsonForm(http.StatusAccepted, telemetryLines)
 	agent := jsonForm(http.StatusOK, thundra)
-	return []route{
+	return append(otlpRoutes(), []route{
 		{"/v1/telemetry", "telemetry", map[string]*form{
 			"application/json": array, "application/x-ndjson": lines, "application/ndjson": lines, "application/jsonl": lines,
 			"": jsonForm(http.StatusAccepted, telemetrySniffed),
 		}},
 		{"/v1/monitoring-data", "thundra", map[string]*form{"application/json": agent, "": agent}},
 		{"/v1/composite-monitoring-data", "thundra", map[string]*form{"application/json": agent, "": agent}},
-	}
+	}...)
 }
 
 // Handler serves the routes that take telemetry, and answers 404 to all others.

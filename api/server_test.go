@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -405,3 +406,47 @@ func TestSlowClientsAreNotWaitedFor(t *testing.T) {
 		}
 	}
 }
+
+func TestAStoppedServerFinishesWhatItHas(t *testing.T) {
+	t.Parallel()
+	c := newCollector(t, Limits{})
+	held := make(chan struct{})
+	entered := make(chan struct{})
+	c.ingester = ingestFunc(func(ctx context.Context, records [][]byte) error {
+		close(entered)
+		<-held
+		return c.stream.Ingest(ctx, records)
+	})
+	answered := make(chan reply)
+	go func() { answered <- c.postText(t, "/v1/telemetry", oneRecord) }()
+	<-entered
+	stopped := make(chan error)
+	go func() { stopped <- c.http.Config.Shutdown(t.Context()) }()
+	address := c.http.Listener.Addr().String()
+	for deadline := time.Now().Add(10 * time.Second); ; { // until nobody new comes in
+		connection, err := net.Dial("tcp", address)
+		if err != nil {
+			break
+		}
+		_ = connection.Close()
+		if time.Now().After(deadline) {
+			t.Fatal("the server still takes connections")
+		}
+	}
+	select {
+	case err := <-stopped:
+		t.Errorf("the server stopped while it had a request: %v", err)
+	default:
+	}
+	close(held)
+	if r := <-answered; r.status != 202 {
+		t.Errorf("answered %d %s", r.status, r.body)
+	}
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
+
+type ingestFunc func(context.Context, [][]byte) error
+
+func (f ingestFunc) Ingest(ctx context.Context, records [][]byte) error { return f(ctx, records) }

@@ -1,0 +1,127 @@
+package api
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+
+	"millrace/internal/telemetry"
+)
+
+// signal is a kind of OpenTelemetry data.
+type signal struct {
+	name    string // in metrics
+	path    string // of OTLP/HTTP
+	service string // of OTLP/gRPC
+	message message
+	// read decodes a request and makes its records.
+	read func(b *batch, asJSON bool) error
+	// partial encodes the answer to a request of which records were rejected.
+	partial func(rejected int64, why string, asJSON bool) ([]byte, error)
+}
+
+var signals = []signal{traceSignal, logSignal, metricSignal}
+
+// decode returns how a request of the signal is read.
+func (s signal) decode(asJSON bool) func(*batch) error {
+	return func(b *batch) error {
+		if asJSON {
+			// The decoder is lenient and recurses; this one is neither.
+			scan := &scanner{data: b.request}
+			if _, err := scan.value(); err != nil {
+				return err
+			}
+			if scan.depth > maxMessageDepth {
+				return fmt.Errorf("nested more than %d deep", maxMessageDepth)
+			}
+			if err := scan.end(); err != nil {
+				return err
+			}
+		} else if err := checkDepth(b.request, s.message, maxMessageDepth); err != nil {
+			return err
+		}
+		return s.read(b, asJSON)
+	}
+}
+
+// taken encodes the answer to a request that was taken, but for the records
+// that were rejected. A message without fields says that all were taken.
+func (s signal) taken(b *batch, asJSON bool) []byte {
+	switch {
+	case len(b.rejected) > 0:
+		answer, err := s.partial(int64(len(b.rejected)), summary(b.rejected), asJSON)
+		if err != nil { // cannot happen: the message was made here
+			panic(fmt.Sprintf("encode an answer: %v", err))
+		}
+		return answer
+	case asJSON:
+		return []byte("{}")
+	}
+	return nil
+}
+
+// summary names the first rejected records in a sentence, since the protocol
+// has no list of them.
+func summary(rejected []Rejection) string {
+	const most = 10
+	text := ""
+	for i, r := range rejected {
+		if i == most {
+			return text + fmt.Sprintf("; and %d more", len(rejected)-most)
+		}
+		if i > 0 {
+			text += "; "
+		}
+		text += "record " + strconv.Itoa(r.Position) + " " + r.Reason
+	}
+	return text
+}
+
+// resourceOf writes what the records of a resource have in common.
+func resourceOf(w *writer, r pcommon.Resource, schema string) fragment {
+	w.begin()
+	w.object("resource", func() {
+		w.attributes("attributes", r.Attributes())
+		w.some("dropped_attributes_count", r.DroppedAttributesCount())
+		w.text("schema_url", schema)
+	})
+	return w.end()
+}
+
+// scopeOf writes what the records of an instrumentation library have in common.
+func scopeOf(w *writer, s pcommon.InstrumentationScope, schema string) fragment {
+	w.begin()
+	w.object("scope", func() {
+		w.text("name", s.Name())
+		w.text("version", s.Version())
+		w.attributes("attributes", s.Attributes())
+		w.some("dropped_attributes_count", s.DroppedAttributesCount())
+		w.text("schema_url", schema)
+	})
+	return w.end()
+}
+
+// document takes or rejects the record whose body was written.
+func (b *batch) document(w *writer, id, recordType string, at pcommon.Timestamp) {
+	when, kind := time.Time{}, timeMissing
+	if at != 0 {
+		kind = timeOutOfBounds
+		if at <= math.MaxInt64 {
+			if when = at.AsTime(); telemetry.UsableTimestamp(when) {
+				kind = timeUsable
+			}
+		}
+		if kind != timeUsable {
+			w.text(string(originalTimestamp), strconv.FormatUint(uint64(at), 10))
+		}
+	}
+	w.close('}')
+	if w.depth > b.limits.Depth {
+		b.reject(fmt.Sprintf("is nested %d deep, more than %d", w.depth, b.limits.Depth))
+		return
+	}
+	b.take(id, recordType, when, kind, w.dst)
+}

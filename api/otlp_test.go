@@ -1,0 +1,759 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+	"go.opentelemetry.io/collector/pdata/pmetric/pmetricotlp"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/encoding/gzip"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+)
+
+// at is 2026-11-23T10:00:00.123456789Z.
+const at pcommon.Timestamp = 1795428000123456789
+
+func fill(m pcommon.Map) {
+	m.PutStr("http.request.method", "GET")
+	m.PutInt("count", math.MinInt64)
+	m.PutDouble("share", 0.1)
+	m.PutDouble("nan", math.NaN())
+	m.PutBool("yes", true)
+	m.PutEmptyBytes("bytes").FromRaw([]byte{0, 255})
+	m.PutEmpty("nothing")
+	m.PutStr("text", "a\"b\\c\n\x01é\xff")
+	list := m.PutEmptySlice("list")
+	list.AppendEmpty().SetInt(1)
+	list.AppendEmpty().SetEmptyMap().PutStr("in", "side")
+	list.AppendEmpty().SetEmptySlice()
+}
+
+const filled = `{"http.request.method":"GET","count":-9223372036854775808,"share":0.1,"nan":"NaN","yes":true,"bytes":"AP8=",` +
+	`"nothing":null,"text":"a\"b\\c\n\u0001é�","list":[1,{"in":"side"},[]]}`
+
+const common = `"resource":{"attributes":{"service.name":"orders"},"dropped_attributes_count":1,"schema_url":"https://r"},` +
+	`"scope":{"name":"lib","version":"1","attributes":{"a":"b"},"dropped_attributes_count":2,"schema_url":"https://s"}`
+
+type scoped interface {
+	Scope() pcommon.InstrumentationScope
+	SetSchemaUrl(string)
+}
+
+func describe(resource pcommon.Resource, scope scoped) {
+	resource.Attributes().PutStr("service.name", "orders")
+	resource.SetDroppedAttributesCount(1)
+	scope.Scope().SetName("lib")
+	scope.Scope().SetVersion("1")
+	scope.Scope().Attributes().PutStr("a", "b")
+	scope.Scope().SetDroppedAttributesCount(2)
+	scope.SetSchemaUrl("https://s")
+}
+
+// sample is a request and what must become of it.
+type sample struct {
+	signal signal
+	// export sends it as an agent's library does.
+	export    func(context.Context, *grpc.ClientConn, ...grpc.CallOption) error
+	asJSON    []byte
+	asProto   []byte
+	documents []wanted
+}
+
+type wanted struct{ id, recordType, index, at, body string }
+
+func both(t testing.TB, request interface {
+	MarshalJSON() ([]byte, error)
+	MarshalProto() ([]byte, error)
+}) (asJSON, asProto []byte) {
+	t.Helper()
+	asJSON, err := request.MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if asProto, err = request.MarshalProto(); err != nil {
+		t.Fatal(err)
+	}
+	return asJSON, asProto
+}
+
+var (
+	traceID  = pcommon.TraceID{0x0a, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
+	spanID1  = pcommon.SpanID{0xab, 1, 2, 3, 4, 5, 6, 7}
+	parentID = pcommon.SpanID{7: 1}
+)
+
+func traceSample(t testing.TB) sample {
+	t.Helper()
+	traces := ptrace.NewTraces()
+	resource := traces.ResourceSpans().AppendEmpty()
+	resource.SetSchemaUrl("https://r")
+	scope := resource.ScopeSpans().AppendEmpty()
+	describe(resource.Resource(), scope)
+
+	full := scope.Spans().AppendEmpty()
+	full.SetTraceID(traceID)
+	full.SetSpanID(spanID1)
+	full.SetParentSpanID(parentID)
+	full.TraceState().FromRaw("a=b")
+	full.SetFlags(257)
+	full.SetName("GET /orders")
+	full.SetKind(ptrace.SpanKindServer)
+	full.SetStartTimestamp(at)
+	full.SetEndTimestamp(at + 1500)
+	full.Status().SetCode(ptrace.StatusCodeError)
+	full.Status().SetMessage("broken")
+	fill(full.Attributes())
+	full.SetDroppedAttributesCount(3)
+	event := full.Events().AppendEmpty()
+	event.SetName("retry")
+	event.SetTimestamp(at + 1)
+	event.Attributes().PutInt("n", 1)
+	event.SetDroppedAttributesCount(4)
+	full.SetDroppedEventsCount(5)
+	link := full.Links().AppendEmpty()
+	link.SetTraceID(traceID)
+	link.SetSpanID(parentID)
+	link.TraceState().FromRaw("c=d")
+	link.SetFlags(1)
+	link.Attributes().PutInt("n", 2)
+	link.SetDroppedAttributesCount(6)
+	full.SetDroppedLinksCount(7)
+
+	scope.Spans().AppendEmpty().SetName("bare")
+
+	late := traces.ResourceSpans().AppendEmpty().ScopeSpans().AppendEmpty().Spans().AppendEmpty()
+	late.SetTraceID(traceID)
+	late.SetSpanID(parentID)
+	late.SetStartTimestamp(math.MaxUint64)
+	late.SetEndTimestamp(1)
+
+	s := sample{signal: traceSignal, documents: []wanted{
+		{
+			"0a0102030405060708090a0b0c0d0e0f-ab01020304050607", "span", "telemetry-span-2026.11.23", "2026-11-23T10:00:00.123456789Z",
+			`{"trace_id":"0a0102030405060708090a0b0c0d0e0f","span_id":"ab01020304050607","parent_span_id":"0000000000000001","trace_state":"a=b","flags":257,
+			"name":"GET /orders","kind":"Server","duration":1500,"status":{"code":"Error","message":"broken"},"attributes":` + filled + `,"dropped_attributes_count":3,
+			"events":[{"name":"retry","timestamp":"2026-11-23T10:00:00.12345679Z","attributes":{"n":1},"dropped_attributes_count":4}],"dropped_events_count":5,
+			"links":[{"trace_id":"0a0102030405060708090a0b0c0d0e0f","span_id":"0000000000000001","trace_state":"c=d","flags":1,"attributes":{"n":2},"dropped_attributes_count":6}],
+			"dropped_links_count":7,` + common + `}`,
+		},
+		{"", "span", "telemetry-span-undated", "", `{"name":"bare","status":{"code":"Unset"},` + common + `}`},
+		{
+			"0a0102030405060708090a0b0c0d0e0f-0000000000000001", "span", "telemetry-span-undated", "",
+			`{"trace_id":"0a0102030405060708090a0b0c0d0e0f","span_id":"0000000000000001","duration":2,"status":{"code":"Unset"},"original_timestamp":"18446744073709551615"}`,
+		},
+	}}
+	request := ptraceotlp.NewExportRequestFromTraces(traces)
+	s.asJSON, s.asProto = both(t, request)
+	s.export = func(ctx context.Context, connection *grpc.ClientConn, options ...grpc.CallOption) error {
+		response, err := ptraceotlp.NewGRPCClient(connection).Export(ctx, request, options...)
+		return partial(err, func() (int64, string) {
+			return response.PartialSuccess().RejectedSpans(), response.PartialSuccess().ErrorMessage()
+		})
+	}
+	return s
+}
+
+// errPartial is what partial makes of a partial success.
+type errPartial struct {
+	rejected int64
+	why      string
+}
+
+func (e errPartial) Error() string { return fmt.Sprintf("%d rejected: %s", e.rejected, e.why) }
+
+func partial(err error, response func() (int64, string)) error {
+	if err != nil {
+		return err
+	}
+	if rejected, why := response(); rejected != 0 || why != "" {
+		return errPartial{rejected, why}
+	}
+	return nil
+}
+
+func logSample(t testing.TB) sample {
+	t.Helper()
+	logs := plog.NewLogs()
+	resource := logs.ResourceLogs().AppendEmpty()
+	resource.SetSchemaUrl("https://r")
+	scope := resource.ScopeLogs().AppendEmpty()
+	describe(resource.Resource(), scope)
+
+	full := scope.LogRecords().AppendEmpty()
+	full.SetTimestamp(at)
+	full.SetObservedTimestamp(at + 1)
+	full.SetTraceID(traceID)
+	full.SetSpanID(spanID1)
+	full.SetFlags(1)
+	full.SetSeverityText("WARN")
+	full.SetSeverityNumber(plog.SeverityNumberWarn)
+	full.SetEventName("restart")
+	full.Body().SetStr("hello")
+	fill(full.Attributes())
+	full.SetDroppedAttributesCount(3)
+
+	for _, set := range []func(pcommon.Value){
+		func(pcommon.Value) {},
+		func(v pcommon.Value) { v.SetInt(7) },
+		func(v pcommon.Value) { v.SetBool(true) },
+		func(v pcommon.Value) { v.SetEmptyMap().PutStr("a", "b") },
+		func(v pcommon.Value) { v.SetEmptySlice().AppendEmpty().SetInt(1) },
+	} {
+		record := scope.LogRecords().AppendEmpty()
+		record.SetObservedTimestamp(at)
+		set(record.Body())
+	}
+	absurd := scope.LogRecords().AppendEmpty()
+	absurd.SetTimestamp(1)
+	absurd.SetObservedTimestamp(math.MaxUint64)
+
+	const observed = `"observed_timestamp":"2026-11-23T10:00:00.123456789Z",`
+	log := func(body string) wanted {
+		return wanted{"", "log", "telemetry-log-2026.11.23", "2026-11-23T10:00:00.123456789Z", "{" + body + common + "}"}
+	}
+	s := sample{signal: logSignal, documents: []wanted{
+		log(`"observed_timestamp":"2026-11-23T10:00:00.12345679Z","trace_id":"0a0102030405060708090a0b0c0d0e0f","span_id":"ab01020304050607","trace_flags":1,
+			"severity_text":"WARN","severity_number":13,"event_name":"restart","body":{"text":"hello"},"attributes":` + filled + `,"dropped_attributes_count":3,`),
+		log(observed),
+		log(observed + `"body":{"text":"7"},`),
+		log(observed + `"body":{"text":"true"},`),
+		log(observed + `"body":{"structured":{"a":"b"}},`),
+		log(observed + `"body":{"structured":{"value":[1]}},`),
+		{"", "log", "telemetry-log-undated", "", `{"original_timestamp":"1","original_observed_timestamp":"18446744073709551615",` + common + `}`},
+	}}
+	request := plogotlp.NewExportRequestFromLogs(logs)
+	s.asJSON, s.asProto = both(t, request)
+	s.export = func(ctx context.Context, connection *grpc.ClientConn, options ...grpc.CallOption) error {
+		response, err := plogotlp.NewGRPCClient(connection).Export(ctx, request, options...)
+		return partial(err, func() (int64, string) {
+			return response.PartialSuccess().RejectedLogRecords(), response.PartialSuccess().ErrorMessage()
+		})
+	}
+	return s
+}
+
+func metricSample(t testing.TB) sample {
+	t.Helper()
+	metrics := pmetric.NewMetrics()
+	resource := metrics.ResourceMetrics().AppendEmpty()
+	resource.SetSchemaUrl("https://r")
+	scope := resource.ScopeMetrics().AppendEmpty()
+	describe(resource.Resource(), scope)
+	next := func(name string) pmetric.Metric {
+		m := scope.Metrics().AppendEmpty()
+		m.SetName(name)
+		m.SetUnit("ms")
+		m.SetDescription("how long")
+		return m
+	}
+
+	gauge := next("g")
+	gauge.Metadata().PutStr("from", "there")
+	points := gauge.SetEmptyGauge().DataPoints()
+	n := points.AppendEmpty()
+	n.SetTimestamp(at)
+	n.SetStartTimestamp(at - 1)
+	n.SetDoubleValue(1.5)
+	n.SetFlags(1)
+	fill(n.Attributes())
+	e := n.Exemplars().AppendEmpty()
+	e.SetTimestamp(at)
+	e.SetIntValue(3)
+	e.SetTraceID(traceID)
+	e.SetSpanID(spanID1)
+	e.FilteredAttributes().PutStr("a", "b")
+	n = points.AppendEmpty()
+	n.SetTimestamp(at)
+	n.SetDoubleValue(math.NaN())
+
+	sum := next("s").SetEmptySum()
+	sum.SetIsMonotonic(true)
+	sum.SetAggregationTemporality(pmetric.AggregationTemporalityDelta)
+	n = sum.DataPoints().AppendEmpty()
+	n.SetTimestamp(at)
+	n.SetIntValue(math.MaxInt64)
+
+	histogram := next("h").SetEmptyHistogram()
+	histogram.SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
+	h := histogram.DataPoints().AppendEmpty()
+	h.SetTimestamp(at)
+	h.SetCount(3)
+	h.SetSum(4.5)
+	h.SetMin(1)
+	h.SetMax(2)
+	h.BucketCounts().FromRaw([]uint64{1, 2})
+	h.ExplicitBounds().FromRaw([]float64{1.5})
+	histogram.DataPoints().AppendEmpty().SetTimestamp(at)
+
+	exponential := next("e").SetEmptyExponentialHistogram()
+	exponential.SetAggregationTemporality(pmetric.AggregationTemporalityDelta)
+	x := exponential.DataPoints().AppendEmpty()
+	x.SetTimestamp(at)
+	x.SetCount(3)
+	x.SetSum(4.5)
+	x.SetMin(1)
+	x.SetMax(2)
+	x.SetScale(-1)
+	x.SetZeroCount(1)
+	x.SetZeroThreshold(0.5)
+	x.Positive().SetOffset(2)
+	x.Positive().BucketCounts().FromRaw([]uint64{1})
+	x.Negative().SetOffset(-2)
+	x.Negative().BucketCounts().FromRaw([]uint64{2, 3})
+
+	q := next("q").SetEmptySummary().DataPoints().AppendEmpty()
+	q.SetTimestamp(at)
+	q.SetCount(3)
+	q.SetSum(4.5)
+	quantile := q.QuantileValues().AppendEmpty()
+	quantile.SetQuantile(0.5)
+	quantile.SetValue(1.25)
+
+	next("nothing")
+
+	metric := func(body string) wanted {
+		return wanted{"", "metric", "telemetry-metric-2026.11.23", "2026-11-23T10:00:00.123456789Z", `{"unit":"ms","description":"how long",` + body + "," + common + "}"}
+	}
+	s := sample{signal: metricSignal, documents: []wanted{
+		metric(`"name":"g","metric_type":"gauge","metadata":{"from":"there"},"value":1.5,"start_timestamp":"2026-11-23T10:00:00.123456788Z","flags":1,"attributes":` + filled + `,
+			"exemplars":[{"timestamp":"2026-11-23T10:00:00.123456789Z","value":3,"trace_id":"0a0102030405060708090a0b0c0d0e0f","span_id":"ab01020304050607","attributes":{"a":"b"}}]`),
+		metric(`"name":"g","metric_type":"gauge","metadata":{"from":"there"},"original_value":"NaN"`),
+		metric(`"name":"s","metric_type":"sum","temporality":"delta","monotonic":true,"value":9223372036854775807`),
+		metric(`"name":"h","metric_type":"histogram","temporality":"cumulative","count":3,"sum":4.5,"min":1,"max":2,"bucket_counts":[1,2],"explicit_bounds":[1.5]`),
+		metric(`"name":"h","metric_type":"histogram","temporality":"cumulative","count":0`),
+		metric(`"name":"e","metric_type":"exponential_histogram","temporality":"delta","count":3,"sum":4.5,"min":1,"max":2,"scale":-1,"zero_count":1,"zero_threshold":0.5,
+			"positive":{"offset":2,"bucket_counts":[1]},"negative":{"offset":-2,"bucket_counts":[2,3]}`),
+		metric(`"name":"q","metric_type":"summary","count":3,"sum":4.5,"quantiles":[{"quantile":0.5,"value":1.25}]`),
+	}}
+	request := pmetricotlp.NewExportRequestFromMetrics(metrics)
+	s.asJSON, s.asProto = both(t, request)
+	s.export = func(ctx context.Context, connection *grpc.ClientConn, options ...grpc.CallOption) error {
+		response, err := pmetricotlp.NewGRPCClient(connection).Export(ctx, request, options...)
+		return partial(err, func() (int64, string) {
+			return response.PartialSuccess().RejectedDataPoints(), response.PartialSuccess().ErrorMessage()
+		})
+	}
+	return s
+}
+
+func samples(t testing.TB) []sample {
+	t.Helper()
+	return []sample{traceSample(t), logSample(t), metricSample(t)}
+}
+
+// dial serves the collector over gRPC and connects to it.
+func (c *collector) dial(t *testing.T) *grpc.ClientConn {
+	t.Helper()
+	server := c.GRPC()
+	grpc_health_v1.RegisterHealthServer(server, health.NewServer())
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(server.Stop)
+	connection, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = connection.Close() })
+	return connection
+}
+
+// ctx carries the collector's key in gRPC's metadata.
+func (c *collector) ctx(t *testing.T) context.Context {
+	return metadata.AppendToOutgoingContext(t.Context(), "x-api-key", c.key)
+}
+
+func TestOTLPBecomesStreamRecords(t *testing.T) {
+	t.Parallel()
+	c := newCollector(t, Limits{})
+	connection := c.dial(t)
+	for _, s := range samples(t) {
+		http := func(mediaType, encoding string, body []byte, answer string) func() error {
+			return func() error {
+				r := c.post(t, s.signal.path, bytes.NewReader(body), "Content-Type", mediaType, "Content-Encoding", encoding)
+				if r.status != 200 || r.header.Get("Content-Type") != mediaType || string(r.body) != answer {
+					return fmt.Errorf("answered %d %v %s", r.status, r.header, r.body)
+				}
+				return nil
+			}
+		}
+		ids := map[string][]any{}
+		for _, way := range []struct {
+			name, request string
+			post          func() error
+		}{
+			{"protobuf", "protobuf", http("application/x-protobuf", "", s.asProto, "")},
+			{"protobuf, gzip", "protobuf", http("application/x-protobuf", "gzip", compressed(t, "gzip", s.asProto), "")},
+			{"JSON", "JSON", http("application/json", "", s.asJSON, "{}")},
+			{"JSON, zstd", "JSON", http("application/json", "zstd", compressed(t, "zstd", s.asJSON), "{}")},
+			{"gRPC", "protobuf", func() error { return s.export(c.ctx(t), connection) }},
+			{"gRPC, gzip", "protobuf", func() error { return s.export(c.ctx(t), connection, grpc.UseCompressor(gzip.Name)) }},
+		} {
+			if err := way.post(); err != nil {
+				t.Errorf("%s, %s: %v", s.signal.name, way.name, err)
+				continue
+			}
+			got := c.stream.take(t)
+			if len(got) != len(s.documents) {
+				t.Errorf("%s, %s: %d records, want %d", s.signal.name, way.name, len(got), len(s.documents))
+				continue
+			}
+			var now []any
+			for i, want := range s.documents {
+				now = append(now, got[i]["id"])
+				if want.id == "" { // derived
+					want.id, _ = got[i]["id"].(string)
+					if !strings.HasSuffix(want.id, fmt.Sprintf("-%d", i)) {
+						t.Errorf("%s, %s: the id of record %d is %s", s.signal.name, way.name, i, want.id)
+					}
+				}
+				body := headOf(t, got[i], want.id, want.recordType, want.index, want.at)
+				if wantBody := object(t, want.body); !reflect.DeepEqual(body, wantBody) {
+					t.Errorf("%s, %s: the body of record %d is\n%v\nwant\n%v", s.signal.name, way.name, i, body, wantBody)
+				}
+			}
+			// A retry is the same records, on whichever way it comes.
+			if before := ids[way.request]; before != nil && !slices.Equal(before, now) {
+				t.Errorf("%s, %s: the ids are %v, before %v", s.signal.name, way.name, now, before)
+			}
+			ids[way.request] = now
+		}
+	}
+}
+
+func TestAnEmptyExportIsTaken(t *testing.T) {
+	t.Parallel()
+	c := newCollector(t, Limits{})
+	for _, s := range signals {
+		if r := c.postText(t, s.path, "", "Content-Type", "application/x-protobuf"); r.status != 200 || len(r.body) != 0 {
+			t.Errorf("%s: answered %d %s", s.path, r.status, r.body)
+		}
+		if r := c.postText(t, s.path, "{}", "Content-Type", "application/json"); r.status != 200 || string(r.body) != "{}" {
+			t.Errorf("%s: answered %d %s", s.path, r.status, r.body)
+		}
+	}
+}
+
+// twoSpans is one span that is nested deeper than 5, and one that is not.
+func twoSpans() ptraceotlp.ExportRequest {
+	traces := ptrace.NewTraces()
+	spans := traces.ResourceSpans().AppendEmpty().ScopeSpans().AppendEmpty().Spans()
+	nest(spans.AppendEmpty().Attributes().PutEmpty("deep"), 4)
+	nest(spans.AppendEmpty().Attributes().PutEmpty("flat"), 3)
+	return ptraceotlp.NewExportRequestFromTraces(traces)
+}
+
+// nest puts so many lists into one another.
+func nest(value pcommon.Value, levels int) {
+	for range levels {
+		value = value.SetEmptySlice().AppendEmpty()
+	}
+}
+
+func TestOTLPPartialSuccess(t *testing.T) {
+	t.Parallel()
+	c := newCollector(t, Limits{Depth: 5})
+	asJSON, asProto := both(t, twoSpans())
+	const why = "record 0 is nested 6 deep, more than 5"
+	check := func(name string, response ptraceotlp.ExportResponse, err error) {
+		if err != nil || response.PartialSuccess().RejectedSpans() != 1 || response.PartialSuccess().ErrorMessage() != why {
+			t.Errorf("%s: %d rejected, %q, %v", name, response.PartialSuccess().RejectedSpans(), response.PartialSuccess().ErrorMessage(), err)
+		}
+		if got := c.stream.take(t); len(got) != 1 {
+			t.Errorf("%s: %d records came through, want 1", name, len(got))
+		}
+	}
+	response := ptraceotlp.NewExportResponse()
+	r := c.post(t, "/v1/traces", bytes.NewReader(asProto), "Content-Type", "application/x-protobuf")
+	check("protobuf", response, errors.Join(response.UnmarshalProto(r.body), statusIs(r, 200)))
+	response = ptraceotlp.NewExportResponse()
+	r = c.post(t, "/v1/traces", bytes.NewReader(asJSON), "Content-Type", "application/json")
+	check("JSON", response, errors.Join(response.UnmarshalJSON(r.body), statusIs(r, 200)))
+	response, err := ptraceotlp.NewGRPCClient(c.dial(t)).Export(c.ctx(t), twoSpans())
+	check("gRPC", response, err)
+}
+
+func statusIs(r reply, want int) error {
+	if r.status != want {
+		return fmt.Errorf("answered %d %s", r.status, r.body)
+	}
+	return nil
+}
+
+// statusOf decodes the google.rpc.Status of a failure.
+func statusOf(t *testing.T, r reply, mediaType string) (code codes.Code, message string) {
+	t.Helper()
+	if got := r.header.Get("Content-Type"); got != mediaType {
+		t.Errorf("answered in %s, asked in %s", got, mediaType)
+	}
+	if mediaType == "application/json" {
+		var s struct {
+			Code    codes.Code
+			Message string
+		}
+		// A code would also read from its name.
+		if !bytes.HasPrefix(r.body, []byte(`{"code":`)) || json.Unmarshal(r.body, &s) != nil {
+			t.Errorf("not a status: %s", r.body)
+		}
+		return s.Code, s.Message
+	}
+	var s rpcstatus.Status
+	if err := proto.Unmarshal(r.body, &s); err != nil {
+		t.Errorf("not a status: %v: %q", err, r.body)
+	}
+	return codes.Code(s.Code), s.Message
+}
+
+func TestOTLPFailures(t *testing.T) {
+	t.Parallel()
+	c := newCollector(t, Limits{Depth: 3, BodyBytes: 1 << 20})
+	asJSON, asProto := both(t, twoSpans())
+	for _, test := range []struct {
+		name    string
+		json    string
+		proto   string
+		headers []string
+		status  int
+		code    codes.Code
+		message string
+	}{
+		{"nothing good", string(asJSON), string(asProto), nil, 400, codes.InvalidArgument, "no record can be taken: record 0 is nested 6 deep, more than 3; record 1 is nested 5 deep, more than 3"},
+		{"not decodable", `{"resourceSpans":[{"scopeSpans":7}]}`, "\x0a\x02\x12\xff", nil, 400, codes.InvalidArgument, ""},
+		{"not decodable, with bytes that are no text", "{\"resourceSpans\":\"\xff\"}", "\xff", nil, 400, codes.InvalidArgument, ""},
+		{"more than JSON", "{}{}", "\x0a", nil, 400, codes.InvalidArgument, ""},
+		{"too large", "{" + strings.Repeat(" ", 1<<20) + "}", strings.Repeat("\x0a\x00", 1<<20), nil, 413, codes.InvalidArgument, ""},
+		{"no key", "{}", "", []string{"Authorization", ""}, 401, codes.Unauthenticated, ""},
+		{"an unknown encoding", "{}", "", []string{"Content-Encoding", "br"}, 415, codes.InvalidArgument, ""},
+	} {
+		for mediaType, body := range map[string]string{"application/json": test.json, "application/x-protobuf": test.proto} {
+			r := c.postText(t, "/v1/traces", body, append([]string{"Content-Type", mediaType}, test.headers...)...)
+			code, message := statusOf(t, r, mediaType)
+			if r.status != test.status || code != test.code || message == "" || (test.message != "" && message != test.message) {
+				t.Errorf("%s, %s: answered %d, %v, %q", test.name, mediaType, r.status, code, message)
+			}
+		}
+	}
+	c.stream.err = errors.New("out of order")
+	body, _ := both(t, ptraceotlp.NewExportRequestFromTraces(func() ptrace.Traces {
+		traces := ptrace.NewTraces()
+		traces.ResourceSpans().AppendEmpty().ScopeSpans().AppendEmpty().Spans().AppendEmpty()
+		return traces
+	}()))
+	r := c.postText(t, "/v1/traces", string(body), "Content-Type", "application/json")
+	if code, _ := statusOf(t, r, "application/json"); r.status != 503 || code != codes.Unavailable || r.header.Get("Retry-After") == "" {
+		t.Errorf("nothing durable: answered %d %v %s", r.status, r.header, r.body)
+	}
+	if r := c.postText(t, "/v1/traces", "{}", "Content-Type", "text/plain"); r.status != 415 || r.header.Get("Content-Type") != "application/json" {
+		t.Errorf("an unknown media type: answered %d %s", r.status, r.body)
+	}
+}
+
+func TestGRPCFailures(t *testing.T) {
+	t.Parallel()
+	c := newCollector(t, Limits{Depth: 3, BodyBytes: 1 << 20, TenantRate: 0.1, TenantBurst: 3})
+	connection := c.dial(t)
+	client := ptraceotlp.NewGRPCClient(connection)
+	small := func() ptraceotlp.ExportRequest {
+		traces := ptrace.NewTraces()
+		traces.ResourceSpans().AppendEmpty().ScopeSpans().AppendEmpty().Spans().AppendEmpty()
+		return ptraceotlp.NewExportRequestFromTraces(traces)
+	}
+	large := small()
+	large.Traces().ResourceSpans().At(0).SetSchemaUrl(strings.Repeat("x", 2<<20))
+	with := func(pairs ...string) context.Context { return metadata.AppendToOutgoingContext(t.Context(), pairs...) }
+	expect := func(name string, err error, code codes.Code, retry bool) {
+		t.Helper()
+		details := status.Convert(err).Details()
+		hasRetry := slices.ContainsFunc(details, func(d any) bool { _, ok := d.(*errdetails.RetryInfo); return ok })
+		if status.Code(err) != code || hasRetry != retry {
+			t.Errorf("%s: %v, details %v, want %v and retry %v", name, err, details, code, retry)
+		}
+	}
+	_, err := client.Export(t.Context(), small())
+	expect("no key", err, codes.Unauthenticated, false)
+	_, err = client.Export(with("authorization", "Bearer x"), small())
+	expect("an unknown key", err, codes.Unauthenticated, false)
+	_, err = client.Export(with("authorization", "ApiKey "+c.key), small())
+	expect("a good key", err, codes.OK, false)
+	_, err = client.Export(c.ctx(t), twoSpans())
+	expect("nothing good", err, codes.InvalidArgument, false)
+	for _, options := range [][]grpc.CallOption{nil, {grpc.UseCompressor(gzip.Name)}} {
+		_, err = client.Export(c.ctx(t), large, options...)
+		expect("too large", err, codes.ResourceExhausted, false)
+	}
+	c.stream.err = errors.New("out of order")
+	_, err = client.Export(c.ctx(t), small())
+	expect("nothing durable", err, codes.Unavailable, true)
+	_, err = client.Export(c.ctx(t), small())
+	expect("nothing durable", err, codes.Unavailable, true)
+	_, err = client.Export(c.ctx(t), small())
+	expect("too fast", err, codes.ResourceExhausted, true)
+
+	if err := RevokeKey(c.keys, testTenant, ""); err != nil {
+		t.Fatal(err)
+	}
+	c.Server.keys.checked.Store(0)
+	_, err = client.Export(c.ctx(t), small())
+	expect("a disabled key", err, codes.PermissionDenied, false)
+	if r := c.postText(t, "/v1/telemetry", oneRecord); r.status != http.StatusForbidden {
+		t.Errorf("a disabled key over HTTP: answered %d %s", r.status, r.body)
+	}
+	// Services beside ours have messages of their own, and no keys.
+	if _, err := grpc_health_v1.NewHealthClient(connection).Check(t.Context(), &grpc_health_v1.HealthCheckRequest{}); err != nil {
+		t.Errorf("health: %v", err)
+	}
+}
+
+// Wherever OpenTelemetry's data can be nested, a message that would exhaust
+// the decoder's stack is refused before it is decoded.
+func TestDeepMessagesAreRefusedUndecoded(t *testing.T) {
+	t.Parallel()
+	c := newCollector(t, Limits{})
+	places := map[string]func() (interface {
+		MarshalJSON() ([]byte, error)
+		MarshalProto() ([]byte, error)
+	}, pcommon.Value){}
+	type request = interface {
+		MarshalJSON() ([]byte, error)
+		MarshalProto() ([]byte, error)
+	}
+	trace := func(place func(ptrace.ResourceSpans) pcommon.Value) func() (request, pcommon.Value) {
+		return func() (request, pcommon.Value) {
+			traces := ptrace.NewTraces()
+			v := place(traces.ResourceSpans().AppendEmpty())
+			return ptraceotlp.NewExportRequestFromTraces(traces), v
+		}
+	}
+	logs := func(place func(plog.ResourceLogs) pcommon.Value) func() (request, pcommon.Value) {
+		return func() (request, pcommon.Value) {
+			logs := plog.NewLogs()
+			v := place(logs.ResourceLogs().AppendEmpty())
+			return plogotlp.NewExportRequestFromLogs(logs), v
+		}
+	}
+	metric := func(place func(pmetric.Metric) pcommon.Map) func() (request, pcommon.Value) {
+		return func() (request, pcommon.Value) {
+			metrics := pmetric.NewMetrics()
+			v := place(metrics.ResourceMetrics().AppendEmpty().ScopeMetrics().AppendEmpty().Metrics().AppendEmpty()).PutEmpty("x")
+			return pmetricotlp.NewExportRequestFromMetrics(metrics), v
+		}
+	}
+	places["/v1/traces resource"] = trace(func(r ptrace.ResourceSpans) pcommon.Value { return r.Resource().Attributes().PutEmpty("x") })
+	places["/v1/traces scope"] = trace(func(r ptrace.ResourceSpans) pcommon.Value {
+		return r.ScopeSpans().AppendEmpty().Scope().Attributes().PutEmpty("x")
+	})
+	places["/v1/traces span"] = trace(func(r ptrace.ResourceSpans) pcommon.Value {
+		return r.ScopeSpans().AppendEmpty().Spans().AppendEmpty().Attributes().PutEmpty("x")
+	})
+	places["/v1/traces event"] = trace(func(r ptrace.ResourceSpans) pcommon.Value {
+		return r.ScopeSpans().AppendEmpty().Spans().AppendEmpty().Events().AppendEmpty().Attributes().PutEmpty("x")
+	})
+	places["/v1/traces link"] = trace(func(r ptrace.ResourceSpans) pcommon.Value {
+		return r.ScopeSpans().AppendEmpty().Spans().AppendEmpty().Links().AppendEmpty().Attributes().PutEmpty("x")
+	})
+	places["/v1/logs resource"] = logs(func(r plog.ResourceLogs) pcommon.Value { return r.Resource().Attributes().PutEmpty("x") })
+	places["/v1/logs scope"] = logs(func(r plog.ResourceLogs) pcommon.Value {
+		return r.ScopeLogs().AppendEmpty().Scope().Attributes().PutEmpty("x")
+	})
+	places["/v1/logs body"] = logs(func(r plog.ResourceLogs) pcommon.Value {
+		return r.ScopeLogs().AppendEmpty().LogRecords().AppendEmpty().Body()
+	})
+	places["/v1/logs attributes"] = logs(func(r plog.ResourceLogs) pcommon.Value {
+		return r.ScopeLogs().AppendEmpty().LogRecords().AppendEmpty().Attributes().PutEmpty("x")
+	})
+	places["/v1/metrics metadata"] = metric(func(m pmetric.Metric) pcommon.Map { return m.Metadata() })
+	places["/v1/metrics gauge"] = metric(func(m pmetric.Metric) pcommon.Map { return m.SetEmptyGauge().DataPoints().AppendEmpty().Attributes() })
+	places["/v1/metrics sum"] = metric(func(m pmetric.Metric) pcommon.Map { return m.SetEmptySum().DataPoints().AppendEmpty().Attributes() })
+	places["/v1/metrics exemplar"] = metric(func(m pmetric.Metric) pcommon.Map {
+		return m.SetEmptySum().DataPoints().AppendEmpty().Exemplars().AppendEmpty().FilteredAttributes()
+	})
+	places["/v1/metrics histogram"] = metric(func(m pmetric.Metric) pcommon.Map {
+		return m.SetEmptyHistogram().DataPoints().AppendEmpty().Attributes()
+	})
+	places["/v1/metrics histogram exemplar"] = metric(func(m pmetric.Metric) pcommon.Map {
+		return m.SetEmptyHistogram().DataPoints().AppendEmpty().Exemplars().AppendEmpty().FilteredAttributes()
+	})
+	places["/v1/metrics exponential histogram"] = metric(func(m pmetric.Metric) pcommon.Map {
+		return m.SetEmptyExponentialHistogram().DataPoints().AppendEmpty().Attributes()
+	})
+	places["/v1/metrics exponential histogram exemplar"] = metric(func(m pmetric.Metric) pcommon.Map {
+		return m.SetEmptyExponentialHistogram().DataPoints().AppendEmpty().Exemplars().AppendEmpty().FilteredAttributes()
+	})
+	places["/v1/metrics summary"] = metric(func(m pmetric.Metric) pcommon.Map {
+		return m.SetEmptySummary().DataPoints().AppendEmpty().Attributes()
+	})
+	for name, place := range places {
+		path, _, _ := strings.Cut(name, " ")
+		deep, v := place()
+		for range maxMessageDepth / 2 { // lists and objects in turn
+			v = v.SetEmptyMap().PutEmpty("x").SetEmptySlice().AppendEmpty()
+		}
+		asJSON, asProto := both(t, deep)
+		for mediaType, body := range map[string][]byte{"application/json": asJSON, "application/x-protobuf": asProto} {
+			r := c.post(t, path, bytes.NewReader(body), "Content-Type", mediaType)
+			if code, message := statusOf(t, r, mediaType); r.status != 400 || code != codes.InvalidArgument || message != fmt.Sprintf("nested more than %d deep", maxMessageDepth) {
+				t.Errorf("%s, %s: answered %d %.200q", name, mediaType, r.status, message)
+			}
+		}
+		// As deep as the limit on records can be set is looked at.
+		shallow, v := place()
+		nest(v, maxDepth)
+		asJSON, asProto = both(t, shallow)
+		for mediaType, body := range map[string][]byte{"application/json": asJSON, "application/x-protobuf": asProto} {
+			r := c.post(t, path, bytes.NewReader(body), "Content-Type", mediaType)
+			if r.status == 400 {
+				if _, message := statusOf(t, r, mediaType); !strings.Contains(message, "deep, more than 64") {
+					t.Errorf("%s, %s: answered %d %.200q", name, mediaType, r.status, message)
+				}
+			}
+		}
+	}
+}
+
+// An attribute that is there twice would make Elasticsearch refuse the record.
+func TestDoubleAttributesCountOnce(t *testing.T) {
+	t.Parallel()
+	c := newCollector(t, Limits{})
+	var attributes []string
+	for i := range 60 {
+		attributes = append(attributes, fmt.Sprintf(`{"key":"k%d","value":{"intValue":%d}}`, i%30, i))
+	}
+	body := `{"resourceSpans":[{"scopeSpans":[{"spans":[{"attributes":[` + strings.Join(attributes, ",") + `]}]}]}]}`
+	if r := c.postText(t, "/v1/traces", body, "Content-Type", "application/json"); r.status != 200 {
+		t.Fatalf("answered %d %s", r.status, r.body)
+	}
+	c.stream.mu.Lock()
+	data := string(c.stream.records[0])
+	c.stream.mu.Unlock()
+	for i := range 30 {
+		if strings.Count(data, fmt.Sprintf(`"k%d":%d`, i, i)) != 1 || strings.Contains(data, fmt.Sprintf(`"k%d":%d`, i, i+30)) {
+			t.Errorf("attribute %d in %s", i, data)
+		}
+	}
+}
