@@ -35,7 +35,7 @@ func (p pause) Validate() error {
 func (p pause) command() activities.Command {
 	hold := activities.Hold{By: p.By, Reason: p.Reason}
 	if p.For > 0 {
-		hold.Until = time.Now().Add(p.For).UTC().Truncate(time.Second)
+		hold.Until = time.Now().Add(p.For + time.Second).UTC().Truncate(time.Second) // not before that time
 	}
 	return activities.Command{Name: workflows.Pause, Hold: hold}
 }

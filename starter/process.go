@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"go.temporal.io/sdk/client"
+	"golang.org/x/sync/errgroup"
 
 	"millrace/internal/config"
 	"millrace/workflows"
@@ -70,10 +71,31 @@ func statusOfStream(ctx context.Context, c client.Client, r *config.Resources) (
 	return status, nil
 }
 
+// look brings the states of the shards up to date: ProcessStream looks at them
+// every few seconds only, and no more when it is stopped.
+func (s *streamStatus) look(ctx context.Context, c client.Client) error {
+	launcher := workflows.Launcher{Client: c}
+	group, looking := errgroup.WithContext(ctx)
+	group.SetLimit(looksAtOnce)
+	for i := range s.Shards {
+		group.Go(func() error {
+			state, err := launcher.Look(looking, s.Stream, s.Shards[i].ID)
+			if err == nil && state != "" {
+				s.Shards[i].State = state
+			}
+			return err
+		})
+	}
+	return group.Wait()
+}
+
 // Run prints the status of ProcessStream.
 func (p processStatus) Run(ctx context.Context, c client.Client, r *config.Resources, out output) error {
 	status, err := statusOfStream(ctx, c, r)
 	if err != nil {
+		return err
+	}
+	if err := status.look(ctx, c); err != nil {
 		return err
 	}
 	return p.print(out, status, func() { status.write(out) })
@@ -87,7 +109,7 @@ func (s streamStatus) write(out output) {
 	case executionRunning:
 		fmt.Fprintf(out, "%s: %s\n", s.Workflow, s.State)
 	default:
-		fmt.Fprintf(out, "%s: stopped (%s); its shards as they were then:\n", s.Workflow, strings.ToLower(s.Execution))
+		fmt.Fprintf(out, "%s: stopped (%s)\n", s.Workflow, strings.ToLower(s.Execution))
 	}
 	if len(s.Holds) > 0 {
 		fmt.Fprintf(out, "paused by %s\n", holds(s.Holds))

@@ -24,11 +24,12 @@ func TestProcessingStartsStopsAndGoesOn(t *testing.T) {
 	if status.Workflow != id || status.Execution != "Running" || status.State != activities.StateRunning || !status.Stream.Created.Equal(p.stream.Created) {
 		t.Errorf("its status is %+v", status)
 	}
+	p.awaitHeartbeats()
 	p.must("process status", id+": running\n", "SHARD", "shardId-000000000000  running  20", "shardId-000000000002  blocked  -  ", "shardId-000000000001\n")
 
 	p.must("process stop", id+": stopped")
 	p.must("process stop", id+": does not run")
-	p.must("process status", id+": stopped (canceled); its shards as they were then:", "shardId-000000000000  running")
+	p.must("process status", id+": stopped (canceled)\n", "shardId-000000000000  closed ", "shardId-000000000002  blocked")
 	p.must("shards", "shardId-000000000000  closed", "…001234567890")
 	p.fails("stream pause", "pause process/made-up: it does not run (Canceled)")
 	p.fails("shard pause 0", "it has no workflow that runs, its state is closed")

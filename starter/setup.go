@@ -157,10 +157,7 @@ func makeQueue(ctx context.Context, c *sqs.Client, name string) (created bool, n
 }
 
 func (s setupCommand) templates(ctx context.Context, cfg aws.Config) (created bool, note string, err error) {
-	c, err := index.Open(index.Settings{
-		URLs: s.URLs, Flavor: index.Flavor(s.Flavor), APIKey: s.APIKey, Username: s.Username, Password: s.Password,
-		CAFile: s.CAFile, SigV4: s.AWSSigned, AWS: cfg,
-	})
+	c, err := index.Open(s.Settings(cfg))
 	if err != nil {
 		return false, "", err
 	}

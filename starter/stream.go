@@ -44,6 +44,9 @@ func commandStream(ctx context.Context, c client.Client, r *config.Resources, ou
 	if done, err := p.obey(ctx, out, command, w, &status.StreamStatus); err != nil || !done {
 		return err
 	}
+	if err := status.look(ctx, c); err != nil {
+		return err
+	}
 	return f.print(out, status, func() {
 		fmt.Fprintln(out, obeyed(fmt.Sprintf("%s, %d shards", p.id, len(status.Shards)), status.State, status.Holds))
 	})
