@@ -100,7 +100,7 @@ func (g *graveyard) entries() map[string]ledger.Entry {
 func (g *graveyard) letters() (letters []queue.DeadLetter) {
 	g.Helper()
 	for {
-		got, err := g.sqs.ReceiveMessage(g.Context(), &sqs.ReceiveMessageInput{QueueUrl: &g.url, MaxNumberOfMessages: 10})
+		got, err := g.sqs.ReceiveMessage(g.Context(), &sqs.ReceiveMessageInput{QueueUrl: &g.url, MaxNumberOfMessages: 10, VisibilityTimeout: 3600})
 		if err != nil {
 			g.Fatal(err)
 		}

@@ -204,53 +204,63 @@ func (r *redriving) redrive(messages []queue.Message) {
 		loads = append(loads, &load{Message: m, left: intake.Positions(len(m.Records))})
 	}
 	begun, extended := time.Now(), time.Now()
-	for wait := firstWait; len(loads) > 0; wait = min(2*wait, longestWait) {
-		rejected := r.put(loads)
+	for wait := firstWait; len(loads) > 0; {
+		rejected, err := r.putPortion(loads)
 		loads = slices.DeleteFunc(loads, r.done)
-		if len(loads) == 0 {
-			return
-		}
-		if rejected == 0 { // the ledger or the pace is what it waits for
-			wait = firstWait
-		}
 		if time.Since(extended) > r.Limits.Visibility/3 {
 			extended = time.Now()
 			r.extend(loads)
 		}
-		if time.Since(begun) > r.Limits.GiveUp || !pause(r.going, wait) {
+		switch {
+		case err != nil || r.going.Err() != nil || time.Since(begun) > r.Limits.GiveUp:
 			for _, l := range loads {
 				r.giveBack(l)
 			}
 			return
+		case rejected == 0:
+			wait = firstWait
+		default:
+			pause(r.going, wait)
+			wait = min(2*wait, longestWait)
 		}
 	}
 }
 
-// put makes one attempt for all that is left of some messages, and returns how
-// many records the stream did not take.
-func (r *redriving) put(loads []*load) (rejected int) {
-	type place struct {
-		load *load
-		at   int
-	}
-	var records [][]byte
-	var places []place
+// place is a record of a message.
+type place struct {
+	load *load
+	at   int
+}
+
+// portion takes the next records of some messages.
+func (r *redriving) portion(loads []*load) (records [][]byte, places []place) {
+	most := r.pace.portion()
 	for _, l := range loads {
-		for _, at := range l.left {
+		n := min(len(l.left), most-len(records))
+		for _, at := range l.left[:n] {
 			records, places = append(records, l.Records[at]), append(places, place{l, at})
 		}
-		l.left = l.left[:0]
+		l.left = l.left[n:]
 	}
-	taken, err := r.pace.wait(r.going, len(records))
-	if err != nil { // it is time to end; nothing was put
+	return records, places
+}
+
+// putPortion makes one attempt for the next records of some messages, and
+// returns how many of them are not safe yet. It fails when it is time to end.
+func (r *redriving) putPortion(loads []*load) (rejected int, err error) {
+	records, places := r.portion(loads)
+	again := func(p place) { p.load.left = append(p.load.left, p.at) }
+	if err := r.pace.wait(r.going, len(records)); err != nil {
 		for _, p := range places {
-			p.load.left = append(p.load.left, p.at)
+			again(p)
 		}
-		return 0
+		return 0, err
 	}
 	dead := map[*load][]intake.Dead{}
 	var last error
+	counts := RedriveCounts{Records: int64(len(records))}
 	for _, rejection := range r.Stream.Put(r.work, records) {
+		counts.Records--
 		p := places[rejection.Position]
 		if rejection.Invalid {
 			dead[p.load] = append(dead[p.load], intake.Dead{
@@ -258,32 +268,39 @@ func (r *redriving) put(loads []*load) (rejected int) {
 			})
 			continue
 		}
-		p.load.left = append(p.load.left, p.at)
+		again(p)
 		rejected++
 		last = fmt.Errorf("%s: %s", rejection.Code, rejection.Message)
 	}
-	counts := RedriveCounts{Records: int64(len(records) - rejected)}
-	for l, of := range dead {
-		counts.Records -= int64(len(of))
-		if err := r.Graveyard.BuryIngest(r.work, "redrive/"+l.ID, of); err != nil {
-			r.problem.set(burying, err)
-			for _, d := range of {
-				l.left = append(l.left, d.Position)
-			}
-			continue
-		}
-		r.problem.clear(burying)
-		counts.Dead += int64(len(of))
-	}
+	r.pace.report(int(counts.Records), rejected > 0)
 	if rejected > 0 {
 		counts.Throttled = 1
 		r.problem.set(redrive, last)
 	} else {
 		r.problem.clear(redrive)
 	}
-	taken(len(records)-rejected, rejected > 0)
+	for l, of := range dead {
+		if r.bury(l.Message, of) {
+			continue
+		}
+		for _, d := range of {
+			again(place{l, d.Position})
+			rejected++
+		}
+	}
 	r.count(counts)
-	return rejected
+	return rejected, nil
+}
+
+// bury writes records of a message to the ledger.
+func (r *redriving) bury(m queue.Message, dead []intake.Dead) bool {
+	if err := r.Graveyard.BuryIngest(r.work, "redrive/"+m.ID, dead); err != nil {
+		r.problem.set(burying, err)
+		return false
+	}
+	r.problem.clear(burying)
+	r.count(RedriveCounts{Dead: int64(len(dead))})
+	return true
 }
 
 // done deletes a message that has no records left, and reports that it is to be
@@ -337,13 +354,9 @@ const damagedMessage = "damaged_message"
 // the ledger first, unless it is a second delivery of what was redriven.
 func (r *redriving) discard(m queue.Message) {
 	if !errors.Is(m.Damaged, queue.ErrGone) {
-		dead := []intake.Dead{{Data: []byte(m.Body), Code: damagedMessage, Reason: m.Damaged.Error()}}
-		if err := r.Graveyard.BuryIngest(r.work, "redrive/"+m.ID, dead); err != nil {
-			r.problem.set(burying, err)
+		if !r.bury(m, []intake.Dead{{Data: []byte(m.Body), Code: damagedMessage, Reason: m.Damaged.Error()}}) {
 			return // it comes again
 		}
-		r.problem.clear(burying)
-		r.count(RedriveCounts{Dead: 1})
 		slog.Error("wrote a message that cannot be read to the ledger", "queue", r.Queue.Name(), "message", m.ID, "error", m.Damaged)
 	}
 	if err := r.Queue.Delete(r.work, m); err != nil && !errors.Is(err, queue.ErrNotHeld) {

@@ -8,13 +8,13 @@ import (
 	"go.temporal.io/sdk/worker"
 )
 
-// TestHistoriesReplay replays what every earlier version of the endless
+// TestHistoriesReplay replays what every earlier version of the
 // workflows has recorded (see -record in server_test.go). A history that fails
 // here belongs to a workflow that would fail in production after the upgrade:
 // keep the old path behind workflow.GetVersion, and the history.
 func TestHistoriesReplay(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob("testdata/history/process_*.json")
+	files, err := filepath.Glob("testdata/history/*.json")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no histories: %v", err)
 	}
@@ -22,6 +22,9 @@ func TestHistoriesReplay(t *testing.T) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			t.Parallel()
 			replayer := worker.NewWorkflowReplayer()
+			replayer.RegisterWorkflow(IngestBatch)
+			replayer.RegisterWorkflow(Reconcile)
+			replayer.RegisterWorkflow(Redrive)
 			replayer.RegisterWorkflow(ProcessStream)
 			replayer.RegisterWorkflow(ProcessShard)
 			replayer.RegisterWorkflow(ProcessBatch)

@@ -63,7 +63,7 @@ func (i *ingestion) put(ctx workflow.Context, batch []byte) (done bool, err erro
 	var application *temporal.ApplicationError
 	switch {
 	case errors.As(err, &application) && application.Type() == activities.DamagedBatch:
-		return false, fmt.Errorf("put the batch: %w", err)
+		return false, temporal.NewNonRetryableApplicationError("put the batch", activities.DamagedBatch, err)
 	case err != nil: // a timeout, or a panic: how far it came is not known
 		i.status.LastError = err.Error()
 		i.status.Left = 1 // at the least

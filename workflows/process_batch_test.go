@@ -130,7 +130,7 @@ func TestProcessBatchCanceledWritesToTheLedgerFirst(t *testing.T) {
 	if len(bad.buried) != 1 || bad.buried[0].Range != badRecord || bad.buried[0].Cause.Type != canceledBatch {
 		t.Errorf("buried are %+v", bad.buried)
 	}
-	s.keep(id, "batch_canceled")
+	s.keep("process", id, "batch_canceled")
 	// One that has ended is run again: nobody knows what became of the index since.
 	if err := s.StartBatch(ctx, testStream, wholeRange, badCause); err != nil {
 		t.Fatal(err)
@@ -157,5 +157,5 @@ func TestProcessBatchToItsEnd(t *testing.T) {
 	if err := run.Get(t.Context(), &got); err != nil || got.Counts.DeadLetters != 1 || got.Counts.Records != 10 {
 		t.Errorf("it ended with %+v, %v", got, err)
 	}
-	s.keep("batch", "batch_buried")
+	s.keep("process", "batch", "batch_buried")
 }

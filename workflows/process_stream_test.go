@@ -109,7 +109,7 @@ func TestStreamStartsChildrenWhenTheirParentsAreDrained(t *testing.T) {
 	// Past their retention the parents are forgotten.
 	shards.set(stream.Shard{ID: "c", Parents: []string{"a", "b"}}, stream.Shard{ID: "d"})
 	s.awaitStates(id, map[string]string{"c": "running", "d": "running"})
-	s.keep(id, "stream_resharded")
+	s.keep("process", id, "stream_resharded")
 }
 
 func TestStreamPausesResumesAndStopsAllShards(t *testing.T) {
@@ -149,7 +149,7 @@ func TestStreamPausesResumesAndStopsAllShards(t *testing.T) {
 		t.Errorf("it ended with %v", err)
 	}
 	look(activities.StateClosed)
-	s.keep(id, "stream_stopped")
+	s.keep("process", id, "stream_stopped")
 }
 
 func TestStreamStartsAgainAShardThatWasTerminated(t *testing.T) {

@@ -64,7 +64,7 @@ func await(t *testing.T, what string, condition func() bool) {
 }
 
 // keep records the history of a workflow for TestHistoriesReplay.
-func (s server) keep(id, name string) {
+func (s server) keep(family, id, name string) {
 	s.t.Helper()
 	if *record == "" {
 		return
@@ -79,7 +79,7 @@ func (s server) keep(id, name string) {
 	}
 	text, err := protojson.MarshalOptions{Indent: " "}.Marshal(&all)
 	if err == nil {
-		err = os.WriteFile(filepath.Join("testdata", "history", "process_"+name+"_"+*record+".json"), text, 0o644)
+		err = os.WriteFile(filepath.Join("testdata", "history", family+"_"+name+"_"+*record+".json"), text, 0o644)
 	}
 	if err != nil {
 		s.t.Fatal(err)
@@ -186,7 +186,7 @@ func TestShardPausesWhenDrainedAndGoesOn(t *testing.T) {
 			if last.State != activities.StateDrained || last.Counts.Records != 3 || shard.calls[2].Checkpoint.Sequence != "2" {
 				t.Errorf("it ended with %+v, the last call began at %+v", last, shard.calls[2].Checkpoint)
 			}
-			s.keep(id, "shard_paused_by_"+name)
+			s.keep("process", id, "shard_paused_by_"+name)
 		})
 	}
 }
@@ -209,7 +209,7 @@ func TestShardGoesOnWhereAClosedRunHadCome(t *testing.T) {
 	if err := s.GetWorkflow(ctx, id, "").Get(ctx, nil); !errors.As(err, &canceled) || canceled.Details(&details) != nil || details.Checkpoint.Sequence != "1" {
 		t.Errorf("canceled, it ended with %v and %+v", err, details)
 	}
-	s.keep(id, "shard_canceled")
+	s.keep("process", id, "shard_canceled")
 	for n, want := range []string{"1", "1"} {
 		if state, err := s.Look(ctx, testStream, "shard"); state != activities.StateClosed {
 			t.Errorf("it is %q, %v", state, err)
@@ -255,5 +255,5 @@ func TestShardLearnsFromTheHeartbeatOfADeadWorker(t *testing.T) {
 	if err != nil || got.State != activities.StatePaused || got.Checkpoint.Sequence != "15" || got.Counts.Records != 15 {
 		t.Errorf("it is paused with %+v, %v", got, err)
 	}
-	s.keep(id, "shard_worker_died")
+	s.keep("process", id, "shard_worker_died")
 }

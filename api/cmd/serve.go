@@ -14,6 +14,8 @@ import (
 
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 
 	"millrace/activities"
 	"millrace/api"
@@ -97,7 +99,7 @@ func (c *serveCommand) Run(ctx context.Context) error {
 	batcher := ingest.New(c.Settings, launcher, backends.Intake)
 	stopWorker := c.work(ctx, temporal, launcher, backends)
 	d.to.Store(batcher)
-	slog.Info("taking telemetry", "http", c.Listen, "grpc", c.ListenGRPC, "stream", c.Resources.Stream, "ingest", c.Mode)
+	slog.Info("taking telemetry", "http", c.Listen, "grpc", c.ListenGRPC, "stream", c.Stream, "ingest", c.Mode)
 
 	<-ctx.Done()
 	slog.Info("stopping: what is under way is finished")
@@ -168,6 +170,24 @@ func (d *door) check(context.Context) error {
 // serve serves HTTP and gRPC until stop is called, which lets requests that are
 // under way come to their end.
 func (c *serveCommand) serve(server *api.Server, routes http.Handler, secured *tls.Config) (stop func(), err error) {
+	stopHTTP, err := c.serveHTTP(server, routes, secured)
+	if err != nil || c.ListenGRPC == "" {
+		return stopHTTP, err
+	}
+	stopGRPC, err := c.serveGRPC(server, secured)
+	if err != nil {
+		stopHTTP()
+		return nil, err
+	}
+	return sync.OnceFunc(func() {
+		var stopping sync.WaitGroup
+		stopping.Go(stopHTTP)
+		stopping.Go(stopGRPC)
+		stopping.Wait()
+	}), nil
+}
+
+func (c *serveCommand) serveHTTP(server *api.Server, routes http.Handler, secured *tls.Config) (stop func(), err error) {
 	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listen for HTTP: %w", err)
@@ -181,13 +201,35 @@ func (c *serveCommand) serve(server *api.Server, routes http.Handler, secured *t
 			slog.Error("no longer serving HTTP", "error", err)
 		}
 	}()
-	return sync.OnceFunc(func() {
+	return func() {
 		ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
 		defer cancel()
 		if err := overHTTP.Shutdown(ctx); err != nil {
 			slog.Warn("some requests did not come to their end", "error", err)
 		}
-	}), nil
+	}, nil
+}
+
+func (c *serveCommand) serveGRPC(server *api.Server, secured *tls.Config) (stop func(), err error) {
+	listener, err := net.Listen("tcp", c.ListenGRPC)
+	if err != nil {
+		return nil, fmt.Errorf("listen for gRPC: %w", err)
+	}
+	var options []grpc.ServerOption
+	if secured != nil {
+		options = append(options, grpc.Creds(credentials.NewTLS(secured)))
+	}
+	overGRPC := server.GRPC(options...)
+	go func() {
+		if err := overGRPC.Serve(listener); err != nil {
+			slog.Error("no longer serving gRPC", "error", err)
+		}
+	}()
+	return func() {
+		late := time.AfterFunc(stopWithin, overGRPC.Stop)
+		defer late.Stop()
+		overGRPC.GracefulStop()
+	}, nil
 }
 
 func (c *serveCommand) tls() (*tls.Config, error) {

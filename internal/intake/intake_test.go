@@ -201,7 +201,7 @@ func TestEachRecordIsDurableSomewhereOrLeft(t *testing.T) {
 			}
 			inStream, inQueue := w.inStream(), w.inQueue()
 			for n, r := range records {
-				text := string(r)
+				text := fmt.Sprintf("%s", r)
 				good := len(r) <= telemetry.MaxRecordSize
 				switch {
 				case slices.Contains(left, n):

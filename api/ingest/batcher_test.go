@@ -1,0 +1,364 @@
+package ingest_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"millrace/api/ingest"
+	"millrace/internal/pack"
+)
+
+func init() {
+	// The compressor's own channels must be made outside of any bubble.
+	pack.Pack(nil)
+}
+
+// durable is where batches end: workflows that were started, and the direct
+// way. Both can be away.
+type durable struct {
+	mu       sync.Mutex
+	started  map[string][][]byte // id: records
+	largest  int                 // pack
+	direct   [][]byte
+	attempts int // to start
+	takes    time.Duration
+	away     error // of starts
+	hang     bool  // starts hang instead
+	refuses  int   // direct attempts that leave everything
+	inFlight int
+	most     int
+}
+
+func (d *durable) StartIngest(ctx context.Context, id string, batch []byte) error {
+	d.mu.Lock()
+	d.attempts++
+	d.inFlight++
+	d.most = max(d.most, d.inFlight)
+	away, hang := d.away, d.hang
+	d.mu.Unlock()
+	defer func() {
+		d.mu.Lock()
+		d.inFlight--
+		d.mu.Unlock()
+	}()
+	if hang {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	time.Sleep(d.takes) // inside of a bubble: no time of ours
+	if away != nil {
+		return away
+	}
+	records, err := pack.Unpack(batch)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.started[id] != nil {
+		return errors.New(id + " was started before")
+	}
+	d.started[id], d.largest = records, max(d.largest, len(batch))
+	return nil
+}
+
+func (d *durable) Put(_ context.Context, _ string, records [][]byte) ([]int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.refuses > 0 {
+		d.refuses--
+		var left []int
+		for n := range records {
+			if n%2 == 0 {
+				left = append(left, n)
+				continue
+			}
+			d.direct = append(d.direct, records[n])
+		}
+		return left, errors.New("neither stream nor queue")
+	}
+	d.direct = append(d.direct, records...)
+	return nil, nil
+}
+
+// all are the records that are durable, in no order.
+func (d *durable) all() (all []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, records := range d.started {
+		for _, r := range records {
+			all = append(all, string(r))
+		}
+	}
+	for _, r := range d.direct {
+		all = append(all, string(r))
+	}
+	slices.Sort(all)
+	return all
+}
+
+func newDurable() *durable { return &durable{started: map[string][][]byte{}} }
+
+func records(prefix string, count, size int) (all [][]byte) {
+	for n := range count {
+		r := fmt.Sprintf("%s-%06d-", prefix, n)
+		all = append(all, []byte(r+strings.Repeat("x", max(0, size-len(r)))))
+	}
+	return all
+}
+
+// want are records as all returns them.
+func want(lists ...[][]byte) (all []string) {
+	for _, list := range lists {
+		for _, r := range list {
+			all = append(all, string(r))
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+func TestConcurrentRequestsShareBatches(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDurable()
+		d.takes = 3 * time.Millisecond
+		b := ingest.New(ingest.Settings{BatchRecords: 100}, d, d)
+		var group sync.WaitGroup
+		var sent [][][]byte
+		for n := range 50 {
+			mine := records(fmt.Sprint("request", n), 10, 50)
+			sent = append(sent, mine)
+			group.Go(func() {
+				if err := b.Ingest(t.Context(), mine); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		group.Wait()
+		b.Close()
+		if !slices.Equal(d.all(), want(sent...)) {
+			t.Errorf("%d records are durable", len(d.all()))
+		}
+		if len(d.started) != 5 || len(d.direct) > 0 {
+			t.Errorf("%d batches were started, %d records went directly", len(d.started), len(d.direct))
+		}
+	})
+}
+
+func TestALoneRequestLingersNoLongerThanSet(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDurable()
+		b := ingest.New(ingest.Settings{Linger: 7 * time.Millisecond}, d, d)
+		defer b.Close()
+		begin := time.Now()
+		if err := b.Ingest(t.Context(), records("r", 1, 10)); err != nil || time.Since(begin) != 7*time.Millisecond {
+			t.Errorf("it took %v: %v", time.Since(begin), err)
+		}
+	})
+}
+
+func TestALargeRequestIsCutIntoBatches(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		settings ingest.Settings
+		records  [][]byte
+		batches  int
+	}{
+		"by count": {ingest.Settings{BatchRecords: 100}, records("r", 950, 20), 10},
+		"by bytes": {ingest.Settings{BatchBytes: 10_000}, records("r", 100, 1000), 10},
+		"by pack":  {ingest.Settings{}, incompressible(4, 800<<10), 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDurable()
+			b := ingest.New(c.settings, d, d)
+			if err := b.Ingest(t.Context(), c.records); err != nil {
+				t.Fatal(err)
+			}
+			b.Close()
+			if len(d.started) != c.batches || d.largest > 1<<20 || !slices.Equal(d.all(), want(c.records)) {
+				t.Errorf("%d batches of up to %d bytes were started", len(d.started), d.largest)
+			}
+		})
+	}
+}
+
+func incompressible(count, size int) (all [][]byte) {
+	for range count {
+		r := make([]byte, size)
+		_, _ = rand.Read(r)
+		all = append(all, r)
+	}
+	return all
+}
+
+func TestBatchesInFlightAreBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDurable()
+		d.takes = 100 * time.Millisecond
+		b := ingest.New(ingest.Settings{InFlight: 3, BatchRecords: 10}, d, d)
+		if err := b.Ingest(t.Context(), records("r", 200, 10)); err != nil {
+			t.Error(err)
+		}
+		b.Close()
+		if d.most != 3 || len(d.all()) != 200 {
+			t.Errorf("%d batches were in flight at once, %d records are durable", d.most, len(d.all()))
+		}
+	})
+}
+
+func TestTooMuchThatWaitsIsShed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDurable()
+		d.takes = 100 * time.Millisecond
+		b := ingest.New(ingest.Settings{PendingBytes: 1000}, d, d)
+		defer b.Close()
+		var group sync.WaitGroup
+		group.Go(func() {
+			if err := b.Ingest(t.Context(), records("first", 9, 100)); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		if err := b.Ingest(t.Context(), records("second", 2, 100)); !errors.Is(err, ingest.ErrUnavailable) {
+			t.Errorf("a request beyond the bound: %v", err)
+		}
+		group.Wait()
+		if err := b.Ingest(t.Context(), records("third", 2, 100)); err != nil {
+			t.Errorf("when there is room again: %v", err)
+		}
+	})
+}
+
+// TestWithoutTemporalBatchesGoDirectly also while it hangs: only the first
+// batches wait for it, and when it is back it is used again.
+func TestWithoutTemporalBatchesGoDirectly(t *testing.T) {
+	t.Parallel()
+	for name, ail := range map[string]func(d *durable){
+		"refused": func(d *durable) { d.away = errors.New("connection refused") },
+		"hangs":   func(d *durable) { d.hang = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				d := newDurable()
+				ail(d)
+				b := ingest.New(ingest.Settings{}, d, d)
+				defer b.Close()
+				var sent [][][]byte
+				send := func() {
+					t.Helper()
+					r := records(fmt.Sprint(len(sent)), 2, 10)
+					if sent = append(sent, r); b.Ingest(t.Context(), r) != nil {
+						t.Error("a batch was refused")
+					}
+				}
+				for range 10 {
+					send()
+				}
+				if d.attempts != 3 || len(d.direct) != 20 {
+					t.Errorf("it tried Temporal %d times, %d records went directly", d.attempts, len(d.direct))
+				}
+				time.Sleep(time.Minute) // inside of the bubble
+				send()
+				if d.attempts != 4 {
+					t.Errorf("it tried Temporal %d times", d.attempts)
+				}
+				d.mu.Lock()
+				d.away, d.hang = nil, false
+				d.mu.Unlock()
+				time.Sleep(time.Minute)
+				for range 10 {
+					send()
+				}
+				if len(d.started) != 10 || !slices.Equal(d.all(), want(sent...)) {
+					t.Errorf("%d batches were started", len(d.started))
+				}
+			})
+		})
+	}
+}
+
+func TestDirectModeStartsNoWorkflow(t *testing.T) {
+	t.Parallel()
+	d := newDurable()
+	d.refuses = 2 // half of what is left, each time
+	b := ingest.New(ingest.Settings{Mode: ingest.Direct}, d, d)
+	sent := records("r", 20, 10)
+	if err := b.Ingest(t.Context(), sent); err != nil {
+		t.Fatal(err)
+	}
+	b.Close()
+	if d.attempts > 0 || !slices.Equal(d.all(), want(sent)) {
+		t.Errorf("%d starts, %d records are durable", d.attempts, len(d.all()))
+	}
+}
+
+func TestWhatIsDurableNowhereIsUnavailable(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDurable()
+		d.away, d.refuses = errors.New("away"), 1000
+		b := ingest.New(ingest.Settings{}, d, d)
+		begin := time.Now()
+		err := b.Ingest(t.Context(), records("r", 1, 10))
+		if !errors.Is(err, ingest.ErrUnavailable) || !strings.Contains(err.Error(), "neither stream nor queue") {
+			t.Errorf("the error is %v", err)
+		}
+		if took := time.Since(begin); took > 6*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		b.Close()
+		if err := b.Ingest(t.Context(), records("r", 1, 10)); !errors.Is(err, ingest.ErrUnavailable) {
+			t.Errorf("after it was closed: %v", err)
+		}
+	})
+}
+
+// TestCloseAnswersWhatItHasTaken is the collector's SIGTERM.
+func TestCloseAnswersWhatItHasTaken(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDurable()
+		d.takes = time.Second / 10
+		b := ingest.New(ingest.Settings{Linger: time.Hour}, d, d)
+		var group sync.WaitGroup
+		group.Go(func() {
+			if err := b.Ingest(t.Context(), records("r", 5, 10)); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		b.Close()
+		if len(d.all()) != 5 {
+			t.Errorf("%d records are durable when it is closed", len(d.all()))
+		}
+		group.Wait()
+	})
+}
+
+func TestSettingsAreChecked(t *testing.T) {
+	t.Parallel()
+	for _, c := range []ingest.Settings{
+		{Linger: -1}, {BatchRecords: -1}, {BatchBytes: -1}, {InFlight: -1}, {PendingBytes: -1}, {StartTimeout: -1}, {DirectTimeout: -1},
+	} {
+		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "--ingest-") {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	if err := (ingest.Settings{}).Validate(); err != nil {
+		t.Error(err)
+	}
+}

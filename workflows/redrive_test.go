@@ -1,0 +1,95 @@
+package workflows
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+
+	"millrace/activities"
+	"millrace/deploy/local/localtest"
+)
+
+// madeUpQueue is a RedriveMessages that redrives one record a call, which
+// lasts until it is canceled.
+type madeUpQueue struct {
+	mu    sync.Mutex
+	calls int
+}
+
+func (m *madeUpQueue) RedriveMessages(ctx context.Context, in activities.RedriveCall) (activities.RedriveProgress, error) {
+	m.mu.Lock()
+	m.calls++
+	m.mu.Unlock()
+	progress := activities.RedriveProgress{Counts: in.Counts, Worker: "made up"}
+	progress.Counts.Records++
+	for ctx.Err() == nil {
+		activity.RecordHeartbeat(ctx, progress)
+		select {
+		case <-ctx.Done():
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	return progress, nil
+}
+
+func (m *madeUpQueue) count() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.calls
+}
+
+func TestRedrivePausesResumesAndStops(t *testing.T) {
+	t.Parallel()
+	c := localtest.TemporalClient(t, localtest.TemporalNamespace(t, SearchAttributes...))
+	queue := &madeUpQueue{}
+	w := worker.New(c, RedriveQueue, worker.Options{MaxHeartbeatThrottleInterval: 50 * time.Millisecond})
+	w.RegisterWorkflow(Redrive)
+	w.RegisterActivityWithOptions(queue.RedriveMessages, activity.RegisterOptions{Name: "RedriveMessages"})
+	if err := w.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Stop)
+	s := server{c, Launcher{c}, t}
+	id := RedriveID("q")
+	if _, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: RedriveQueue}, Redrive, RedriveInput{Queue: "q"}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the first call", func() bool { return queue.count() == 1 })
+	update, err := c.UpdateWorkflow(t.Context(), client.UpdateWorkflowOptions{
+		WorkflowID: id, UpdateName: Pause, WaitForStage: client.WorkflowUpdateStageCompleted, Args: []any{activities.Hold{Reason: "a test"}},
+	})
+	var paused RedriveStatus
+	if err == nil {
+		err = update.Get(t.Context(), &paused)
+	}
+	if err != nil || paused.State != activities.StatePaused || paused.Counts.Records != 1 || len(paused.Holds) != 1 {
+		t.Fatalf("paused it is %+v: %v", paused, err)
+	}
+	// A signal does what an update does.
+	if err := c.SignalWorkflow(t.Context(), id, "", Resume, nil); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the second call", func() bool { return queue.count() == 2 })
+	if err := c.CancelWorkflow(t.Context(), id, ""); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the end", func() bool {
+		run, err := c.DescribeWorkflowExecution(t.Context(), id, "")
+		return err == nil && run.GetWorkflowExecutionInfo().GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_CANCELED
+	})
+	var status RedriveStatus
+	answer, err := c.QueryWorkflow(t.Context(), id, "", StatusQuery)
+	if err == nil {
+		err = answer.Get(&status)
+	}
+	if err != nil || status.Counts.Records != 2 || status.Worker != "made up" {
+		t.Errorf("in the end it is %+v: %v", status, err)
+	}
+	s.keep("redrive", id, "paused")
+}
