@@ -185,11 +185,13 @@ func (p pipeline) work() {
 // sequence is as long as those of Kinesis.
 const sequence = "49600000000000000000000000000000000000000000001234567890"
 
+var readUpTo = time.Unix(1_795_392_060, 0).UTC()
+
 // indexShard is an IndexShard that says how far it is until it is canceled,
 // and then has come one record further.
 func indexShard(ctx context.Context, in activities.IndexInput) (activities.IndexResult, error) {
 	progress := activities.Progress{
-		Checkpoint: telemetry.Checkpoint{Sequence: sequence, ReadUpTo: time.Unix(1_795_392_060, 0).UTC()},
+		Checkpoint: telemetry.Checkpoint{Sequence: sequence, ReadUpTo: readUpTo},
 		Counts:     in.Counts, LagSeconds: 7, Worker: "made-up-worker", LastError: "es_rejected_execution_exception:\n  queue full",
 	}
 	for ctx.Err() == nil {

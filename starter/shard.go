@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"go.temporal.io/sdk/client"
@@ -76,7 +77,12 @@ func (s shardResume) Run(ctx context.Context, c client.Client, r *config.Resourc
 // commandShard has a shard obey, and prints its status after that.
 func commandShard(ctx context.Context, c client.Client, r *config.Resources, out output, name string, command activities.Command, w wait, f format) error {
 	all, err := findShards(ctx, c, r)
-	if err != nil {
+	if err != nil && w.Wait <= 0 {
+		var problem error
+		if all, problem = listShards(ctx, c, r); problem != nil {
+			return errors.Join(err, problem)
+		}
+	} else if err != nil {
 		return err
 	}
 	shard, err := all.find(name)

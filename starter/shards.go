@@ -55,7 +55,6 @@ func (s shardsCommand) Run(ctx context.Context, c client.Client, r *config.Resou
 
 // shards are those of the stream that ProcessStream looks after.
 type shards struct {
-	client   client.Client
 	launcher workflows.Launcher
 	stream   activities.StreamID
 	states   []activities.ShardState
@@ -64,31 +63,35 @@ type shards struct {
 // findShards asks ProcessStream for its shards. Before its first look at the
 // stream it knows none, so that is asked then.
 func findShards(ctx context.Context, c client.Client, r *config.Resources) (shards, error) {
-	found := shards{client: c, launcher: workflows.Launcher{Client: c}}
 	status, err := statusOfStream(ctx, c, r)
 	if err != nil {
-		return found, err
+		return shards{}, err
 	}
 	if status.Execution == executionAbsent {
-		return found, fmt.Errorf("%s was never started: `starter process start`", status.Workflow)
+		return shards{}, fmt.Errorf("%s was never started: `starter process start`", status.Workflow)
 	}
-	found.stream, found.states = status.Stream, status.Shards
-	if !found.stream.Created.IsZero() {
-		return found, nil
+	if status.Stream.Created.IsZero() {
+		return listShards(ctx, c, r)
 	}
+	return shards{workflows.Launcher{Client: c}, status.Stream, status.Shards}, nil
+}
+
+// listShards asks the stream itself for its shards: that needs no worker.
+func listShards(ctx context.Context, c client.Client, r *config.Resources) (shards, error) {
 	cfg, err := config.AWS(ctx)
 	if err != nil {
-		return found, err
+		return shards{}, err
 	}
 	opened, err := stream.Open(ctx, kinesis.NewFromConfig(cfg), r.Stream, stream.Settings{})
 	if err != nil {
-		return found, err
+		return shards{}, err
 	}
-	found.stream = activities.StreamID{Name: opened.Name(), ARN: opened.ARN(), Created: opened.Created()}
 	listed, err := opened.Shards(ctx)
 	if err != nil {
-		return found, err
+		return shards{}, err
 	}
+	found := shards{launcher: workflows.Launcher{Client: c}}
+	found.stream = activities.StreamID{Name: opened.Name(), ARN: opened.ARN(), Created: opened.Created()}
 	for _, shard := range listed {
 		found.states = append(found.states, activities.ShardState{ID: shard.ID, Parents: shard.Parents})
 	}
@@ -136,6 +139,9 @@ func (s shards) status(ctx context.Context, shard activities.ShardState) (shardS
 	if state == activities.StateClosed { // it does not know itself
 		status.State = state
 	}
+	if nobody := status.State == activities.StatePaused || status.State == activities.StateClosed; nobody && !status.Checkpoint.ReadUpTo.IsZero() {
+		status.LagSeconds = time.Since(status.Checkpoint.ReadUpTo).Seconds() // it grows while nobody reads the shard
+	}
 	return status, nil
 }
 
@@ -154,7 +160,11 @@ func (s shardStatus) lag() string {
 	if s.Checkpoint.ReadUpTo.IsZero() || s.Checkpoint.Closed {
 		return "-"
 	}
-	return time.Duration(s.LagSeconds * float64(time.Second)).Round(time.Millisecond).String()
+	lag := time.Duration(s.LagSeconds * float64(time.Second))
+	if lag > time.Minute {
+		return lag.Round(time.Second).String()
+	}
+	return lag.Round(time.Millisecond).String()
 }
 
 // oneLine makes of what a server says something that fits into a table.

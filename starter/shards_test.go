@@ -1,12 +1,18 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"go.temporal.io/api/enums/v1"
+
 	"millrace/activities"
+	"millrace/deploy/local/localtest"
+	"millrace/internal/stream"
 	"millrace/workflows"
 )
 
@@ -67,7 +73,7 @@ func TestAShardIsPausedUntilNobodyHoldsIt(t *testing.T) {
 	t.Parallel()
 	p := started(t)
 	p.must("shard pause 1 --reason maintenance", "shardId-000000000001: paused, by operator (maintenance)")
-	if got := p.show("1"); got.State != activities.StatePaused || got.Counts.Records != 1 {
+	if got := p.show("1"); got.State != activities.StatePaused || got.Counts.Records != 1 || got.LagSeconds < time.Since(readUpTo).Seconds()-60 {
 		t.Errorf("paused, it is %+v", got)
 	}
 	before := time.Now()
@@ -112,4 +118,39 @@ func TestAStreamIsPausedAsAWhole(t *testing.T) {
 	if status.State != activities.StateRunning || len(status.Holds) != 0 || p.show("0").State != activities.StateRunning {
 		t.Errorf("resumed, it is %+v", status)
 	}
+}
+
+func TestAShardIsToldToPauseWhereNoWorkerRuns(t *testing.T) {
+	t.Parallel()
+	p := newPipeline(t, false)
+	name, client := localtest.Name(t, "stream"), kinesis.NewFromConfig(localtest.AWS(t))
+	p.env = append(p.env, append(localAWS(t), "MILLRACE_STREAM="+name)...)
+	t.Cleanup(func() {
+		_, _ = client.DeleteStream(context.Background(), &kinesis.DeleteStreamInput{StreamName: &name})
+	})
+	if _, err := stream.Create(t.Context(), client, name, 1, stream.ShortestRetention); err != nil {
+		t.Fatal(err)
+	}
+	s, err := stream.Open(t.Context(), client, name, stream.Settings{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := activities.StreamID{Name: name, ARN: s.ARN(), Created: s.Created()}
+	if err := (workflows.Launcher{Client: p.client}).Start(t.Context(), activities.ShardStart{Stream: id, Shard: "shardId-000000000000"}); err != nil {
+		t.Fatal(err)
+	}
+	p.must("process start")
+	p.fails("shard pause 0", "nobody answered")
+	p.must("shard pause 0 --wait 0 --by me", "/shardId-000000000000: will pause")
+	events := p.client.GetWorkflowHistory(t.Context(), workflows.ProcessShardID(name, s.Created(), "shardId-000000000000"), "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for events.HasNext() {
+		event, err := events.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if signal := event.GetWorkflowExecutionSignaledEventAttributes(); signal.GetSignalName() == workflows.Pause {
+			return
+		}
+	}
+	t.Error("its history has no signal")
 }
