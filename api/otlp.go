@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
@@ -61,6 +62,13 @@ func (s signal) taken(b *batch, asJSON bool) []byte {
 		return []byte("{}")
 	}
 	return nil
+}
+
+// undecodable says that the decoder gave up, without the excerpt of the body
+// that it adds.
+func undecodable(what string, err error) error {
+	why, _, _ := strings.Cut(err.Error(), ", error found in ")
+	return fmt.Errorf("not a request for %s: %s", what, why)
 }
 
 // summary names the first rejected records in a sentence, since the protocol

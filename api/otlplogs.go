@@ -1,8 +1,6 @@
 package api
 
 import (
-	"fmt"
-
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
@@ -30,7 +28,7 @@ func readLogs(b *batch, asJSON bool) error {
 		decode = request.UnmarshalJSON
 	}
 	if err := decode(b.request); err != nil {
-		return fmt.Errorf("not a request for logs: %w", err)
+		return undecodable("logs", err)
 	}
 	w := &b.draft.writer
 	for _, resource := range request.Logs().ResourceLogs().All() {

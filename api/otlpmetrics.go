@@ -1,7 +1,6 @@
 package api
 
 import (
-	"fmt"
 	"strconv"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
@@ -31,7 +30,7 @@ func readMetrics(b *batch, asJSON bool) error {
 		decode = request.UnmarshalJSON
 	}
 	if err := decode(b.request); err != nil {
-		return fmt.Errorf("not a request for metrics: %w", err)
+		return undecodable("metrics", err)
 	}
 	w := &b.draft.writer
 	for _, resource := range request.Metrics().ResourceMetrics().All() {

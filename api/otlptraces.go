@@ -2,7 +2,6 @@ package api
 
 import (
 	"encoding/hex"
-	"fmt"
 
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
@@ -30,7 +29,7 @@ func readTraces(b *batch, asJSON bool) error {
 		decode = request.UnmarshalJSON
 	}
 	if err := decode(b.request); err != nil {
-		return fmt.Errorf("not a request for traces: %w", err)
+		return undecodable("traces", err)
 	}
 	w := &b.draft.writer
 	for _, resource := range request.Traces().ResourceSpans().All() {

@@ -16,9 +16,9 @@ import (
 )
 
 const (
-	// maxIDSize is the longest id in bytes: what the index can search for.
+	// maxIDSize is the longest id in characters: what the index can search for.
 	maxIDSize = 1024
-	// maxTypeSize is the longest type in bytes.
+	// maxTypeSize is the longest type in characters.
 	maxTypeSize = 256
 )
 
@@ -396,8 +396,8 @@ func textOf(value []byte, most int, number bool) (text []byte, problem string) {
 	default:
 		return nil, "is not a string"
 	}
-	if len(text) > most {
-		return nil, fmt.Sprintf("is longer than %d bytes", most)
+	if len(text) > most && utf8.RuneCount(text) > most {
+		return nil, fmt.Sprintf("is longer than %d characters", most)
 	}
 	return text, ""
 }

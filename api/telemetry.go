@@ -60,8 +60,11 @@ func telemetryLines(b *batch) error {
 func telemetrySniffed(b *batch) error {
 	s := scanner{data: b.request}
 	s.space()
-	if s.peek() == '[' {
+	switch s.peek() {
+	case '[':
 		return telemetryArray(b)
+	case 0:
+		return s.fail("a record")
 	}
 	return telemetryLines(b)
 }
