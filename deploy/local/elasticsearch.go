@@ -44,7 +44,7 @@ func (e searchEngine) definition() definition {
 		tools:        []tool{java, maven},
 		ports:        []int{e.port, 0}, // The second is for other nodes, of which there are none.
 		unprivileged: true,
-		deadline:     2 * time.Minute,
+		deadline:     4 * time.Minute, // Seconds, unless the machine is busy.
 		install: func(ctx context.Context, s *Service) (string, error) {
 			return s.installZip(ctx, e.group, e.name, e.version)
 		},

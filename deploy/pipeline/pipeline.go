@@ -200,6 +200,9 @@ func (p *Program) launch(ctx context.Context) error {
 // it is ready.
 func (p *Program) Restart(ctx context.Context) error { return p.launch(ctx) }
 
+// Running returns the programs that were started, in order.
+func (p *Pipeline) Running() []*Program { return slices.Clone(p.running) }
+
 // Stop ends what runs, in order: collectors first, so that nothing comes in
 // while the rest ends.
 func (p *Pipeline) Stop() error {

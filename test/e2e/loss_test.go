@@ -1,0 +1,142 @@
+package e2e
+
+import (
+	"context"
+	"net/http"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"millrace/internal/load"
+	"millrace/test/audit"
+	"millrace/test/faultproxy"
+)
+
+// sender makes a load with duplicates and bad records.
+func (w *world) sender(records uint64, rate float64) *load.Sender {
+	return load.NewSender(
+		&load.Source{Run: w.tenant, Start: time.Now(), Interval: time.Millisecond, BadShare: 0.005},
+		load.Settings{URL: w.collector.URL, Key: w.key, Records: records, Rate: rate, Duplicates: 0.05},
+	)
+}
+
+// awaitAll waits until everything that a sender was answered for has arrived,
+// each record once and nothing altered.
+func (w *world) awaitAll(s *load.Sender) audit.Report {
+	w.t.Helper()
+	if counts := s.Counts(); counts.Refused+counts.GivenUp > 0 || counts.Accepted == 0 || counts.Duplicates == 0 {
+		w.t.Fatalf("the sender counts %+v", counts)
+	}
+	var report audit.Report
+	w.await(2*time.Minute, func() (err error) {
+		report, err = audit.Run(w.t.Context(), w.stores, audit.Sent{Source: s.Source, Accepted: &s.Accepted})
+		if err == nil && report.Lost > 0 {
+			err = report.Clean()
+		}
+		return err
+	})
+	if err := report.Clean(); err != nil {
+		w.t.Error(err)
+	}
+	if report.Bad == 0 || report.DeadLettered != report.Bad || report.Unanswered+report.Others+report.OthersDead > 0 {
+		w.t.Errorf("the report is %+v", report)
+	}
+	return report
+}
+
+// until waits for a condition.
+func until(ctx context.Context, condition func() bool) error {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !condition() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// Everything that is between our processes and the servers fails now and then,
+// and the processes die: what was answered arrives all the same.
+func TestNothingIsLostWhateverFails(t *testing.T) {
+	t.Parallel()
+	proxyOf := func(url string, rules ...faultproxy.Rule) *faultproxy.Proxy {
+		proxy, err := faultproxy.Start(t.Context(), url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = proxy.Close() })
+		proxy.Set(rules...)
+		return proxy
+	}
+	var aws, elasticsearch *faultproxy.Proxy
+	w := start(t, func(at *servers) {
+		aws, elasticsearch = proxyOf(at.aws), proxyOf(at.elasticsearch)
+		at.aws, at.elasticsearch = aws.URL(), elasticsearch.URL()
+	})
+	aws.Set(
+		faultproxy.Rule{Name: "throttle", Operation: "PutRecords", Share: 0.2, Fault: faultproxy.Throttle()},
+		faultproxy.Rule{Name: "entries", Operation: "PutRecords", Share: 0.3, Fault: faultproxy.RejectEntries{Share: 0.3}},
+		faultproxy.Rule{Name: "put unanswered", Operation: "PutRecords", Share: 0.1, Fault: faultproxy.Applied{}},
+		faultproxy.Rule{Name: "messages", Operation: "SendMessageBatch", Share: 0.3, Fault: faultproxy.RejectEntries{Share: 0.5}},
+		faultproxy.Rule{Name: "read half", Operation: "GetRecords", Share: 0.1, Fault: faultproxy.Truncate{Keep: 0.5}},
+		faultproxy.Rule{Name: "no read", Operation: "GetRecords", Share: 0.1, Fault: faultproxy.Reset{}},
+	)
+	elasticsearch.Set(
+		faultproxy.Rule{Name: "bulk unanswered", Path: "/_bulk", Share: 0.1, Fault: faultproxy.Applied{}},
+		faultproxy.Rule{Name: "too many", Path: "/_bulk", Share: 0.1, Fault: faultproxy.Answer{Status: http.StatusTooManyRequests}},
+		faultproxy.Rule{Name: "bulk half", Path: "/_bulk", Share: 0.1, Fault: faultproxy.Truncate{Keep: 0.5}},
+		faultproxy.Rule{Name: "no bulk", Path: "/_bulk", Share: 0.1, Fault: faultproxy.Reset{}},
+	)
+
+	sender := w.sender(6_000, 400)
+	group, ctx := errgroup.WithContext(t.Context())
+	group.Go(func() error { return sender.Run(ctx) })
+	group.Go(func() error {
+		// Each dies when the load has come so far.
+		for _, c := range []struct {
+			at   uint64
+			what func() error
+		}{
+			{1_000, func() error { w.worker.Kill(); return w.worker.Restart(ctx) }},
+			{2_500, func() error {
+				if err := w.collector.Signal(syscall.SIGTERM); err != nil {
+					return err
+				}
+				if err := w.collector.Wait(ctx); err != nil {
+					return err
+				}
+				return w.collector.Restart(ctx)
+			}},
+			{3_500, func() error { w.worker.Kill(); return w.worker.Restart(ctx) }},
+			{4_500, func() error { w.collector.Kill(); return w.collector.Restart(ctx) }},
+		} {
+			if err := until(ctx, func() bool { return sender.Accepted.Len() >= c.at }); err != nil {
+				return err
+			}
+			if err := c.what(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	report := w.awaitAll(sender)
+	for proxy, rules := range map[*faultproxy.Proxy][]string{
+		aws:           {"throttle", "entries", "put unanswered", "messages"},
+		elasticsearch: {"bulk unanswered", "too many", "bulk half", "no bulk"},
+	} {
+		for _, rule := range rules {
+			if times, _ := proxy.Count(rule); times == 0 {
+				t.Errorf("no fault %q happened: the test proves nothing", rule)
+			}
+		}
+	}
+	t.Logf("%d accepted, %d indexed, %d dead-lettered", report.Accepted, report.Indexed, report.DeadLettered)
+}
