@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"millrace/deploy/local"
+	"millrace/deploy/pipeline"
+	"millrace/test/agents"
+	"millrace/test/audit"
+	"millrace/test/faultproxy"
+)
+
+const (
+	// name is the demo's among the stacks of a clone: there can be one.
+	name   = "demo"
+	tenant = "demo"
+	bucket = "millrace-telemetry" // the default of package config
+)
+
+// demo is what runs.
+type demo struct {
+	options
+	started  time.Time
+	stack    *local.Stack
+	agents   *agents.Agents
+	programs pipeline.Programs
+
+	proxy             *faultproxy.Proxy // before the collector's stream
+	pipeline          *pipeline.Pipeline
+	collector, worker *pipeline.Program
+	key               string
+	stores            audit.Stores
+}
+
+// run starts everything, shows it, and stops everything.
+func run(ctx context.Context, o options) (err error) {
+	d := &demo{options: o, started: time.Now()}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	outcome, err := func() (_ outcome, err error) {
+		defer func() { err = errors.Join(err, d.stop()) }()
+		if err := d.start(ctx); err != nil {
+			return outcome{}, err
+		}
+		for _, p := range []*pipeline.Program{d.collector, d.worker} {
+			go func() {
+				<-p.Ended()
+				cancel(fmt.Errorf("%s ended by itself; its log is %s", p.Name, p.Log))
+			}()
+		}
+		return d.show(ctx)
+	}()
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
+			err = cause
+		}
+		return err
+	}
+	if !o.Once {
+		return nil
+	}
+	return outcome.print(os.Stdout)
+}
+
+// say prints a line of what happens, in the form of the stack's own.
+func say(about, format string, args ...any) {
+	fmt.Printf("%-14s %s\n", about, fmt.Sprintf(format, args...))
+}
+
+// start brings everything up.
+func (d *demo) start(ctx context.Context) error {
+	root, err := local.FindRoot(".")
+	if err != nil {
+		return err
+	}
+	if err := d.startServers(ctx, root); err != nil {
+		return err
+	}
+	dir := d.stack.LogDir()
+	if d.proxy, err = faultproxy.Start(ctx, d.stack.Service(local.AWS).URL()); err != nil {
+		return fmt.Errorf("start the fault proxy: %w", err)
+	}
+	d.pipeline = pipeline.New(pipeline.Settings{
+		Programs: d.programs, Servers: d.stack.Env(), Dir: dir, UsualPorts: true,
+	})
+	if err := d.pipeline.Setup(ctx); err != nil {
+		return err
+	}
+	say("setup", "stream, queues, bucket, index templates and search attributes are there")
+	if d.key, err = d.pipeline.CreateKey(ctx, tenant); err != nil {
+		return err
+	}
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		d.collector, err = d.pipeline.StartCollector(groupCtx, "AWS_ENDPOINT_URL_KINESIS="+d.proxy.URL())
+		return err
+	})
+	group.Go(func() (err error) {
+		d.worker, err = d.pipeline.StartWorker(groupCtx)
+		return err
+	})
+	group.Go(func() error { return d.pipeline.StartWorkflows(groupCtx) })
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	say("collector", "ready at %s (HTTP) and %s (gRPC)", d.collector.URL, d.collector.GRPC)
+	say("worker", "ready at %s", d.worker.URL)
+	d.stores = audit.Stores{
+		Elasticsearch: d.stack.Service(local.Elasticsearch).URL(), Tenant: tenant, Bucket: bucket,
+		S3: pipeline.S3(d.stack),
+	}
+	say("demo", "everything runs, %.0f s after the start", time.Since(d.started).Seconds())
+	return nil
+}
+
+// startServers starts the stack and builds our programs, and meanwhile installs
+// the agents.
+func (d *demo) startServers(ctx context.Context, root string) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		d.stack, d.programs, err = pipeline.StartServers(ctx, local.Options{
+			Root: root, Name: name, Fresh: true, UsualPorts: true, Progress: os.Stdout,
+		})
+		return err
+	})
+	group.Go(func() (err error) {
+		d.agents, err = agents.Install(ctx, root, os.Stdout)
+		return err
+	})
+	return group.Wait()
+}
+
+// stop ends what was started, in reverse.
+func (d *demo) stop() error {
+	var errs []error
+	if d.stack != nil {
+		say("demo", "stopping everything")
+	}
+	if d.pipeline != nil {
+		errs = append(errs, d.pipeline.Stop())
+	}
+	if d.proxy != nil {
+		errs = append(errs, d.proxy.Close())
+	}
+	if d.stack != nil {
+		errs = append(errs, d.stack.Stop())
+	}
+	return errors.Join(errs...)
+}
+
+// show posts telemetry, waits until it has arrived, and prints what became of
+// it. Without --once it then stays.
+func (d *demo) show(ctx context.Context) (outcome, error) {
+	run := tenant + "-" + strings.ToLower(rand.Text()[:8])
+	sent, err := d.send(ctx, run)
+	if err != nil {
+		return outcome{}, err
+	}
+	o, err := d.await(ctx, sent)
+	if err != nil {
+		return o, err
+	}
+	o.table(os.Stdout)
+	if d.Once {
+		return o, nil
+	}
+	if err := o.check(); err != nil {
+		fmt.Println("\nNOT AS IT SHOULD BE:", err)
+	}
+	d.invite(os.Stdout)
+	<-ctx.Done()
+	fmt.Println()
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return o, cause
+	}
+	return o, o.check()
+}
+
+// invite prints where things are and what to try.
+func (d *demo) invite(w io.Writer) {
+	temporal, elasticsearch := d.stack.Service(local.Temporal), d.stack.Service(local.Elasticsearch)
+	fmt.Fprintf(w, `
+Collector      %s (HTTP), %s (OTLP/gRPC)
+Temporal UI    %s
+Elasticsearch  %s
+Logs           %s
+
+Worth trying in another terminal:
+
+  curl -i -H 'Authorization: ApiKey %s' -d '[{"id":"mine-1","type":"event","timestamp":"%s","attributes":{"hello":"world"}}]' %s/v1/telemetry
+
+  curl '%s/telemetry-*/_search?pretty&size=1&q=id:mine-1'
+
+  %s workflow list --address %s
+
+Stop everything with Ctrl-C.
+`, d.collector.URL, d.collector.GRPC, temporal.URL(), elasticsearch.URL(), d.stack.LogDir(),
+		d.key, time.Now().UTC().Format(time.RFC3339), d.collector.URL, elasticsearch.URL(), temporal.TemporalCLI(), temporal.Address())
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"millrace/test/audit"
+)
+
+const (
+	pollInterval = time.Second
+	// patience is how long the demo waits for records while nothing moves.
+	patience = time.Minute
+)
+
+// outcome is what became of what was sent.
+type outcome struct {
+	report     audit.Report
+	accepted   uint64
+	bad        uint64 // of the accepted, what no index takes
+	duplicates uint64 // records that were accepted although they had been before
+	skipped    uint64 // duplicates that the worker met, by its own count
+	redriven   uint64 // records that went through the queue, by our processes' counts
+}
+
+func (o outcome) indexed() uint64      { return o.report.Indexed + o.report.Others }
+func (o outcome) deadLettered() uint64 { return o.report.DeadLettered + o.report.OthersDead }
+func (o outcome) inFlight() uint64 {
+	return o.accepted - min(o.accepted, o.indexed()+o.deadLettered())
+}
+
+// await waits until every accepted record is indexed or in the ledger, or
+// nothing has moved for a while.
+func (d *demo) await(ctx context.Context, s sent) (outcome, error) {
+	o := outcome{accepted: s.accepted(), bad: s.bad(), duplicates: s.load.Counts().Duplicates}
+	last, moved := uint64(0), time.Now()
+	for {
+		indexed, err := d.stores.Indexed(ctx)
+		if err != nil {
+			return o, fmt.Errorf("count documents: %w", err)
+		}
+		say("progress", "%8d accepted  %8d indexed", o.accepted, indexed)
+		if indexed != last {
+			last, moved = indexed, time.Now()
+		}
+		waited := time.Since(moved) > patience
+		if indexed+o.bad >= o.accepted || waited {
+			if o.report, err = audit.Run(ctx, d.stores, audit.Sent{Source: s.load.Source, Accepted: &s.load.Accepted}); err != nil {
+				return o, err
+			}
+			if o.inFlight() == 0 || waited {
+				break
+			}
+		}
+		if err := sleep(ctx, pollInterval); err != nil {
+			return o, err
+		}
+	}
+	return o, d.count(ctx, &o)
+}
+
+// count asks our own processes for what only they know.
+func (d *demo) count(ctx context.Context, o *outcome) error {
+	skipped, err := d.worker.Metric(ctx, "millrace_process_records_total", `="duplicate"`)
+	if err != nil {
+		return err
+	}
+	redriven, err := d.worker.Metric(ctx, "millrace_redrive_records_total")
+	if err != nil {
+		return err
+	}
+	o.skipped, o.redriven = uint64(skipped), uint64(redriven)
+	return nil
+}
+
+// check says what is not as it should be.
+func (o outcome) check() error {
+	errs := []error{o.report.Clean()}
+	if o.accepted != o.indexed()+o.deadLettered() {
+		errs = append(errs, fmt.Errorf("%d records were accepted, %d are indexed and %d dead-lettered", o.accepted, o.indexed(), o.deadLettered()))
+	}
+	if o.deadLettered() != o.bad {
+		errs = append(errs, fmt.Errorf("%d records were bad, %d are dead-lettered", o.bad, o.deadLettered()))
+	}
+	if o.redriven == 0 {
+		errs = append(errs, errors.New("the queue was not used, though the stream throttled"))
+	}
+	if o.duplicates == 0 || o.skipped < o.duplicates {
+		errs = append(errs, fmt.Errorf("%d records were accepted twice, but the worker skipped %d", o.duplicates, o.skipped))
+	}
+	return errors.Join(errs...)
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Round(100*time.Microsecond)) / 1e6 }
+
+// table prints the outcome for people.
+func (o outcome) table(w io.Writer) {
+	delay := o.report.Delay
+	fmt.Fprintln(w)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	for _, row := range []struct {
+		what, note string
+		value      any
+	}{
+		{"accepted", "records that a sender was answered for", o.accepted},
+		{"indexed", "documents in Elasticsearch, each once", o.indexed()},
+		{"duplicates skipped", fmt.Sprintf("by the worker; %d were sent twice", o.duplicates), o.skipped},
+		{"dead-lettered", fmt.Sprintf("in the ledger, with error and payload; %d were sent as bad", o.bad), o.deadLettered()},
+		{"in flight", "accepted, and neither of these", o.inFlight()},
+		{"redriven", "went through the queue while the stream throttled", o.redriven},
+		{"delay, average", "from received to indexed, ms", milliseconds(delay.Average())},
+		{"delay, p50", "", milliseconds(delay.Quantile(0.5))},
+		{"delay, p99", "of records that waited in the queue, for the most part", milliseconds(delay.Quantile(0.99))},
+	} {
+		fmt.Fprintf(t, "  %s\t%v\t\t%s\n", row.what, row.value, row.note)
+	}
+	_ = t.Flush() // to a person
+}
+
+// print checks the outcome and prints it for programs, on the last line.
+func (o outcome) print(w io.Writer) error {
+	err := json.NewEncoder(w).Encode(struct {
+		Accepted     uint64  `json:"accepted"`
+		Indexed      uint64  `json:"indexed"`
+		Duplicates   uint64  `json:"duplicates"`
+		DeadLettered uint64  `json:"dead_lettered"`
+		Redriven     uint64  `json:"redriven"`
+		DelayAvg     float64 `json:"delay_avg_ms"`
+		DelayP99     float64 `json:"delay_p99_ms"`
+	}{
+		o.accepted, o.indexed(), o.duplicates, o.deadLettered(), o.redriven,
+		milliseconds(o.report.Delay.Average()), milliseconds(o.report.Delay.Quantile(0.99)),
+	})
+	return errors.Join(err, o.check())
+}

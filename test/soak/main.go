@@ -1,0 +1,42 @@
+// Command soak keeps a steady load on the pipeline and kills the worker, as
+// kill -9 does, again and again. At the end every record that was accepted
+// must be indexed, and no document there twice.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+)
+
+type options struct {
+	For        time.Duration `help:"How long the load lasts." default:"10m"`
+	Every      time.Duration `help:"Time from one kill of the worker to the next." default:"1m"`
+	Rate       float64       `help:"Records a second." default:"1000"`
+	Duplicates float64       `help:"Share of records that are posted a second time." default:"0.02"`
+}
+
+// Validate reports options under which nothing would be shown.
+func (o options) Validate() error {
+	if o.Rate <= 0 || o.Every <= 0 || o.For <= o.Every {
+		return errors.New("--for, --every, --rate: there must be a load, and a kill in it")
+	}
+	return nil
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var o options
+	kong.Parse(&o, kong.Name("soak"), kong.Description("Kills the worker again and again under a steady load; nothing may be lost."))
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
+	}
+}
