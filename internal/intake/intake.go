@@ -41,12 +41,11 @@ type Intake struct {
 	stream    Stream
 	queue     Queue
 	graveyard Graveyard
-	turns     chan struct{}
+	turns     *turns
 }
 
-// DefaultConcurrency is how many batches are put at the same time: at 50 ms a
-// call of 500 records that is 160,000 records a second. The rest waits here,
-// since calls that time out in a service's queue are work done twice.
+// DefaultConcurrency is how many batches are put at the same time, at the most:
+// at 50 ms a call of 500 records that is 160,000 records a second.
 const DefaultConcurrency = 16
 
 // New makes an Intake that puts at most concurrency batches at the same time;
@@ -55,7 +54,7 @@ func New(s Stream, q Queue, g Graveyard, concurrency int) *Intake {
 	if concurrency <= 0 {
 		concurrency = DefaultConcurrency
 	}
-	return &Intake{stream: s, queue: q, graveyard: g, turns: make(chan struct{}, concurrency)}
+	return &Intake{stream: s, queue: q, graveyard: g, turns: newTurns(concurrency)}
 }
 
 const (
@@ -66,8 +65,9 @@ const (
 	firstWait      = 50 * time.Millisecond
 
 	// attemptTimeout bounds one call of the stream, of the queue and of the
-	// ledger each, so that one that hangs leaves time for the next.
-	attemptTimeout = 5 * time.Second
+	// ledger each. It is less where the caller has less time: one that hangs
+	// leaves time for the next.
+	attemptTimeout = 10 * time.Second
 
 	// Timeout is what one Put may take in all.
 	Timeout = (streamAttempts + 2) * attemptTimeout
@@ -78,13 +78,13 @@ const (
 // that are durable nowhere yet, in order, and why. batch names the records in
 // the ledger.
 func (i *Intake) Put(ctx context.Context, batch string, records [][]byte) (left []int, err error) {
-	select {
-	case i.turns <- struct{}{}:
-		defer func() { <-i.turns }()
-	case <-ctx.Done():
-		return Positions(len(records)), fmt.Errorf("wait for a turn: %w", context.Cause(ctx))
+	end, err := i.turns.take(ctx)
+	if err != nil {
+		return Positions(len(records)), fmt.Errorf("wait for a turn: %w", err)
 	}
-	rejected, dead := i.putIntoStream(ctx, records)
+	answered := true
+	defer func() { end(answered) }()
+	rejected, dead, answered := i.putIntoStream(ctx, records)
 	taken.WithLabelValues("stream").Add(float64(len(records) - len(rejected) - len(dead)))
 	if len(dead) > 0 {
 		if buryErr := i.bury(ctx, batch, dead); buryErr != nil {
@@ -110,12 +110,14 @@ func (i *Intake) Put(ctx context.Context, batch string, records [][]byte) (left 
 // putIntoStream tries the stream, and tries again, with what it throttles. An
 // entry that has no answer is not tried again: the queue is the better place
 // when the stream is away.
-func (i *Intake) putIntoStream(ctx context.Context, records [][]byte) (rejected []int, dead []Dead) {
+func (i *Intake) putIntoStream(ctx context.Context, records [][]byte) (rejected []int, dead []Dead, answered bool) {
+	answered = true
 	at := Positions(len(records))
 	for attempt, wait := 1, firstWait; ; attempt, wait = attempt+1, 2*wait {
 		var again []int
 		for _, r := range i.putOnce(ctx, Pick(records, at)) {
 			position := at[r.Position]
+			answered = answered && r.Code != stream.CodeUnavailable
 			switch {
 			case r.Invalid:
 				dead = append(dead, Dead{Position: position, Data: records[position], Code: r.Code, Reason: r.Message})
@@ -126,23 +128,23 @@ func (i *Intake) putIntoStream(ctx context.Context, records [][]byte) (rejected 
 			}
 		}
 		if len(again) == 0 {
-			return rejected, dead
+			return rejected, dead, answered
 		}
 		if !pause(ctx, wait) {
-			return append(rejected, again...), dead
+			return append(rejected, again...), dead, answered
 		}
 		at = again
 	}
 }
 
 func (i *Intake) putOnce(ctx context.Context, records [][]byte) []stream.Rejection {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	ctx, cancel := withPart(ctx)
 	defer cancel()
 	return i.stream.Put(ctx, records)
 }
 
 func (i *Intake) send(ctx context.Context, records [][]byte) ([]int, error) {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	ctx, cancel := withPart(ctx)
 	defer cancel()
 	rest, err := i.queue.Send(ctx, records)
 	taken.WithLabelValues("queue").Add(float64(len(records) - len(rest)))
@@ -150,13 +152,22 @@ func (i *Intake) send(ctx context.Context, records [][]byte) ([]int, error) {
 }
 
 func (i *Intake) bury(ctx context.Context, batch string, dead []Dead) error {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	ctx, cancel := withPart(ctx)
 	defer cancel()
 	if err := i.graveyard.BuryIngest(ctx, batch, dead); err != nil {
 		return err
 	}
 	taken.WithLabelValues("ledger").Add(float64(len(dead)))
 	return nil
+}
+
+// withPart bounds one call: by attemptTimeout, or half of the time there is.
+func withPart(ctx context.Context) (context.Context, context.CancelFunc) {
+	part := attemptTimeout
+	if deadline, bounded := ctx.Deadline(); bounded {
+		part = min(part, time.Until(deadline)/2)
+	}
+	return context.WithTimeout(ctx, part)
 }
 
 // Positions are those of all of a number of records.

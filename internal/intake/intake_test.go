@@ -201,8 +201,7 @@ func TestEachRecordIsDurableSomewhereOrLeft(t *testing.T) {
 			}
 			inStream, inQueue := w.inStream(), w.inQueue()
 			for n, r := range records {
-				text := fmt.Sprintf("%s", r)
-				good := len(r) <= telemetry.MaxRecordSize
+				text, good := text(r), len(r) <= telemetry.MaxRecordSize
 				switch {
 				case slices.Contains(left, n):
 					if inStream[text]+inQueue[text] > 0 || w.graves.dead[text] != "" {
@@ -225,6 +224,8 @@ func TestEachRecordIsDurableSomewhereOrLeft(t *testing.T) {
 		})
 	}
 }
+
+func text(record []byte) string { return string(record) }
 
 func all(int) bool  { return true }
 func none(int) bool { return false }
