@@ -49,8 +49,21 @@ func main() {
 	defer stop()
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	slog.SetDefault(logger)
-	var c commands
-	parsed := kong.Parse(&c,
+	parsed := kong.Parse(&commands{}, append(options(),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(logger),
+		kong.BindTo(os.Stdout, (*output)(nil)),
+		kong.BindSingletonProvider(func(ctx context.Context) (client.Client, error) { return dial(ctx, logger) }),
+	)...)
+	if err := parsed.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "starter:", err)
+		os.Exit(1)
+	}
+}
+
+// options are how the command line is read and explained.
+func options() []kong.Option {
+	return []kong.Option{
 		kong.Name("starter"), kong.Description(description),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, NoAppDescFormat: true, WrapUpperBound: 120}),
 		kong.ExplicitGroups([]kong.Group{
@@ -61,13 +74,11 @@ func main() {
 			{Key: "elasticsearch", Title: "Elasticsearch or OpenSearch:"},
 		}),
 		kong.Vars{"call_for": workflows.DefaultCallFor.String(), "operator": workflows.Operator},
-		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Bind(&c.Resources, logger),
-		kong.BindTo(os.Stdout, (*output)(nil)),
-		kong.BindSingletonProvider(func(ctx context.Context) (client.Client, error) { return dial(ctx, logger) }),
-	)
-	if err := parsed.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "starter:", err)
-		os.Exit(1)
 	}
+}
+
+// AfterApply lets commands have the names of resources.
+func (c *commands) AfterApply(k *kong.Context) error {
+	k.Bind(&c.Resources)
+	return nil
 }

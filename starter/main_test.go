@@ -205,14 +205,17 @@ func indexShard(ctx context.Context, in activities.IndexInput) (activities.Index
 	return activities.IndexResult{Progress: progress}, nil
 }
 
+// leaves are all commands.
+var leaves = []string{
+	"setup", "send", "process start", "process stop", "process status", "shards", "shard show", "shard pause", "shard resume",
+	"stream pause", "stream resume", "redrive start", "redrive stop", "redrive status", "redrive pause", "redrive resume",
+}
+
 func TestHelpOfEveryCommand(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
 	top := o.must("--help", "Examples:", "TEMPORAL_ADDRESS", "Processing, from the stream into Elasticsearch:", "Names in AWS:", "MILLRACE_STREAM")
-	for _, command := range []string{
-		"setup", "send", "process start", "process stop", "process status", "shards", "shard show", "shard pause", "shard resume",
-		"stream pause", "stream resume", "redrive start", "redrive stop", "redrive pause", "redrive resume", "redrive status",
-	} {
+	for _, command := range leaves {
 		contains(t, "--help", top, "\n  "+command+" ")
 		help := o.must(command+" --help", "Usage: starter "+command)
 		if strings.Contains(help, "%!") || strings.Contains(help, "${") {

@@ -30,8 +30,8 @@ import (
 type setupCommand struct {
 	Shards         int `help:"Shards of the stream, if it is not there yet." default:"4"`
 	RetentionHours int `help:"Hours that the stream keeps a record. It is never made shorter." default:"24"`
-	IndexShards    int `help:"Primary shards of each index, from the next one that is made." default:"1"`
-	Replicas       int `help:"Replicas of each index, from the next one that is made; none on a single node." default:"1"`
+	IndexShards    int `help:"Primary shards of each index, from the next one that is made." default:"1" env:"MILLRACE_INDEX_SHARDS"`
+	Replicas       int `help:"Replicas of each index, from the next one that is made; none on a single node." default:"1" env:"MILLRACE_INDEX_REPLICAS"`
 
 	config.Elasticsearch `group:"elasticsearch"`
 }
