@@ -9,7 +9,7 @@ import (
 
 func TestFetchReturnsARange(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(ctx context.Context, t *testing.T, s *Stream, shard string) {
+	onEach(t, func(ctx context.Context, t *testing.T, s *Stream, shard string) {
 		if rejected := s.Put(ctx, makeRecords(0, 50)); len(rejected) > 0 {
 			t.Fatalf("rejected: %v", rejected)
 		}

@@ -36,7 +36,13 @@ type Reader struct {
 // Reader returns a reader of a shard that goes on behind a checkpoint; the
 // zero one is the beginning of what the stream keeps. It makes no call.
 func (s *Stream) Reader(shard string, from telemetry.Checkpoint) *Reader {
-	return &Reader{stream: s, shard: shard, done: from, source: s.poller(shard, s.settings.LimitPerCall)}
+	r := &Reader{stream: s, shard: shard, done: from}
+	if s.settings.FanOut != "" {
+		r.source = &subscriber{stream: s, shard: shard}
+	} else {
+		r.source = s.poller(shard, s.settings.LimitPerCall)
+	}
+	return r
 }
 
 // Close ends a subscription; a reader that polls has nothing to close.

@@ -28,6 +28,9 @@ type Settings struct {
 	// GiveUpAfter is how long Next waits out throttling and failures before
 	// it returns the error. The reader can still be used after that.
 	GiveUpAfter time.Duration `help:"How long a read waits out throttling and failures before it fails." default:"1m" env:"MILLRACE_STREAM_GIVE_UP"`
+	// FanOut names the enhanced fan-out consumer with which this process reads.
+	// It is registered if it is not there, and costs extra at AWS.
+	FanOut string `name:"fan-out" help:"Read by enhanced fan-out, as the consumer of this name; empty: by polling." env:"MILLRACE_STREAM_FAN_OUT"`
 	// PutConcurrency is the most PutRecords calls that one Put has in flight.
 	PutConcurrency int `help:"Most PutRecords calls in flight for one batch." default:"4" env:"MILLRACE_STREAM_PUTS"`
 }

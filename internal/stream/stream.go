@@ -24,6 +24,8 @@ type Stream struct {
 	retention time.Duration
 	described time.Time          // when retention was last read
 	budgets   map[string]*budget // by shard
+	// consumerARN is of the fan-out consumer, once it is known.
+	consumerARN string
 }
 
 // retentionAge is how old the known retention may be when a loss is judged.

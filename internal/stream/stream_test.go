@@ -14,27 +14,22 @@ import (
 	"millrace/internal/telemetry"
 )
 
-// onBoth runs a test on a new stream of one shard of each emulator.
-func onBoth(t *testing.T, test func(ctx context.Context, t *testing.T, s *Stream, shard string)) {
-	for name, config := range map[string]func(testing.TB) aws.Config{"ministack": localtest.AWS, "kinesalite": localtest.Kinesalite} {
+// onEach runs a test on a new stream of one shard of each emulator, and in each
+// way to read it.
+func onEach(t *testing.T, test func(ctx context.Context, t *testing.T, s *Stream, shard string)) {
+	for name, c := range map[string]struct {
+		config   func(testing.TB) aws.Config
+		settings Settings
+	}{
+		"ministack":         {localtest.AWS, Settings{}},
+		"ministack_fan-out": {localtest.AWS, Settings{FanOut: "test"}},
+		"kinesalite":        {localtest.Kinesalite, Settings{}},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			t.Cleanup(cancel)
-			client, stream := kinesis.NewFromConfig(config(t)), localtest.Name(t, "stream")
-			if _, err := client.CreateStream(ctx, &kinesis.CreateStreamInput{StreamName: &stream, ShardCount: aws.Int32(1)}); err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() {
-				_, _ = client.DeleteStream(context.Background(), &kinesis.DeleteStreamInput{StreamName: &stream})
-			})
-			if err := kinesis.NewStreamExistsWaiter(client).Wait(ctx, &kinesis.DescribeStreamInput{StreamName: &stream}, time.Minute); err != nil {
-				t.Fatal(err)
-			}
-			s, err := Open(ctx, client, stream, Settings{})
-			if err != nil {
-				t.Fatal(err)
-			}
+			s := newStream(ctx, t, c.config(t), c.settings)
 			shards, err := s.Shards(ctx)
 			if err != nil || len(shards) != 1 {
 				t.Fatalf("shards %v, %v", shards, err)
@@ -42,6 +37,23 @@ func onBoth(t *testing.T, test func(ctx context.Context, t *testing.T, s *Stream
 			test(ctx, t, s, shards[0].ID)
 		})
 	}
+}
+
+// newStream makes a stream of one shard.
+func newStream(ctx context.Context, t *testing.T, config aws.Config, settings Settings) *Stream {
+	t.Helper()
+	client, name := kinesis.NewFromConfig(config), localtest.Name(t, "stream")
+	if _, err := Create(ctx, client, name, 1, 24*time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_, _ = client.DeleteStream(context.Background(), &kinesis.DeleteStreamInput{StreamName: &name})
+	})
+	s, err := Open(ctx, client, name, settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 func makeRecords(from, count int) [][]byte {
@@ -79,7 +91,7 @@ func read(ctx context.Context, t *testing.T, r *Reader, count int) (data map[str
 
 func TestWhatIsPutIsReadAndReadingGoesOnBehindACheckpoint(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(ctx context.Context, t *testing.T, s *Stream, shard string) {
+	onEach(t, func(ctx context.Context, t *testing.T, s *Stream, shard string) {
 		first, second := makeRecords(0, 1200), makeRecords(1200, 300) // more than one PutRecords call takes
 		if rejected := s.Put(ctx, first); len(rejected) != 0 {
 			t.Fatalf("rejected %+v", rejected)
@@ -104,7 +116,7 @@ func TestWhatIsPutIsReadAndReadingGoesOnBehindACheckpoint(t *testing.T) {
 
 func TestOnlyTheRecordThatCannotBeTakenIsRejected(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(ctx context.Context, t *testing.T, s *Stream, shard string) {
+	onEach(t, func(ctx context.Context, t *testing.T, s *Stream, shard string) {
 		records := makeRecords(0, 5)
 		records[1] = []byte("not of this pipeline")
 		records[3] = append(bytes.Clone(records[3][:len(records[3])-1]), `,"large":"`+string(bytes.Repeat([]byte("x"), telemetry.MaxRecordSize))+`"}`...)

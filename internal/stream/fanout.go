@@ -1,0 +1,132 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+)
+
+// subscriber reads a shard by enhanced fan-out: Kinesis pushes what arrives,
+// within a throughput of 2 MiB a second and shard that the consumer shares with
+// nobody (developer guide, 'Enhanced fan-out consumers').
+type subscriber struct {
+	stream *Stream
+	shard  string
+	events *kinesis.SubscribeToShardEventStream
+}
+
+// open subscribes. A subscription that this consumer had is ended by that; it
+// lasts for five minutes, and Kinesis takes a new one every five seconds (API
+// reference of SubscribeToShard).
+func (s *subscriber) open(ctx context.Context, at position) error {
+	s.close()
+	consumer, err := s.stream.consumer(ctx)
+	if err != nil {
+		return err
+	}
+	start := &types.StartingPosition{Type: types.ShardIteratorTypeTrimHorizon}
+	if at.sequence != "" {
+		start.Type, start.SequenceNumber = types.ShardIteratorTypeAtSequenceNumber, &at.sequence
+	}
+	// A client of its own: subscriptions of one client decode their events into
+	// the same buffer, at the same time (seen in service/kinesis v1.56.11 with
+	// smithy-go v1.28.8, by the race detector).
+	client := kinesis.New(s.stream.client.Options())
+	// The subscription lives as long as this context, which is the reader's.
+	out, err := client.SubscribeToShard(ctx, &kinesis.SubscribeToShardInput{
+		ConsumerARN: &consumer, ShardId: &s.shard, StartingPosition: start,
+	}, once)
+	if err != nil {
+		return err //nolint:wrapcheck // the reader wraps it, with the shard
+	}
+	s.events = out.GetStream()
+	return nil
+}
+
+// next waits for the next event. They come at least every few seconds, without
+// records while the shard is idle.
+func (s *subscriber) next(ctx context.Context) (batch, error) {
+	if s.events == nil {
+		return batch{}, errRenew
+	}
+	select {
+	case <-ctx.Done():
+		return batch{}, ctx.Err()
+	case event, more := <-s.events.Events():
+		if !more {
+			err := s.events.Err()
+			s.close()
+			if err == nil {
+				return batch{}, errRenew // its five minutes are over
+			}
+			return batch{}, err //nolint:wrapcheck // the reader wraps it, with the shard
+		}
+		pushed, ours := event.(*types.SubscribeToShardEventStreamMemberSubscribeToShardEvent)
+		if !ours {
+			return batch{}, fmt.Errorf("an event of an unknown kind: %T", event)
+		}
+		return batchOf(pushed.Value), nil
+	}
+}
+
+func batchOf(event types.SubscribeToShardEvent) batch {
+	b := batch{
+		answered: time.Now(), behind: time.Duration(aws.ToInt64(event.MillisBehindLatest)) * time.Millisecond,
+		end: event.ContinuationSequenceNumber == nil,
+	}
+	for _, r := range event.Records {
+		b.records = append(b.records, Record{
+			Sequence: aws.ToString(r.SequenceNumber), Arrived: aws.ToTime(r.ApproximateArrivalTimestamp), Data: r.Data,
+		})
+	}
+	for _, child := range event.ChildShards {
+		b.children = append(b.children, aws.ToString(child.ShardId))
+	}
+	return b
+}
+
+func (s *subscriber) close() {
+	if s.events != nil {
+		_ = s.events.Close() // what it still had to say is read again
+		s.events = nil
+	}
+}
+
+// consumerPoll is how often a consumer that is being made is looked at.
+const consumerPoll = time.Second
+
+// consumer returns the ARN of the fan-out consumer, which it registers if it is
+// not there.
+func (s *Stream) consumer(ctx context.Context) (string, error) {
+	s.mu.Lock()
+	known := s.consumerARN
+	s.mu.Unlock()
+	if known != "" {
+		return known, nil
+	}
+	_, err := s.client.RegisterStreamConsumer(ctx, &kinesis.RegisterStreamConsumerInput{StreamARN: &s.arn, ConsumerName: &s.settings.FanOut})
+	var registered *types.ResourceInUseException
+	if err != nil && !errors.As(err, &registered) {
+		return "", fmt.Errorf("register the consumer %s: %w", s.settings.FanOut, err)
+	}
+	for {
+		out, err := s.client.DescribeStreamConsumer(ctx, &kinesis.DescribeStreamConsumerInput{StreamARN: &s.arn, ConsumerName: &s.settings.FanOut})
+		if err != nil {
+			return "", fmt.Errorf("describe the consumer %s: %w", s.settings.FanOut, err)
+		}
+		if out.ConsumerDescription.ConsumerStatus == types.ConsumerStatusActive {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.consumerARN = aws.ToString(out.ConsumerDescription.ConsumerARN)
+			return s.consumerARN, nil
+		}
+		if err := wait(ctx, time.Now().Add(consumerPoll)); err != nil {
+			return "", err
+		}
+	}
+}
