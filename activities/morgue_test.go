@@ -19,6 +19,7 @@ import (
 
 	"millrace/deploy/local/localtest"
 	"millrace/internal/archive"
+	"millrace/internal/awshttp"
 	"millrace/internal/index"
 	"millrace/internal/intake"
 	"millrace/internal/ledger"
@@ -48,6 +49,7 @@ type graveyard struct {
 func newGraveyard(t *testing.T) *graveyard {
 	t.Helper()
 	cfg, name := localtest.AWS(t), localtest.Name(t, "")
+	cfg.HTTPClient = awshttp.Wrap(nil)
 	objects := s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true })
 	if _, err := objects.CreateBucket(t.Context(), &s3.CreateBucketInput{
 		Bucket: &name, CreateBucketConfiguration: &types.CreateBucketConfiguration{LocationConstraint: types.BucketLocationConstraint(cfg.Region)},

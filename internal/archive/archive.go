@@ -35,6 +35,10 @@ var ErrNotFound = fmt.Errorf("no such object: %w", fs.ErrNotExist)
 // one of them, which means to try again (S3 user guide, 'Conditional writes').
 const conditionalAttempts = 8
 
+// conditionalBackoff bounds the waits between them: the other write is short,
+// and against an outage as many attempts as that would take a minute.
+const conditionalBackoff = time.Second
+
 // Bucket is an S3 bucket, or the part of one behind a prefix. It is safe for
 // concurrent use.
 type Bucket struct {
@@ -75,7 +79,8 @@ func (b *Bucket) PutNew(ctx context.Context, key string, body []byte, meta map[s
 	_, err = b.client.PutObject(ctx, &s3.PutObjectInput{
 		Bucket: &b.name, Key: b.key(key), Body: bytes.NewReader(body), Metadata: meta, IfNoneMatch: aws.String("*"),
 	}, func(o *s3.Options) {
-		o.Retryer = retry.AddWithMaxAttempts(retry.AddWithErrorCodes(o.Retryer, "ConditionalRequestConflict"), conditionalAttempts)
+		o.Retryer = retry.AddWithErrorCodes(o.Retryer, "ConditionalRequestConflict")
+		o.Retryer = retry.AddWithMaxBackoffDelay(retry.AddWithMaxAttempts(o.Retryer, conditionalAttempts), conditionalBackoff)
 	})
 	if status(err) == http.StatusPreconditionFailed {
 		return false, nil

@@ -17,6 +17,7 @@ import (
 
 	"millrace/deploy/local/localtest"
 	"millrace/internal/archive"
+	"millrace/internal/awshttp"
 	"millrace/internal/ledger"
 	"millrace/internal/telemetry"
 )
@@ -25,6 +26,7 @@ import (
 func newBucket(t *testing.T) *archive.Bucket {
 	t.Helper()
 	cfg := localtest.AWS(t)
+	cfg.HTTPClient = awshttp.Wrap(nil)
 	client, name := s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true }), localtest.Name(t, "")
 	if _, err := client.CreateBucket(t.Context(), &s3.CreateBucketInput{
 		Bucket: &name, CreateBucketConfiguration: &types.CreateBucketConfiguration{LocationConstraint: types.BucketLocationConstraint(cfg.Region)},

@@ -121,7 +121,7 @@ func (d *desk) sendLetters(letters ...queue.DeadLetter) (bodies []string) {
 		d.Fatal(err)
 	}
 	for {
-		got, err := d.client.ReceiveMessage(d.Context(), &sqs.ReceiveMessageInput{QueueUrl: &d.url, MaxNumberOfMessages: 10})
+		got, err := d.client.ReceiveMessage(d.Context(), &sqs.ReceiveMessageInput{QueueUrl: &d.url, MaxNumberOfMessages: 10, VisibilityTimeout: 3600})
 		if err != nil {
 			d.Fatal(err)
 		}

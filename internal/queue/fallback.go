@@ -140,7 +140,7 @@ func (f *Fallback) Receive(ctx context.Context, limit int, wait, visibility time
 		QueueUrl:            &f.url,
 		MaxNumberOfMessages: int32(min(max(limit, 1), maxBatch)),
 		WaitTimeSeconds:     wholeSeconds(min(wait, maxWait)),
-		VisibilityTimeout:   wholeSeconds(min(visibility, maxVisibility)),
+		VisibilityTimeout:   wholeSeconds(min(max(visibility, leastVisibility), maxVisibility)),
 		MessageSystemAttributeNames: []types.MessageSystemAttributeName{
 			types.MessageSystemAttributeNameApproximateReceiveCount, types.MessageSystemAttributeNameSentTimestamp,
 		},

@@ -20,6 +20,9 @@ const (
 	maxWait       = 20 * time.Second
 	maxVisibility = 12 * time.Hour
 
+	// leastVisibility is for receiving: none at all would mean the queue's own.
+	leastVisibility = time.Second
+
 	// leastLimit is how long a message may be where the queue does not say:
 	// every service took that before AWS raised it to 1 MiB.
 	leastLimit = 256 << 10
