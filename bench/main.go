@@ -1,0 +1,45 @@
+// Command bench measures how fast the pipeline is, on this machine: the
+// processor against a bare loop (see bareloop), the collector's answers, and
+// the delay from one end to the other. It starts servers and programs of its
+// own, prints a table, and as its last line one JSON object.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+)
+
+type options struct {
+	Runs    int           `help:"Measured runs of each contender, behind a discarded one." default:"5"`
+	Records int           `help:"Records that the processor drains in a run." default:"500000"`
+	For     time.Duration `help:"How long load is put on the collector, for each figure." default:"20s"`
+	Only    []string      `help:"What to measure: index, ingest, delay, allocations." enum:"index,ingest,delay,allocations" default:"index,ingest,delay,allocations"`
+}
+
+// Validate reports options that give no figure.
+func (o options) Validate() error {
+	if o.Runs < 1 || o.Records < 1 || o.For < time.Second {
+		return fmt.Errorf("--runs, --records, --for: there must be something to measure")
+	}
+	return nil
+}
+
+func (o options) measures(what string) bool { return slices.Contains(o.Only, what) }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var o options
+	kong.Parse(&o, kong.Name("bench"), kong.Description("Measures how fast the pipeline is on this machine."))
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
+	}
+}
