@@ -49,9 +49,10 @@ func main() {
 	defer stop()
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	slog.SetDefault(logger)
-	parsed := kong.Parse(&commands{}, append(options(),
+	var c commands
+	parsed := kong.Parse(&c, append(options(),
 		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Bind(logger),
+		kong.Bind(&c.Resources, logger),
 		kong.BindTo(os.Stdout, (*output)(nil)),
 		kong.BindSingletonProvider(func(ctx context.Context) (client.Client, error) { return dial(ctx, logger) }),
 	)...)
@@ -75,10 +76,4 @@ func options() []kong.Option {
 		}),
 		kong.Vars{"call_for": workflows.DefaultCallFor.String(), "operator": workflows.Operator},
 	}
-}
-
-// AfterApply lets commands have the names of resources.
-func (c *commands) AfterApply(k *kong.Context) error {
-	k.Bind(&c.Resources)
-	return nil
 }

@@ -46,7 +46,8 @@ type result struct {
 }
 
 func newOperator(t *testing.T, env ...string) operator {
-	kept := []string{runMain + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}
+	// A program built with -race sleeps a second before it ends, or not.
+	kept := []string{runMain + "=1", "GORACE=atexit_sleep_ms=0", "PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}
 	if folder := os.Getenv("GOCOVERDIR"); folder != "" {
 		kept = append(kept, "GOCOVERDIR="+folder)
 	}

@@ -39,7 +39,7 @@ func TestProcessingStartsStopsAndGoesOn(t *testing.T) {
 	await(t, "the shard to run again", func() bool {
 		var again shardStatus
 		r := p.run("shard", "show", "0", "--json")
-		return r.status == 0 && unmarshal(r.out, &again) && again.State == activities.StateRunning && again.Counts.Records == 1
+		return r.status == 0 && unmarshal(r.out, &again) && again.State == activities.StateRunning && again.Counts.Records > 0
 	})
 }
 

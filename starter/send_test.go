@@ -36,6 +36,20 @@ func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(c.status)
 }
 
+// got returns how often an id came, and how many came.
+func (c *collector) got(id string) (times, ids int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ids[id], len(c.ids)
+}
+
+// posts returns the posts to a path.
+func (c *collector) posts(path string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.paths[path]
+}
+
 func newCollector(t *testing.T, status int) (*collector, operator) {
 	c := &collector{status: status, ids: map[string]int{}, paths: map[string]int{}}
 	server := httptest.NewServer(c)
@@ -47,8 +61,10 @@ func TestSendSaysWhatBecameOfTheRecords(t *testing.T) {
 	t.Parallel()
 	c, o := newCollector(t, http.StatusAccepted)
 	o.must("send --records 95 --run trial", "accepted             95\n", "refused              0\n", "ids                  trial-0, -1, …")
-	if len(c.ids) != 95 || c.ids["trial-0"] != 1 || c.ids["trial-94"] != 1 {
-		t.Errorf("the collector got %d ids", len(c.ids))
+	for _, id := range []string{"trial-0", "trial-94"} {
+		if times, ids := c.got(id); times != 1 || ids != 95 {
+			t.Errorf("the collector got %s %d times, and %d ids", id, times, ids)
+		}
 	}
 	var first, second sent
 	o.mustJSON(&first, "send --records 50 --duplicates 0.5 --json")
@@ -56,12 +72,12 @@ func TestSendSaysWhatBecameOfTheRecords(t *testing.T) {
 	if first.Accepted != 50 || first.Duplicates == 0 || first.Run == second.Run || first.AckP99Millis == 0 {
 		t.Errorf("as JSON: %+v and %+v", first, second)
 	}
-	if len(c.ids) != 155 {
-		t.Errorf("the collector got %d ids", len(c.ids))
+	if _, ids := c.got(""); ids != 155 {
+		t.Errorf("the collector got %d ids", ids)
 	}
 	o.must("send --records 10 --protocol otlp", "accepted             10\n")
-	if c.paths["/v1/traces"] != 1 {
-		t.Errorf("the collector got posts to %v", c.paths)
+	if posts := c.posts("/v1/traces"); posts != 1 {
+		t.Errorf("the collector got %d posts of spans", posts)
 	}
 	if progress := o.run("send", "--for", "1500ms", "--rate", "100"); !strings.Contains(progress.err, "  1 s: ") || progress.status != 0 {
 		t.Errorf("there is no progress: %+v", progress)

@@ -73,7 +73,7 @@ func TestAShardIsPausedUntilNobodyHoldsIt(t *testing.T) {
 	t.Parallel()
 	p := started(t)
 	p.must("shard pause 1 --reason maintenance", "shardId-000000000001: paused, by operator (maintenance)")
-	if got := p.show("1"); got.State != activities.StatePaused || got.Counts.Records != 1 || got.LagSeconds < time.Since(readUpTo).Seconds()-60 {
+	if got := p.show("1"); got.State != activities.StatePaused || got.Counts.Records == 0 || got.LagSeconds < time.Since(readUpTo).Seconds()-60 {
 		t.Errorf("paused, it is %+v", got)
 	}
 	before := time.Now()
