@@ -54,14 +54,14 @@ func run(ctx context.Context, o options) (err error) {
 		for _, p := range []*pipeline.Program{d.collector, d.worker} {
 			go func() {
 				<-p.Ended()
-				cancel(fmt.Errorf("%s ended by itself; its log is %s", p.Name, p.Log))
+				cancel(errEnded{p})
 			}()
 		}
 		return d.show(ctx)
 	}()
 	if err != nil {
-		if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
-			err = cause
+		if ended := (errEnded{}); errors.As(context.Cause(ctx), &ended) { // that is why the rest failed
+			return ended
 		}
 		return err
 	}
@@ -70,6 +70,11 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	return outcome.print(os.Stdout)
 }
+
+// errEnded says that one of our programs has ended that was to run.
+type errEnded struct{ *pipeline.Program }
+
+func (e errEnded) Error() string { return e.Name + " ended by itself; its log is " + e.Log }
 
 // say prints a line of what happens, in the form of the stack's own.
 func say(about, format string, args ...any) {
@@ -179,8 +184,8 @@ func (d *demo) show(ctx context.Context) (outcome, error) {
 	d.invite(os.Stdout)
 	<-ctx.Done()
 	fmt.Println()
-	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
-		return o, cause
+	if ended := (errEnded{}); errors.As(context.Cause(ctx), &ended) {
+		return o, ended
 	}
 	return o, o.check()
 }
@@ -196,7 +201,7 @@ Logs           %s
 
 Worth trying in another terminal:
 
-  curl -i -H 'Authorization: ApiKey %s' -d '[{"id":"mine-1","type":"event","timestamp":"%s","attributes":{"hello":"world"}}]' %s/v1/telemetry
+  curl -i -H 'Authorization: ApiKey %s' -H 'Content-Type: application/json' -d '[{"id":"mine-1","type":"event","timestamp":"%s","attributes":{"hello":"world"}}]' %s/v1/telemetry
 
   curl '%s/telemetry-*/_search?pretty&size=1&q=id:mine-1'
 

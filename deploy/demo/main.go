@@ -35,11 +35,10 @@ func main() {
 	var o options
 	kong.Parse(&o, kong.Name("demo"), kong.Description("Runs the whole pipeline on this machine, with real agents."))
 	if err := run(ctx, o); err != nil {
-		if errors.Is(err, context.Canceled) && ctx.Err() != nil {
-			fmt.Fprintln(os.Stderr, "interrupted")
-		} else {
-			fmt.Fprintln(os.Stderr, "error:", err)
+		if ctx.Err() != nil { // what was under way has failed for that
+			err = errors.New("interrupted")
 		}
+		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}
 }

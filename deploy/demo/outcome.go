@@ -36,7 +36,7 @@ func (o outcome) inFlight() uint64 {
 
 // await waits until every accepted record is indexed or in the ledger, or
 // nothing has moved for a while.
-func (d *demo) await(ctx context.Context, s sent) (outcome, error) {
+func (d *demo) await(ctx context.Context, s *sent) (outcome, error) {
 	o := outcome{accepted: s.accepted(), bad: s.bad(), duplicates: s.load.Counts().Duplicates}
 	last, moved := uint64(0), time.Now()
 	for {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -34,14 +35,14 @@ const (
 // sent is what the senders kept.
 type sent struct {
 	load   *load.Sender
-	agents uint64 // records that agents sent without an error
+	agents atomic.Uint64 // records that agents sent without an error
 }
 
 // accepted counts the distinct records that were answered 2xx.
-func (s sent) accepted() uint64 { return s.load.Accepted.Len() + s.agents }
+func (s *sent) accepted() uint64 { return s.load.Accepted.Len() + s.agents.Load() }
 
 // bad counts those of them that no index takes.
-func (s sent) bad() (n uint64) {
+func (s *sent) bad() (n uint64) {
 	for i := range s.load.Accepted.All() {
 		if s.load.Source.Bad(i) {
 			n++
@@ -51,21 +52,17 @@ func (s sent) bad() (n uint64) {
 }
 
 // send posts everything, with a progress line.
-func (d *demo) send(ctx context.Context, run string) (sent, error) {
+func (d *demo) send(ctx context.Context, run string) (*sent, error) {
 	sender := load.NewSender(
 		&load.Source{Run: run, Start: time.Now(), Interval: time.Millisecond, BadShare: badShare},
 		load.Settings{URL: d.collector.URL, Key: d.key, Records: d.Records, Rate: d.Rate, Duplicates: duplicates,
 			Connections: connections, PerPost: perPost},
 	)
-	s := sent{load: sender}
+	s := &sent{load: sender}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return sender.Run(ctx) })
 	group.Go(func() error { return d.throttle(ctx) })
-	group.Go(func() error {
-		n, err := d.runAgents(ctx)
-		s.agents = n
-		return err
-	})
+	group.Go(func() error { return d.runAgents(ctx, s) })
 	finished := make(chan struct{})
 	go func() {
 		tick := time.NewTicker(time.Second)
@@ -75,7 +72,7 @@ func (d *demo) send(ctx context.Context, run string) (sent, error) {
 			case <-finished:
 				return
 			case <-tick.C:
-				d.progress(ctx, sender.Accepted.Len())
+				d.progress(ctx, s.accepted())
 			}
 		}
 	}()
@@ -87,7 +84,7 @@ func (d *demo) send(ctx context.Context, run string) (sent, error) {
 	if counts := sender.Counts(); counts.Refused+counts.GivenUp > 0 {
 		return s, fmt.Errorf("post telemetry: the collector refused %d records and never answered for %d; its log is %s", counts.Refused, counts.GivenUp, d.collector.Log)
 	}
-	say("sent", "%d records by agents, %d by the load generator, %d of these twice", s.agents, sender.Accepted.Len(), sender.Counts().Duplicates)
+	say("sent", "%d records by agents, %d by the load generator, %d of these twice", s.agents.Load(), sender.Accepted.Len(), sender.Counts().Duplicates)
 	return s, nil
 }
 
@@ -131,12 +128,12 @@ func sleep(ctx context.Context, d time.Duration) error {
 }
 
 // runAgents runs real agents, one after the other, and counts what they sent.
-func (d *demo) runAgents(ctx context.Context) (uint64, error) {
+func (d *demo) runAgents(ctx context.Context, s *sent) error {
 	if err := d.agents.Thundra(ctx, d.collector.URL, d.key, invocations); err != nil {
-		return 0, fmt.Errorf("run the thundra agent: %w", err)
+		return fmt.Errorf("run the thundra agent: %w", err)
 	}
-	n := uint64(invocations * agents.ThundraRecords)
-	say("thundra", "sent %d records of a Python function", n)
+	s.agents.Add(invocations * agents.ThundraRecords)
+	say("thundra", "sent %d records of a Python function", invocations*agents.ThundraRecords)
 	for _, signal := range []agents.Signal{agents.Traces, agents.Logs, agents.Metrics} {
 		for _, http := range []bool{true, false} {
 			o := agents.OTLP{Signal: signal, HTTP: http, Address: d.collector.GRPC, Key: d.key, Service: "demo", Count: perSignal}
@@ -145,11 +142,11 @@ func (d *demo) runAgents(ctx context.Context) (uint64, error) {
 				o.Address, over = d.collector.URL[len("http://"):], "HTTP"
 			}
 			if err := d.agents.OTLP(ctx, o); err != nil {
-				return n, fmt.Errorf("send %s over %s: %w", signal, over, err)
+				return fmt.Errorf("send %s over %s: %w", signal, over, err)
 			}
-			n += uint64(o.Records())
+			s.agents.Add(uint64(o.Records()))
 			say("telemetrygen", "sent %d records of %s over %s", o.Records(), signal, over)
 		}
 	}
-	return n, nil
+	return nil
 }

@@ -26,6 +26,9 @@ const (
 	// nothing moves.
 	patience = 2 * time.Minute
 
+	// Enough that answers may take their time.
+	connections, perPost = 16, 50
+
 	progressInterval = 10 * time.Second
 	pollInterval     = time.Second
 )
@@ -96,7 +99,7 @@ func (s *soak) inPipeline(ctx context.Context) (report audit.Report, err error) 
 	}
 	s.sender = load.NewSender(
 		&load.Source{Run: tenant + "-" + strings.ToLower(rand.Text()[:8]), Start: time.Now(), Interval: time.Millisecond},
-		load.Settings{URL: s.collector.URL, Key: key, For: s.For, Rate: s.Rate, Duplicates: s.Duplicates},
+		load.Settings{URL: s.collector.URL, Key: key, For: s.For, Rate: s.Rate, Duplicates: s.Duplicates, Connections: connections, PerPost: perPost},
 	)
 	s.started = time.Now()
 	if err := s.load(ctx); err != nil {
