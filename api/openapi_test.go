@@ -150,13 +150,13 @@ func TestTheServerIsAsDescribed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, interpreter, "-m", "schemathesis.cli", "--no-color",
 		"--config-file", filepath.Join(here, "testdata", "schemathesis.toml"),
 		"run", filepath.Join(here, "openapi.yaml"), "--url", server.URL, "--header", "Authorization: ApiKey "+c.key,
 		"--phases", "examples,coverage,fuzzing", "--mode", "all", "--checks", "all",
-		"--max-examples", "25", "--generation-deterministic", "--warnings", "off")
+		"--max-examples", "15", "--generation-deterministic", "--warnings", "off", "--suppress-health-check", "all") // they judge how fast this machine makes data
 	cmd.Dir = t.TempDir() // where it leaves its files
 	cmd.Env = append(os.Environ(), "PYTHONPATH="+packages+string(os.PathListSeparator)+filepath.Join(here, "testdata"),
 		"SCHEMATHESIS_HOOKS=hooks", "PYTHONDONTWRITEBYTECODE=1", "NO_PROXY=*")

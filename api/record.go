@@ -280,6 +280,10 @@ func readMember(s *scanner, first bool) (member, error) {
 
 // enter enters a member into the draft.
 func (d *draft) enter(m member, what role) {
+	if len(m.plain) == 0 {
+		d.wrong("has a member without a name") // no server indexes it
+		return
+	}
 	if d.seen(m.plain) {
 		d.wrong(fmt.Sprintf("has %.100q twice", m.plain))
 		return

@@ -133,6 +133,7 @@ func TestEachRecordIsJudgedAlone(t *testing.T) {
 		{`{"type":"log","id":"\ud800"}`, "id has an escape for half a character"},
 		{`{"type":"log","id":"` + strings.Repeat("x", 1025) + `"}`, "id is longer than 1024 characters"},
 		{`{"type":"log","a":1,"\u0061":2}`, `has "a" twice`},
+		{`{"type":"log","":1}`, "has a member without a name"},
 		{`{"type":"log","tenant":1,"tenant":2}`, `has "tenant" twice`},
 		{`{"type":"log","id":"a","\u0069d":"b"}`, `has "id" twice`},
 		{`{"type":"log",` + members(40) + `,"m7":1}`, `has "m7" twice`},

@@ -100,7 +100,7 @@ func (b *batch) composite(data []byte) error {
 			}
 			if string(m.plain) == "allMonitoringData" {
 				all = m.value
-			} else {
+			} else if len(m.plain) > 0 {
 				common = append(common, m)
 			}
 		}
