@@ -5,13 +5,16 @@
 //
 // A Cache is a set with a bounded size that forgets its oldest ids in
 // hundreds. Each of its shards keeps a ring of keys in the order of their
-// arrival, and an open-addressing table of 32-bit positions in that ring: 22
-// bytes an id at the default capacity, and nothing for the garbage collector
-// to follow.
+// arrival, and an open-addressing table of 32-bit entries, each a position in
+// that ring and as many bits of the key's hash as there is room for: 22 bytes
+// an id at the default capacity, and nothing for the garbage collector to
+// follow. The bits of the hash spare nearly every look at another key on the
+// way, which would be a cache miss each.
 package dedup
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"sync"
 	"sync/atomic"
 
@@ -52,7 +55,8 @@ type shard struct {
 	ring      []key    // in order of arrival, from oldest on, round the end
 	oldest    int      // position in ring
 	count     int      // ids held
-	table     []uint32 // position in ring plus one; zero is empty; a power of two long
+	table     []uint32 // entries; zero is empty; a power of two long
+	positions uint32   // mask of an entry's position in ring plus one; the rest is its tag
 	hits      uint64
 	evictions uint64
 	_         [64]byte // keeps the locks of neighbours off one cache line
@@ -63,8 +67,10 @@ type shard struct {
 func New(capacity int) *Cache {
 	c := &Cache{}
 	for i := range c.shards {
-		c.shards[i].capacity = max((capacity+shards-1)/shards, evictAtOnce)
-		c.shards[i].clear()
+		s := &c.shards[i]
+		s.capacity = max((capacity+shards-1)/shards, evictAtOnce)
+		s.positions = 1<<bits.Len(uint(s.capacity)) - 1
+		s.clear()
 	}
 	return c
 }
@@ -118,7 +124,7 @@ func (c *Cache) Mark(generation uint64, id telemetry.DocID) {
 	} else {
 		s.ring[at] = k
 	}
-	s.table[slot] = uint32(at + 1)
+	s.table[slot] = s.entry(at)
 	s.count++
 }
 
@@ -169,13 +175,23 @@ func (c *Cache) Stats() Stats {
 
 // slot returns where k stands in the table, or the empty slot where it would.
 func (s *shard) slot(k key) int {
-	mask := len(s.table) - 1
-	i := s.home(&k)
-	for s.table[i] != 0 && s.ring[s.table[i]-1] != k {
-		i = (i + 1) & mask
+	mask, tag := len(s.table)-1, s.tag(&k)
+	for i := s.home(&k); ; i = (i + 1) & mask {
+		entry := s.table[i]
+		if entry == 0 || entry&^s.positions == tag && s.ring[s.at(entry)] == k {
+			return i
+		}
 	}
-	return i
 }
+
+// entry stands in the table for the key at a position in the ring.
+func (s *shard) entry(at int) uint32 { return s.tag(&s.ring[at]) | uint32(at+1) }
+
+// at returns the position in the ring of an entry that is not empty.
+func (s *shard) at(entry uint32) int { return int(entry&s.positions) - 1 }
+
+// tag is of the half of the hash that home does not use.
+func (s *shard) tag(k *key) uint32 { return uint32(k.hash()>>32) &^ s.positions }
 
 // home is the slot at which the search for k begins. The lowest bits of the
 // hash have chosen the shard already.
@@ -200,13 +216,13 @@ func (s *shard) remove(hole int) {
 	mask := len(s.table) - 1
 	for i := hole; ; {
 		i = (i + 1) & mask
-		position := s.table[i]
-		if position == 0 {
+		entry := s.table[i]
+		if entry == 0 {
 			break
 		}
 		// An entry may fill the hole unless its home lies behind the hole.
-		if home := s.home(&s.ring[position-1]); (i-home)&mask >= (i-hole)&mask {
-			s.table[hole] = position
+		if home := s.home(&s.ring[s.at(entry)]); (i-home)&mask >= (i-hole)&mask {
+			s.table[hole] = entry
 			hole = i
 		}
 	}
@@ -217,7 +233,7 @@ func (s *shard) remove(hole int) {
 func (s *shard) grow() {
 	s.table = make([]uint32, 2*len(s.table))
 	for at := range s.ring {
-		s.table[s.slot(s.ring[at])] = uint32(at + 1)
+		s.table[s.slot(s.ring[at])] = s.entry(at)
 	}
 }
 
