@@ -20,13 +20,13 @@ type scratch struct {
 	draft draft
 }
 
-// maxScratch is the largest body whose memory is kept.
-const maxScratch = 1 << 20
+// maxScratch is the most memory in bytes that is kept of a request.
+const maxScratch = 2 << 20
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
 func (s *scratch) release() {
-	if s.body.Cap() <= maxScratch {
+	if s.body.Cap()+cap(s.draft.body)+cap(s.draft.writer.dst) <= maxScratch {
 		scratches.Put(s)
 	}
 }

@@ -22,7 +22,7 @@ var (
 	}, []string{"protocol"})
 	recordCount = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "millrace_api_records_total",
-		Help: "Records of requests: accepted; rejected as bad; throttled by the tenant's rate; unavailable when they could not be made durable; unread when the request was bad as a whole.",
+		Help: "Records of requests: accepted; rejected as bad; throttled by the tenant's rate; unavailable when they could not be made durable; unread when the request was refused as a whole, those before its fault.",
 	}, []string{"protocol", "result"})
 	recordTimes = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "millrace_api_record_times_total",
@@ -38,14 +38,25 @@ func countRequest(protocol string, status int, began time.Time) {
 	requestSeconds.WithLabelValues(protocol, strconv.Itoa(status)).Observe(time.Since(began).Seconds())
 }
 
-// count enters how the records of a batch ended.
+// What became of the records of a request.
+const (
+	accepted    = "accepted"
+	rejected    = "rejected" // beside those that were accepted, or where none was good
+	throttled   = "throttled"
+	unavailable = "unavailable"
+	unread      = "unread"
+)
+
+// count enters what became of a request's records. Where nothing was taken, the
+// agent comes again with all of them, and the bad ones are counted then.
 func (b *batch) count(protocol, result string) {
 	requestBytes.WithLabelValues(protocol).Add(float64(len(b.request)))
-	recordCount.WithLabelValues(protocol, result).Add(float64(len(b.records)))
-	recordCount.WithLabelValues(protocol, "rejected").Add(float64(len(b.rejected)))
-	if result != "accepted" {
+	if result != accepted {
+		recordCount.WithLabelValues(protocol, result).Add(float64(b.position))
 		return
 	}
+	recordCount.WithLabelValues(protocol, accepted).Add(float64(len(b.records)))
+	recordCount.WithLabelValues(protocol, rejected).Add(float64(len(b.rejected)))
 	for kind, n := range b.times {
 		if n > 0 {
 			recordTimes.WithLabelValues(timeKind(kind).String()).Add(float64(n))

@@ -198,30 +198,30 @@ func (s *Server) tooFast(wait time.Duration) *refusal {
 // accept reads the records of a request and makes the good ones durable.
 func (s *Server) accept(ctx context.Context, protocol string, in *form, b *batch) *refusal {
 	if err := in.decode(b); err != nil {
-		b.count(protocol, "unread")
+		b.count(protocol, unread)
 		if tooMany := (errTooMany{}); errors.As(err, &tooMany) {
 			return &refusal{status: http.StatusRequestEntityTooLarge, reason: err.Error()}
 		}
 		return &refusal{status: http.StatusBadRequest, reason: err.Error()}
 	}
 	if len(b.records) == 0 {
-		b.count(protocol, "accepted")
+		b.count(protocol, accepted)
 		if len(b.rejected) > 0 {
 			return &refusal{status: http.StatusBadRequest, reason: "no record can be taken", rejected: b.rejected}
 		}
 		return nil
 	}
 	if wait := s.rates.spend(b.tenant, len(b.records)); wait > 0 {
-		b.count(protocol, "throttled")
+		b.count(protocol, throttled)
 		return s.tooFast(wait)
 	}
 	if err := s.ingester.Ingest(ctx, b.records); err != nil {
-		b.count(protocol, "unavailable")
+		b.count(protocol, unavailable)
 		s.outage.Do(func() {
 			slog.WarnContext(ctx, "records were not made durable, agents are told to come again", "protocol", protocol, "records", len(b.records), "error", err)
 		})
 		return &refusal{status: http.StatusServiceUnavailable, reason: "the records could not be made durable", retry: retryAfter}
 	}
-	b.count(protocol, "accepted")
+	b.count(protocol, accepted)
 	return nil
 }

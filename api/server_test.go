@@ -18,6 +18,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"millrace/internal/telemetry"
 )
@@ -392,6 +393,55 @@ func TestTenantsKeepToTheirRate(t *testing.T) {
 	// More than the burst could never come in if it had to fit.
 	if r := c.postText(t, "/v1/telemetry", "["+strings.Repeat(`{"type":"log"},`, 9)+`{"type":"log"}]`, "Authorization", "Bearer "+other); r.status != 202 {
 		t.Errorf("another tenant: answered %d %s", r.status, r.body)
+	}
+}
+
+// Metrics are read by people who may not know who the customers are.
+func TestMetricsTellOfRecordsAndNotOfTenants(t *testing.T) {
+	c := newCollector(t, Limits{}) // alone, since the metrics are the process's
+	value := func(name string) float64 {
+		t.Helper()
+		families, err := prometheus.DefaultGatherer.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, family := range families {
+			for _, metric := range family.GetMetric() {
+				text := family.GetName()
+				for _, label := range metric.GetLabel() {
+					text += " " + label.GetValue()
+					if strings.Contains(label.GetValue(), testTenant) || strings.Contains(label.GetValue(), c.key) {
+						t.Errorf("%s tells of a tenant: %s", family.GetName(), label)
+					}
+				}
+				if text == name {
+					return metric.GetCounter().GetValue() + float64(metric.GetHistogram().GetSampleCount())
+				}
+			}
+		}
+		return 0
+	}
+	names := []string{
+		"millrace_api_records_total telemetry accepted", "millrace_api_records_total telemetry rejected", "millrace_api_records_total telemetry unavailable",
+		"millrace_api_records_total telemetry unread", "millrace_api_record_times_total usable", "millrace_api_record_times_total missing",
+		"millrace_api_record_times_total out_of_bounds", "millrace_api_request_seconds telemetry 202", "millrace_api_request_seconds telemetry 401",
+		"millrace_api_request_bytes_total telemetry",
+	}
+	var before []float64
+	for _, name := range names {
+		before = append(before, value(name))
+	}
+	mixed := `[{"type":"log","timestamp":"2026-11-23T10:00:00Z"},{"type":"log"},{"type":"log","timestamp":1},7]`
+	c.postText(t, "/v1/telemetry", mixed)
+	c.postText(t, "/v1/telemetry", mixed, "Authorization", "")
+	c.postText(t, "/v1/telemetry", mixed[:len(mixed)-1])
+	c.stream.err = errors.New("out of order")
+	c.postText(t, "/v1/telemetry", mixed)
+	size := float64(len(mixed))
+	for i, want := range []float64{3, 1, 4, 4, 1, 1, 1, 1, 1, 3*size - 1} {
+		if got := value(names[i]) - before[i]; got != want {
+			t.Errorf("%s went up by %v, want %v", names[i], got, want)
+		}
 	}
 }
 
