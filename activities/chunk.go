@@ -1,6 +1,8 @@
 package activities
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"millrace/internal/index"
@@ -30,6 +32,9 @@ type chunk struct {
 type verdict struct {
 	at    int // in the chunk
 	cause index.Error
+	// whole: the cause is of the request that it was in, with others, and may
+	// not be its own.
+	whole bool
 }
 
 // reset makes the chunk ready for the next records and lets go of these.
@@ -48,8 +53,20 @@ func (c *chunk) blameAll(err error) {
 	c.counts = Counts{Records: int64(len(c.records))}
 	c.dead, c.open = nil, c.open[:0]
 	for i := range c.records {
-		c.open = append(c.open, verdict{i, index.Error{Type: panicked, Reason: err.Error()}})
+		c.open = append(c.open, verdict{i, index.Error{Type: panicked, Reason: err.Error()}, len(c.records) > 1})
 	}
+}
+
+// notAttributable are the verdicts that are those of a whole request, in the
+// order of the shard.
+func (c *chunk) notAttributable() (whole []verdict) {
+	slices.SortFunc(c.open, func(a, b verdict) int { return cmp.Compare(a.at, b.at) })
+	for _, v := range c.open {
+		if v.whole {
+			whole = append(whole, v)
+		}
+	}
+	return whole
 }
 
 // kept is what a record holds in memory, in bytes.
@@ -67,7 +84,7 @@ func (c *chunk) sort(seen Seen, now time.Time) {
 		c.ids, c.times = append(c.ids, r.DocID), append(c.times, r.ReceivedAt)
 		switch {
 		case err != nil:
-			c.dead = append(c.dead, verdict{i, index.Error{Type: foreignRecord, Reason: err.Error()}})
+			c.dead = append(c.dead, verdict{at: i, cause: index.Error{Type: foreignRecord, Reason: err.Error()}})
 		case seen.Seen(r.DocID):
 			c.counts.Duplicates++
 		default:

@@ -2,7 +2,9 @@ package activities
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -34,19 +36,29 @@ type RangeResult struct {
 type LeftRange struct {
 	Range telemetry.Range `json:"range"`
 	Cause index.Error     `json:"cause"`
+	// Half: the cause cannot be attributed to one of the records. It is half of
+	// what was tried, to be tried by itself.
+	Half bool `json:"half,omitempty"`
 }
 
-// mostLeft is the most parts that an attempt leaves; more of them are left as
-// one. It bounds a ProcessBatch's state and history.
-const mostLeft = 16
+const (
+	// mostLeft is the most parts that an attempt leaves; more of them are left
+	// as one. It bounds a ProcessBatch's state and history.
+	mostLeft = 16
+
+	// bisectInside is how many records are bisected within one activity: below
+	// it a tree of workflow events would cost more than it shows.
+	bisectInside = 64
+)
 
 // trimmedRecord is the error type of a record that the stream no longer has.
 const trimmedRecord = "trimmed"
 
 // IndexRange makes one attempt at the records of a range. What is transient is
 // waited out in here, for as long as it takes, and is no attempt; poison goes
-// to the ledger at once; what stays undecided is left to the workflow, or after
-// the last attempt goes to the ledger, too.
+// to the ledger at once; what cannot be attributed to a record is bisected, in
+// here or by the workflow, which costs no attempt either; what stays undecided
+// is left to the workflow, or after the last attempt goes to the ledger, too.
 func (p *Processor) IndexRange(ctx context.Context, in RangeInput) (RangeResult, error) {
 	s := newSettler(ctx, p, in.Range.Shard)
 	defer s.abandon()
@@ -55,35 +67,81 @@ func (p *Processor) IndexRange(ctx context.Context, in RangeInput) (RangeResult,
 	if err != nil || len(records) == 0 {
 		return result, err
 	}
-	place, err := p.Limiter.Acquire(s.going, index.Live)
-	if err != nil {
-		return result, fmt.Errorf("index %s: %w", in.Range, err)
-	}
-	c := &chunk{records: records}
-	if err := s.indexChunk(c, place); err != nil {
+	if err := s.tryRange(records, in.Last, &result); err != nil {
 		if ctx.Err() != nil {
 			return result, ctx.Err()
 		}
+		return result, fmt.Errorf("index %s: %w", in.Range, err)
+	}
+	if len(result.Left) > mostLeft {
+		result.Left = []LeftRange{s.merge(records, result.Left)}
+	}
+	return result, nil
+}
+
+// tryRange makes one attempt at neighbouring records, and enters in the result
+// what became of them.
+func (s *settler) tryRange(records []stream.Record, last bool, result *RangeResult) error {
+	place, err := s.Limiter.Acquire(s.going, index.Live)
+	if err != nil {
+		return errStopped
+	}
+	c := &chunk{records: records}
+	if err := s.indexChunk(c, place); errors.Is(err, errStopped) {
+		return err
+	} else if err != nil { // a panic
 		c.blameAll(err)
 	}
-	if in.Last {
+	whole := c.notAttributable()
+	c.open = slices.DeleteFunc(c.open, func(v verdict) bool { return v.whole })
+	if last {
 		c.dead, c.open = append(c.dead, c.open...), nil
 	}
 	if !s.bury(c) {
-		return result, ctx.Err()
+		return errStopped
 	}
-	if runs := p.runs(in.Range.Shard, c.records, c.open); len(runs) <= mostLeft {
-		for _, run := range runs {
-			result.Left = append(result.Left, LeftRange{run.Range, withoutBody(run.Causes[0])})
-		}
-	} else {
-		first, last := c.open[0], c.open[len(c.open)-1]
-		result.Left = []LeftRange{{p.rangeOf(in.Range.Shard, records[first.at:last.at+1]), withoutBody(first.cause)}}
+	for _, run := range s.runs(s.shard, records, c.open) {
+		result.Left = append(result.Left, LeftRange{Range: run.Range, Cause: withoutBody(run.Causes[0])})
 	}
-	c.counts.Records -= int64(len(c.open)) // they are still with this ProcessBatch
+	c.counts.Records -= int64(len(c.open) + len(whole)) // they are still with this ProcessBatch
 	c.counts.publish()
 	result.Counts.Add(c.counts)
-	return result, nil
+	if len(whole) == 0 {
+		return nil
+	}
+	return s.bisect(records[whole[0].at:whole[len(whole)-1].at+1], whole[0].cause, last, result)
+}
+
+// bisect tries both halves of records of which nobody knows which one is to
+// blame, or leaves that to the workflow if they are many.
+func (s *settler) bisect(records []stream.Record, cause index.Error, last bool, result *RangeResult) error {
+	half := len(records) / 2
+	for _, part := range [...][]stream.Record{records[:half], records[half:]} {
+		if len(records) > bisectInside {
+			result.Left = append(result.Left, LeftRange{Range: s.rangeOf(s.shard, part), Cause: withoutBody(cause), Half: true})
+			continue
+		}
+		if err := s.tryRange(part, last, result); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// merge makes one part of many.
+func (s *settler) merge(records []stream.Record, left []LeftRange) LeftRange {
+	first, last := left[0].Range.First, left[0].Range.Last
+	for _, part := range left {
+		if telemetry.CompareSequence(part.Range.First, first) < 0 {
+			first = part.Range.First
+		}
+		if telemetry.CompareSequence(part.Range.Last, last) > 0 {
+			last = part.Range.Last
+		}
+	}
+	from := slices.IndexFunc(records, func(r stream.Record) bool { return r.Sequence == first })
+	to := slices.IndexFunc(records, func(r stream.Record) bool { return r.Sequence == last })
+	return LeftRange{Range: s.rangeOf(s.shard, records[from:to+1]), Cause: left[0].Cause}
 }
 
 // BuryRange writes the records of a range to the ledger and the dead-letter
@@ -98,7 +156,7 @@ func (p *Processor) BuryRange(ctx context.Context, in RangeInput) (RangeResult, 
 	}
 	c := &chunk{records: records, counts: Counts{Records: int64(len(records))}}
 	for i := range records {
-		c.dead = append(c.dead, verdict{i, in.Cause})
+		c.dead = append(c.dead, verdict{at: i, cause: in.Cause})
 	}
 	if !s.bury(c) {
 		return result, ctx.Err()

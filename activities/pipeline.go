@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/semaphore"
 
@@ -32,10 +33,47 @@ type pipeline struct {
 	children []string // set at the end of the shard
 }
 
-// page is a stream.Page on its way to the chunks.
+// page is a stream.Page, or a portion of it, on its way to the chunks.
 type page struct {
 	records []stream.Record
 	end     telemetry.Checkpoint // behind the page
+	loan    *loan
+}
+
+// loan is the memory of a stream.Page. It goes back when all its records are
+// settled; if the pipeline is stopped before, the garbage collector takes it.
+type loan struct {
+	whole stream.Page
+	left  atomic.Int64 // records that are not settled
+}
+
+// loans are what the records of a chunk lie in.
+type loans []struct {
+	*loan
+	records int64
+}
+
+// add notes one more record.
+func (l *loans) add(from *loan) {
+	if last := len(*l) - 1; last >= 0 && (*l)[last].loan == from {
+		(*l)[last].records++
+		return
+	}
+	*l = append(*l, struct {
+		*loan
+		records int64
+	}{from, 1})
+}
+
+// giveBack says that the records of the chunk are settled.
+func (l *loans) giveBack() {
+	for _, of := range *l {
+		if of.left.Add(-of.records) == 0 {
+			of.whole.Release()
+		}
+	}
+	clear(*l)
+	*l = (*l)[:0]
 }
 
 func newPipeline(ctx context.Context, p *Processor, shard string, m *mark) *pipeline {
@@ -81,7 +119,7 @@ func (p *pipeline) read(reader Reader) {
 			p.children = next.Children
 		}
 		end := telemetry.Checkpoint{ReadUpTo: next.ReadUpTo, Closed: next.End}
-		if !p.pass(next.Records, end) || next.End {
+		if !p.pass(next, end) || next.End {
 			return
 		}
 	}
@@ -89,14 +127,16 @@ func (p *pipeline) read(reader Reader) {
 
 // pass hands over a page, in portions that fit into memory together with what
 // is there already.
-func (p *pipeline) pass(records []stream.Record, end telemetry.Checkpoint) bool {
-	for {
+func (p *pipeline) pass(whole stream.Page, end telemetry.Checkpoint) bool {
+	from := &loan{whole: whole}
+	from.left.Store(int64(len(whole.Records)))
+	for records := whole.Records; ; {
 		n, bytes := 0, 0
 		for n < len(records) && (n == 0 || bytes+kept(records[n]) <= p.Limits.PrefetchBytes/4) {
 			bytes += kept(records[n])
 			n++
 		}
-		portion := page{records[:n], end}
+		portion := page{records[:n], end, from}
 		if n < len(records) {
 			portion.end = telemetry.Checkpoint{ReadUpTo: records[n-1].Arrived}
 		}
@@ -116,9 +156,9 @@ func (p *pipeline) pass(records []stream.Record, end telemetry.Checkpoint) bool 
 
 // index takes chunks and settles them until there are no more.
 func (p *pipeline) index() {
-	c := &chunk{}
+	c, from := &chunk{}, loans{}
 	for {
-		place, ok := p.take(c)
+		place, ok := p.take(c, &from)
 		if !ok || !p.settle(c, place) {
 			return
 		}
@@ -126,12 +166,13 @@ func (p *pipeline) index() {
 		p.mark.end(c.stretch, c.counts)
 		p.held.Release(int64(c.size))
 		c.reset()
+		from.giveBack()
 	}
 }
 
 // take waits its turn, for records, and for a place in Elasticsearch, and then
 // takes as much as has been read, up to the bounds of a bulk.
-func (p *pipeline) take(c *chunk) (place func(index.Feedback), ok bool) {
+func (p *pipeline) take(c *chunk, from *loans) (place func(index.Feedback), ok bool) {
 	select {
 	case p.turn <- struct{}{}:
 	case <-p.going.Done():
@@ -155,12 +196,12 @@ func (p *pipeline) take(c *chunk) (place func(index.Feedback), ok bool) {
 	if err != nil {
 		return nil, false
 	}
-	c.stretch = p.mark.begin(p.cut(c))
+	c.stretch = p.mark.begin(p.cut(c, from))
 	return place, true
 }
 
 // cut moves records from the pages to a chunk and returns where they end.
-func (p *pipeline) cut(c *chunk) (end telemetry.Checkpoint) {
+func (p *pipeline) cut(c *chunk, from *loans) (end telemetry.Checkpoint) {
 	most := p.Limiter.State().BulkBytes
 	for bytes := 0; len(c.records) < p.Limits.BulkRecords; {
 		if len(p.rest.records) == 0 {
@@ -182,6 +223,7 @@ func (p *pipeline) cut(c *chunk) (end telemetry.Checkpoint) {
 			return end
 		}
 		c.records = append(c.records, r)
+		from.add(p.rest.loan)
 		c.size += kept(r)
 		end.Sequence, end.ReadUpTo = r.Sequence, r.Arrived
 		if p.rest.records = p.rest.records[1:]; len(p.rest.records) == 0 {

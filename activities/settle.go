@@ -85,7 +85,7 @@ func (s *settler) send(c *chunk, at []int, place func(index.Feedback)) error {
 			s.problem.set(indexing, failure(result.Error))
 		default: // not attributable, or one record that is too large by itself
 			for _, i := range at {
-				c.open = append(c.open, verdict{i, result.Error})
+				c.open = append(c.open, verdict{i, result.Error, len(at) > 1})
 			}
 			at = nil
 		}
@@ -153,12 +153,12 @@ func (s *settler) outcomes(c *chunk, at []int, items []index.Item, generation ui
 			c.counts.Indexed++
 			c.received = append(c.received, c.times[i])
 		case index.Poison:
-			c.dead = append(c.dead, verdict{i, item.Error})
+			c.dead = append(c.dead, verdict{at: i, cause: item.Error})
 		case index.Transient:
 			s.problem.set(indexing, failure(item.Error))
 			again = append(again, i)
 		default:
-			c.open = append(c.open, verdict{i, item.Error})
+			c.open = append(c.open, verdict{at: i, cause: item.Error})
 		}
 	}
 	s.Delay.ObserveBatch(now, c.received)

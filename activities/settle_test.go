@@ -35,7 +35,8 @@ type world struct {
 	durable    map[string]string        // sequence number: where
 	fails      func() index.Class       // of whole requests; Indexed for none
 	item       func(id telemetry.DocID) index.Class
-	sizes      []int // of the bulks, in documents
+	whole      func(ids []telemetry.DocID) bool // refuses requests
+	sizes      []int                            // of the bulks, in documents
 }
 
 func sequence(n int) string { return fmt.Sprintf("%d", 1_000_000+10*n) }
@@ -130,6 +131,14 @@ func (w *world) Do(ctx context.Context, b *index.Bulk) index.Result {
 	class := index.Indexed
 	if !w.calm {
 		class = w.fails()
+	}
+	if w.whole != nil {
+		w.mu.Unlock()
+		refused := w.whole(ids) // or panics
+		w.mu.Lock()
+		if refused {
+			class = index.Refused
+		}
 	}
 	took := time.Duration(w.random.IntN(200)) * time.Millisecond
 	applied := class == index.Indexed || class == index.Transient && w.random.IntN(2) == 0 // and nobody was told

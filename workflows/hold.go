@@ -54,21 +54,27 @@ func (h *holds) next() (next time.Time) {
 	return next
 }
 
-var commands = [...]string{Pause, Resume}
+var commands = []string{Pause, Resume}
 
-// onCommand obeys updates and signals. An update is answered when it is done.
+// onCommand obeys who pauses and resumes.
 func onCommand(ctx workflow.Context, obey func(ctx workflow.Context, name string, hold activities.Hold) (any, error)) error {
-	for _, name := range commands {
-		update := func(ctx workflow.Context, hold activities.Hold) (any, error) { return obey(ctx, name, hold) }
+	return accept(ctx, commands, obey)
+}
+
+// accept obeys updates and signals of these names. An update is answered when
+// it is done.
+func accept[Input any](ctx workflow.Context, names []string, obey func(ctx workflow.Context, name string, in Input) (any, error)) error {
+	for _, name := range names {
+		update := func(ctx workflow.Context, in Input) (any, error) { return obey(ctx, name, in) }
 		if err := workflow.SetUpdateHandler(ctx, name, update); err != nil {
 			return fmt.Errorf("accept the update %s: %w", name, err)
 		}
 		signals := workflow.GetSignalChannel(ctx, name)
 		workflow.GoNamed(ctx, name, func(ctx workflow.Context) {
 			for {
-				var hold activities.Hold
-				signals.Receive(ctx, &hold)
-				if _, err := obey(ctx, name, hold); err != nil {
+				var in Input
+				signals.Receive(ctx, &in)
+				if _, err := obey(ctx, name, in); err != nil {
 					workflow.GetLogger(ctx).Warn("could not obey a signal", "signal", name, "error", err)
 				}
 			}

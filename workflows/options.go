@@ -32,6 +32,10 @@ const (
 	// it goes to the ledger (the seed: 10 retries).
 	DefaultBatchAttempts = 10
 
+	// DefaultBatchAge is how long a record may wait between those attempts in
+	// all. It matters where an operator has allowed more of them.
+	DefaultBatchAge = 24 * time.Hour
+
 	// The waits between those attempts, doubled from one to the next: 20
 	// minutes in all.
 	firstBatchWait, longestBatchWait = 5 * time.Second, 5 * time.Minute

@@ -12,6 +12,13 @@ import (
 	"millrace/internal/telemetry"
 )
 
+// What ProcessBatch answers to beside queries. Each update is a signal of the
+// same name and input, too.
+const (
+	Retry = "retry" // input: Branch, or nothing
+	Skip  = "skip"  // input: Branch, or nothing
+)
+
 // BatchInput is the input of ProcessBatch. All but stream, range and cause is
 // optional, or what a run hands over to the next.
 type BatchInput struct {
@@ -19,17 +26,15 @@ type BatchInput struct {
 	Range  telemetry.Range     `json:"range"`
 	Cause  index.Error         `json:"cause"` // why the range could not be indexed by its shard
 	// MaxAttempts is how often a piece is tried before it goes to the ledger;
-	// DefaultBatchAttempts when zero. What is transient costs no attempt.
-	MaxAttempts int               `json:"maxAttempts,omitempty"`
-	Pieces      []BatchPiece      `json:"pieces,omitempty"`
-	Counts      activities.Counts `json:"counts,omitzero"`
-}
-
-// BatchPiece is a part of the range that is not done.
-type BatchPiece struct {
-	Range    telemetry.Range `json:"range"`
-	Attempts int             `json:"attempts"` // that failed
-	Cause    index.Error     `json:"cause"`    // of the last one
+	// DefaultBatchAttempts when zero. What is transient costs no attempt, and
+	// neither does splitting.
+	MaxAttempts int `json:"maxAttempts,omitempty"`
+	// MaxAge is how long a piece may wait between attempts, all in all, before
+	// it goes to the ledger; DefaultBatchAge when zero. Time in which
+	// Elasticsearch cannot be reached does not count: an attempt waits it out.
+	MaxAge time.Duration     `json:"maxAge,omitempty"`
+	Tree   *BatchNode        `json:"tree,omitempty"`
+	Counts activities.Counts `json:"counts,omitzero"`
 }
 
 // BatchStatus is what ProcessBatch answers to the query status, and its result.
@@ -38,131 +43,180 @@ type BatchStatus struct {
 	Cause       index.Error       `json:"cause"`
 	State       string            `json:"state"`
 	Counts      activities.Counts `json:"counts"`
-	Pieces      []BatchPiece      `json:"pieces,omitempty"`
+	Tree        *BatchNode        `json:"tree"`
 	MaxAttempts int               `json:"maxAttempts"`
 }
 
 // batch is one run of ProcessBatch.
 type batch struct {
-	in    BatchInput
-	state string
+	in       BatchInput
+	state    string
+	commands int // that operators have given
 }
 
 // ProcessBatch takes a range that could not be indexed with the rest of its
 // shard to its end, while the shard goes on: each of its records is indexed in
-// the end, or in the ledger. It tries the pieces that are left, all in a
-// round, and waits longer from round to round. Canceling it writes what is
-// left to the ledger first.
+// the end, or in the ledger. What cannot be attributed to a record is bisected
+// until it can; each piece is tried again by itself, and waits longer from
+// attempt to attempt. An operator may retry a branch at once, or skip it to the
+// ledger. Canceling the workflow writes what is left to the ledger first.
 func ProcessBatch(ctx workflow.Context, in BatchInput) (BatchStatus, error) {
 	b := &batch{in: in}
 	if b.in.MaxAttempts <= 0 {
 		b.in.MaxAttempts = DefaultBatchAttempts
 	}
-	if b.in.Pieces == nil {
-		b.in.Pieces = []BatchPiece{{Range: in.Range, Cause: in.Cause}}
+	if b.in.MaxAge <= 0 {
+		b.in.MaxAge = DefaultBatchAge
+	}
+	if b.in.Tree == nil {
+		b.in.Tree = &BatchNode{Range: in.Range, Cause: in.Cause, State: NodeWaiting}
 	}
 	answer := func() (BatchStatus, error) { return b.status(), nil }
 	if err := workflow.SetQueryHandler(ctx, StatusQuery, answer); err != nil {
 		return b.status(), fmt.Errorf("answer the query %s: %w", StatusQuery, err)
 	}
+	if err := accept(ctx, []string{Retry, Skip}, b.command); err != nil {
+		return b.status(), err
+	}
 	return b.run(ctx)
 }
 
 func (b *batch) run(ctx workflow.Context) (BatchStatus, error) {
-	for len(b.in.Pieces) > 0 && ctx.Err() == nil {
+	for b.in.Tree.open() && ctx.Err() == nil {
 		if workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
+			if err := awaitHandlers(ctx); err != nil {
+				return b.status(), err
+			}
 			return b.status(), workflow.NewContinueAsNewError(ctx, ProcessBatch, b.in)
 		}
 		b.show(ctx, activities.StateRunning)
 		if err := b.round(ctx); err != nil && ctx.Err() == nil {
 			return b.status(), err
 		}
-		if len(b.in.Pieces) > 0 {
+		if b.in.Tree.open() && ctx.Err() == nil {
 			b.show(ctx, activities.StateWaiting)
-			_ = workflow.Sleep(ctx, batchWait(b.in.Pieces)) // fails when the workflow is canceled, which the loop looks at
+			b.wait(ctx)
 		}
 	}
-	if len(b.in.Pieces) == 0 {
+	if err := awaitHandlers(ctx); err != nil {
+		return b.status(), err
+	}
+	if !b.in.Tree.open() {
 		b.show(ctx, activities.StateDrained)
 		return b.status(), nil
 	}
 	ctx, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
-	for len(b.in.Pieces) > 0 {
-		piece := b.in.Pieces[0]
-		piece.Cause.Reason = "an operator canceled its ProcessBatch; before that: " + piece.Cause.Type + ": " + piece.Cause.Reason
-		piece.Cause.Type = canceledBatch
-		if err := b.bury(ctx, piece); err != nil {
+	for b.in.Tree.open() {
+		leaf := b.in.Tree.leaves()[0]
+		cause := index.Error{
+			Type: canceledBatch, Reason: "an operator canceled its ProcessBatch; before that: " + leaf.Cause.Type + ": " + leaf.Cause.Reason,
+		}
+		if err := b.bury(ctx, leaf, cause); err != nil {
 			return b.status(), err
 		}
-		b.in.Pieces = b.in.Pieces[1:]
 	}
 	b.show(ctx, activities.StateDrained)
 	return b.status(), temporal.NewCanceledError(b.status())
 }
 
-// canceledBatch is the error type of records whose ProcessBatch was canceled.
-const canceledBatch = "canceled"
+// Error types of records that an operator has given up.
+const (
+	canceledBatch = "canceled"
+	skippedBranch = "skipped"
+)
 
-// round makes one attempt at each piece. Whatever error ends it early, no
-// piece is forgotten.
+// round goes through the pieces whose time has come, also those that come of
+// them by splitting.
 func (b *batch) round(ctx workflow.Context) error {
-	var left []BatchPiece
-	defer func() { b.in.Pieces = append(left, b.in.Pieces...) }()
-	for len(b.in.Pieces) > 0 {
-		parts, err := b.try(ctx, b.in.Pieces[0])
+	for {
+		leaf := b.in.Tree.due(workflow.Now(ctx))
+		if leaf == nil {
+			return nil
+		}
+		var err error
+		if leaf.State == NodeSkipped {
+			err = b.bury(ctx, leaf, index.Error{
+				Type: skippedBranch, Reason: "an operator skipped it; before that: " + leaf.Cause.Type + ": " + leaf.Cause.Reason,
+			})
+		} else {
+			err = b.try(ctx, leaf)
+		}
 		if err != nil {
 			return err
 		}
-		b.in.Pieces = b.in.Pieces[1:]
-		left = append(left, parts...)
 	}
-	return nil
 }
 
-// try makes one attempt at a piece and returns what is left of it: nothing
-// after its last one. Here is where a piece that is left as a whole will be
-// bisected.
-func (b *batch) try(ctx workflow.Context, piece BatchPiece) (left []BatchPiece, err error) {
+// try makes one attempt at a piece, which is done after its last one.
+func (b *batch) try(ctx workflow.Context, leaf *BatchNode) error {
+	last := leaf.Attempts+1 >= b.in.MaxAttempts || leaf.Waited >= b.in.MaxAge
+	leaf.State = NodeRunning
+	workflow.SetCurrentDetails(ctx, b.status().Markdown())
 	var processor *activities.Processor
 	var result activities.RangeResult
-	in := activities.RangeInput{Stream: b.in.Stream, Range: piece.Range, Last: piece.Attempts+1 >= b.in.MaxAttempts}
+	in := activities.RangeInput{Stream: b.in.Stream, Range: leaf.Range, Last: last}
 	if err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, rangeOptions), processor.IndexRange, in).Get(ctx, &result); err != nil {
-		return nil, fmt.Errorf("index %s: %w", piece.Range, err)
+		leaf.State = NodeWaiting
+		return fmt.Errorf("index %s: %w", leaf.Range, err)
 	}
 	b.in.Counts.Add(result.Counts)
-	for _, part := range result.Left {
-		left = append(left, BatchPiece{Range: part.Range, Attempts: piece.Attempts + 1, Cause: part.Cause})
-	}
-	return left, nil
+	leaf.end(result.Left, workflow.Now(ctx))
+	b.in.Tree.prune()
+	return nil
 }
 
 // bury writes a piece to the ledger.
-func (b *batch) bury(ctx workflow.Context, piece BatchPiece) error {
+func (b *batch) bury(ctx workflow.Context, leaf *BatchNode, cause index.Error) error {
 	var processor *activities.Processor
 	var result activities.RangeResult
-	in := activities.RangeInput{Stream: b.in.Stream, Range: piece.Range, Cause: piece.Cause}
+	in := activities.RangeInput{Stream: b.in.Stream, Range: leaf.Range, Cause: cause}
 	if err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, rangeOptions), processor.BuryRange, in).Get(ctx, &result); err != nil {
-		return fmt.Errorf("write %s to the ledger: %w", piece.Range, err)
+		return fmt.Errorf("write %s to the ledger: %w", leaf.Range, err)
 	}
 	b.in.Counts.Add(result.Counts)
+	leaf.State = NodeDone
+	b.in.Tree.prune()
 	return nil
 }
 
-// batchWait is how long to wait before the next round: it doubles with the
-// attempts of the piece that has had the fewest.
-func batchWait(pieces []BatchPiece) time.Duration {
-	fewest := pieces[0].Attempts
-	for _, piece := range pieces {
-		fewest = min(fewest, piece.Attempts)
+// wait waits until the next piece is due, or an operator wants something.
+func (b *batch) wait(ctx workflow.Context) {
+	began, commands := workflow.Now(ctx), b.commands
+	// It fails when the workflow is canceled, which the loop looks at.
+	_, _ = workflow.AwaitWithTimeout(ctx, b.in.Tree.next().Sub(began), func() bool { return b.commands > commands })
+	passed := workflow.Now(ctx).Sub(began)
+	for _, leaf := range b.in.Tree.leaves() {
+		leaf.Waited += passed
 	}
-	return min(firstBatchWait<<max(fewest-1, 0), longestBatchWait)
+}
+
+// Branch names a part of the tree by the first and the last sequence number of
+// its range. Empty is the whole tree.
+type Branch struct {
+	First string `json:"first,omitempty"`
+	Last  string `json:"last,omitempty"`
+}
+
+// command obeys an operator.
+func (b *batch) command(ctx workflow.Context, name string, branch Branch) (any, error) {
+	node := b.in.Tree.find(branch)
+	if node == nil {
+		return nil, temporal.NewApplicationError(fmt.Sprintf("no open branch from %s to %s: see the query %s", branch.First, branch.Last, StatusQuery), "UnknownBranch")
+	}
+	for _, leaf := range node.leaves() {
+		if leaf.Due = workflow.Now(ctx); name == Skip {
+			leaf.State = NodeSkipped
+		}
+	}
+	b.commands++
+	return b.status(), nil
 }
 
 func (b *batch) status() BatchStatus {
 	return BatchStatus{
 		Range: b.in.Range, Cause: b.in.Cause, State: b.state,
-		Counts: b.in.Counts, Pieces: b.in.Pieces, MaxAttempts: b.in.MaxAttempts,
+		Counts: b.in.Counts, Tree: b.in.Tree, MaxAttempts: b.in.MaxAttempts,
 	}
 }
 

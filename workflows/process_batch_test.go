@@ -3,6 +3,8 @@ package workflows
 import (
 	"context"
 	"errors"
+	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -90,7 +92,7 @@ func TestProcessBatchTriesWhatIsLeftAndThenBuriesIt(t *testing.T) {
 			if err := env.GetWorkflowResult(&got); err != nil {
 				t.Fatal(err)
 			}
-			if len(s.tried) != c.tries || got.Counts.Indexed != int64(c.indexed) || got.Counts.DeadLetters != int64(c.dead) || len(got.Pieces) != 0 {
+			if len(s.tried) != c.tries || got.Counts.Indexed != int64(c.indexed) || got.Counts.DeadLetters != int64(c.dead) || got.Tree.open() {
 				t.Errorf("after %d attempts it ended with %+v", len(s.tried), got)
 			}
 			for n, r := range s.tried {
@@ -118,7 +120,7 @@ func TestProcessBatchCanceledWritesToTheLedgerFirst(t *testing.T) {
 	await(t, "the first attempt", func() bool {
 		answer, err := s.QueryWorkflow(ctx, id, "", StatusQuery)
 		var got BatchStatus
-		return err == nil && answer.Get(&got) == nil && got.State == activities.StateWaiting && got.Pieces[0].Range == badRecord
+		return err == nil && answer.Get(&got) == nil && got.State == activities.StateWaiting && got.Tree.leaves()[0].Range == badRecord
 	})
 	if err := s.CancelWorkflow(ctx, id, ""); err != nil {
 		t.Fatal(err)
@@ -158,4 +160,222 @@ func TestProcessBatchToItsEnd(t *testing.T) {
 		t.Errorf("it ended with %+v, %v", got, err)
 	}
 	s.keep("process", "batch", "batch_buried")
+}
+
+// bisected is an IndexRange over records numbered from 1: those that are bad
+// make any request fail that they are in, and are attributable alone.
+type bisected struct {
+	mu      sync.Mutex
+	bad     func(n int) bool
+	calls   int
+	indexed map[int]bool
+	dead    map[int]string // error type
+}
+
+func newBisected(bad func(n int) bool) *bisected {
+	return &bisected{bad: bad, indexed: map[int]bool{}, dead: map[int]string{}}
+}
+
+func number(t string) int {
+	n, err := strconv.Atoi(t)
+	if err != nil {
+		panic(err)
+	}
+	return n
+}
+
+func numbered(first, last int) telemetry.Range {
+	return telemetry.Range{Shard: "shard", First: strconv.Itoa(first), Last: strconv.Itoa(last), Count: last - first + 1}
+}
+
+func (b *bisected) IndexRange(_ context.Context, in activities.RangeInput) (result activities.RangeResult, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.calls++
+	b.try(number(in.Range.First), number(in.Range.Last), in.Last, &result)
+	if len(result.Left) > 16 {
+		first, last := result.Left[0].Range, result.Left[len(result.Left)-1].Range
+		result.Left = []activities.LeftRange{{Range: numbered(number(first.First), number(last.Last)), Cause: badCause}}
+	}
+	return result, nil
+}
+
+func (b *bisected) try(first, last int, final bool, result *activities.RangeResult) {
+	bad := 0
+	for n := first; n <= last; n++ {
+		if b.bad(n) {
+			bad++
+		}
+	}
+	count := int64(last - first + 1)
+	half := first + int(count)/2
+	switch {
+	case bad == 0:
+		for n := first; n <= last; n++ {
+			b.indexed[n] = true
+		}
+		result.Counts.Add(activities.Counts{Records: count, Indexed: count})
+	case count > 64:
+		result.Left = append(result.Left,
+			activities.LeftRange{Range: numbered(first, half-1), Cause: badCause, Half: true},
+			activities.LeftRange{Range: numbered(half, last), Cause: badCause, Half: true})
+	case count > 1:
+		b.try(first, half-1, final, result)
+		b.try(half, last, final, result)
+	case final:
+		b.dead[first] = badCause.Type
+		result.Counts.Add(activities.Counts{Records: 1, DeadLetters: 1})
+	default:
+		result.Left = append(result.Left, activities.LeftRange{Range: numbered(first, first), Cause: badCause})
+	}
+}
+
+func (b *bisected) BuryRange(_ context.Context, in activities.RangeInput) (activities.RangeResult, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for n := number(in.Range.First); n <= number(in.Range.Last); n++ {
+		b.dead[n] = in.Cause.Type
+	}
+	count := int64(in.Range.Count)
+	return activities.RangeResult{Counts: activities.Counts{Records: count, DeadLetters: count}}, nil
+}
+
+func (b *bisected) register(w worker.Registry) {
+	w.RegisterActivityWithOptions(b.IndexRange, activity.RegisterOptions{Name: "IndexRange"})
+	w.RegisterActivityWithOptions(b.BuryRange, activity.RegisterOptions{Name: "BuryRange"})
+}
+
+// TestProcessBatchBisects: whichever records are to blame, they alone go to
+// the ledger, after all their attempts, and finding them takes few activities.
+func TestProcessBatchBisects(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		records, mostCalls int
+		bad                func(n int) bool
+	}{
+		"one of 2000":        {2000, 25, func(n int) bool { return n == 1234 }},
+		"two neighbours":     {2000, 30, func(n int) bool { return n == 999 || n == 1000 }},
+		"first and last":     {500, 35, func(n int) bool { return n == 1 || n == 500 }},
+		"none any more":      {2000, 1, func(int) bool { return false }},
+		"every one of 300":   {300, 100, func(int) bool { return true }},
+		"every 50th of 2000": {2000, 750, func(n int) bool { return n%50 == 0 }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBisected(c.bad)
+			env := new(testsuite.WorkflowTestSuite).NewTestWorkflowEnvironment()
+			env.SetTestTimeout(time.Minute)
+			env.RegisterWorkflow(ProcessBatch)
+			env.RegisterActivityWithOptions(b.IndexRange, activity.RegisterOptions{Name: "IndexRange"})
+			env.ExecuteWorkflow(ProcessBatch, BatchInput{Stream: testStream, Range: numbered(1, c.records), Cause: badCause})
+			var got BatchStatus
+			if err := env.GetWorkflowResult(&got); err != nil {
+				t.Fatal(err)
+			}
+			for n := 1; n <= c.records; n++ {
+				if b.indexed[n] == c.bad(n) || (b.dead[n] != "") != c.bad(n) {
+					t.Fatalf("record %d: indexed %t, dead %q", n, b.indexed[n], b.dead[n])
+				}
+			}
+			if b.calls > c.mostCalls || got.Tree.open() || got.Tree.Children != nil {
+				t.Errorf("it took %d activities and left %+v", b.calls, got.Tree)
+			}
+		})
+	}
+}
+
+// TestTenThousandPoisonRecordsFitIntoAHistory on a real server, which ends a
+// history of more than 51,200 events.
+func TestTenThousandPoisonRecordsFitIntoAHistory(t *testing.T) {
+	t.Parallel()
+	b := newBisected(func(int) bool { return true })
+	s := newServer(t, b.register)
+	run, err := s.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "large", TaskQueue: ProcessQueue},
+		ProcessBatch, BatchInput{Stream: testStream, Range: numbered(1, 10_000), Cause: badCause, MaxAttempts: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := run.Get(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	described, err := s.DescribeWorkflowExecution(t.Context(), "large", run.GetRunID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	events := described.GetWorkflowExecutionInfo().GetHistoryLength()
+	t.Logf("%d events for %d activities", events, b.calls)
+	if len(b.dead) != 10_000 || events > 5_000 {
+		t.Errorf("%d are dead, the history has %d events", len(b.dead), events)
+	}
+}
+
+func TestAnOperatorRetriesAndSkipsBranches(t *testing.T) {
+	t.Parallel()
+	for name, tell := range map[string]func(s server, command string, branch Branch) error{
+		"update": func(s server, command string, branch Branch) error {
+			update, err := s.UpdateWorkflow(t.Context(), client.UpdateWorkflowOptions{
+				WorkflowID: "batch", UpdateName: command, WaitForStage: client.WorkflowUpdateStageCompleted, Args: []any{branch},
+			})
+			if err != nil {
+				return err
+			}
+			return update.Get(t.Context(), nil)
+		},
+		"signal": func(s server, command string, branch Branch) error {
+			return s.SignalWorkflow(t.Context(), "batch", "", command, branch)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBisected(func(n int) bool { return n == 3 || n == 7 })
+			s := newServer(t, b.register)
+			_, err := s.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "batch", TaskQueue: ProcessQueue},
+				ProcessBatch, BatchInput{Stream: testStream, Range: numbered(1, 10), Cause: badCause})
+			if err != nil {
+				t.Fatal(err)
+			}
+			calls := func() int {
+				b.mu.Lock()
+				defer b.mu.Unlock()
+				return b.calls
+			}
+			status := func() (got BatchStatus) {
+				if answer, err := s.QueryWorkflow(t.Context(), "batch", "", StatusQuery); err != nil || answer.Get(&got) != nil {
+					return BatchStatus{Tree: &BatchNode{State: NodeDone}}
+				}
+				return got
+			}
+			await(t, "the two that are left", func() bool { return len(status().Tree.leaves()) == 2 && calls() == 1 })
+			if err := tell(s, Retry, Branch{First: "3", Last: "3"}); err != nil {
+				t.Fatal(err)
+			}
+			await(t, "the attempt", func() bool {
+				leaves := status().Tree.leaves()
+				return calls() == 2 && len(leaves) == 2 && leaves[0].Attempts == 2 && leaves[1].Attempts == 1
+			})
+			if err := tell(s, Skip, Branch{First: "7", Last: "7"}); err != nil {
+				t.Fatal(err)
+			}
+			await(t, "the record in the ledger", func() bool {
+				b.mu.Lock()
+				defer b.mu.Unlock()
+				return b.dead[7] == skippedBranch && len(b.dead) == 1
+			})
+			if name == "update" {
+				if err := tell(s, Skip, Branch{First: "7", Last: "7"}); err == nil {
+					t.Error("a branch that is done can be skipped")
+				}
+			}
+			b.mu.Lock()
+			b.bad = func(int) bool { return false } // whatever it was, it is mended
+			b.mu.Unlock()
+			if err := tell(s, Retry, Branch{}); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.GetWorkflow(t.Context(), "batch", "").Get(t.Context(), nil); err != nil || !b.indexed[3] {
+				t.Errorf("it ended with %v", err)
+			}
+			s.keep("process", "batch", "batch_commanded_by_"+name)
+		})
+	}
 }

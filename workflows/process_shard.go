@@ -53,8 +53,8 @@ type ShardStatus struct {
 type shard struct {
 	in        ShardInput
 	status    ShardStatus
-	indexing  bool
-	interrupt workflow.CancelFunc // ends the present call of IndexShard
+	calls     int                 // of IndexShard that have ended
+	interrupt workflow.CancelFunc // ends the present one
 }
 
 // ProcessShard processes one shard of a stream to its end. It holds the
@@ -89,7 +89,8 @@ func (s *shard) command(ctx workflow.Context, name string, hold activities.Hold)
 	s.in.Holds.obey(name, hold)
 	if name == Pause && s.interrupt != nil {
 		s.interrupt()
-		if err := workflow.Await(ctx, func() bool { return !s.indexing }); err != nil {
+		calls := s.calls // the pause may be over before the shard has drained, and the next call have begun
+		if err := workflow.Await(ctx, func() bool { return s.calls > calls }); err != nil {
 			return nil, err
 		}
 	}
@@ -125,8 +126,8 @@ func (s *shard) run(ctx workflow.Context) (ShardStatus, error) {
 func (s *shard) index(ctx workflow.Context) error {
 	var processor *activities.Processor
 	call, interrupt := workflow.WithCancel(workflow.WithActivityOptions(ctx, indexShardOptions(s.in.CallFor)))
-	s.indexing, s.interrupt = true, interrupt
-	defer func() { s.indexing, s.interrupt = false, nil }()
+	s.interrupt = interrupt
+	defer func() { s.calls, s.interrupt = s.calls+1, nil }()
 	var result activities.IndexResult
 	err := workflow.ExecuteActivity(call, processor.IndexShard, activities.IndexInput{
 		Stream: s.in.Stream, Shard: s.in.Shard, For: s.in.CallFor,

@@ -37,8 +37,8 @@ type RedriveStatus struct {
 type redriving struct {
 	in        RedriveInput
 	status    RedriveStatus
-	working   bool
-	interrupt workflow.CancelFunc // ends the present call of RedriveMessages
+	calls     int                 // of RedriveMessages that have ended
+	interrupt workflow.CancelFunc // ends the present one
 }
 
 // Redrive moves what is in the fallback queue into the stream, for as long as
@@ -89,8 +89,8 @@ func (r *redriving) run(ctx workflow.Context) error {
 func (r *redriving) redrive(ctx workflow.Context) error {
 	var redriver *activities.Redriver
 	call, interrupt := workflow.WithCancel(workflow.WithActivityOptions(ctx, redriveOptions(r.in.CallFor)))
-	r.working, r.interrupt = true, interrupt
-	defer func() { r.working, r.interrupt = false, nil }()
+	r.interrupt = interrupt
+	defer func() { r.calls, r.interrupt = r.calls+1, nil }()
 	var progress activities.RedriveProgress
 	err := workflow.ExecuteActivity(call, redriver.RedriveMessages, activities.RedriveCall{
 		Queue: r.in.Queue, Counts: r.status.Counts, For: r.in.CallFor,
@@ -112,7 +112,8 @@ func (r *redriving) command(ctx workflow.Context, name string, hold activities.H
 	r.in.Holds.obey(name, hold)
 	if name == Pause && r.interrupt != nil {
 		r.interrupt()
-		if err := workflow.Await(ctx, func() bool { return !r.working }); err != nil {
+		calls := r.calls // the pause may be over before that, and the next call have begun
+		if err := workflow.Await(ctx, func() bool { return r.calls > calls }); err != nil {
 			return nil, err
 		}
 	}

@@ -257,3 +257,22 @@ func TestShardLearnsFromTheHeartbeatOfADeadWorker(t *testing.T) {
 	}
 	s.keep("process", id, "shard_worker_died")
 }
+
+// TestAPauseThatIsOverAtOnceIsAnswered: the next call of IndexShard begins
+// before the pause can see that the last one has ended.
+func TestAPauseThatIsOverAtOnceIsAnswered(t *testing.T) {
+	t.Parallel()
+	shard := &madeUpShard{endless: true}
+	s := newServer(t, shard.register)
+	if err := s.Start(t.Context(), activities.ShardStart{Stream: testStream, Shard: "shard"}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the first call", func() bool { return shard.count() == 1 })
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	err := s.Command(ctx, testStream, "shard", activities.Command{Name: Pause, Hold: activities.Hold{Until: time.Unix(0, 0).UTC()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the second call", func() bool { return shard.count() >= 2 })
+}

@@ -50,10 +50,45 @@ func (s BatchStatus) Markdown() string {
 	t.row("Range", s.Range.String())
 	t.row("Cause", s.Cause.Type+": "+s.Cause.Reason)
 	t.counts(s.Counts)
-	for _, piece := range s.Pieces {
-		t.row(piece.Range.String(), fmt.Sprintf("attempt %d of %d failed: %s: %s", piece.Attempts, s.MaxAttempts, piece.Cause.Type, piece.Cause.Reason))
+	text := "### Records that could not be indexed with their neighbours\n\n" + t.String() + "\n"
+	if s.Tree != nil && s.Tree.open() {
+		lines := s.Tree.draw(0, s.MaxAttempts)
+		if more := len(lines) - mostDrawn; more > 0 {
+			lines = append(lines[:mostDrawn], fmt.Sprintf("… and %d more: see the query %s", more, StatusQuery))
+		}
+		text += "```\n" + strings.Join(lines, "\n") + "\n```\n"
 	}
-	return "### Records that could not be indexed with their neighbours\n\n" + t.String()
+	return text
+}
+
+// mostDrawn bounds the lines of a tree, since the Temporal UI shows all of it.
+const mostDrawn = 60
+
+// draw draws the tree below a node, a line for each, without what is done.
+func (n *BatchNode) draw(depth, maxAttempts int) []string {
+	line := strings.Repeat("  ", depth) + fmt.Sprintf("%s-%s  %d records  %s", short(n.Range.First), short(n.Range.Last), n.Range.Count, n.State)
+	if n.Attempts > 0 {
+		line += fmt.Sprintf("  attempt %d of %d failed", n.Attempts, maxAttempts)
+	}
+	if n.State != NodeSplit && n.Cause.Type != "" {
+		line += "  " + strings.ReplaceAll(n.Cause.Type+": "+n.Cause.Reason, "\n", " ")
+	}
+	lines := []string{line}
+	for _, child := range n.Children {
+		if child.open() {
+			lines = append(lines, child.draw(depth+1, maxAttempts)...)
+		}
+	}
+	return lines
+}
+
+// short is the end of a sequence number: the rest is the same for a whole shard.
+func short(sequence string) string {
+	const most = 10
+	if len(sequence) <= most {
+		return sequence
+	}
+	return "…" + sequence[len(sequence)-most:]
 }
 
 // Markdown shows the status in the Temporal UI.
