@@ -361,6 +361,7 @@ func TestAnOperatorRetriesAndSkipsBranches(t *testing.T) {
 				defer b.mu.Unlock()
 				return b.dead[7] == skippedBranch && len(b.dead) == 1
 			})
+			await(t, "the end of the branch", func() bool { return len(status().Tree.leaves()) == 1 })
 			if name == "update" {
 				if err := tell(s, Skip, Branch{First: "7", Last: "7"}); err == nil {
 					t.Error("a branch that is done can be skipped")
