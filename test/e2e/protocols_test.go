@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -87,7 +89,7 @@ func TestThundraAgent(t *testing.T) {
 			if name := d.get("operationName"); name != "orders" && name != "price" {
 				t.Errorf("a span of %v", name)
 			}
-			if d.get("duration").(float64) < 0 {
+			if !(d.number("duration") >= 0) {
 				t.Errorf("a span took %v ms", d.get("duration"))
 			}
 		case "log":
@@ -134,7 +136,7 @@ func TestTelemetrygen(t *testing.T) {
 		case agents.Traces:
 			w.check(d, map[string]any{"type": "span", "status/code": "Unset", "scope/name": "telemetrygen",
 				"id": fmt.Sprintf("%v-%v", d.get("trace_id"), d.get("span_id"))})
-			if d.get("duration").(float64) <= 0 {
+			if !(d.number("duration") > 0) {
 				t.Errorf("a span took %v ns", d.get("duration"))
 			}
 			switch d.get("name") {
@@ -151,7 +153,7 @@ func TestTelemetrygen(t *testing.T) {
 			w.check(d, map[string]any{"type": "log", "severity_text": "Info", "severity_number": 9, "body/text": "the message"})
 		case agents.Metrics:
 			w.check(d, map[string]any{"type": "metric", "name": "gen", "metric_type": "gauge"})
-			if value, ok := d.get("value").(float64); !ok || value < 0 || value >= count {
+			if value := d.number("value"); !(value >= 0 && value < count) {
 				t.Errorf("a metric of %v", d.get("value"))
 			}
 		default:
@@ -170,6 +172,45 @@ func TestTelemetrygen(t *testing.T) {
 		if !traces[trace] || len(parent) != 16 {
 			t.Errorf("a child of span %q in trace %v", parent, trace)
 		}
+	}
+}
+
+// What no agent here sends: composite payloads as agents in Lambda extensions
+// make them, and OTLP in JSON, compressed.
+func TestOtherFormsOfProtocols(t *testing.T) {
+	t.Parallel()
+	w, began := start(t, nil), time.Now()
+	now := time.Now()
+	w.post("/v1/composite-monitoring-data", "application/json", fmt.Appendf(nil,
+		`{"apiKey":"secret","type":"Composite","dataModelVersion":"2.0","data":{"applicationName":"orders","allMonitoringData":[
+			{"id":"c-1","type":"Span","operationName":"get","startTimestamp":%[1]d},{"id":"c-2","type":"Log","logMessage":"hello","logTimestamp":%[1]d}]}}`,
+		now.UnixMilli()), http.StatusOK)
+	var compressed bytes.Buffer
+	writer := gzip.NewWriter(&compressed)
+	_, err := fmt.Fprintf(writer, `{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"json"}}]},"scopeLogs":[{"logRecords":[
+		{"timeUnixNano":"%d","severityText":"WARN","severityNumber":13,"body":{"stringValue":"same"}},
+		{"timeUnixNano":"%[1]d","severityText":"WARN","severityNumber":13,"body":{"stringValue":"same"}}]}]}]}`, now.UnixNano())
+	w.must(err)
+	w.must(writer.Close())
+	for range 2 { // an agent's retry is the same two records
+		w.post("/v1/logs", "application/json", compressed.Bytes(), http.StatusOK, "Content-Encoding", "gzip")
+	}
+	logs := 0
+	for _, d := range w.awaitDocuments(4) {
+		w.checkHead(d, began)
+		switch d.get("id") {
+		case "c-1":
+			w.check(d, map[string]any{"type": "span", "operationName": "get", "applicationName": "orders"})
+		case "c-2":
+			w.check(d, map[string]any{"type": "log", "logMessage": "hello", "applicationName": "orders"})
+		default:
+			logs++
+			w.check(d, map[string]any{"type": "log", "severity_text": "WARN", "severity_number": 13, "body/text": "same",
+				"@timestamp": now.UTC().Format(time.RFC3339Nano)})
+		}
+	}
+	if logs != 2 {
+		t.Errorf("two equal log lines are %d documents", logs)
 	}
 }
 

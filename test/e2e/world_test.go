@@ -8,8 +8,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -225,6 +227,14 @@ func (d document) get(path string) any {
 	return value
 }
 
+// number returns a member that is one, else NaN.
+func (d document) number(path string) float64 {
+	if n, ok := d.get(path).(float64); ok {
+		return n
+	}
+	return math.NaN()
+}
+
 func (w *world) search(query string) []document {
 	w.t.Helper()
 	request, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.stores.Elasticsearch+"/telemetry-*/_search", strings.NewReader(query))
@@ -236,12 +246,16 @@ func (w *world) search(query string) []document {
 }
 
 // post posts to the collector with the tenant's key, and returns the answer.
-func (w *world) post(path, contentType string, body []byte, want int) []byte {
+// more are names and values of header fields.
+func (w *world) post(path, contentType string, body []byte, want int, more ...string) []byte {
 	w.t.Helper()
 	request, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.collector.URL+path, bytes.NewReader(body))
 	w.must(err)
 	request.Header.Set("Content-Type", contentType)
 	request.Header.Set("Authorization", "Bearer "+w.key)
+	for pair := range slices.Chunk(more, 2) {
+		request.Header.Set(pair[0], pair[1])
+	}
 	return w.do(request, want)
 }
 
