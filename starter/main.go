@@ -29,6 +29,8 @@ type commands struct {
 	Shard   shardCommands   `cmd:"" group:"processing" help:"One shard."`
 	Steer   streamCommands  `cmd:"" group:"processing" name:"stream" help:"All shards of the stream at once."`
 
+	Batch batchCommands `cmd:"" group:"processing" help:"Ranges that could not be indexed with their neighbours: bisected, and tried again."`
+
 	Redrive redriveCommands `cmd:"" group:"fallback" help:"The way back from the fallback queue into the stream."`
 }
 

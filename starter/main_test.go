@@ -174,6 +174,9 @@ func (p pipeline) work() {
 		w.RegisterWorkflow(workflows.ProcessShard)
 		w.RegisterActivity(supervisor)
 		w.RegisterActivityWithOptions(indexShard, activity.RegisterOptions{Name: "IndexShard"})
+		w.RegisterWorkflow(workflows.ProcessBatch)
+		w.RegisterActivityWithOptions(indexRange, activity.RegisterOptions{Name: "IndexRange"})
+		w.RegisterActivityWithOptions(buryRange, activity.RegisterOptions{Name: "BuryRange"})
 		w.RegisterWorkflow(workflows.Redrive)
 		w.RegisterActivityWithOptions(redriveMessages, activity.RegisterOptions{Name: "RedriveMessages"})
 		if err := w.Start(); err != nil {
@@ -209,7 +212,7 @@ func indexShard(ctx context.Context, in activities.IndexInput) (activities.Index
 // leaves are all commands.
 var leaves = []string{
 	"setup", "send", "process start", "process stop", "process status", "shards", "shard show", "shard pause", "shard resume",
-	"stream pause", "stream resume", "redrive start", "redrive stop", "redrive status", "redrive pause", "redrive resume",
+	"stream pause", "stream resume", "batch list", "batch show", "batch retry", "batch skip", "batch cancel", "redrive start", "redrive stop", "redrive status", "redrive pause", "redrive resume",
 }
 
 func TestHelpOfEveryCommand(t *testing.T) {

@@ -51,14 +51,21 @@ func (s BatchStatus) Markdown() string {
 	t.row("Cause", s.Cause.Type+": "+s.Cause.Reason)
 	t.counts(s.Counts)
 	text := "### Records that could not be indexed with their neighbours\n\n" + t.String() + "\n"
-	if s.Tree != nil && s.Tree.open() {
-		lines := s.Tree.draw(0, s.MaxAttempts)
+	if lines := s.Lines(); len(lines) > 0 {
 		if more := len(lines) - mostDrawn; more > 0 {
 			lines = append(lines[:mostDrawn], fmt.Sprintf("… and %d more: see the query %s", more, StatusQuery))
 		}
 		text += "```\n" + strings.Join(lines, "\n") + "\n```\n"
 	}
 	return text
+}
+
+// Lines draw the tree of what is left, a line for each node.
+func (s BatchStatus) Lines() []string {
+	if s.Tree == nil || !s.Tree.open() {
+		return nil
+	}
+	return s.Tree.draw(0, s.MaxAttempts)
 }
 
 // mostDrawn bounds the lines of a tree, since the Temporal UI shows all of it.

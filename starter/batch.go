@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
+
+	"millrace/workflows"
+)
+
+type batchCommands struct {
+	List   batchList   `cmd:"" help:"List the ranges that could not be indexed with their neighbours, and are worked on."`
+	Show   batchShow   `cmd:"" help:"Show what is left of one, as a tree."`
+	Retry  batchRetry  `cmd:"" help:"Try what is left of one, or a branch of it, now."`
+	Skip   batchSkip   `cmd:"" help:"Give up what is left of one, or a branch of it: to the ledger and the dead-letter queue."`
+	Cancel batchCancel `cmd:"" help:"Give up what is left of one, and end it."`
+}
+
+type batchList struct{ format }
+
+// batchLine is one of the list.
+type batchLine struct {
+	Workflow string `json:"workflow"`
+	Shard    string `json:"shard"`
+	State    string `json:"state"`
+	Started  string `json:"started"`
+}
+
+// Run lists the ProcessBatch workflows that run.
+func (l batchList) Run(ctx context.Context, c client.Client, out output) error {
+	request := &workflowservice.ListWorkflowExecutionsRequest{Query: "WorkflowType = 'ProcessBatch' AND ExecutionStatus = 'Running'"}
+	lines := []batchLine{}
+	for {
+		page, err := c.ListWorkflow(ctx, request)
+		if err != nil {
+			return fmt.Errorf("list batches: %w", err)
+		}
+		for _, info := range page.GetExecutions() {
+			attribute := func(name string) (value string) {
+				payload := info.GetSearchAttributes().GetIndexedFields()[name]
+				if payload == nil || converter.GetDefaultDataConverter().FromPayload(payload, &value) != nil {
+					return "-"
+				}
+				return value
+			}
+			lines = append(lines, batchLine{
+				Workflow: info.GetExecution().GetWorkflowId(), Shard: attribute(workflows.Shard.GetName()),
+				State: attribute(workflows.State.GetName()), Started: clock(info.GetStartTime().AsTime()),
+			})
+		}
+		if request.NextPageToken = page.GetNextPageToken(); len(request.NextPageToken) == 0 {
+			break
+		}
+	}
+	return l.print(out, lines, func() {
+		if len(lines) == 0 {
+			fmt.Fprintln(out, "none: every range was indexed with its shard")
+			return
+		}
+		rows := [][]string{{"BATCH", "SHARD", "STATE", "STARTED"}}
+		for _, line := range lines {
+			rows = append(rows, []string{line.Workflow, line.Shard, line.State, line.Started})
+		}
+		table(out, rows...)
+	})
+}
+
+// batchArgument says which batch is meant.
+type batchArgument struct {
+	Batch string `arg:"" help:"The id of its workflow, as listed: batch/…"`
+}
+
+type batchShow struct {
+	batchArgument
+	format
+}
+
+// Run prints the tree of a batch.
+func (s batchShow) Run(ctx context.Context, c client.Client, out output) error {
+	waiting, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	answer, err := c.QueryWorkflow(waiting, s.Batch, "", workflows.StatusQuery)
+	if err != nil {
+		return fmt.Errorf("ask %s for its status: %w", s.Batch, advise(err, workflows.ProcessQueue))
+	}
+	var status workflows.BatchStatus
+	if err := answer.Get(&status); err != nil {
+		return fmt.Errorf("read the status of %s: %w", s.Batch, err)
+	}
+	return s.print(out, status, func() { writeBatch(out, status) })
+}
+
+func writeBatch(out output, s workflows.BatchStatus) {
+	fmt.Fprintf(out, "range     %s\nstate     %s\ncause     %s: %s\nrecords   %d indexed, %d duplicates, %d dead letters\n",
+		s.Range, s.State, s.Cause.Type, s.Cause.Reason, s.Counts.Indexed, s.Counts.Duplicates, s.Counts.DeadLetters)
+	if lines := s.Lines(); len(lines) > 0 {
+		fmt.Fprintf(out, "\n%s\n", strings.Join(lines, "\n"))
+	}
+}
+
+// branchArgument says which part of a batch is meant.
+type branchArgument struct {
+	batchArgument
+	First string `help:"First sequence number of the branch; all that is left without it."`
+	Last  string `help:"Last sequence number of the branch."`
+	wait
+	format
+}
+
+// Validate keeps half a name from meaning everything.
+func (b branchArgument) Validate() error {
+	if (b.First == "") != (b.Last == "") {
+		return errors.New("--first, --last: give both, or none")
+	}
+	return nil
+}
+
+func (b branchArgument) obey(ctx context.Context, c client.Client, out output, command string) error {
+	branch := workflows.Branch{First: b.First, Last: b.Last}
+	if b.Wait <= 0 {
+		if err := c.SignalWorkflow(ctx, b.Batch, "", command, branch); err != nil {
+			return fmt.Errorf("signal %s to %s: %w", command, b.Batch, err)
+		}
+		fmt.Fprintf(out, "%s: will %s\n", b.Batch, command)
+		return nil
+	}
+	waiting, cancel := context.WithTimeout(ctx, b.Wait)
+	defer cancel()
+	update, err := c.UpdateWorkflow(waiting, client.UpdateWorkflowOptions{
+		WorkflowID: b.Batch, UpdateName: command, Args: []any{branch}, WaitForStage: client.WorkflowUpdateStageCompleted,
+	})
+	var status workflows.BatchStatus
+	if err == nil {
+		err = update.Get(waiting, &status)
+	}
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", command, b.Batch, b.explain(waiting, err, workflows.ProcessQueue))
+	}
+	return b.print(out, status, func() { writeBatch(out, status) })
+}
+
+type batchRetry struct{ branchArgument }
+
+// Run has a branch tried now.
+func (r batchRetry) Run(ctx context.Context, c client.Client, out output) error {
+	return r.obey(ctx, c, out, workflows.Retry)
+}
+
+type batchSkip struct{ branchArgument }
+
+// Run gives a branch up.
+func (s batchSkip) Run(ctx context.Context, c client.Client, out output) error {
+	return s.obey(ctx, c, out, workflows.Skip)
+}
+
+type batchCancel struct {
+	batchArgument
+	wait
+}
+
+// Run ends a batch: what is left goes to the ledger first.
+func (b batchCancel) Run(ctx context.Context, c client.Client, out output) error {
+	return endless{client: c, id: b.Batch, queue: workflows.ProcessQueue}.stopAndSay(ctx, out, b.Wait)
+}

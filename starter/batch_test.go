@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"testing"
+
+	"millrace/activities"
+	"millrace/internal/index"
+	"millrace/internal/telemetry"
+	"millrace/workflows"
+)
+
+// badRange has two records that no attempt can index; those between can.
+var badRange = telemetry.Range{Shard: "shardId-000000000001", First: sequence, Last: sequence[:len(sequence)-1] + "9", Count: 10}
+
+var odd = index.Error{Type: "odd_exception", Reason: "nobody knows"}
+
+func badEnds(r telemetry.Range) (ends []activities.LeftRange) {
+	for _, at := range []string{r.First, r.Last} {
+		single := r
+		single.First, single.Last, single.Count = at, at, 1
+		ends = append(ends, activities.LeftRange{Range: single, Cause: odd})
+	}
+	return ends
+}
+
+func indexRange(_ context.Context, in activities.RangeInput) (activities.RangeResult, error) {
+	if in.Range.Count == 1 {
+		return activities.RangeResult{Left: badEnds(in.Range)[:1]}, nil
+	}
+	return activities.RangeResult{Counts: activities.Counts{Records: 8, Indexed: 8}, Left: badEnds(in.Range)}, nil
+}
+
+func buryRange(_ context.Context, in activities.RangeInput) (activities.RangeResult, error) {
+	return activities.RangeResult{Counts: activities.Counts{Records: int64(in.Range.Count), DeadLetters: int64(in.Range.Count)}}, nil
+}
+
+func TestBatchIsShownRetriedSkippedAndCanceled(t *testing.T) {
+	t.Parallel()
+	p := newPipeline(t, true)
+	p.must("batch list", "none")
+	launcher := workflows.Launcher{Client: p.client}
+	if err := launcher.StartBatch(t.Context(), p.stream, badRange, odd); err != nil {
+		t.Fatal(err)
+	}
+	id := workflows.ProcessBatchID(streamName, telemetry.Range{
+		StreamCreated: badRange.StreamCreated, Shard: badRange.Shard, First: badRange.First, Last: badRange.Last,
+	})
+	status := func() (got workflows.BatchStatus) {
+		p.mustJSON(&got, "batch show --json "+id)
+		return got
+	}
+	await(t, "the tree", func() bool { return len(status().Lines()) == 3 })
+	await(t, "the list", func() bool {
+		var got []batchLine
+		p.mustJSON(&got, "batch list --json")
+		return len(got) == 1 && got[0].Workflow == id && got[0].Shard == badRange.Shard
+	})
+	p.must("batch list", id)
+	p.must("batch show "+id, "records   8 indexed", "10 records  split", "attempt 1 of 10 failed", "odd_exception: nobody knows")
+
+	p.must("batch retry "+id+" --first "+badRange.First+" --last "+badRange.First, "records  ")
+	await(t, "the attempt", func() bool { return status().Tree.Children[0].Attempts == 2 })
+	p.fails("batch retry "+id+" --first 1 --last 1", "no open branch from 1 to 1")
+	p.fails("batch retry "+id+" --first 1", "--first, --last: give both, or none")
+	p.must("batch skip "+id+" --first "+badRange.Last+" --last "+badRange.Last+" --wait 0", "will skip")
+	await(t, "the dead letter", func() bool { return status().Counts.DeadLetters == 1 })
+	p.must("batch cancel "+id, id+": stopped")
+	if got := status(); got.Counts.DeadLetters != 2 || got.State != activities.StateDrained {
+		t.Errorf("in the end it is %+v", got)
+	}
+}
