@@ -102,6 +102,9 @@ func TestEntryIsReadAsItWasWritten(t *testing.T) {
 			Kind: ledger.Ingest, Batch: "ingest/batch-uuid", Position: 3, At: created,
 			Records: []ledger.Record{ledger.NewRecord([]byte("not ours"), ledger.Error{Type: "Foreign", Reason: "the head is missing"})},
 		},
+		"ledger/open/telemetry/ingest/redrive_id-0-c5bf0bb60ce37c00.json": { // a part of the key is no folder
+			Kind: ledger.Ingest, Batch: "redrive/id", At: created, Records: []ledger.Record{ledger.NewRecord([]byte("body"), ledger.Error{Type: "damaged_message"})},
+		},
 		"ledger/open/telemetry/shardId-000000000001/loss-10-20.1795395723.json": {
 			Kind: ledger.Loss, Range: stretch("10", "20"), At: created, Cause: &ledger.Error{Type: "possible_loss", Reason: "trimmed"},
 		},
@@ -332,6 +335,17 @@ func TestFailuresOfTheStoreAreReported(t *testing.T) {
 			t.Errorf("add after %d calls: %v", calls, err)
 		}
 	}
+	// What cannot be read now is not what is not there.
+	once := func() *ledger.Ledger { return ledger.New(&flaky{Store: bucket, once: true}, "telemetry") }
+	if _, err := once().Add(t.Context(), bulk("10", "20")); !errors.Is(err, errFlaky) {
+		t.Errorf("add without a look at what is done: %v", err)
+	}
+	if _, err := once().Get(t.Context(), "ledger/open/a"); !errors.Is(err, errFlaky) || errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("get without a look at what is done: %v", err)
+	}
+	if keys := collect(t, bucket.Keys(t.Context(), "")); len(keys) > 0 {
+		t.Errorf("written: %q", keys)
+	}
 	l := ledger.New(&flaky{Store: bucket}, "telemetry")
 	if _, err := l.Get(t.Context(), "ledger/open/a"); !errors.Is(err, errFlaky) || errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("get: %v", err)
@@ -347,20 +361,21 @@ func TestFailuresOfTheStoreAreReported(t *testing.T) {
 
 var errFlaky = errors.New("the store cannot be reached")
 
-// flaky is a store that fails after some calls.
+// flaky is a store that fails after some calls, once or for good.
 type flaky struct {
 	ledger.Store
 	mu   sync.Mutex
 	left int
+	once bool
 }
 
 func (f *flaky) spend() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.left == 0 {
+	f.left--
+	if f.left < 0 && (!f.once || f.left == -1) {
 		return errFlaky
 	}
-	f.left--
 	return nil
 }
 

@@ -35,7 +35,8 @@ func (d *desk) faulty() (*queue.Fallback, *faultproxy.Proxy) {
 	}
 	d.Cleanup(func() { _ = proxy.Close() })
 	cfg.BaseEndpoint = aws.String(proxy.URL())
-	return d.openWith(sqs.NewFromConfig(cfg)), proxy
+	// Whatever the client is set to, the queue has bounds of its own.
+	return d.openWith(sqs.NewFromConfig(cfg, func(o *sqs.Options) { o.RetryMaxAttempts = 9 })), proxy
 }
 
 func pick(records [][]byte, positions []int) (picked [][]byte) {
