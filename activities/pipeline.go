@@ -43,8 +43,8 @@ type page struct {
 // loan is the memory of a stream.Page. It goes back when all its records are
 // settled; if the pipeline is stopped before, the garbage collector takes it.
 type loan struct {
-	whole stream.Page
-	left  atomic.Int64 // records that are not settled
+	left    atomic.Int64 // records that are not settled
+	release func()
 }
 
 // loans are what the records of a chunk lie in.
@@ -69,7 +69,7 @@ func (l *loans) add(from *loan) {
 func (l *loans) giveBack() {
 	for _, of := range *l {
 		if of.left.Add(-of.records) == 0 {
-			of.whole.Release()
+			of.release()
 		}
 	}
 	clear(*l)
@@ -128,7 +128,7 @@ func (p *pipeline) read(reader Reader) {
 // pass hands over a page, in portions that fit into memory together with what
 // is there already.
 func (p *pipeline) pass(whole stream.Page, end telemetry.Checkpoint) bool {
-	from := &loan{whole: whole}
+	from := &loan{release: whole.Release}
 	from.left.Store(int64(len(whole.Records)))
 	for records := whole.Records; ; {
 		n, bytes := 0, 0

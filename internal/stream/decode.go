@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -21,12 +22,14 @@ import (
 // The SDK decodes a page of GetRecords into several allocations a record,
 // which costs more than all else the processor does with it. This decoder
 // takes its place for that one operation: it makes one buffer for the data and
-// one string for the sequence numbers of a page, however many records it has.
+// one string for the sequence numbers of a page, however many records it has,
+// and the buffer is that of an earlier page if there is one to be had.
 
 // answer is the body of a GetRecords response.
 type answer struct {
 	records  []Record
-	next     string // iterator; empty at the end of the shard
+	memory   *memory // in which they lie
+	next     string  // iterator; empty at the end of the shard
 	behind   time.Duration
 	children []string
 }
@@ -96,8 +99,28 @@ func (w *workspace) decode(text []byte) (answer, error) {
 	if s.peek() != 0 || s.at < len(s.text) {
 		return answer{}, s.fail("more behind the object")
 	}
-	a.records, err = w.build()
+	a.memory, err = w.build()
+	if err == nil && a.memory != nil {
+		a.records = a.memory.records
+	}
 	return a, err
+}
+
+// memory is what the records of a page lie in, but for their sequence numbers,
+// which checkpoints keep.
+type memory struct {
+	records []Record
+	data    []byte
+}
+
+var memories = sync.Pool{New: func() any { return new(memory) }}
+
+func (m *memory) release() {
+	if cap(m.data) > MaxPageBytes {
+		return
+	}
+	clear(m.records)
+	memories.Put(m)
 }
 
 // record notes the parts of one record.
@@ -139,7 +162,7 @@ func (s *scanner) optional() ([]byte, error) {
 }
 
 // build makes the records of the noted parts.
-func (w *workspace) build() ([]Record, error) {
+func (w *workspace) build() (*memory, error) {
 	if len(w.spans) == 0 {
 		return nil, nil
 	}
@@ -149,9 +172,10 @@ func (w *workspace) build() ([]Record, error) {
 		size += base64.StdEncoding.DecodedLen(len(w.spans[i].data))
 		w.names = append(w.names, w.spans[i].sequence...)
 	}
-	records := make([]Record, len(w.spans))
-	data := make([]byte, size)
-	names := string(w.names)
+	m := memories.Get().(*memory)
+	m.records = slices.Grow(m.records[:0], len(w.spans))[:len(w.spans)]
+	m.data = slices.Grow(m.data[:0], size)[:size]
+	data, names := m.data, string(w.names)
 	for i := range w.spans {
 		from := &w.spans[i]
 		n, err := base64.StdEncoding.Decode(data, from.data)
@@ -159,10 +183,10 @@ func (w *workspace) build() ([]Record, error) {
 			return nil, fmt.Errorf("decode the data of record %d: %w", i, err)
 		}
 		length := len(from.sequence)
-		records[i] = Record{Sequence: names[:length], Arrived: from.arrived, Data: data[:n:n]}
+		m.records[i] = Record{Sequence: names[:length], Arrived: from.arrived, Data: data[:n:n]}
 		data, names = data[n:], names[length:]
 	}
-	return records, nil
+	return m, nil
 }
 
 func milliseconds(s *scanner) (time.Duration, error) {

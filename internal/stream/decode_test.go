@@ -1,10 +1,12 @@
 package stream
 
 import (
+	"bytes"
 	"encoding/base64"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 // pageText is a GetRecords response with records of 450 bytes.
@@ -22,6 +24,52 @@ func pageText(records int) []byte {
 	return []byte(text.String())
 }
 
+func decodePage(t *testing.T, text []byte) Page {
+	t.Helper()
+	a, err := new(workspace).decode(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Page{Records: a.records, memory: a.memory}
+}
+
+func TestReleasedMemoryIsNotThatOfAPageInUse(t *testing.T) {
+	t.Parallel()
+	text, other := pageText(100), bytes.ReplaceAll(pageText(100), []byte("eHh4"), []byte("eXl5"))
+	kept, released := decodePage(t, text), decodePage(t, other)
+	sequences := []string{released.Records[0].Sequence, released.Records[99].Sequence}
+	released.Release()
+	for range 100 {
+		decodePage(t, other).Release()
+	}
+	want := decodePage(t, text)
+	for i, record := range kept.Records {
+		if record.Sequence != want.Records[i].Sequence || !bytes.Equal(record.Data, want.Records[i].Data) {
+			t.Fatalf("record %d of the page in use has become %+v", i, record)
+		}
+	}
+	if !strings.HasSuffix(sequences[0], "00") || !strings.HasSuffix(sequences[1], "99") {
+		t.Errorf("the sequence numbers of the released page have become %q", sequences)
+	}
+}
+
+func TestTimesAreExact(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]time.Time{
+		"1763897000.123":   time.UnixMilli(1763897000123),
+		"1.763897000123E9": time.UnixMilli(1763897000123),
+		"1763897000":       time.Unix(1763897000, 0),
+		"9223372036.8":     time.UnixMilli(9223372036800), // nearly all that fits in nanoseconds
+		"9223372037":       time.Unix(9223372037, 0),      // past it: as a float
+		"0":                time.Unix(0, 0),
+		"1.5":              time.UnixMilli(1500),
+	} {
+		if got, err := epoch([]byte(text)); err != nil || !got.Equal(want) {
+			t.Errorf("%s is read as %v (%v), want %v", text, got, err, want)
+		}
+	}
+}
+
 // From the text of a full page to its records.
 func BenchmarkDecode(b *testing.B) {
 	text := pageText(MaxPageRecords)
@@ -30,9 +78,11 @@ func BenchmarkDecode(b *testing.B) {
 		b.Fatal(err)
 	}
 	decode := func() {
-		if a, err := w.decode(text); err != nil || len(a.records) != MaxPageRecords {
+		a, err := w.decode(text)
+		if err != nil || len(a.records) != MaxPageRecords {
 			b.Fatal(len(a.records), err)
 		}
+		a.memory.release()
 	}
 	allocations := testing.AllocsPerRun(10, decode)
 	b.SetBytes(int64(len(text)))

@@ -23,6 +23,17 @@ type Page struct {
 	Children []string
 	// Loss is set on the page before whose records some may be missing.
 	Loss *Loss
+
+	memory *memory
+}
+
+// Release gives the memory of the records back, for a later page. It need not
+// be called, and at most once: whoever does has no more use for any of the
+// records, nor for their data. Their sequence numbers stay.
+func (p Page) Release() {
+	if p.memory != nil {
+		p.memory.release()
+	}
 }
 
 // Loss is a possible loss: the shard was not read for longer than the stream

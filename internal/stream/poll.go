@@ -79,7 +79,7 @@ func (p *poller) next(ctx context.Context) (batch, error) {
 		answered = called
 	}
 	return batch{
-		records: a.records, behind: a.behind, answered: answered,
+		records: a.records, memory: a.memory, behind: a.behind, answered: answered,
 		end: a.next == "", children: a.children,
 	}, nil
 }

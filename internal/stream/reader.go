@@ -129,7 +129,7 @@ func unknownSequence(err error) bool { return invalidCodes[code(err)] || code(er
 
 // page makes the page of what was read, and moves the checkpoint behind it.
 func (r *Reader) page(ctx context.Context, b batch) Page {
-	page := Page{Records: b.records, BehindLatest: b.behind, End: b.end, Children: b.children}
+	page := Page{Records: b.records, memory: b.memory, BehindLatest: b.behind, End: b.end, Children: b.children}
 	if r.unverified && (len(b.records) > 0 || b.behind == 0 || b.end) {
 		r.unverified, r.horizon = false, false
 		if len(b.records) > 0 && b.records[0].Sequence == r.done.Sequence {

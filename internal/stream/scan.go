@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 )
@@ -186,6 +187,15 @@ func (s *scanner) value(depth int) ([]byte, error) {
 	return s.text[from:s.at], err
 }
 
+// powers of ten that an int64 holds.
+var powers = func() (p [19]int64) {
+	p[0] = 1
+	for i := range len(p) - 1 {
+		p[i+1] = 10 * p[i]
+	}
+	return p
+}()
+
 // maxSeconds bounds a point in time to what time.Time prints: year 9999.
 const maxSeconds = 253402300799
 
@@ -216,8 +226,8 @@ func epoch(number []byte) (time.Time, error) {
 		plain = (number[i] == 'e' || number[i] == 'E') && err == nil && e >= -18 && e <= 18
 		exponent = int64(e)
 	}
-	// digits × 10^shift is in nanoseconds.
-	if shift := 9 - int64(fraction) + exponent; plain && shift >= -18 && shift+int64(count) <= 18 {
+	// digits × 10^shift is in nanoseconds: 19 digits of them, today.
+	if shift := 9 - int64(fraction) + exponent; plain && shift >= -18 && shift <= 18 && digits <= math.MaxInt64/powers[max(shift, 0)] {
 		for ; shift > 0; shift-- {
 			digits *= 10
 		}

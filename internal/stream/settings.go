@@ -23,8 +23,10 @@ type Settings struct {
 	// IdleWait is the least time from a page without records, at the tip of
 	// the shard, to the next call. It matters where calls are not limited.
 	IdleWait time.Duration `help:"Least time between calls while a shard is idle." default:"200ms" env:"MILLRACE_STREAM_IDLE_WAIT"`
-	// LimitPerCall is the most records of a page.
-	LimitPerCall int `help:"Most records a GetRecords call returns, up to 10000." default:"10000" env:"MILLRACE_STREAM_LIMIT"`
+	// LimitPerCall is the most records of a page. More than the default cost
+	// memory and gain nothing: the head of a record alone is 200 bytes, and of
+	// those 5 calls of 2,500 records are beyond what may be read in a second.
+	LimitPerCall int `help:"Most records a GetRecords call returns, up to 10000." default:"2500" env:"MILLRACE_STREAM_LIMIT"`
 	// GiveUpAfter is how long Next waits out throttling and failures before
 	// it returns the error. The reader can still be used after that.
 	GiveUpAfter time.Duration `help:"How long a read waits out throttling and failures before it fails." default:"1m" env:"MILLRACE_STREAM_GIVE_UP"`
@@ -40,7 +42,7 @@ const (
 	DefaultCallsPerSecond = 5
 	DefaultBytesPerSecond = 2 << 20
 	DefaultIdleWait       = 200 * time.Millisecond
-	DefaultLimitPerCall   = MaxPageRecords
+	DefaultLimitPerCall   = 2500
 	DefaultGiveUpAfter    = time.Minute
 	DefaultPutConcurrency = 4
 )

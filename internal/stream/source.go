@@ -14,6 +14,7 @@ type position struct {
 // batch is what a source read in one go.
 type batch struct {
 	records  []Record
+	memory   *memory // in which they lie, if it can be used again
 	behind   time.Duration
 	answered time.Time // by the service's clock, where it tells
 	end      bool
