@@ -40,6 +40,17 @@ func flock(path string, how int) (*lock, error) {
 	return &lock{file}, nil
 }
 
+// Exclusively runs a function while no other process runs one with the same lock file: for what processes make in a place
+// that they share.
+func Exclusively(path string, f func() error) error {
+	lock, err := awaitLock(path)
+	if err != nil {
+		return err
+	}
+	defer lock.release()
+	return f()
+}
+
 func (l *lock) release() {
 	if l != nil {
 		_ = l.file.Close() // Nothing was written.

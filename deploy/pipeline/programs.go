@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+
+	"millrace/deploy/local"
 )
 
 // Programs are the paths of Millrace's programs.
@@ -22,15 +24,18 @@ func Build(ctx context.Context, root, dir string, flags ...string) (Programs, er
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return p, fmt.Errorf("make the folder for programs: %w", err)
 	}
-	for _, program := range []struct{ path, source string }{
-		{p.Collector, "./api/cmd"}, {p.Worker, "./workers/cmd"}, {p.Starter, "./starter"},
-	} {
-		args := append([]string{"build", "-o", program.path}, flags...)
-		cmd := exec.CommandContext(ctx, "go", append(args, program.source)...)
-		cmd.Dir = root
-		if output, err := cmd.CombinedOutput(); err != nil {
-			return p, fmt.Errorf("build %s: %w\n%s", program.source, err, output)
+	// One that builds would take a program from under one that starts it.
+	return p, local.Exclusively(filepath.Join(dir, ".programs.lock"), func() error {
+		for _, program := range []struct{ path, source string }{
+			{p.Collector, "./api/cmd"}, {p.Worker, "./workers/cmd"}, {p.Starter, "./starter"},
+		} {
+			args := append([]string{"build", "-o", program.path}, flags...)
+			cmd := exec.CommandContext(ctx, "go", append(args, program.source)...)
+			cmd.Dir = root
+			if output, err := cmd.CombinedOutput(); err != nil {
+				return fmt.Errorf("build %s: %w\n%s", program.source, err, output)
+			}
 		}
-	}
-	return p, nil
+		return nil
+	})
 }

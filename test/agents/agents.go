@@ -42,13 +42,17 @@ func Install(ctx context.Context, root string, progress io.Writer) (*Agents, err
 	if err != nil {
 		return nil, err
 	}
+	if err := os.MkdirAll(filepath.Dir(a.telemetrygen), 0o755); err != nil {
+		return nil, fmt.Errorf("make the folder for telemetrygen: %w", err)
+	}
 	if _, err := os.Stat(a.telemetrygen); err != nil && progress != nil {
 		fmt.Fprintf(progress, "%-14s building (once)\n", "telemetrygen")
 	}
 	// Go builds only what is not current.
 	build := exec.CommandContext(ctx, "go", "-C", filepath.Join(root, "test", "agents", "telemetrygen"), "build",
 		"-o", a.telemetrygen, "github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen")
-	return a, run(build)
+	// One that builds would take the program from under one that runs it.
+	return a, local.Exclusively(a.telemetrygen+".lock", func() error { return run(build) })
 }
 
 func run(cmd *exec.Cmd) error {

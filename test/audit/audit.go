@@ -21,6 +21,7 @@ import (
 // Stores is where records end.
 type Stores struct {
 	Elasticsearch string // address
+	Index         string // to look into, or a pattern; empty: all telemetry
 	Tenant        string // whose documents and ledger entries count; empty: all
 	S3            *s3.Client
 	Bucket        string

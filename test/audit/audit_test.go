@@ -34,8 +34,8 @@ func TestVerdicts(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	stores := audit.Stores{Elasticsearch: localtest.Elasticsearch(t), Tenant: name, S3: client, Bucket: name}
-	index := "telemetry-" + name
+	index := "telemetry-" + name // others' may go while they are read
+	stores := audit.Stores{Elasticsearch: localtest.Elasticsearch(t), Index: index, Tenant: name, S3: client, Bucket: name}
 	// The pipeline's templates may be installed, in which the duration of a bad
 	// record is no number and refused: here it must be indexed.
 	do(t, http.MethodPut, stores.Elasticsearch+"/"+index, `{"settings":{"number_of_shards":1,"number_of_replicas":0},

@@ -16,15 +16,21 @@ import (
 )
 
 const (
-	pattern   = telemetry.IndexPrefix + "*"
 	pageSize  = 5000      // documents
 	ledgerKey = "ledger/" // what the keys of ledger entries begin with
 )
 
+func (s Stores) pattern() string {
+	if s.Index != "" {
+		return s.Index
+	}
+	return telemetry.IndexPrefix + "*"
+}
+
 // documents refreshes the telemetry indices and reads every document, in no
 // order.
 func (s Stores) documents(ctx context.Context, each func(index string, source json.RawMessage) error) error {
-	if err := s.ask(ctx, http.MethodPost, "/"+pattern+"/_refresh", nil, nil); err != nil {
+	if err := s.ask(ctx, http.MethodPost, "/"+s.pattern()+"/_refresh", nil, nil); err != nil {
 		return err
 	}
 	query := map[string]any{"match_all": map[string]any{}}
@@ -32,7 +38,8 @@ func (s Stores) documents(ctx context.Context, each func(index string, source js
 		query = map[string]any{"term": map[string]any{"tenant": s.Tenant}}
 	}
 	var page struct {
-		Scroll string `json:"_scroll_id"`
+		Scroll string               `json:"_scroll_id"`
+		Shards struct{ Failed int } `json:"_shards"`
 		Hits   struct {
 			Hits []struct {
 				Index  string          `json:"_index"`
@@ -41,10 +48,13 @@ func (s Stores) documents(ctx context.Context, each func(index string, source js
 		}
 	}
 	request := any(map[string]any{"size": pageSize, "sort": []string{"_doc"}, "query": query})
-	for path := "/" + pattern + "/_search?scroll=1m"; ; path = "/_search/scroll" {
+	for path := "/" + s.pattern() + "/_search?scroll=1m&allow_partial_search_results=false"; ; path = "/_search/scroll" {
 		page.Hits.Hits = nil
 		if err := s.ask(ctx, http.MethodPost, path, request, &page); err != nil {
 			return err
+		}
+		if page.Shards.Failed > 0 {
+			return fmt.Errorf("%d shards failed: not every document is read", page.Shards.Failed)
 		}
 		if len(page.Hits.Hits) == 0 {
 			return s.ask(ctx, http.MethodDelete, "/_search/scroll", map[string]string{"scroll_id": page.Scroll}, nil)
@@ -61,7 +71,7 @@ func (s Stores) documents(ctx context.Context, each func(index string, source js
 // Indexed counts the documents that a search would find: a cheap look at how
 // far things are, not a verdict.
 func (s Stores) Indexed(ctx context.Context) (uint64, error) {
-	if err := s.ask(ctx, http.MethodPost, "/"+pattern+"/_refresh", nil, nil); err != nil {
+	if err := s.ask(ctx, http.MethodPost, "/"+s.pattern()+"/_refresh", nil, nil); err != nil {
 		return 0, err
 	}
 	var answer struct{ Count uint64 }
@@ -69,7 +79,7 @@ func (s Stores) Indexed(ctx context.Context) (uint64, error) {
 	if s.Tenant != "" {
 		request["query"] = map[string]any{"term": map[string]any{"tenant": s.Tenant}}
 	}
-	err := s.ask(ctx, http.MethodPost, "/"+pattern+"/_count", request, &answer)
+	err := s.ask(ctx, http.MethodPost, "/"+s.pattern()+"/_count", request, &answer)
 	return answer.Count, err
 }
 

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"millrace/internal/load"
+	"millrace/test/audit"
+)
+
+// good is an outcome in which everything is as it should be.
+func good() outcome {
+	o := outcome{accepted: 110, bad: 3, duplicates: 5, skipped: 9, redriven: 20}
+	o.report = audit.Report{Accepted: 100, Indexed: 97, DeadLettered: 3, Bad: 3, Others: 10, Delay: new(load.Histogram)}
+	o.report.Delay.Add(200 * time.Millisecond)
+	return o
+}
+
+func TestOnlyACompleteOutcomeIsGood(t *testing.T) {
+	t.Parallel()
+	if err := good().check(); err != nil {
+		t.Fatal(err)
+	}
+	for what, spoil := range map[string]func(*outcome){
+		"a record is lost":                   func(o *outcome) { o.report.Indexed--; o.report.Lost++ },
+		"an agent's record is missing":       func(o *outcome) { o.report.Others-- },
+		"an agent's record is dead-lettered": func(o *outcome) { o.report.Others--; o.report.OthersDead++ },
+		"a document is there twice":          func(o *outcome) { o.report.Duplicated++ },
+		"a document is altered":              func(o *outcome) { o.report.Altered++ },
+		"a bad record was indexed":           func(o *outcome) { o.report.Indexed++; o.report.DeadLettered--; o.report.Misjudged++ },
+		"the queue was not used":             func(o *outcome) { o.redriven = 0 },
+		"no duplicates were sent":            func(o *outcome) { o.duplicates = 0 },
+		"a duplicate was not skipped":        func(o *outcome) { o.skipped = 4 },
+	} {
+		o := good()
+		spoil(&o)
+		if o.check() == nil {
+			t.Errorf("%s, and the outcome is good", what)
+		}
+	}
+}
+
+func TestTheLastLineIsOneFlatObject(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	if err := good().print(&out); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Count(out.String(), "\n") != 1 {
+		t.Errorf("printed %q", out.String())
+	}
+	var got map[string]float64
+	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]float64{
+		"accepted": 110, "indexed": 107, "duplicates": 5, "dead_lettered": 3, "redriven": 20, "delay_avg_ms": 200, "delay_p99_ms": 200,
+	} {
+		if v, has := got[name]; !has || v != want {
+			t.Errorf("%s is %v, want %v", name, v, want)
+		}
+	}
+	if len(got) != 7 {
+		t.Errorf("printed %v", got)
+	}
+}
