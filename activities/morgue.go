@@ -17,8 +17,12 @@ import (
 	"millrace/internal/telemetry"
 )
 
-// entriesAtOnce bounds the ledger entries that one burial has in flight.
-const entriesAtOnce = 8
+const (
+	// entriesAtOnce bounds the ledger entries that one burial has in flight.
+	entriesAtOnce = 8
+	// entryBytes bounds the records of an entry that no bulk has bounded.
+	entryBytes = 8 << 20
+)
 
 // undertaker keeps entries for good. See ledger.Ledger.
 type undertaker interface {
@@ -62,15 +66,17 @@ func (m *Morgue) BuryRange(ctx context.Context, r telemetry.Range, cause index.E
 	return m.bury(ctx, []ledger.Entry{{Kind: ledger.Loss, Range: r, Cause: &why}})
 }
 
-// BuryIngest implements intake.Graveyard. Each record has an entry of its own:
-// a later attempt may find others of the same batch.
+// BuryIngest implements intake.Graveyard. The same records have the same
+// entries; a later attempt that finds more of a batch makes others.
 func (m *Morgue) BuryIngest(ctx context.Context, batch string, dead []intake.Dead) error {
-	entries := make([]ledger.Entry, len(dead))
-	for i, d := range dead {
-		entries[i] = ledger.Entry{
-			Kind: ledger.Ingest, Batch: batch, Position: d.Position,
-			Records: []ledger.Record{ledger.NewRecord(d.Data, ledger.Error{Type: d.Code, Reason: d.Reason})},
+	var entries []ledger.Entry
+	size := 0
+	for _, d := range dead {
+		if size += len(d.Data); len(entries) == 0 || size > entryBytes {
+			entries, size = append(entries, ledger.Entry{Kind: ledger.Ingest, Batch: batch, Position: d.Position}), len(d.Data)
 		}
+		e := &entries[len(entries)-1]
+		e.Records = append(e.Records, ledger.NewRecord(d.Data, ledger.Error{Type: d.Code, Reason: d.Reason}))
 	}
 	return m.bury(ctx, entries)
 }

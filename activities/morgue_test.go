@@ -257,38 +257,53 @@ func TestLostRangeIsReportedWithoutRecords(t *testing.T) {
 	}
 }
 
-func TestIngestDeadAreKeptByPosition(t *testing.T) {
+func TestIngestDeadAreKept(t *testing.T) {
 	t.Parallel()
 	g := newGraveyard(t)
 	foreign := intake.Dead{Position: 3, Data: []byte(`{"password":"` + secret + `"}`), Code: stream.CodeForeign, Reason: "the head is missing"}
 	refused := intake.Dead{Position: 7, Data: record(7), Code: "InvalidArgumentException", Reason: "no"}
-	if err := g.morgue.BuryIngest(t.Context(), "batch", []intake.Dead{foreign}); err != nil {
-		t.Fatal(err)
-	}
-	if err := g.morgue.BuryIngest(t.Context(), "batch", []intake.Dead{foreign, refused}); err != nil {
-		t.Fatal(err)
+	for _, dead := range [][]intake.Dead{{foreign}, {foreign, refused}, {foreign, refused}} { // more of them, and again
+		if err := g.morgue.BuryIngest(t.Context(), "ingest/batch", dead); err != nil {
+			t.Fatal(err)
+		}
 	}
 	entries, letters := g.entries(), g.letters()
 	if len(entries) != 2 || len(letters) != 3 {
 		t.Fatalf("%d entries, %d letters", len(entries), len(letters))
 	}
-	for _, d := range []intake.Dead{foreign, refused} {
-		found := false
-		for _, e := range entries {
-			if e.Position != d.Position {
-				continue
-			}
-			found = true
-			if e.Kind != ledger.Ingest || e.Batch != "batch" || len(e.Records) != 1 || !bytes.Equal(e.Records[0].Data, d.Data) || e.Records[0].Error.Type != d.Code || e.Records[0].Error.Reason != d.Reason {
-				t.Errorf("entry %+v", e)
+	for _, l := range letters {
+		e, want := entries[l.Millrace.Ledger], []intake.Dead{foreign, refused}
+		if len(e.Records) == 1 {
+			want = want[:1]
+		}
+		if e.Kind != ledger.Ingest || e.Batch != "ingest/batch" || e.Position != 3 || len(e.Records) != len(want) {
+			t.Fatalf("entry %+v", e)
+		}
+		for n, r := range e.Records {
+			if !bytes.Equal(r.Data, want[n].Data) || r.Error.Type != want[n].Code || r.Error.Reason != want[n].Reason {
+				t.Errorf("record %+v", r)
 			}
 		}
-		if !found {
-			t.Errorf("position %d is not in the ledger", d.Position)
+		told := l.Millrace.Records
+		if l.Batch != nil || l.ResponseContext.FunctionError != stream.CodeForeign || len(told) != len(want) || told[len(told)-1].Error.Type != want[len(want)-1].Code {
+			t.Errorf("letter %+v", l)
 		}
 	}
-	if l := letters[2]; l.Batch != nil || l.Millrace.Records[0].ID != "7" || l.ResponseContext.FunctionError != "InvalidArgumentException" {
-		t.Errorf("letter %+v", l)
+}
+
+func TestLargeBatchesHaveSeveralEntries(t *testing.T) {
+	t.Parallel()
+	s := &steps{}
+	m := &Morgue{ledger: serially{s, make(chan struct{}, 1)}, dlq: s}
+	var dead []intake.Dead
+	for n := range 21 {
+		dead = append(dead, intake.Dead{Position: n, Data: make([]byte, 1<<20)})
+	}
+	if err := m.BuryIngest(t.Context(), "batch", dead); err != nil {
+		t.Fatal(err)
+	}
+	if s.entries != 3 || s.letters != 3 || s.records != 21 {
+		t.Errorf("%d records in %d entries, %d letters", s.records, s.entries, s.letters)
 	}
 }
 
@@ -296,6 +311,7 @@ func TestIngestDeadAreKeptByPosition(t *testing.T) {
 type steps struct {
 	ledgerErr, queueErr error
 	entries, letters    int
+	records             int
 }
 
 func (s *steps) Add(_ context.Context, e ledger.Entry) (string, error) {
@@ -306,6 +322,7 @@ func (s *steps) Add(_ context.Context, e ledger.Entry) (string, error) {
 		panic("a letter was sent before its entry was written")
 	}
 	s.entries++
+	s.records += len(e.Records)
 	return "key", nil
 }
 

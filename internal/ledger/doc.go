@@ -7,7 +7,7 @@
 //
 //	ledger/open/<stream>/<shard>/<first>-<last>.<stream's creation>.json       records of a range
 //	ledger/open/<stream>/<shard>/loss-<first>-<last>.<stream's creation>.json  a range without its records
-//	ledger/open/<stream>/ingest/<batch>-<position>-<hash of it>.json           a record that has no sequence number
+//	ledger/open/<stream>/ingest/<batch>-<position>-<hash of them>.json         records that have no sequence number
 //
 // So whoever writes about the same records again finds that it is done.
 // Resolving an entry moves it from open/ to done/.

@@ -18,7 +18,7 @@ type Kind string
 // The kinds of entries.
 const (
 	Bulk   Kind = "bulk"   // records of a range that were not indexed
-	Ingest Kind = "ingest" // a record that the stream will never take
+	Ingest Kind = "ingest" // records that the stream will never take
 	Loss   Kind = "loss"   // a range that was trimmed before it was read: no payload
 )
 
@@ -28,7 +28,7 @@ type Entry struct {
 	// Range has neighbouring records of a shard: two entries of one range are
 	// about the same records. Ingest has none.
 	Range telemetry.Range `json:"range,omitzero"`
-	// Batch and Position say where an Ingest record was.
+	// Batch and Position say where the first of Ingest's records was.
 	Batch    string    `json:"batch,omitempty"`
 	Position int       `json:"position,omitempty"`
 	Source   string    `json:"source,omitempty"` // who wrote it: a workflow's id
