@@ -79,6 +79,8 @@ const recordOverhead = 128
 // what was indexed before is a duplicate, the rest goes into the bulk.
 func (c *chunk) sort(seen Seen, now time.Time) {
 	c.counts.Records = int64(len(c.records))
+	c.ids, c.times = slices.Grow(c.ids, len(c.records)), slices.Grow(c.times, len(c.records))
+	c.bulk.Grow(len(c.records), c.size)
 	for i := range c.records {
 		r, err := telemetry.Parse(c.records[i].Data)
 		c.ids, c.times = append(c.ids, r.DocID), append(c.times, r.ReceivedAt)

@@ -21,6 +21,12 @@ type IndexInput struct {
 	For time.Duration `json:"for"`
 	// Waiting is what the last call ended with: see IndexResult.
 	Waiting bool `json:"waiting,omitempty"`
+	// Probe: the circuit is open. The call takes few records, and ends when it
+	// is known what becomes of them.
+	Probe bool `json:"probe,omitempty"`
+	// Force: an operator wants bad records to be given up, however many they
+	// are.
+	Force bool `json:"force,omitempty"`
 }
 
 // Progress is how far a shard is: a call's result, and on the way there the
@@ -40,6 +46,9 @@ type IndexResult struct {
 	// not work. A call ends early when this changes, so that the workflow's
 	// state says it; the next call goes on trying.
 	Waiting bool `json:"waiting,omitempty"`
+	// Tripped: most of the last records are bad, and nothing was done with
+	// them. The checkpoint stands before them.
+	Tripped bool `json:"tripped,omitempty"`
 	// Children are the shards that go on after this one, when
 	// Checkpoint.Closed says that it is drained.
 	Children []string `json:"children,omitempty"`
@@ -54,6 +63,7 @@ var (
 	errCanceled = errors.New("the activity was canceled")
 	errStopping = errors.New("the worker is stopping")
 	errChanged  = errors.New("the state has changed")
+	errProbed   = errors.New("the circuit closes again")
 )
 
 // IndexShard indexes a shard from its checkpoint on, until its time is over,
@@ -70,7 +80,11 @@ func (p *Processor) IndexShard(ctx context.Context, in IndexInput) (IndexResult,
 	if activity.HasHeartbeatDetails(ctx) && activity.GetHeartbeatDetails(ctx, &last) == nil {
 		at, counts = last.Checkpoint, last.Counts
 	}
+	if in.Probe {
+		p = p.probing()
+	}
 	c := &call{in: in, pipeline: newPipeline(ctx, p, in.Shard, newMark(at, counts))}
+	c.circuit.off = in.Force
 	defer c.abandon()
 	defer forgetShard(in.Shard)
 	reader := p.Source.Read(in.Shard, at)
@@ -85,6 +99,13 @@ func (p *Processor) IndexShard(ctx context.Context, in IndexInput) (IndexResult,
 	slog.Info("indexed a shard for a while", "stream", p.Stream.Name, "shard", in.Shard, "checkpoint", result.Checkpoint.Sequence,
 		"closed", result.Checkpoint.Closed, "records", result.Counts.Records-in.Counts.Records, "ended", context.Cause(c.going))
 	return result, nil
+}
+
+// probing is a processor that takes just enough records for a judgement.
+func (p *Processor) probing() *Processor {
+	probe := *p
+	probe.Limits.BulkRecords, probe.Limits.BulksPerShard = circuitLeast, 1
+	return &probe
 }
 
 // call is one call of IndexShard.
@@ -117,6 +138,9 @@ func (c *call) watch(ctx context.Context, finished <-chan struct{}) {
 			activity.RecordHeartbeat(ctx, progress)
 			if c.isWaiting() != c.in.Waiting {
 				end(errChanged)
+			}
+			if c.in.Probe && c.mark.state().moves > 0 {
+				end(errProbed)
 			}
 		case <-due:
 			isDue = true
@@ -163,6 +187,9 @@ func (c *call) progress() Progress {
 
 func (c *call) result() IndexResult {
 	result := IndexResult{Progress: c.progress(), Waiting: c.isWaiting()}
+	if open, cause := c.circuit.isOpen(); open {
+		result.Tripped, result.Waiting, result.LastError = true, false, cause
+	}
 	if result.Checkpoint.Closed {
 		result.Children, result.Waiting = c.children, false
 	}

@@ -29,6 +29,7 @@ type settler struct {
 	abandon     context.CancelFunc      // ends both
 
 	problem problem
+	circuit circuit
 }
 
 func newSettler(ctx context.Context, p *Processor, shard string) *settler {
@@ -47,6 +48,10 @@ func (s *settler) settle(c *chunk, place func(index.Feedback)) bool {
 	}
 	if err != nil { // a panic
 		c.blameAll(err)
+	}
+	if !s.circuit.passes(c) {
+		s.stop(errTripped)
+		return false
 	}
 	return s.bury(c) && s.handOver(c)
 }

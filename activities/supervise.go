@@ -20,6 +20,7 @@ const (
 	StateRunning = "running"
 	StateWaiting = "waiting" // for something that does not work
 	StatePaused  = "paused"
+	StateTripped = "tripped" // most of its last records are refused: it probes from time to time
 	StateDrained = "drained" // closed, and processed to its end
 	StateBlocked = "blocked" // its parents are not drained yet
 	StateClosed  = "closed"  // its workflow ended before it was drained, and is to be started again

@@ -28,6 +28,10 @@ const (
 	// changes.
 	superviseFor = 10 * time.Minute
 
+	// A shard whose circuit is open probes after firstProbe, and then ever more
+	// rarely.
+	firstProbe, longestProbe = 15 * time.Second, 5 * time.Minute
+
 	// DefaultBatchAttempts is how often a ProcessBatch tries a record before
 	// it goes to the ledger (the seed: 10 retries).
 	DefaultBatchAttempts = 10

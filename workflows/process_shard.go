@@ -29,6 +29,7 @@ type ShardInput struct {
 	Counts     activities.Counts    `json:"counts,omitzero"`
 	Holds      holds                `json:"holds,omitempty"`
 	Waiting    bool                 `json:"waiting,omitempty"`
+	Circuit    circuit              `json:"circuit,omitzero"`
 	// CallFor is how long one call of IndexShard takes; DefaultCallFor when zero.
 	CallFor time.Duration `json:"callFor,omitempty"`
 }
@@ -87,6 +88,9 @@ func (s *shard) setup(ctx workflow.Context) error {
 // command obeys an operator. A pause is done when the shard has drained.
 func (s *shard) command(ctx workflow.Context, name string, hold activities.Hold) (any, error) {
 	s.in.Holds.obey(name, hold)
+	if name == Resume && s.in.Circuit.Trips > 0 {
+		s.in.Circuit.Forced = true
+	}
 	if name == Pause && s.interrupt != nil {
 		s.interrupt()
 		calls := s.calls // the pause may be over before the shard has drained, and the next call have begun
@@ -106,6 +110,11 @@ func (s *shard) run(ctx workflow.Context) (ShardStatus, error) {
 		case len(s.in.Holds) > 0:
 			_ = s.in.Holds.wait(ctx) // fails when the workflow is canceled, which the loop looks at
 			s.show(ctx)
+		case s.in.Circuit.waits(workflow.Now(ctx)):
+			// Until the next probe, or an operator wants something.
+			_, _ = workflow.AwaitWithTimeout(ctx, s.in.Circuit.ProbeAt.Sub(workflow.Now(ctx)), func() bool {
+				return s.in.Circuit.Forced || len(s.in.Holds) > 0
+			})
 		default:
 			if err := s.index(ctx); err != nil {
 				return s.status, err
@@ -132,8 +141,10 @@ func (s *shard) index(ctx workflow.Context) error {
 	err := workflow.ExecuteActivity(call, processor.IndexShard, activities.IndexInput{
 		Stream: s.in.Stream, Shard: s.in.Shard, For: s.in.CallFor,
 		Checkpoint: s.status.Checkpoint, Counts: s.status.Counts, Waiting: s.in.Waiting,
+		Probe: s.in.Circuit.Trips > 0 && !s.in.Circuit.Forced, Force: s.in.Circuit.Forced,
 	}).Get(ctx, &result)
 	if err == nil {
+		s.in.Circuit.learn(result.Tripped, workflow.Now(ctx))
 		s.in.Waiting = result.Waiting
 		s.status.Children = result.Children
 		s.learn(ctx, result.Progress)
@@ -165,6 +176,27 @@ func (s *shard) learn(ctx workflow.Context, p activities.Progress) {
 	s.show(ctx)
 }
 
+// circuit is open while most records of the shard are refused: the shard stands
+// still at its checkpoint, so that neither ledger nor dead-letter queue is
+// flooded, and probes its way back. To resume the shard is to process them all
+// the same.
+type circuit struct {
+	Trips   int       `json:"trips"` // in a row
+	ProbeAt time.Time `json:"probeAt"`
+	Forced  bool      `json:"forced,omitempty"` // for one call
+}
+
+func (c *circuit) learn(tripped bool, now time.Time) {
+	if !tripped {
+		*c = circuit{}
+		return
+	}
+	c.ProbeAt = now.Add(min(firstProbe<<min(c.Trips, 16), longestProbe))
+	c.Trips++
+}
+
+func (c *circuit) waits(now time.Time) bool { return c.Trips > 0 && !c.Forced && now.Before(c.ProbeAt) }
+
 // continueAsNew hands over to the next run.
 func (s *shard) continueAsNew(ctx workflow.Context) error {
 	if err := awaitHandlers(ctx); err != nil {
@@ -183,6 +215,8 @@ func (s *shard) show(ctx workflow.Context) {
 		state = activities.StateDrained
 	case len(s.in.Holds) > 0:
 		state = activities.StatePaused
+	case s.in.Circuit.Trips > 0:
+		state = activities.StateTripped
 	case s.in.Waiting:
 		state = activities.StateWaiting
 	}

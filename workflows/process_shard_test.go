@@ -129,3 +129,46 @@ func TestProcessShardContinuesAsNewWithAllItKnows(t *testing.T) {
 		})
 	}
 }
+
+// trips ends a call with an open circuit.
+func trips(context.Context, activities.IndexInput) (activities.IndexResult, error) {
+	return activities.IndexResult{Tripped: true, Progress: activities.Progress{Worker: "w", LastError: "mapper_parsing_exception"}}, nil
+}
+
+func TestProcessShardProbesItsWayBack(t *testing.T) {
+	t.Parallel()
+	c := &calls{next: []func(context.Context, activities.IndexInput) (activities.IndexResult, error){trips, trips, reaches("10", false), reaches("20", true)}}
+	env := shardEnv(t, c)
+	begin := env.Now()
+	env.RegisterDelayedCallback(func() {
+		if got := status(t, env); got.State != activities.StateTripped || got.LastError == "" || len(c.inputs) != 1 {
+			t.Errorf("with an open circuit it is %+v after %d calls", got, len(c.inputs))
+		}
+	}, firstProbe-time.Second)
+	env.ExecuteWorkflow(ProcessShard, ShardInput{Stream: testStream, Shard: "shard"})
+	if err := env.GetWorkflowError(); err != nil {
+		t.Fatal(err)
+	}
+	for n, probe := range []bool{false, true, true, false} {
+		if c.inputs[n].Probe != probe || c.inputs[n].Force {
+			t.Errorf("call %d: %+v", n, c.inputs[n])
+		}
+	}
+	if took := env.Now().Sub(begin); took < 3*firstProbe {
+		t.Errorf("its probes were over after %v", took)
+	}
+}
+
+func TestAnOperatorForcesATrippedShard(t *testing.T) {
+	t.Parallel()
+	c := &calls{next: []func(context.Context, activities.IndexInput) (activities.IndexResult, error){trips, reaches("10", false), reaches("20", true)}}
+	env := shardEnv(t, c)
+	env.RegisterDelayedCallback(func() { env.SignalWorkflow(Resume, nil) }, time.Second)
+	env.ExecuteWorkflow(ProcessShard, ShardInput{Stream: testStream, Shard: "shard"})
+	if err := env.GetWorkflowError(); err != nil {
+		t.Fatal(err)
+	}
+	if !c.inputs[1].Force || c.inputs[1].Probe || c.inputs[2].Force || c.inputs[2].Probe {
+		t.Errorf("the calls were %+v", c.inputs)
+	}
+}

@@ -10,6 +10,8 @@ import (
 
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"millrace/internal/awshttp"
 )
 
 const (
@@ -70,6 +72,7 @@ func credentialVariables() []string {
 func AWSConfig(url string) awssdk.Config {
 	return awssdk.Config{
 		BaseEndpoint: &url,
+		HTTPClient:   awshttp.Wrap(nil),
 		Region:       Region,
 		Credentials:  credentials.NewStaticCredentialsProvider(anyCredential, anyCredential, ""),
 	}

@@ -19,6 +19,7 @@ import (
 	"go.temporal.io/sdk/contrib/envconfig"
 	"go.temporal.io/sdk/log"
 
+	"millrace/internal/awshttp"
 	"millrace/internal/index"
 )
 
@@ -80,6 +81,7 @@ func AWS(ctx context.Context) (aws.Config, error) {
 	if cfg.Region == "" {
 		return cfg, errors.New("no AWS region: set AWS_REGION")
 	}
+	cfg.HTTPClient = awshttp.Wrap(cfg.HTTPClient)
 	return cfg, nil
 }
 
