@@ -3,6 +3,7 @@ package index
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"millrace/internal/telemetry"
@@ -74,9 +75,18 @@ const (
 	documentSep = `",`
 )
 
+// aroundOperation is what an operation has beside parts of the stream record.
+const aroundOperation = len(actionIndex) + len(actionID) + len(actionEnd) + len(telemetry.ReceivedAtLayout) + len(documentSep) + len("\n")
+
 func operationSize(r telemetry.Record) int {
-	return len(actionIndex) + len(r.Index) + len(actionID) + len(r.DocIDText) + len(actionEnd) +
-		len(telemetry.ReceivedAtLayout) + len(documentSep) + len(r.Document) + len("\n")
+	return aroundOperation + len(r.Index) + len(r.DocIDText) + len(r.Document)
+}
+
+// Grow makes room for that many records more, whose stream records have that
+// many bytes in all.
+func (b *Bulk) Grow(records, bytes int) {
+	b.body = slices.Grow(b.body, bytes+records*aroundOperation)
+	b.ends = slices.Grow(b.ends, records)
 }
 
 // Add appends the operation that creates a record's document. indexedAt is

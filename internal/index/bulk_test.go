@@ -112,6 +112,21 @@ func TestAddingDoesNotAllocate(t *testing.T) {
 	}
 }
 
+func TestGrowingMakesRoomForAll(t *testing.T) {
+	r, at := record(t, undated, "a", `{"name":"x"}`), now
+	size := len(r.Document) + len(r.Index) + len(r.DocIDText) // and a little more, in the stream
+	b := &Bulk{}
+	b.Add(r, at)
+	b.Grow(1000, 1000*size)
+	if n := testing.AllocsPerRun(1, func() {
+		for range 500 { // twice: once to warm up
+			b.Add(r, at)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations in a bulk with room", n)
+	}
+}
+
 // From stream record to bulk body, of a record of 450 bytes.
 func BenchmarkParseAndAdd(b *testing.B) {
 	data := telemetry.AppendRecord(nil, telemetry.Head{

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -106,7 +107,14 @@ func Open(s Settings) (*Client, error) {
 // transport builds the layers below go-elasticsearch, the network last.
 func (s Settings) transport() (http.RoundTripper, error) {
 	network := http.DefaultTransport.(*http.Transport).Clone()
-	network.DialContext = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext
+	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}
+	network.DialContext = func(ctx context.Context, to, address string) (net.Conn, error) {
+		connection, err := dialer.DialContext(ctx, to, address)
+		if err != nil {
+			return nil, err
+		}
+		return direct{connection}, nil
+	}
 	network.MaxIdleConns, network.MaxIdleConnsPerHost = 0, idleConnections
 	network.DisableCompression = true // of answers: a filtered one is small
 	if s.CAFile != "" {
