@@ -18,7 +18,7 @@ import (
 type options struct {
 	For        time.Duration `help:"How long the load lasts." default:"10m"`
 	Every      time.Duration `help:"Time from one kill of the worker to the next." default:"1m"`
-	Rate       float64       `help:"Records a second." default:"1000"`
+	Rate       float64       `help:"Records a second." default:"500"`
 	Duplicates float64       `help:"Share of records that are posted a second time." default:"0.02"`
 }
 

@@ -30,7 +30,7 @@ const (
 	connections, perPost = 16, 50
 
 	progressInterval = 10 * time.Second
-	pollInterval     = time.Second
+	pollInterval     = 5 * time.Second
 )
 
 // soak is what runs.
