@@ -32,7 +32,7 @@ func (b *bench) ingest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.figures.add("emulator_put_records_s", emulator, "the emulator's stream alone: %d PutRecords calls of %d records in flight", putters, putRecords)
+	b.figures.add("emulator_put_records_s", emulator, "what the emulator's stream takes by itself, %d PutRecords calls of %d records in flight: a bound of both ways in", putters, putRecords)
 	for _, mode := range []struct{ env, prefix string }{{"temporal", ""}, {"direct", "direct_"}} {
 		if err := b.ingestBy(ctx, mode.env, mode.prefix); err != nil {
 			return fmt.Errorf("%s: %w", mode.env, err)
@@ -60,12 +60,20 @@ func (b *bench) ingestBy(ctx context.Context, mode, prefix string) error {
 	if err != nil {
 		return err
 	}
+	machineBefore, err := readMachine()
+	if err != nil {
+		return err
+	}
 	begin := time.Now()
 	sender, err := post(ctx, settings, b.For)
 	if err != nil {
 		return err
 	}
 	took := time.Since(begin)
+	machineAfter, err := readMachine()
+	if err != nil {
+		return err
+	}
 	after, err := b.times(collector.Process)
 	if err != nil {
 		return err
@@ -76,8 +84,8 @@ func (b *bench) ingestBy(ctx context.Context, mode, prefix string) error {
 		sender.Latency.Quantile(0.5).Round(time.Millisecond), sender.Latency.Quantile(0.99).Round(time.Millisecond))
 	used := after.since(before)
 	share := func(name string) float64 { return 100 * used[name].Seconds() / took.Seconds() }
-	b.figures.add(prefix+"ingest_records_s", rate, "%s; %d connections, posts of %d records; of one processor: collector %.0f %%, Temporal %.0f %%, emulator %.0f %%",
-		mode, connections, perPost, share(collector.Name), share(local.Temporal), share(local.AWS))
+	b.figures.add(prefix+"ingest_records_s", rate, "%s; %d connections, posts of %d records; %s; collector %.0f %% of one, Temporal %.0f %%",
+		mode, connections, perPost, limit(used, took, machineAfter.busySince(machineBefore)), share(collector.Name), share(local.Temporal))
 	b.figures.add(prefix+"ack_p50_ms", milliseconds(sender.Latency.Quantile(0.5)), "%s; until 202, at that load; %d attempts were made again", mode, counts.Retries)
 	b.figures.add(prefix+"ack_p99_ms", milliseconds(sender.Latency.Quantile(0.99)), "%s", mode)
 	b.figures.add(prefix+"ingest_cpu_s", perMillion(used[collector.Name], int(counts.Accepted)), "%s; of the collector, CPU seconds per million records", mode)
