@@ -30,7 +30,7 @@ func (w *world) awaitAll(s *load.Sender) audit.Report {
 		w.t.Fatalf("the sender counts %+v", counts)
 	}
 	var report audit.Report
-	w.await(2*time.Minute, func() (err error) {
+	w.await(4*time.Minute, func() (err error) {
 		report, err = audit.Run(w.t.Context(), w.stores, audit.Sent{Source: s.Source, Accepted: &s.Accepted})
 		if err == nil && report.Lost > 0 {
 			err = report.Clean()
@@ -112,7 +112,11 @@ func TestNothingIsLostWhateverFails(t *testing.T) {
 				}
 				return w.collector.Restart(ctx)
 			}},
-			{3_500, func() error { w.worker.Kill(); return w.worker.Restart(ctx) }},
+			{3_500, func() (err error) { // another one takes over
+				w.worker.Kill()
+				w.worker, err = w.StartWorker(ctx, workerEnv...)
+				return err
+			}},
 			{4_500, func() error { w.collector.Kill(); return w.collector.Restart(ctx) }},
 		} {
 			if err := until(ctx, func() bool { return sender.Accepted.Len() >= c.at }); err != nil {

@@ -77,6 +77,9 @@ type world struct {
 	collector, worker *pipeline.Program
 }
 
+// workerEnv keeps a worker small: the memory of its cache is taken at once.
+var workerEnv = []string{"MILLRACE_DEDUP_IDS=100000"}
+
 // servers are the addresses that a test may put a proxy before.
 type servers struct {
 	aws, kinesis, elasticsearch string
@@ -119,7 +122,7 @@ func start(t testing.TB, through func(*servers)) *world {
 	t.Cleanup(w.end)
 	w.collector, err = w.StartCollector(t.Context())
 	w.must(err)
-	w.worker, err = w.StartWorker(t.Context(), "MILLRACE_DEDUP_IDS=100000") // its memory is taken at once
+	w.worker, err = w.StartWorker(t.Context(), workerEnv...)
 	w.must(err)
 	w.must(w.StartWorkflows(t.Context()))
 	return w
@@ -196,7 +199,7 @@ func (w *world) await(within time.Duration, condition func() error) {
 // them.
 func (w *world) awaitDocuments(n int) []document {
 	w.t.Helper()
-	w.await(time.Minute, func() error {
+	w.await(2*time.Minute, func() error {
 		indexed, err := w.stores.Indexed(w.t.Context())
 		if err == nil && indexed < uint64(n) {
 			err = fmt.Errorf("%d documents, want %d", indexed, n)
