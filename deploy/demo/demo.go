@@ -117,6 +117,9 @@ func (d *demo) start(ctx context.Context) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
+	if err := d.pipeline.AwaitShards(ctx); err != nil {
+		return err
+	}
 	say("collector", "ready at %s (HTTP) and %s (gRPC)", d.collector.URL, d.collector.GRPC)
 	say("worker", "ready at %s", d.worker.URL)
 	d.stores = audit.Stores{

@@ -17,8 +17,8 @@ import (
 
 type options struct {
 	Once    bool    `help:"End when every record has arrived, with status 0 only if none is missing."`
-	Records uint64  `help:"Records of the load generator." default:"20000"`
-	Rate    float64 `help:"Records a second of the load generator." default:"2500"`
+	Records uint64  `help:"Records of the load generator." default:"12000"`
+	Rate    float64 `help:"Records a second of the load generator." default:"1000"`
 }
 
 // Validate reports a load under which the demo would show nothing.

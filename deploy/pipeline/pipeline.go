@@ -3,6 +3,7 @@ package pipeline
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -90,6 +91,38 @@ func (p *Pipeline) StartWorkflows(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// AwaitShards waits until every shard is being processed.
+func (p *Pipeline) AwaitShards(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyWithin)
+	defer cancel()
+	tick := time.NewTicker(readyInterval)
+	defer tick.Stop()
+	for {
+		out, err := p.Starter(ctx, "shards", "--json")
+		if err != nil {
+			return err
+		}
+		var shards []struct{ State string }
+		if err := json.Unmarshal([]byte(out), &shards); err != nil {
+			return fmt.Errorf("read the state of the shards: %w", err)
+		}
+		running := 0
+		for _, shard := range shards {
+			if shard.State == "running" {
+				running++
+			}
+		}
+		if running >= p.settings.Shards {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("wait until the shards are processed: %d of %d are: %w", running, p.settings.Shards, context.Cause(ctx))
+		}
+	}
 }
 
 // Starter runs the operator's command and returns what it prints.
