@@ -3,7 +3,9 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"golang.org/x/sync/errgroup"
@@ -25,13 +27,20 @@ func StartServers(ctx context.Context, options local.Options) (stack *local.Stac
 	for _, attribute := range workflows.SearchAttributes {
 		options.SearchAttributes[attribute] = "Keyword"
 	}
+	if options.Progress != nil {
+		fmt.Fprintf(options.Progress, "%-14s building; the first time takes minutes\n", "programs")
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
 		stack, err = local.Start(ctx, options)
 		return err
 	})
 	group.Go(func() (err error) {
+		begin := time.Now()
 		programs, err = Build(ctx, options.Root, filepath.Join(options.Root, ".local", "bin"))
+		if err == nil && options.Progress != nil {
+			fmt.Fprintf(options.Progress, "%-14s built after %.1f s\n", "programs", time.Since(begin).Seconds())
+		}
 		return err
 	})
 	if err := group.Wait(); err != nil {
