@@ -16,7 +16,7 @@ import (
 func indexRange(t *testing.T, p *Processor, r telemetry.Range, last bool) RangeResult {
 	t.Helper()
 	env := new(testsuite.WorkflowTestSuite).NewTestActivityEnvironment()
-	env.SetTestTimeout(time.Minute)
+	env.SetTestTimeout(5 * time.Minute)
 	env.RegisterActivity(p.IndexRange)
 	encoded, err := env.ExecuteActivity(p.IndexRange, RangeInput{Stream: p.Stream, Range: r, Last: last})
 	var result RangeResult

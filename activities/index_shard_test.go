@@ -23,7 +23,7 @@ import (
 func indexShard(t *testing.T, p *Processor, in IndexInput, prepare ...func(*testsuite.TestActivityEnvironment)) IndexResult {
 	t.Helper()
 	env := new(testsuite.WorkflowTestSuite).NewTestActivityEnvironment()
-	env.SetTestTimeout(time.Minute)
+	env.SetTestTimeout(5 * time.Minute)
 	env.RegisterActivity(p.IndexShard)
 	for _, f := range prepare {
 		f(env)

@@ -5,8 +5,6 @@ import (
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
-
-	"millrace/internal/intake"
 )
 
 // Named timeouts and retry policies, workflow by workflow.
@@ -77,10 +75,11 @@ var (
 // Of IngestBatch, Reconcile and Redrive.
 const (
 	// putTimeout bounds the first attempt, putWait that and the wait for a slot
-	// in the worker. A workflow task that takes longer than its own timeout is
-	// kept alive by the SDK.
-	putTimeout = intake.Timeout + 5*time.Second
-	putWait    = 2 * putTimeout
+	// in the worker: to less than 80 % of a workflow task's timeout of 10 s.
+	// From there on the SDK would keep each task alive by an event every 8 s,
+	// which is the last thing that a busy Temporal needs. FinishBatch takes
+	// over, and waits without any.
+	putTimeout, putWait = 6 * time.Second, 7 * time.Second
 
 	// reconcileEvery is how often closed batches are looked for: many times
 	// within the shortest retention of a namespace, one day.

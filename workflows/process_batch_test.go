@@ -63,7 +63,7 @@ func (s *stubborn) register(w worker.Registry) {
 
 func batchEnv(s *stubborn) *testsuite.TestWorkflowEnvironment {
 	env := new(testsuite.WorkflowTestSuite).NewTestWorkflowEnvironment()
-	env.SetTestTimeout(30 * time.Second)
+	env.SetTestTimeout(5 * time.Minute)
 	env.RegisterWorkflow(ProcessBatch)
 	env.RegisterActivityWithOptions(s.IndexRange, activity.RegisterOptions{Name: "IndexRange"})
 	env.RegisterActivityWithOptions(s.BuryRange, activity.RegisterOptions{Name: "BuryRange"})
@@ -264,7 +264,7 @@ func TestProcessBatchBisects(t *testing.T) {
 			t.Parallel()
 			b := newBisected(c.bad)
 			env := new(testsuite.WorkflowTestSuite).NewTestWorkflowEnvironment()
-			env.SetTestTimeout(time.Minute)
+			env.SetTestTimeout(5 * time.Minute)
 			env.RegisterWorkflow(ProcessBatch)
 			env.RegisterActivityWithOptions(b.IndexRange, activity.RegisterOptions{Name: "IndexRange"})
 			env.ExecuteWorkflow(ProcessBatch, BatchInput{Stream: testStream, Range: numbered(1, c.records), Cause: badCause})

@@ -43,7 +43,7 @@ func reaches(sequence string, closed bool) func(context.Context, activities.Inde
 
 func shardEnv(t *testing.T, c *calls) *testsuite.TestWorkflowEnvironment {
 	env := new(testsuite.WorkflowTestSuite).NewTestWorkflowEnvironment()
-	env.SetTestTimeout(30 * time.Second)
+	env.SetTestTimeout(5 * time.Minute)
 	env.RegisterWorkflow(ProcessShard)
 	env.RegisterActivityWithOptions(c.run, activity.RegisterOptions{Name: "IndexShard"})
 	t.Cleanup(func() { env.AssertExpectations(t) })

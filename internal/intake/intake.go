@@ -68,9 +68,6 @@ const (
 	// ledger each. It is less where the caller has less time: one that hangs
 	// leaves time for the next.
 	attemptTimeout = 10 * time.Second
-
-	// Timeout is what one Put may take in all.
-	Timeout = (streamAttempts + 2) * attemptTimeout
 )
 
 // Put makes each record durable: in the stream, else in the queue, or in the
