@@ -31,6 +31,8 @@ type commands struct {
 
 	Batch batchCommands `cmd:"" group:"processing" help:"Ranges that could not be indexed with their neighbours: bisected, and tried again."`
 
+	DLQ dlqCommands `cmd:"" group:"fallback" name:"dlq" help:"Records that were given up, as the ledger keeps them."`
+
 	Redrive redriveCommands `cmd:"" group:"fallback" help:"The way back from the fallback queue into the stream."`
 }
 
@@ -72,7 +74,7 @@ func options() []kong.Option {
 		kong.ExplicitGroups([]kong.Group{
 			{Key: "first", Title: "First and last:"},
 			{Key: "processing", Title: "Processing, from the stream into Elasticsearch:"},
-			{Key: "fallback", Title: "What the stream did not take:"},
+			{Key: "fallback", Title: "What the stream, or an index, did not take:"},
 			{Key: "resources", Title: "Names in AWS:"},
 			{Key: "elasticsearch", Title: "Elasticsearch or OpenSearch:"},
 		}),
