@@ -5,12 +5,16 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/log"
 	"golang.org/x/sync/errgroup"
 
 	"millrace/bench/data"
@@ -69,6 +73,10 @@ func (b *bench) ingestBy(ctx context.Context, mode, prefix string) error {
 	if err != nil {
 		return err
 	}
+	accepting := time.Since(begin)
+	if err := b.awaitBatches(ctx); err != nil {
+		return err
+	}
 	took := time.Since(begin)
 	machineAfter, err := readMachine()
 	if err != nil {
@@ -84,8 +92,8 @@ func (b *bench) ingestBy(ctx context.Context, mode, prefix string) error {
 		sender.Latency.Quantile(0.5).Round(time.Millisecond), sender.Latency.Quantile(0.99).Round(time.Millisecond))
 	used := after.since(before)
 	share := func(name string) float64 { return 100 * used[name].Seconds() / took.Seconds() }
-	b.figures.add(prefix+"ingest_records_s", rate, "%s; %d connections, posts of %d records; %s; collector %.0f %% of one, Temporal %.0f %%",
-		mode, connections, perPost, limit(used, took, machineAfter.busySince(machineBefore)), share(collector.Name), share(local.Temporal))
+	b.figures.add(prefix+"ingest_records_s", rate, "%s; until all are in the stream, %.1f s after the last was accepted; %d connections, posts of %d records; %s; collector %.0f %% of one, Temporal %.0f %%",
+		mode, (took - accepting).Seconds(), connections, perPost, limit(used, took, machineAfter.busySince(machineBefore)), share(collector.Name), share(local.Temporal))
 	b.figures.add(prefix+"ack_p50_ms", milliseconds(sender.Latency.Quantile(0.5)), "%s; until 202, at that load; %d attempts were made again", mode, counts.Retries)
 	b.figures.add(prefix+"ack_p99_ms", milliseconds(sender.Latency.Quantile(0.99)), "%s", mode)
 	b.figures.add(prefix+"ingest_cpu_s", perMillion(used[collector.Name], int(counts.Accepted)), "%s; of the collector, CPU seconds per million records", mode)
@@ -95,6 +103,33 @@ func (b *bench) ingestBy(ctx context.Context, mode, prefix string) error {
 	_, peak := collector.Usage()
 	b.figures.add(prefix+"collector_peak_mib", mebibytes(peak), "%s", mode)
 	return nil
+}
+
+// awaitBatches waits until no IngestBatch is open: what Temporal took and the
+// stream has not yet is no throughput.
+func (b *bench) awaitBatches(ctx context.Context) error {
+	temporal, err := client.DialContext(ctx, client.Options{
+		HostPort: b.stack.Service(local.Temporal).Address(), Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler)),
+	})
+	if err != nil {
+		return fmt.Errorf("connect to Temporal: %w", err)
+	}
+	defer temporal.Close()
+	for deadline := time.Now().Add(arriveWithin); time.Now().Before(deadline); {
+		open, err := temporal.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{
+			Query: "WorkflowType = 'IngestBatch' AND ExecutionStatus = 'Running'",
+		})
+		if err != nil {
+			return fmt.Errorf("count open batches: %w", err)
+		}
+		if open.GetCount() == 0 {
+			return nil
+		}
+		if err := pause(ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("batches are open %v after the load has ended", arriveWithin)
 }
 
 // post posts for a while and returns what it knows. That nothing was accepted
@@ -126,13 +161,13 @@ const (
 // nothing but a client of it runs: what comes through the collector cannot be
 // more.
 func (b *bench) putRate(ctx context.Context) (float64, error) {
-	client := kinesis.NewFromConfig(local.AWSConfig(b.stack.Service(local.AWS).URL()))
+	streams := kinesis.NewFromConfig(local.AWSConfig(b.stack.Service(local.AWS).URL()))
 	stream := "bench-put"
-	_, err := client.CreateStream(ctx, &kinesis.CreateStreamInput{StreamName: &stream, ShardCount: aws.Int32(streamShards)})
+	_, err := streams.CreateStream(ctx, &kinesis.CreateStreamInput{StreamName: &stream, ShardCount: aws.Int32(streamShards)})
 	if err != nil {
 		return 0, fmt.Errorf("create a stream: %w", err)
 	}
-	if err := kinesis.NewStreamExistsWaiter(client).Wait(ctx, &kinesis.DescribeStreamInput{StreamName: &stream}, time.Minute); err != nil {
+	if err := kinesis.NewStreamExistsWaiter(streams).Wait(ctx, &kinesis.DescribeStreamInput{StreamName: &stream}, time.Minute); err != nil {
 		return 0, fmt.Errorf("wait for the stream: %w", err)
 	}
 	var entries []types.PutRecordsRequestEntry
@@ -149,7 +184,7 @@ func (b *bench) putRate(ctx context.Context) (float64, error) {
 	for i := range putters {
 		group.Go(func() error {
 			for time.Since(begin) < putFor {
-				if _, err := client.PutRecords(ctx, &kinesis.PutRecordsInput{StreamName: &stream, Records: entries}); err != nil {
+				if _, err := streams.PutRecords(ctx, &kinesis.PutRecordsInput{StreamName: &stream, Records: entries}); err != nil {
 					return fmt.Errorf("put records: %w", err)
 				}
 				puts[i] += putRecords
@@ -159,7 +194,7 @@ func (b *bench) putRate(ctx context.Context) (float64, error) {
 	}
 	err = group.Wait()
 	took := time.Since(begin)
-	_, deleting := client.DeleteStream(context.WithoutCancel(ctx), &kinesis.DeleteStreamInput{StreamName: &stream})
+	_, deleting := streams.DeleteStream(context.WithoutCancel(ctx), &kinesis.DeleteStreamInput{StreamName: &stream})
 	total := 0
 	for _, n := range puts {
 		total += n
