@@ -47,7 +47,7 @@ type drained struct {
 
 // index measures the processor against the bare loop.
 func (b *bench) index(ctx context.Context) error {
-	source, url, err := b.startReplay(ctx)
+	source, url, err := b.startReplay(ctx, b.Records)
 	if err != nil {
 		return err
 	}
@@ -179,8 +179,8 @@ func (b *bench) startBareloop(source, elasticsearch string, inFlight int) func(c
 	}
 }
 
-// startReplay serves the records from memory, in a process of its own.
-func (b *bench) startReplay(ctx context.Context) (*pipeline.Process, string, error) {
+// startReplay serves that many records from memory, in a process of its own.
+func (b *bench) startReplay(ctx context.Context, records int) (*pipeline.Process, string, error) {
 	ports, err := local.ChoosePorts(false, 0)
 	if err != nil {
 		return nil, "", fmt.Errorf("choose a port for the replay: %w", err)
@@ -188,7 +188,7 @@ func (b *bench) startReplay(ctx context.Context) (*pipeline.Process, string, err
 	address := "127.0.0.1:" + strconv.Itoa(ports[0])
 	process, err := pipeline.Start(pipeline.Command{
 		Name: "replay", Program: b.replay, Log: filepath.Join(b.stack.LogDir(), "replay.log"),
-		Args: []string{"--listen", address, "--records", strconv.Itoa(b.Records), "--shards", strconv.Itoa(streamShards), "--at", recordsAt.Format(time.RFC3339)},
+		Args: []string{"--listen", address, "--records", strconv.Itoa(records), "--shards", strconv.Itoa(streamShards), "--at", recordsAt.Format(time.RFC3339)},
 	})
 	if err != nil {
 		return nil, "", fmt.Errorf("start the replay: %w", err)

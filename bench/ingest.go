@@ -37,54 +37,74 @@ func (b *bench) ingest(ctx context.Context) error {
 		return err
 	}
 	b.figures.add("emulator_put_records_s", emulator, "what the emulator's stream takes by itself, %d PutRecords calls of %d records in flight: a bound of both ways in", putters, putRecords)
+	sink, url, err := b.startReplay(ctx, 0)
+	if err != nil {
+		return err
+	}
+	defer sink.Kill()
 	for _, mode := range []struct{ env, prefix string }{{"temporal", ""}, {"direct", "direct_"}} {
-		if err := b.ingestBy(ctx, mode.env, mode.prefix); err != nil {
+		// A stream of its own: the emulator's calls take the longer, the more
+		// records a stream has.
+		stream := "bench-" + mode.env
+		if err := b.createStream(ctx, stream); err != nil {
+			return err
+		}
+		through, err := b.ingestBy(ctx, mode.env, mode.prefix, "MILLRACE_STREAM="+stream)
+		if err != nil {
 			return fmt.Errorf("%s: %w", mode.env, err)
 		}
+		without, err := b.ingestBy(ctx, mode.env, mode.prefix, "AWS_ENDPOINT_URL_KINESIS="+url)
+		if err != nil {
+			return fmt.Errorf("%s, without the emulator: %w", mode.env, err)
+		}
+		b.figures = append(b.figures, through...)
+		rate, _ := without.value(mode.prefix + "ingest_records_s")
+		b.figures.add(mode.prefix+"ingest_sink_records_s", rate, "%s; with a stream that takes all and keeps nothing in the emulator's place", mode.env)
 	}
 	return nil
 }
 
-func (b *bench) ingestBy(ctx context.Context, mode, prefix string) error {
+// ingestBy measures one way, with a setting that says which stream is at its end.
+func (b *bench) ingestBy(ctx context.Context, mode, prefix, stream string) (f figures, err error) {
 	p := b.pipeline()
 	key, err := p.CreateKey(ctx, "bench")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	collector, err := p.StartCollector(ctx, "INGEST="+mode)
+	collector, err := p.StartCollector(ctx, "INGEST="+mode, stream)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer collector.Kill()
 	settings := load.Settings{URL: collector.URL, Key: key, Connections: connections, PerPost: perPost}
 	if _, err := post(ctx, settings, warmUp); err != nil {
-		return err
+		return nil, err
 	}
 	before, err := b.times(collector.Process)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	machineBefore, err := readMachine()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	begin := time.Now()
 	sender, err := post(ctx, settings, b.For)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	accepting := time.Since(begin)
 	if err := b.awaitBatches(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	took := time.Since(begin)
 	machineAfter, err := readMachine()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	after, err := b.times(collector.Process)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	counts := sender.Counts()
 	rate := float64(counts.Accepted) / took.Seconds()
@@ -92,17 +112,17 @@ func (b *bench) ingestBy(ctx context.Context, mode, prefix string) error {
 		sender.Latency.Quantile(0.5).Round(time.Millisecond), sender.Latency.Quantile(0.99).Round(time.Millisecond))
 	used := after.since(before)
 	share := func(name string) float64 { return 100 * used[name].Seconds() / took.Seconds() }
-	b.figures.add(prefix+"ingest_records_s", rate, "%s; until all are in the stream, %.1f s after the last was accepted; %d connections, posts of %d records; %s; collector %.0f %% of one, Temporal %.0f %%",
+	f.add(prefix+"ingest_records_s", rate, "%s; until all are in the stream, %.1f s after the last was accepted; %d connections, posts of %d records; %s; collector %.0f %% of one, Temporal %.0f %%",
 		mode, (took - accepting).Seconds(), connections, perPost, limit(used, took, machineAfter.busySince(machineBefore)), share(collector.Name), share(local.Temporal))
-	b.figures.add(prefix+"ack_p50_ms", milliseconds(sender.Latency.Quantile(0.5)), "%s; until 202, at that load; %d attempts were made again", mode, counts.Retries)
-	b.figures.add(prefix+"ack_p99_ms", milliseconds(sender.Latency.Quantile(0.99)), "%s", mode)
-	b.figures.add(prefix+"ingest_cpu_s", perMillion(used[collector.Name], int(counts.Accepted)), "%s; of the collector, CPU seconds per million records", mode)
+	f.add(prefix+"ack_p50_ms", milliseconds(sender.Latency.Quantile(0.5)), "%s; until 202, at that load; %d attempts were made again", mode, counts.Retries)
+	f.add(prefix+"ack_p99_ms", milliseconds(sender.Latency.Quantile(0.99)), "%s", mode)
+	f.add(prefix+"ingest_cpu_s", perMillion(used[collector.Name], int(counts.Accepted)), "%s; of the collector, CPU seconds per million records", mode)
 	if err := p.Stop(); err != nil {
-		return err
+		return nil, err
 	}
 	_, peak := collector.Usage()
-	b.figures.add(prefix+"collector_peak_mib", mebibytes(peak), "%s", mode)
-	return nil
+	f.add(prefix+"collector_peak_mib", mebibytes(peak), "%s", mode)
+	return f, nil
 }
 
 // awaitBatches waits until no IngestBatch is open: what Temporal took and the
@@ -161,15 +181,11 @@ const (
 // nothing but a client of it runs: what comes through the collector cannot be
 // more.
 func (b *bench) putRate(ctx context.Context) (float64, error) {
-	streams := kinesis.NewFromConfig(local.AWSConfig(b.stack.Service(local.AWS).URL()))
 	stream := "bench-put"
-	_, err := streams.CreateStream(ctx, &kinesis.CreateStreamInput{StreamName: &stream, ShardCount: aws.Int32(streamShards)})
-	if err != nil {
-		return 0, fmt.Errorf("create a stream: %w", err)
+	if err := b.createStream(ctx, stream); err != nil {
+		return 0, err
 	}
-	if err := kinesis.NewStreamExistsWaiter(streams).Wait(ctx, &kinesis.DescribeStreamInput{StreamName: &stream}, time.Minute); err != nil {
-		return 0, fmt.Errorf("wait for the stream: %w", err)
-	}
+	streams := b.streams()
 	var entries []types.PutRecordsRequestEntry
 	for _, record := range data.Records(putRecords, recordsAt) {
 		key, err := telemetry.PartitionKey(record)
@@ -192,7 +208,7 @@ func (b *bench) putRate(ctx context.Context) (float64, error) {
 			return nil
 		})
 	}
-	err = group.Wait()
+	err := group.Wait()
 	took := time.Since(begin)
 	_, deleting := streams.DeleteStream(context.WithoutCancel(ctx), &kinesis.DeleteStreamInput{StreamName: &stream})
 	total := 0
@@ -200,4 +216,20 @@ func (b *bench) putRate(ctx context.Context) (float64, error) {
 		total += n
 	}
 	return float64(total) / took.Seconds(), errors.Join(err, deleting)
+}
+
+func (b *bench) streams() *kinesis.Client {
+	return kinesis.NewFromConfig(local.AWSConfig(b.stack.Service(local.AWS).URL()))
+}
+
+func (b *bench) createStream(ctx context.Context, name string) error {
+	streams := b.streams()
+	_, err := streams.CreateStream(ctx, &kinesis.CreateStreamInput{StreamName: &name, ShardCount: aws.Int32(streamShards)})
+	if err != nil {
+		return fmt.Errorf("create a stream: %w", err)
+	}
+	if err := kinesis.NewStreamExistsWaiter(streams).Wait(ctx, &kinesis.DescribeStreamInput{StreamName: &name}, time.Minute); err != nil {
+		return fmt.Errorf("wait for the stream: %w", err)
+	}
+	return nil
 }

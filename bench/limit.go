@@ -52,7 +52,7 @@ func limit(used times, took time.Duration, busy float64) string {
 	emulator := used[local.AWS].Seconds() / took.Seconds()
 	switch {
 	case emulator > busyShare:
-		return fmt.Sprintf("limited by the emulator, which uses %.0f %% of the one processor that it can", 100*emulator)
+		return fmt.Sprintf("limited by the emulator, which uses %.0f %% of the one processor that it can: see also ingest_sink_records_s", 100*emulator)
 	case busy > busyShare:
 		return fmt.Sprintf("limited by this machine, whose processors are %.0f %% busy, and not by the emulator, which uses %.0f %% of one", 100*busy, 100*emulator)
 	}

@@ -1,4 +1,4 @@
-// Package replay is a Kinesis that only gives: it serves records from memory
+// Package replay is a Kinesis that keeps nothing: it serves records from memory
 // that it was loaded with, as fast as they are asked for, under any stream
 // name. So a benchmark of a consumer measures the consumer.
 //
@@ -8,7 +8,8 @@
 // while a benchmark runs.
 //
 // It speaks the JSON 1.1 protocol of DescribeStreamSummary, DescribeStream,
-// ListShards, GetShardIterator and GetRecords, without quotas.
+// ListShards, GetShardIterator and GetRecords, without quotas. PutRecords
+// succeeds, and what it puts is forgotten: to measure who puts.
 package replay
 
 import (

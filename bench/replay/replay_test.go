@@ -92,3 +92,26 @@ func drain(t *testing.T, client *kinesis.Client, from *kinesis.GetShardIteratorI
 		next = page.NextShardIterator
 	}
 }
+
+func TestTakesAllAndForgetsIt(t *testing.T) {
+	t.Parallel()
+	handler, err := replay.New(nil, 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	client := kinesis.New(kinesis.Options{
+		BaseEndpoint: &server.URL, Region: data.Region, Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
+	})
+	entry := types.PutRecordsRequestEntry{Data: []byte("x"), PartitionKey: aws.String("k")}
+	out, err := client.PutRecords(t.Context(), &kinesis.PutRecordsInput{
+		StreamName: aws.String("s"), Records: []types.PutRecordsRequestEntry{entry, entry, entry},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(out.Records) != 3 || aws.ToInt32(out.FailedRecordCount) != 0 || aws.ToString(out.Records[2].SequenceNumber) == "" {
+		t.Errorf("the answer is %+v", out)
+	}
+}

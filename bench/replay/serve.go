@@ -27,6 +27,7 @@ type request struct {
 	ShardIteratorType                 string
 	StartingSequenceNumber            string
 	Limit                             int
+	Records                           []struct{} // of PutRecords: only how many
 }
 
 // stream returns the name, which calls may give in the ARN instead.
@@ -62,6 +63,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	case "GetShardIterator":
 		answer, err = s.getShardIterator(call)
+	case "PutRecords":
+		answer = s.take(len(call.Records))
 	case "ListShards":
 		answer = map[string]any{"Shards": s.listShards()}
 	case "DescribeStreamSummary":
@@ -78,6 +81,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	write(w, answer)
+}
+
+// take says that records are put, and forgets them: what puts can be measured
+// without what a stream costs.
+func (s *Server) take(records int) any {
+	taken := make([]map[string]string, records)
+	for i := range taken {
+		taken[i] = map[string]string{"SequenceNumber": sequence(i), "ShardId": s.shards[i%len(s.shards)].id}
+	}
+	return map[string]any{"FailedRecordCount": 0, "Records": taken}
 }
 
 func (s *Server) describe(stream string) map[string]any {
