@@ -165,6 +165,7 @@ func TestStreamStartsAgainAShardThatWasTerminated(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	await(t, "the second call", func() bool { return shard.count() == 2 })
 	if err := s.TerminateWorkflow(t.Context(), ProcessShardID(testStream.Name, testStream.Created, "a"), "", "a test"); err != nil {
 		t.Fatal(err)
 	}
