@@ -141,6 +141,13 @@ func (b *Bucket) Stat(ctx context.Context, key string) (Object, error) {
 	}, nil
 }
 
+// Meta returns an object's metadata. The error is ErrNotFound where there is no
+// object.
+func (b *Bucket) Meta(ctx context.Context, key string) (map[string]string, error) {
+	object, err := b.Stat(ctx, key)
+	return object.Meta, err
+}
+
 // Delete removes an object. That there is none is no error.
 func (b *Bucket) Delete(ctx context.Context, key string) error {
 	if _, err := b.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &b.name, Key: b.key(key)}); err != nil {

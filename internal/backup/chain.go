@@ -1,28 +1,29 @@
 package backup
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
+	"iter"
+	"sync"
+	"time"
 
-	"millrace/internal/archive"
+	"github.com/klauspost/compress/gzip"
+
 	"millrace/internal/telemetry"
 )
 
 // Store is where the objects are. See archive.Bucket.
 type Store interface {
+	// PutNew writes an object unless there is one, and reports whether it did.
+	// False may also mean that an attempt of this call did whose answer was lost.
 	PutNew(ctx context.Context, key string, body []byte, meta map[string]string) (created bool, err error)
-	Stat(ctx context.Context, key string) (archive.Object, error)
+	// Meta returns an object's metadata.
+	Meta(ctx context.Context, key string) (map[string]string, error)
+	// Keys yields the keys that begin with prefix. An error ends it.
+	Keys(ctx context.Context, prefix string) iter.Seq2[string, error]
 }
-
-// Metadata of an object.
-const (
-	metaLast  = "last"
-	metaCount = "count"
-)
-
-var errNoLast = errors.New("it does not say its last sequence number")
 
 // Chain is the end of a shard's chain, and what is to be added to it. It
 // belongs to one goroutine.
@@ -30,74 +31,169 @@ type Chain struct {
 	store Store
 	shard Shard
 	last  string // the last sequence number that is in the chain
-	held  []Record
-	bytes int
+	// doubt: others may have written what comes next, under a key that does not
+	// follow from the next record.
+	doubt bool
+
+	first  Record // of what is held, without its data
+	held   Meta
+	body   bytes.Buffer
+	packer *gzip.Writer
+	line   []byte
 }
 
-// Open goes on behind a sequence number, or begins a chain where it is "".
+var errUnflushed = errors.New("flush first what an earlier attempt has not")
+
+// packers are kept: each has most of a megabyte of tables.
+var packers = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
+
+// Open goes on behind a sequence number, or begins a chain where it is "". The
+// first object is looked for in the chain before it is written: where the
+// stream was trimmed meanwhile, or the checkpoint is lost, an object that was
+// written before may hold records of it under another key.
 func Open(store Store, shard Shard, last string) *Chain {
-	return &Chain{store: store, shard: shard, last: last}
+	return &Chain{store: store, shard: shard, last: last, doubt: true}
 }
 
-// Add takes a record, in the order of the shard. One that is in the chain
-// already is left out: another writer was here.
-func (c *Chain) Add(r Record) {
-	if c.last != "" && telemetry.CompareSequence(r.Sequence, c.last) <= 0 {
-		return
-	}
-	c.held = append(c.held, r)
-	c.bytes += len(r.Data)
-}
+// Doubt is for when records may be missing between the last one and the next.
+func (c *Chain) Doubt() { c.doubt = true }
 
 // Last is the last sequence number that is durable.
 func (c *Chain) Last() string { return c.last }
 
-// Held is how many records and bytes are not durable yet.
-func (c *Chain) Held() (records, bytes int) { return len(c.held), c.bytes }
+// Held is what is not durable yet.
+func (c *Chain) Held() Meta { return c.held }
 
-// Flush makes everything that is held durable. After an error what was written
-// by then is part of the chain, and the rest is held: call it again.
-func (c *Chain) Flush(ctx context.Context) error {
-	for len(c.held) > 0 {
-		key := c.shard.Key(c.held[0])
-		body, err := encode(c.shard.ID, c.held)
-		if err != nil {
-			return err
-		}
-		last := c.held[len(c.held)-1].Sequence
-		created, err := c.store.PutNew(ctx, key, body, map[string]string{metaLast: last, metaCount: strconv.Itoa(len(c.held))})
-		if err != nil {
-			return fmt.Errorf("back up %d records: %w", len(c.held), err)
-		}
-		if !created {
-			if last, err = c.adopt(ctx, key); err != nil {
-				return err
-			}
-		}
-		c.pass(last)
+// Fits reports whether a record can stand in one object with what is held: it
+// arrived in the same hour. If not, flush first.
+func (c *Chain) Fits(r Record) bool {
+	return c.held.Count == 0 || r.Arrived.Truncate(time.Hour).Equal(c.first.Arrived.Truncate(time.Hour))
+}
+
+// Add takes a record, in the order of the shard, and keeps nothing of its
+// memory. One that is in the chain already is left out: another writer was
+// here.
+func (c *Chain) Add(r Record) error {
+	if c.last != "" && telemetry.CompareSequence(r.Sequence, c.last) <= 0 {
+		return nil
+	}
+	if c.held.Count > 0 && c.packer == nil {
+		return errUnflushed
+	}
+	if c.held.Count == 0 {
+		c.first = Record{Sequence: r.Sequence, Arrived: r.Arrived}
+		c.held = Meta{Oldest: r.Arrived, Newest: r.Arrived}
+		c.body.Reset()
+		c.packer = packers.Get().(*gzip.Writer)
+		c.packer.Reset(&c.body)
+	}
+	c.line = appendLine(c.line[:0], c.shard.ID, r)
+	if _, err := c.packer.Write(c.line); err != nil {
+		return fmt.Errorf("compress a record: %w", err)
+	}
+	c.held.Last, c.held.Count, c.held.Bytes = r.Sequence, c.held.Count+1, c.held.Bytes+int64(len(c.line))
+	if r.Arrived.Before(c.held.Oldest) {
+		c.held.Oldest = r.Arrived
+	}
+	if r.Arrived.After(c.held.Newest) {
+		c.held.Newest = r.Arrived
 	}
 	return nil
 }
 
-// adopt returns where an object of another writer, or of a lost answer, ends.
-func (c *Chain) adopt(ctx context.Context, key string) (string, error) {
-	object, err := c.store.Stat(ctx, key)
-	if err != nil {
-		return "", fmt.Errorf("adopt an object: %w", err)
-	}
-	last := object.Meta[metaLast]
-	if last == "" || telemetry.CompareSequence(last, c.held[0].Sequence) < 0 {
-		return "", fmt.Errorf("adopt %s: %w", key, errNoLast)
-	}
-	return last, nil
+// Flushed is the object that a Flush has added to the chain, or met there.
+type Flushed struct {
+	Key  string
+	Meta Meta
+	Size int // of the body
+	// Adopted: another writer wrote it, or this one by an attempt whose answer
+	// was lost.
+	Adopted bool
+	// Reread: it ends before what was held, which is forgotten: read the shard
+	// again behind Chain.Last.
+	Reread bool
 }
 
-// pass drops what is in the chain now.
-func (c *Chain) pass(last string) {
-	c.last = last
-	held := c.held
-	c.held, c.bytes = nil, 0
-	for _, r := range held {
-		c.Add(r)
+// Flush makes durable what is held. After an error all of it is held still, and
+// nothing is to be added: call it again.
+func (c *Chain) Flush(ctx context.Context) (Flushed, error) {
+	if c.held.Count == 0 {
+		return Flushed{}, nil
 	}
+	if c.packer != nil { // the first attempt
+		if err := c.packer.Close(); err != nil {
+			return Flushed{}, fmt.Errorf("compress records: %w", err)
+		}
+		packers.Put(c.packer)
+		c.packer = nil
+	}
+	if c.doubt {
+		key, meta, err := c.find(ctx)
+		if err != nil {
+			return Flushed{}, err
+		}
+		if key != "" {
+			return c.pass(Flushed{Key: key, Meta: meta, Adopted: true}), nil
+		}
+	}
+	f := Flushed{Key: c.shard.Key(c.first), Meta: c.held, Size: c.body.Len()}
+	created, err := c.store.PutNew(ctx, f.Key, c.body.Bytes(), c.held.encode())
+	if err != nil {
+		return Flushed{}, fmt.Errorf("back up %d records: %w", c.held.Count, err)
+	}
+	if !created {
+		f.Adopted, f.Size = true, 0
+		if f.Meta, err = c.meta(ctx, f.Key); err != nil {
+			return Flushed{}, err
+		}
+		if telemetry.CompareSequence(f.Meta.Last, c.first.Sequence) < 0 {
+			return Flushed{}, fmt.Errorf("adopt %s: it says that it ends at %s, before it begins", f.Key, f.Meta.Last)
+		}
+	}
+	return c.pass(f), nil
+}
+
+// find returns the object that holds the first of what is held, if one that
+// begins before it does. No object spans two hours, so it is in the partition
+// of that record.
+func (c *Chain) find(ctx context.Context) (key string, meta Meta, err error) {
+	before := ""
+	for k, err := range c.store.Keys(ctx, c.shard.folder(c.first.Arrived)) {
+		if err != nil {
+			return "", meta, fmt.Errorf("look up the chain: %w", err)
+		}
+		n, ours := ParseKey(k)
+		if !ours || telemetry.CompareSequence(n.First, c.first.Sequence) >= 0 {
+			continue
+		}
+		if before == "" || telemetry.CompareSequence(n.First, before) > 0 {
+			key, before = k, n.First
+		}
+	}
+	if key == "" {
+		return "", meta, nil
+	}
+	if meta, err = c.meta(ctx, key); err != nil || telemetry.CompareSequence(meta.Last, c.first.Sequence) < 0 {
+		return "", meta, err
+	}
+	return key, meta, nil
+}
+
+func (c *Chain) meta(ctx context.Context, key string) (Meta, error) {
+	text, err := c.store.Meta(ctx, key)
+	if err != nil {
+		return Meta{}, fmt.Errorf("adopt an object: %w", err)
+	}
+	m, err := ParseMeta(text)
+	if err != nil {
+		return m, fmt.Errorf("adopt %s: %w", key, err)
+	}
+	return m, nil
+}
+
+// pass moves the end of the chain, and lets go of what was held.
+func (c *Chain) pass(f Flushed) Flushed {
+	f.Reread = telemetry.CompareSequence(f.Meta.Last, c.held.Last) < 0
+	c.last, c.held, c.doubt = f.Meta.Last, Meta{}, false
+	return f
 }
