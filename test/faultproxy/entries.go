@@ -18,12 +18,8 @@ type RejectEntries struct {
 }
 
 func (e RejectEntries) serve(w http.ResponseWriter, r *http.Request, forward http.Handler) int {
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		panic(http.ErrAbortHandler)
-	}
 	var call map[string]json.RawMessage
-	if err := json.Unmarshal(body, &call); err != nil {
+	if err := json.Unmarshal(readBody(r), &call); err != nil {
 		panic(fmt.Sprintf("divide a call: %v", err)) // a rule for the wrong calls is a mistake in the test
 	}
 	switch {
@@ -109,9 +105,7 @@ func (e RejectEntries) sendMessages(w http.ResponseWriter, r *http.Request, forw
 // forward makes the call with the entries that are left. If the service
 // refuses it, the answer goes to the caller as it is.
 func (RejectEntries) forward(w http.ResponseWriter, r *http.Request, forward http.Handler, call map[string]json.RawMessage, taken any) bool {
-	body := encode(call)
-	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-	r.Header.Set("Content-Length", strconv.Itoa(len(body)))
+	setBody(r, encode(call))
 	got := record(r, forward)
 	if got.Code != http.StatusOK {
 		replay(w, got, got.Body.Len())
@@ -119,6 +113,20 @@ func (RejectEntries) forward(w http.ResponseWriter, r *http.Request, forward htt
 	}
 	must(json.Unmarshal(got.Body.Bytes(), taken))
 	return true
+}
+
+func setBody(r *http.Request, body []byte) {
+	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	r.Header.Set("Content-Length", strconv.Itoa(len(body)))
+}
+
+// readBody reads the whole body, which a caller that has gone does not send.
+func readBody(r *http.Request) []byte {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	return body
 }
 
 func answer(w http.ResponseWriter, r *http.Request, body any) {

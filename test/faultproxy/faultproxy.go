@@ -9,6 +9,7 @@
 package faultproxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,14 +35,20 @@ type Rule struct {
 	Share float64
 	// Times the rule is applied, at most; 0 means always.
 	Times int
+	// AtLeast is the size in bytes of the bodies that it is for.
+	AtLeast int64
 
 	Fault Fault
 }
 
-// Fault does something to a call.
+// Fault does something to a call, and says to how many entries of a batch;
+// nothing says that it let the call pass.
 type Fault interface {
 	serve(w http.ResponseWriter, r *http.Request, forward http.Handler) (entries int)
 }
+
+// nothing is what a fault that chooses by itself says of a call that it passed.
+const nothing = -1
 
 // Event is a fault that happened.
 type Event struct {
@@ -63,12 +70,22 @@ type Proxy struct {
 	calls int
 }
 
+// Route sends the calls of one service of AWS, by the beginning of
+// X-Amz-Target (Kinesis_20131202), to an address of its own.
+type Route struct{ Service, Target string }
+
 // Start runs a proxy in front of a service on a free port of the loopback
 // interface. It passes everything until Set is called.
-func Start(ctx context.Context, target string) (*Proxy, error) {
+func Start(ctx context.Context, target string, routes ...Route) (*Proxy, error) {
 	to, err := url.Parse(target)
 	if err != nil {
 		return nil, fmt.Errorf("read the target's address: %w", err)
+	}
+	others := map[string]*url.URL{}
+	for _, route := range routes {
+		if others[route.Service], err = url.Parse(route.Target); err != nil {
+			return nil, fmt.Errorf("read the target's address: %w", err)
+		}
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -80,7 +97,11 @@ func Start(ctx context.Context, target string) (*Proxy, error) {
 	transport.MaxIdleConnsPerHost = 128
 	p := &Proxy{listener: listener, forward: &httputil.ReverseProxy{
 		Transport: transport,
-		Rewrite:   func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = to.Scheme, to.Host },
+		Rewrite: func(r *httputil.ProxyRequest) {
+			service, _, _ := strings.Cut(r.In.Header.Get("X-Amz-Target"), ".")
+			to := cmp.Or(others[service], to)
+			r.Out.URL.Scheme, r.Out.URL.Host = to.Scheme, to.Host
+		},
 		// The service is away: so is the connection.
 		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
 	}}
@@ -141,7 +162,7 @@ func (p *Proxy) Calls() int {
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	operation := r.Header.Get("X-Amz-Target")
 	operation = operation[strings.LastIndexByte(operation, '.')+1:]
-	rule := p.choose(operation, r.URL.Path)
+	rule := p.choose(operation, r)
 	if rule == nil {
 		p.forward.ServeHTTP(w, r)
 		return
@@ -154,17 +175,19 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.log = append(p.log, event)
+		if event.Entries != nothing {
+			p.log = append(p.log, event)
+		}
 	}()
 	event.Entries = rule.Fault.serve(w, r, p.forward)
 }
 
-func (p *Proxy) choose(operation, path string) *Rule {
+func (p *Proxy) choose(operation string, r *http.Request) *Rule {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.calls++
 	for _, rule := range p.rules {
-		if (rule.Operation != "" && rule.Operation != operation) || !strings.HasPrefix(path, rule.Path) {
+		if (rule.Operation != "" && rule.Operation != operation) || !strings.HasPrefix(r.URL.Path, rule.Path) || r.ContentLength < rule.AtLeast {
 			continue
 		}
 		if rule.Share > 0 && rand.Float64() >= rule.Share {
@@ -183,5 +206,5 @@ func (p *Proxy) choose(operation, path string) *Rule {
 	return nil
 }
 
-// errNotABatch says that RejectEntries met a call that it cannot divide.
-var errNotABatch = errors.New("neither PutRecords nor SendMessageBatch")
+// errNotABatch says that a fault met a call that it cannot divide.
+var errNotABatch = errors.New("no batch that this fault knows")
