@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -37,7 +38,30 @@ func IndexName(recordType string, timestamp time.Time) string {
 		recordType = TypeOther
 	}
 	if !UsableTimestamp(timestamp) {
-		return IndexPrefix + recordType + "-undated"
+		return IndexPrefix + recordType + "-" + Undated
 	}
-	return IndexPrefix + recordType + "-" + timestamp.UTC().Format("2006.01.02")
+	return IndexPrefix + recordType + "-" + timestamp.UTC().Format(dateLayout)
+}
+
+// Undated stands where other indices have their date.
+const Undated = "undated"
+
+// dateLayout is that of a date in the name of an index.
+const dateLayout = "2006.01.02"
+
+// ParseIndex takes the name of a telemetry index apart; date is zero for an
+// undated one. It is false for any other name, such as that of a copy which
+// was restored under a suffix.
+func ParseIndex(name string) (recordType string, date time.Time, ok bool) {
+	rest, ours := strings.CutPrefix(name, IndexPrefix)
+	at := strings.LastIndexByte(rest, '-')
+	if !ours || at < 1 {
+		return "", date, false
+	}
+	recordType, end := rest[:at], rest[at+1:]
+	if end == Undated {
+		return recordType, date, true
+	}
+	date, err := time.Parse(dateLayout, end)
+	return recordType, date, err == nil
 }

@@ -181,3 +181,23 @@ func BenchmarkParse(b *testing.B) {
 		}
 	}
 }
+
+func TestIndexNamesAreTakenApart(t *testing.T) {
+	t.Parallel()
+	day := time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)
+	for _, kind := range append(Types, TypeOther) {
+		for _, at := range []time.Time{{}, day} {
+			if got, date, ok := ParseIndex(IndexName(kind, at.Add(time.Hour))); !ok || got != kind || !date.Equal(at) {
+				t.Errorf("%s of %s: %s, %s, %v", kind, at, got, date, ok)
+			}
+		}
+	}
+	for _, name := range []string{
+		"", "telemetry", "telemetry-", "telemetry-span", "telemetry-undated", "telemetry-span-2026.11.24-restored", "telemetry-span-2026.13.24",
+		"telemetry-span-2026.11", "copy-telemetry-span-2026.11.24", "telemetry-span-undated-2",
+	} {
+		if kind, date, ok := ParseIndex(name); ok {
+			t.Errorf("%q is taken for %s of %s", name, kind, date)
+		}
+	}
+}

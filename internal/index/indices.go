@@ -1,0 +1,109 @@
+package index
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// IndexState is an index as the cluster has it.
+type IndexState struct {
+	UUID    string
+	Health  string // green, yellow: complete; red: a primary shard is missing
+	Closed  bool
+	Shards  int // primaries
+	Bytes   int64
+	Created time.Time // kept by a restore, new where it was deleted and made again
+	// Documents are those that a search would find: call Refresh before. Of an
+	// index that is closed or red they are -1, not known.
+	Documents int64
+}
+
+// Red reports whether a part of the index is out of service.
+func (s IndexState) Red() bool { return s.Health == "red" }
+
+// Indices describes the indices that match patterns, by name. None is no error.
+func (c *Client) Indices(ctx context.Context, patterns ...string) (map[string]IndexState, error) {
+	query := url.Values{
+		"format": {"json"}, "bytes": {"b"}, "expand_wildcards": {"open,closed"},
+		"h": {"index,uuid,health,status,pri,docs.count,pri.store.size,creation.date"},
+	}
+	var rows []struct {
+		Index, UUID, Health, Status, Pri string
+		Documents                        *string `json:"docs.count"`
+		Size                             *string `json:"pri.store.size"`
+		Created                          string  `json:"creation.date"`
+	}
+	path := "/_cat/indices/" + strings.Join(patterns, ",") + "?" + query.Encode()
+	if err := c.call(ctx, http.MethodGet, path, nil, &rows); err != nil {
+		return nil, fmt.Errorf("describe indices: %w", missing(err))
+	}
+	all := map[string]IndexState{}
+	for _, row := range rows {
+		created := number(row.Created)
+		state := IndexState{
+			UUID: row.UUID, Health: row.Health, Closed: row.Status == "close", Shards: int(number(row.Pri)),
+			Created: time.UnixMilli(created).UTC(), Documents: -1,
+		}
+		if row.Size != nil {
+			state.Bytes = number(*row.Size)
+		}
+		if row.Documents != nil && !state.Red() && !state.Closed {
+			state.Documents = number(*row.Documents)
+		}
+		all[row.Index] = state
+	}
+	return all, nil
+}
+
+// number reads a column; one that is empty is zero.
+func number(text string) int64 {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// Refresh makes everything that was indexed before the call countable. That no
+// index matches is no error.
+func (c *Client) Refresh(ctx context.Context, patterns ...string) error {
+	path := "/" + strings.Join(patterns, ",") + "/_refresh?ignore_unavailable=true&allow_no_indices=true"
+	if err := c.call(ctx, http.MethodPost, path, nil, nil); err != nil {
+		return fmt.Errorf("refresh indices: %w", missing(err))
+	}
+	return nil
+}
+
+// CloseIndex takes an index out of service, so that it can be restored over.
+func (c *Client) CloseIndex(ctx context.Context, name string) error {
+	if err := c.call(ctx, http.MethodPost, "/"+url.PathEscape(name)+"/_close", nil, nil); err != nil {
+		return fmt.Errorf("close index %s: %w", name, missing(err))
+	}
+	return nil
+}
+
+// OpenIndex puts an index that was closed into service again.
+func (c *Client) OpenIndex(ctx context.Context, name string) error {
+	if err := c.call(ctx, http.MethodPost, "/"+url.PathEscape(name)+"/_open", nil, nil); err != nil {
+		return fmt.Errorf("open index %s: %w", name, missing(err))
+	}
+	return nil
+}
+
+// DeleteIndex deletes one index: a pattern is refused. That it is not there is
+// no error.
+func (c *Client) DeleteIndex(ctx context.Context, name string) error {
+	if name == "" || strings.ContainsAny(name, "*,") || name == "_all" {
+		return fmt.Errorf("delete index %q: that is not the name of one index", name)
+	}
+	err := c.call(ctx, http.MethodDelete, "/"+url.PathEscape(name)+"?ignore_unavailable=true", nil, nil)
+	if err != nil {
+		return fmt.Errorf("delete index %s: %w", name, err)
+	}
+	return nil
+}

@@ -1,0 +1,57 @@
+package snapshot
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// mostNamed bounds how many indices a reason names.
+const mostNamed = 5
+
+// Judge compares the indices of a snapshot with those of the last good one
+// before it, and says why it is suspect; empty if it is not. retiredAt says
+// when retention deleted an index, zero if it never did.
+func Judge(last Record, now map[string]Index, retiredAt map[string]time.Time) string {
+	var wrong []string
+	for name, before := range last.Indices {
+		if retiredAt[name].After(last.Started) {
+			continue
+		}
+		index, there := now[name]
+		switch {
+		case !there:
+			wrong = append(wrong, fmt.Sprintf("%s with %d documents has vanished", name, before.Documents))
+		case index.Created.After(before.Created):
+			wrong = append(wrong, fmt.Sprintf("%s was deleted and made again at %s: it had %d documents, now %d",
+				name, index.Created.UTC().Format(time.RFC3339), before.Documents, index.Documents))
+		case index.Documents < before.Documents:
+			wrong = append(wrong, fmt.Sprintf("%s has shrunk from %d to %d documents", name, before.Documents, index.Documents))
+		}
+	}
+	if len(wrong) == 0 {
+		return ""
+	}
+	slices.Sort(wrong)
+	more := ""
+	if len(wrong) > mostNamed {
+		more = fmt.Sprintf("; and %d more", len(wrong)-mostNamed)
+		wrong = wrong[:mostNamed]
+	}
+	return "since snapshot " + last.Name + ": " + strings.Join(wrong, "; ") + more
+}
+
+// Missing returns the indices of the last good record that a snapshot does not
+// have, or not whole: those about which Judge must know when they retired.
+func Missing(last Record, now map[string]Index) []string {
+	var names []string
+	for name, before := range last.Indices {
+		index, there := now[name]
+		if !there || index.Documents < before.Documents || index.Created.After(before.Created) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
