@@ -136,9 +136,8 @@ func (s *Service) client(ctx context.Context, dir, program string, args ...strin
 	var output bytes.Buffer
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Stdout, cmd.Stderr = &output, &output
-	cmd.SysProcAttr = childAttributes()
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	if err := startFromLastingThread(cmd); err != nil {
+	if err := StartChild(cmd, nil); err != nil {
 		return err
 	}
 	if err := cmd.Wait(); err != nil {

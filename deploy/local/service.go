@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -205,11 +204,11 @@ func (s *Service) launch() (*process, error) {
 	cmd := s.definition.command(s)
 	cmd.Dir = s.data
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = childAttributes()
+	var as *syscall.Credential
 	if s.dropsRoot() {
-		cmd.SysProcAttr.Credential = unprivileged()
+		as = unprivileged()
 	}
-	if err := startFromLastingThread(cmd); err != nil {
+	if err := StartChild(cmd, as); err != nil {
 		return nil, err
 	}
 	p := &process{cmd: cmd, ended: make(chan struct{})}
@@ -297,28 +296,6 @@ func (p *process) wasExpected() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.expected
-}
-
-// lastingThread runs functions on one thread that never ends: Linux kills a child when the thread that started it ends,
-// even if the process lives on.
-var lastingThread = sync.OnceValue(func() chan<- func() {
-	work := make(chan func())
-	go func() {
-		runtime.LockOSThread()
-		for f := range work {
-			f()
-		}
-	}()
-	return work
-})
-
-func startFromLastingThread(cmd *exec.Cmd) error {
-	result := make(chan error)
-	lastingThread() <- func() { result <- cmd.Start() }
-	if err := <-result; err != nil {
-		return fmt.Errorf("run %s: %w", cmd.Path, err)
-	}
-	return nil
 }
 
 func ending(err error) string {

@@ -7,10 +7,10 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"runtime"
-	"sync"
 	"syscall"
 	"time"
+
+	"millrace/deploy/local"
 )
 
 // stopGrace is how long a process may take to end after SIGTERM.
@@ -46,8 +46,7 @@ func Start(c Command) (*Process, error) {
 	p := &Process{Name: c.Name, Log: c.Log, cmd: exec.Command(c.Program, c.Args...), ended: make(chan struct{})}
 	p.cmd.Env = c.Env
 	p.cmd.Stdout, p.cmd.Stderr = log, log
-	p.cmd.SysProcAttr = childAttributes()
-	if err := startFromLastingThread(p.cmd); err != nil {
+	if err := local.StartChild(p.cmd, nil); err != nil {
 		return nil, fmt.Errorf("start %s: %w", c.Name, err)
 	}
 	go func() {
@@ -179,26 +178,4 @@ func tail(path string) string {
 		return err.Error()
 	}
 	return string(text[max(0, len(text)-size):])
-}
-
-// lastingThread starts processes from one thread that never ends: Linux kills
-// a child when the thread that started it ends, even if the process lives on.
-var lastingThread = sync.OnceValue(func() chan<- func() {
-	work := make(chan func())
-	go func() {
-		runtime.LockOSThread()
-		for f := range work {
-			f()
-		}
-	}()
-	return work
-})
-
-func startFromLastingThread(cmd *exec.Cmd) error {
-	result := make(chan error)
-	lastingThread() <- func() { result <- cmd.Start() }
-	if err := <-result; err != nil {
-		return fmt.Errorf("run %s: %w", cmd.Path, err)
-	}
-	return nil
 }
