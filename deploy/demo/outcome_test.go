@@ -13,7 +13,7 @@ import (
 
 // good is an outcome in which everything is as it should be.
 func good() outcome {
-	o := outcome{accepted: 110, bad: 3, duplicates: 5, skipped: 9, redriven: 20}
+	o := outcome{accepted: 110, bad: 3, duplicates: 5, again: 4, skipped: 9, redriven: 20}
 	o.report = audit.Report{Accepted: 100, Indexed: 97, DeadLettered: 3, Bad: 3, Others: 10, Delay: new(load.Histogram)}
 	o.report.Delay.Add(200 * time.Millisecond)
 	return o
@@ -32,8 +32,8 @@ func TestOnlyACompleteOutcomeIsGood(t *testing.T) {
 		"a document is altered":              func(o *outcome) { o.report.Altered++ },
 		"a bad record was indexed":           func(o *outcome) { o.report.Indexed++; o.report.DeadLettered--; o.report.Misjudged++ },
 		"the queue was not used":             func(o *outcome) { o.redriven = 0 },
-		"no duplicates were sent":            func(o *outcome) { o.duplicates = 0 },
-		"no duplicate was skipped":           func(o *outcome) { o.skipped = 0 },
+		"no duplicates were sent":            func(o *outcome) { o.again = 0 },
+		"a duplicate was not skipped":        func(o *outcome) { o.skipped = 3 },
 	} {
 		o := good()
 		spoil(&o)

@@ -2,6 +2,7 @@ package intake
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -97,7 +98,7 @@ func (i *Intake) Put(ctx context.Context, batch string, records [][]byte) (left 
 			left = append(left, rejected[at])
 		}
 		if sendErr != nil {
-			err = fmt.Errorf("queue what the stream did not take: %w", sendErr)
+			err = errors.Join(err, fmt.Errorf("queue what the stream did not take: %w", sendErr))
 		}
 	}
 	slices.Sort(left)

@@ -15,8 +15,8 @@ type turns struct {
 	mu      sync.Mutex
 	limit   float64
 	taken   int
-	epoch   int // raised by each decrease
-	waiting []chan struct{}
+	epoch   int        // raised by each decrease
+	waiting []chan int // told the epoch of the turn that is granted
 }
 
 func newTurns(most int) *turns { return &turns{most: float64(most), limit: float64(most)} }
@@ -24,25 +24,24 @@ func newTurns(most int) *turns { return &turns{most: float64(most), limit: float
 // take waits for a turn. The caller ends it, saying whether the stream
 // answered. The error is the context's.
 func (t *turns) take(ctx context.Context) (end func(answered bool), err error) {
-	granted := make(chan struct{})
+	granted := make(chan int, 1)
 	t.mu.Lock()
 	t.waiting = append(t.waiting, granted)
 	t.grant()
 	t.mu.Unlock()
 	select {
-	case <-granted:
+	case epoch := <-granted:
+		return func(answered bool) { t.end(answered, epoch) }, nil
 	case <-ctx.Done():
 		if !t.leave(granted) {
-			t.end(true, t.present()) // it was granted at this moment
+			t.end(true, <-granted) // it was granted at this moment
 		}
 		return nil, context.Cause(ctx)
 	}
-	epoch := t.present()
-	return func(answered bool) { t.end(answered, epoch) }, nil
 }
 
 // leave takes back a wish that was not granted yet.
-func (t *turns) leave(wish chan struct{}) bool {
+func (t *turns) leave(wish chan int) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for n, w := range t.waiting {
@@ -52,12 +51,6 @@ func (t *turns) leave(wish chan struct{}) bool {
 		}
 	}
 	return false
-}
-
-func (t *turns) present() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.epoch
 }
 
 // end gives a turn back. Those that began before the last decrease do not
@@ -80,7 +73,7 @@ func (t *turns) end(answered bool, epoch int) {
 func (t *turns) grant() {
 	for len(t.waiting) > 0 && t.taken < int(t.limit) {
 		t.taken++
-		close(t.waiting[0])
+		t.waiting[0] <- t.epoch
 		t.waiting = t.waiting[1:]
 	}
 }

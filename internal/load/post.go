@@ -98,6 +98,9 @@ func (p *poster) accept(answer []byte) {
 			p.counts.refused.Add(1)
 		case !p.Accepted.Add(n):
 			p.counts.resent.Add(1)
+			if p.Source.Bad(n) {
+				p.counts.resentBad.Add(1)
+			}
 		}
 	}
 }

@@ -91,13 +91,14 @@ type Sender struct {
 	counts   counts
 }
 
-type counts struct{ posts, resent, retries, refused, givenUp atomic.Uint64 }
+type counts struct{ posts, resent, resentBad, retries, refused, givenUp atomic.Uint64 }
 
 // Counts is what a Sender has done so far.
 type Counts struct {
 	Posted     uint64 // records that were made, distinct
 	Accepted   uint64 // of them, answered 2xx
 	Duplicates uint64 // records answered 2xx although they had been before
+	BadAgain   uint64 // of Duplicates, bad records: no index ever has the first
 	Posts      uint64 // requests answered 2xx
 	Retries    uint64 // attempts that were made again
 	Refused    uint64 // records that the collector will not have
@@ -124,8 +125,8 @@ func NewSender(source *Source, settings Settings) *Sender {
 // Counts returns what was done so far.
 func (s *Sender) Counts() Counts {
 	return Counts{
-		Posted: s.next.Load(), Accepted: s.Accepted.Len(), Duplicates: s.counts.resent.Load(), Posts: s.counts.posts.Load(),
-		Retries: s.counts.retries.Load(), Refused: s.counts.refused.Load(), GivenUp: s.counts.givenUp.Load(),
+		Posted: s.next.Load(), Accepted: s.Accepted.Len(), Duplicates: s.counts.resent.Load(), BadAgain: s.counts.resentBad.Load(),
+		Posts: s.counts.posts.Load(), Retries: s.counts.retries.Load(), Refused: s.counts.refused.Load(), GivenUp: s.counts.givenUp.Load(),
 	}
 }
 
