@@ -1,0 +1,127 @@
+package backup
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+
+	"github.com/klauspost/compress/gzip"
+
+	"millrace/internal/archive"
+)
+
+// Objects are where a backup lies. See archive.Bucket.
+type Objects interface {
+	// List yields the objects whose keys begin with a prefix, in order.
+	List(ctx context.Context, prefix string) iter.Seq2[archive.Object, error]
+	Read(ctx context.Context, key string) (io.ReadCloser, archive.Object, error)
+}
+
+// Line is a record of a backup. Of Firehose's objects only Data is known.
+type Line struct {
+	Shard string
+	Record
+}
+
+// DamageError says that an object is corrupt or truncated: what was read of it by
+// then is good, and the rest is not to be had.
+type DamageError struct {
+	Key string
+	Err error
+}
+
+// Error names the object.
+func (d *DamageError) Error() string { return fmt.Sprintf("%s is damaged: %v", d.Key, d.Err) }
+
+// Unwrap returns what is wrong with it.
+func (d *DamageError) Unwrap() error { return d.Err }
+
+// Reader reads the records of one object, ours or Firehose's: compressed or
+// not, of one gzip member or several, with or without a delimiter between
+// documents. It holds readerBytes and one record at the most.
+type Reader struct {
+	key      string
+	network  *network
+	splitter *splitter
+	damage   error // of the object as such
+}
+
+// readerBytes is what reading ahead takes.
+const readerBytes = 64 << 10
+
+var errEmpty = errors.New("it is empty")
+
+// OpenObject opens an object. The error is archive.ErrNotFound where there is
+// none.
+func OpenObject(ctx context.Context, store Objects, key string) (*Reader, error) {
+	body, object, err := store.Read(ctx, key)
+	if err != nil {
+		return nil, fmt.Errorf("open backup object: %w", err)
+	}
+	r := &Reader{key: key, network: &network{ReadCloser: body}}
+	if object.Size == 0 {
+		r.damage = errEmpty
+		return r, nil
+	}
+	raw := bufio.NewReaderSize(r.network, readerBytes)
+	var text io.Reader = raw
+	if magic, _ := raw.Peek(2); bytes.Equal(magic, []byte{0x1f, 0x8b}) {
+		unpacked, err := gzip.NewReader(raw) // of all members
+		if err != nil {
+			r.damage = err
+			return r, nil
+		}
+		text = unpacked
+	}
+	r.splitter = &splitter{source: text}
+	return r, nil
+}
+
+// Next returns the next record; its memory is the reader's, until Next is
+// called again. At the end the error is io.EOF, or a *DamageError; any other means
+// that the object could not be read this time. What is between records and is
+// none of ours comes as it is: telemetry.Parse tells.
+func (r *Reader) Next() (Line, error) {
+	var document []byte
+	err := r.damage
+	if err == nil {
+		document, err = r.splitter.next()
+	}
+	switch {
+	case r.network.err != nil && err != nil:
+		return Line{}, fmt.Errorf("read backup object %s: %w", r.key, r.network.err)
+	case err == io.EOF:
+		return Line{}, io.EOF
+	case err != nil:
+		return Line{}, &DamageError{r.key, err}
+	}
+	if bytes.HasPrefix(document, []byte(keyShard)) {
+		if shard, record, err := ParseLine(document); err == nil {
+			return Line{shard, record}, nil
+		}
+	}
+	return Line{Record: Record{Data: document}}, nil
+}
+
+// Close ends reading, also in the middle.
+func (r *Reader) Close() { r.network.Close() }
+
+// network remembers how reading from the store failed, to tell a connection
+// that broke from an object that is damaged.
+type network struct {
+	io.ReadCloser
+	err error
+}
+
+// Read reads.
+func (n *network) Read(p []byte) (int, error) {
+	got, err := n.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		n.err = err
+	}
+	return got, err
+}

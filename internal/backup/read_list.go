@@ -1,0 +1,272 @@
+package backup
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"iter"
+	"maps"
+	"regexp"
+	"slices"
+	"time"
+
+	"millrace/internal/archive"
+	"millrace/internal/telemetry"
+)
+
+// Window says which records are wanted.
+type Window struct {
+	From time.Time `json:"from,omitzero"` // by arrival; zero: from the first one on
+	To   time.Time `json:"to"`
+	// Stream and Created tell whose shards Shards are about.
+	Stream  string    `json:"stream,omitempty"`
+	Created time.Time `json:"created,omitzero"`
+	// Shards are the wanted stretches of each shard. Of one that is not named,
+	// time alone decides.
+	Shards map[string][]Span `json:"shards,omitempty"`
+	// Reach is how long before From a record of Shards may have arrived: one
+	// that nobody had read yet is as old as the stream keeps it.
+	Reach time.Duration `json:"reach,omitempty"`
+}
+
+// Span is a stretch of a shard, behind After and up to Until; each may be
+// empty, for no bound.
+type Span struct {
+	After string `json:"after,omitempty"`
+	Until string `json:"until,omitempty"`
+}
+
+// Has reports whether a sequence number is in the stretch.
+func (s Span) Has(sequence string) bool {
+	return (s.After == "" || telemetry.CompareSequence(sequence, s.After) > 0) &&
+		(s.Until == "" || telemetry.CompareSequence(sequence, s.Until) <= 0)
+}
+
+// Since is the beginning of the hours that may matter; zero: the backup's.
+func (w Window) Since() time.Time {
+	if w.From.IsZero() {
+		return w.From
+	}
+	return w.From.Add(-max(w.Reach, firehoseReach))
+}
+
+// Of returns which records of an object are wanted: of Firehose's, which say
+// neither sequence number nor arrival, all.
+func (w Window) Of(key string) (wants func(Line) bool) {
+	name, ours := ParseKey(key)
+	if !ours {
+		return func(Line) bool { return true }
+	}
+	if spans, known := w.spans(name.Shard); known {
+		return func(l Line) bool {
+			return slices.ContainsFunc(spans, func(s Span) bool { return s.Has(l.Sequence) })
+		}
+	}
+	return func(l Line) bool {
+		return !l.Arrived.Before(w.From) && (w.To.IsZero() || !l.Arrived.After(w.To))
+	}
+}
+
+// spans returns the wanted stretches of a shard, if they are known.
+func (w Window) spans(shard Shard) ([]Span, bool) {
+	spans, known := w.Shards[shard.ID]
+	return spans, known && shard.Stream == w.Stream && shard.Created.Unix() == w.Created.Unix()
+}
+
+const (
+	// firehoseReach is the longest that Firehose buffers, 15 minutes, and some
+	// more for what it must try again: so long after the hour in its key may a
+	// record of an object have arrived.
+	firehoseReach = time.Hour
+	day           = 24 * time.Hour
+)
+
+// Object is one object of a backup.
+type Object struct {
+	Key  string `json:"key"` // below the backup's prefix
+	Size int64  `json:"size"`
+
+	hour time.Time // in which its first record arrived
+	ours bool
+	name Name
+}
+
+// firehoseKey is the layout of Firehose with its default prefix.
+var firehoseKey = regexp.MustCompile(`^(\d{4}/\d\d/\d\d/\d\d)/.`)
+
+// parse reads what a key says; ok is false for one of neither layout.
+func parse(o archive.Object) (object Object, ok bool) {
+	object = Object{Key: o.Key, Size: o.Size}
+	if object.name, ok = ParseKey(o.Key); ok {
+		object.hour, object.ours = object.name.Hour, true
+		return object, true
+	}
+	m := firehoseKey.FindStringSubmatch(o.Key)
+	if m == nil {
+		return object, false
+	}
+	hour, err := time.Parse("2006/01/02/15", m[1])
+	object.hour = hour
+	return object, err == nil
+}
+
+// order is that of hours, and within one that of chains.
+func order(a, b Object) int {
+	return cmp.Or(a.hour.Compare(b.hour), cmp.Compare(a.name.Shard.Stream, b.name.Shard.Stream),
+		a.name.Shard.Created.Compare(b.name.Shard.Created), cmp.Compare(a.name.Shard.ID, b.name.Shard.ID),
+		telemetry.CompareSequence(a.name.First, b.name.First), cmp.Compare(a.Key, b.Key))
+}
+
+// List yields the objects that may hold records of a window, in the order of
+// their hours. It keeps no more of them at a time than a day has.
+func List(ctx context.Context, store Objects, w Window) iter.Seq2[Object, error] {
+	return func(yield func(Object, error) bool) {
+		l := lister{window: w, open: map[Shard]Object{}, yield: yield}
+		for objects, err := range days(ctx, store, w) {
+			if err != nil {
+				yield(Object{}, err)
+				return
+			}
+			slices.SortFunc(objects, order)
+			for _, object := range objects {
+				if !l.add(object) {
+					return
+				}
+			}
+		}
+		l.end()
+	}
+}
+
+// days yields what lies below each day, from one that may matter on.
+func days(ctx context.Context, store Objects, w Window) iter.Seq2[[]Object, error] {
+	return func(yield func([]Object, error) bool) {
+		from, to := w.From, w.To
+		if to.IsZero() {
+			to = time.Now()
+		}
+		if from.IsZero() {
+			var err error
+			if from, err = firstDay(ctx, store, to); err != nil {
+				yield(nil, err)
+				return
+			}
+		} else {
+			from = w.Since()
+		}
+		for at := from.UTC().Truncate(day); !at.After(to); at = at.Add(day) {
+			var objects []Object
+			for _, prefix := range []string{at.Format("dt=2006-01-02/"), at.Format("2006/01/02/")} {
+				for found, err := range store.List(ctx, prefix) {
+					if err != nil {
+						yield(nil, fmt.Errorf("list the backup: %w", err))
+						return
+					}
+					if object, ok := parse(found); ok {
+						objects = append(objects, object)
+					}
+				}
+			}
+			if !yield(objects, nil) {
+				return
+			}
+		}
+	}
+}
+
+// firstDay finds where a backup begins: keys are in the order of time, in
+// either layout.
+func firstDay(ctx context.Context, store Objects, none time.Time) (time.Time, error) {
+	first := none
+	for _, prefix := range []string{"dt=", "2"} {
+		for found, err := range store.List(ctx, prefix) {
+			if err != nil {
+				return first, fmt.Errorf("look for the beginning of the backup: %w", err)
+			}
+			if object, ok := parse(found); ok {
+				if object.hour.Before(first) {
+					first = object.hour
+				}
+				break
+			}
+		}
+	}
+	return first, nil
+}
+
+// lister decides about each link of a chain when it sees the next one, before
+// which it ends.
+type lister struct {
+	window Window
+	open   map[Shard]Object // the last link of each chain
+	yield  func(Object, error) bool
+}
+
+func (l *lister) add(o Object) bool {
+	w := l.window
+	if !o.ours {
+		wanted := (w.To.IsZero() || !o.hour.After(w.To)) && o.hour.Add(time.Hour+firehoseReach).After(w.From)
+		return !wanted || l.yield(o, nil)
+	}
+	before, has := l.open[o.name.Shard]
+	l.open[o.name.Shard] = o
+	return !has || !l.wants(before, o.name.First) || l.yield(before, nil)
+}
+
+func (l *lister) end() {
+	for _, o := range slices.SortedFunc(maps.Values(l.open), order) {
+		if l.wants(o, "") && !l.yield(o, nil) {
+			return
+		}
+	}
+}
+
+// wants reports whether a link may hold records of the window. next is where
+// the one behind it begins, if there is one.
+func (l *lister) wants(o Object, next string) bool {
+	w := l.window
+	spans, known := w.spans(o.name.Shard)
+	if !known {
+		return (w.To.IsZero() || !o.hour.After(w.To)) && o.hour.Add(time.Hour).After(w.From)
+	}
+	return slices.ContainsFunc(spans, func(s Span) bool {
+		return (s.Until == "" || telemetry.CompareSequence(o.name.First, s.Until) <= 0) &&
+			(next == "" || s.After == "" || telemetry.CompareSequence(next, s.After) > 0)
+	})
+}
+
+// Reached returns up to where the backup of a shard has come since a time: the
+// last sequence number of its chain; empty if there is none.
+func Reached(ctx context.Context, store Described, shard Shard, since time.Time) (string, error) {
+	var last Object
+	for objects, err := range days(ctx, store, Window{From: since}) {
+		if err != nil {
+			return "", err
+		}
+		for _, o := range objects {
+			if o.ours && o.name.Shard.ID == shard.ID && o.name.Shard.Stream == shard.Stream &&
+				o.name.Shard.Created.Unix() == shard.Created.Unix() &&
+				(last.Key == "" || telemetry.CompareSequence(o.name.First, last.name.First) > 0) {
+				last = o
+			}
+		}
+	}
+	if last.Key == "" {
+		return "", nil
+	}
+	text, err := store.Meta(ctx, last.Key)
+	if err != nil {
+		return "", fmt.Errorf("see how far the backup is: %w", err)
+	}
+	meta, err := ParseMeta(text)
+	if err != nil {
+		return "", fmt.Errorf("see how far the backup is by %s: %w", last.Key, err)
+	}
+	return meta.Last, nil
+}
+
+// Described are Objects with metadata.
+type Described interface {
+	Objects
+	Meta(ctx context.Context, key string) (map[string]string, error)
+}

@@ -1,0 +1,266 @@
+package backup_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"millrace/internal/archive"
+	"millrace/internal/backup"
+	"millrace/internal/telemetry"
+)
+
+// shelf is Objects in memory.
+type shelf struct {
+	bodies map[string][]byte
+	meta   map[string]map[string]string
+	broken error // how the connection breaks, in the middle of a body
+	listed []string
+}
+
+func (s *shelf) List(_ context.Context, prefix string) iter.Seq2[archive.Object, error] {
+	s.listed = append(s.listed, prefix)
+	return func(yield func(archive.Object, error) bool) {
+		var keys []string
+		for key := range s.bodies {
+			if strings.HasPrefix(key, prefix) {
+				keys = append(keys, key)
+			}
+		}
+		slices.Sort(keys)
+		for _, key := range keys {
+			if !yield(archive.Object{Key: key, Size: int64(len(s.bodies[key]))}, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (s *shelf) Read(_ context.Context, key string) (io.ReadCloser, archive.Object, error) {
+	body, has := s.bodies[key]
+	if !has {
+		return nil, archive.Object{}, archive.ErrNotFound
+	}
+	var from io.Reader = bytes.NewReader(body)
+	if s.broken != nil {
+		from = io.MultiReader(bytes.NewReader(body[:len(body)/2]), iotest.ErrReader(s.broken))
+	}
+	return io.NopCloser(from), archive.Object{Key: key, Size: int64(len(body))}, nil
+}
+
+func (s *shelf) Meta(_ context.Context, key string) (map[string]string, error) {
+	return s.meta[key], nil
+}
+
+// ours is the n-th record of a collector.
+func ours(n int) []byte {
+	at := start.Add(time.Duration(n) * time.Second)
+	return telemetry.AppendRecord(nil, telemetry.Head{
+		Index: "telemetry-log-undated", ReceivedAt: at, Tenant: "t", Region: "r", ID: fmt.Sprint(n), Type: "log", Timestamp: at,
+	}, fmt.Appendf(nil, `{"n":%d,"text":"a } and a { and a \" and \\","inner":{"doc_id":"x"}}`, n))
+}
+
+func packed(text []byte) []byte {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, _ = w.Write(text)
+	_ = w.Close()
+	return b.Bytes()
+}
+
+// readObject reads one object to its end.
+func readObject(t testing.TB, s *shelf, key string) (data []string, err error) {
+	t.Helper()
+	r, err := backup.OpenObject(t.Context(), s, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for {
+		line, err := r.Next()
+		if err != nil {
+			return data, err
+		}
+		data = append(data, string(line.Data))
+	}
+}
+
+// TestObjectsAreReadAsTheyAre: as Firehose writes them, with each of its
+// settings.
+func TestObjectsAreReadAsTheyAre(t *testing.T) {
+	t.Parallel()
+	const count = 5000 // much more than is read ahead
+	var want []string
+	var lines, joined, members []byte
+	for n := range count {
+		record := ours(n)
+		want = append(want, string(record))
+		lines = append(append(lines, record...), '\n')
+		joined = append(joined, record...)
+		members = append(members, packed(record)...)
+	}
+	half := len(lines) / 2
+	for name, body := range map[string][]byte{
+		"lines":                        lines,
+		"lines without the last break": lines[:len(lines)-1],
+		"lines of Windows":             bytes.ReplaceAll(lines, []byte("\n"), []byte("\r\n")),
+		"no delimiter":                 joined,
+		"packed lines":                 packed(lines),
+		"packed, no delimiter":         packed(joined),
+		"members":                      members,
+		"members cut anywhere":         append(packed(lines[:half]), packed(lines[half:])...),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := readObject(t, &shelf{bodies: map[string][]byte{"key": body}}, "key")
+			if err != io.EOF || !slices.Equal(got, want) {
+				t.Errorf("%d records, %v", len(got), err)
+			}
+		})
+	}
+}
+
+// What is no record of ours stands alone, and hides none of its neighbours.
+func TestForeignPiecesHideNoNeighbours(t *testing.T) {
+	t.Parallel()
+	a, b := string(ours(1)), string(ours(2))
+	for text, want := range map[string][]string{
+		a + "\ngarbage\n" + b:             {a, "garbage", b},
+		a + "garbage" + b:                 {a, "garbage", b},
+		`{"x":` + a + b:                   {`{"x":`, a, b},
+		`{"x":1}{"y":"}"}` + "\n" + a:     {`{"x":1}{"y":"}"}`, a},
+		`{"x":1}` + a + `{"y":2}` + b:     {`{"x":1}`, a, `{"y":2}`, b},
+		"\n\n" + a + " \r\n\t" + b + "\n": {a, b},
+		"garbage":                         {"garbage"},
+		strings.Repeat("x", 3<<20) + a:    nil, // larger than any document: pieces, and then a
+	} {
+		got, err := readObject(t, &shelf{bodies: map[string][]byte{"key": []byte(text)}}, "key")
+		if err != io.EOF || want != nil && !slices.Equal(got, want) || want == nil && got[len(got)-1] != a {
+			t.Errorf("%.40q gives %d pieces, %.300q, %v", text, len(got), got, err)
+		}
+	}
+}
+
+func TestDamagedObjectsGiveTheirGoodPrefix(t *testing.T) {
+	t.Parallel()
+	var lines []byte
+	for n := range 1000 {
+		lines = append(append(lines, ours(n)...), '\n')
+	}
+	whole := packed(lines)
+	flipped := slices.Clone(whole)
+	flipped[len(flipped)*3/4] ^= 0xff
+	for name, body := range map[string][]byte{
+		"empty":                  {},
+		"nothing but a header":   whole[:5],
+		"truncated":              whole[:len(whole)/2],
+		"without its checksum":   whole[:len(whole)-6],
+		"a bit is wrong":         flipped,
+		"garbage behind members": append(slices.Clone(whole), "garbage"...),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := readObject(t, &shelf{bodies: map[string][]byte{"key": body}}, "key")
+			var damage *backup.DamageError
+			if !errors.As(err, &damage) || damage.Key != "key" {
+				t.Errorf("the error is %v", err)
+			}
+			if len(got) == 0 && len(body) > 1000 {
+				t.Error("nothing was read of it")
+			}
+			for n, record := range got {
+				if name != "a bit is wrong" && record != string(ours(n)) {
+					t.Fatalf("record %d is %q", n, record)
+				}
+			}
+		})
+	}
+}
+
+// A connection that breaks says nothing about the object.
+func TestABrokenConnectionIsNoDamage(t *testing.T) {
+	t.Parallel()
+	s := &shelf{bodies: map[string][]byte{"key": packed(bytes.Repeat(append(ours(1), '\n'), 100_000))}, broken: errors.New("reset by peer")}
+	var damage *backup.DamageError
+	if _, err := readObject(t, s, "key"); !errors.Is(err, s.broken) || errors.As(err, &damage) {
+		t.Errorf("the error is %v", err)
+	}
+	if _, err := backup.OpenObject(t.Context(), s, "other"); !errors.Is(err, archive.ErrNotFound) {
+		t.Errorf("the error of a missing object is %v", err)
+	}
+}
+
+func TestOurLinesSayWhereTheyComeFrom(t *testing.T) {
+	t.Parallel()
+	m := newMemory()
+	write(t, backup.Open(m, shard, ""), 0, 100, 30)
+	s := &shelf{bodies: map[string][]byte{}}
+	for key, o := range m.objects {
+		s.bodies[key] = o.body
+	}
+	read := 0
+	for object, err := range backup.List(t.Context(), s, backup.Window{To: start.Add(time.Hour)}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := backup.OpenObject(t.Context(), s, object.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for {
+			line, err := r.Next()
+			if err == io.EOF {
+				break
+			}
+			want := record(read)
+			if err != nil || line.Shard != shard.ID || line.Sequence != want.Sequence || !line.Arrived.Equal(want.Arrived) || !bytes.Equal(line.Data, want.Data) {
+				t.Fatalf("record %d is %+v, %v", read, line, err)
+			}
+			read++
+		}
+		r.Close()
+	}
+	if read != 100 {
+		t.Errorf("%d records", read)
+	}
+}
+
+// FuzzReadObject: whatever an object holds, reading ends, in bounded memory,
+// and records on lines of their own come out.
+func FuzzReadObject(f *testing.F) {
+	line := append(ours(1), '\n')
+	for _, seed := range [][]byte{
+		nil, line, packed(line), packed(line)[:20], append(packed(line), packed(line)...), []byte(`{"x":` + string(line)),
+		[]byte(`{"backup_shard":"shardId-000000000000","backup_sequence":"1","backup_arrived":"2026-11-23T13:59:50.000Z","backup_data":"eA=="}`),
+		[]byte("{{{{\"\\"), {0x1f, 0x8b},
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		s := &shelf{bodies: map[string][]byte{
+			"as it is": body, "packed": packed(body), "between": slices.Concat(line, body, []byte("\n"), line),
+		}}
+		for key := range s.bodies {
+			got, err := readObject(t, s, key)
+			var damage *backup.DamageError
+			if err != io.EOF && !errors.As(err, &damage) {
+				t.Errorf("%s: %v", key, err)
+			}
+			// Without quotes and braces in between, the neighbours are as they were.
+			if key == "between" && !bytes.ContainsAny(body, "{\"\n") && len(body) < 1<<20 {
+				if want := string(ours(1)); len(got) < 2 || got[0] != want || got[len(got)-1] != want {
+					t.Errorf("%q hides its neighbours: %q", body, got)
+				}
+			}
+		}
+	})
+}
