@@ -94,7 +94,7 @@ func (r *Reader) Next() (Line, error) {
 	switch {
 	case r.network.err != nil && err != nil:
 		return Line{}, fmt.Errorf("read backup object %s: %w", r.key, r.network.err)
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		return Line{}, io.EOF
 	case err != nil:
 		return Line{}, &DamageError{r.key, err}
@@ -108,7 +108,7 @@ func (r *Reader) Next() (Line, error) {
 }
 
 // Close ends reading, also in the middle.
-func (r *Reader) Close() { r.network.Close() }
+func (r *Reader) Close() { _ = r.network.Close() }
 
 // network remembers how reading from the store failed, to tell a connection
 // that broke from an object that is damaged.
@@ -120,7 +120,7 @@ type network struct {
 // Read reads.
 func (n *network) Read(p []byte) (int, error) {
 	got, err := n.ReadCloser.Read(p)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		n.err = err
 	}
 	return got, err

@@ -137,7 +137,7 @@ func (m manifest) readCSV(text []byte, keep func(key string, size int64)) error 
 	rows.ReuseRecord, rows.FieldsPerRecord = true, len(column)
 	for {
 		row, err := rows.Read()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
@@ -180,7 +180,7 @@ func readParquet(text []byte, keep func(key string, size int64)) (err error) {
 		return err
 	}
 	rows := parquet.NewGenericReader[inventoryRow](file)
-	defer rows.Close()
+	defer func() { _ = rows.Close() }() // it was only read
 	batch := make([]inventoryRow, 1000)
 	for {
 		clear(batch)
@@ -195,7 +195,7 @@ func readParquet(text []byte, keep func(key string, size int64)) (err error) {
 			}
 			keep(row.Key, size)
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

@@ -2,6 +2,7 @@ package backup
 
 import (
 	"bytes"
+	"errors"
 	"io"
 
 	"millrace/internal/telemetry"
@@ -39,7 +40,7 @@ func (s *splitter) next() ([]byte, error) {
 		return nil, s.err
 	}
 	line, whole := s.line()
-	if !whole && s.err != nil && s.err != io.EOF {
+	if !whole && s.err != nil && !errors.Is(s.err, io.EOF) {
 		// The source ended inside of it; but a complete document may stand there.
 		if end := documentEnd(line); end > 0 {
 			return s.cut(end), nil
@@ -76,7 +77,7 @@ func (s *splitter) line() (line []byte, whole bool) {
 		}
 		s.searched = s.to
 		if s.err != nil {
-			return s.buf[s.from:s.to], s.err == io.EOF
+			return s.buf[s.from:s.to], errors.Is(s.err, io.EOF)
 		}
 		// Without delimiters a document ends long before the text does.
 		if s.to-s.from > mostDocument || s.to-s.from >= readerBytes/2 && documentEnd(s.buf[s.from:s.to]) > 0 {

@@ -122,7 +122,7 @@ func TestObjectsAreReadAsTheyAre(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			got, err := readObject(t, &shelf{bodies: map[string][]byte{"key": body}}, "key")
-			if err != io.EOF || !slices.Equal(got, want) {
+			if !errors.Is(err, io.EOF) || !slices.Equal(got, want) {
 				t.Errorf("%d records, %v", len(got), err)
 			}
 		})
@@ -144,7 +144,7 @@ func TestForeignPiecesHideNoNeighbours(t *testing.T) {
 		strings.Repeat("x", 3<<20) + a:    nil, // larger than any document: pieces, and then a
 	} {
 		got, err := readObject(t, &shelf{bodies: map[string][]byte{"key": []byte(text)}}, "key")
-		if err != io.EOF || want != nil && !slices.Equal(got, want) || want == nil && got[len(got)-1] != a {
+		if !errors.Is(err, io.EOF) || want != nil && !slices.Equal(got, want) || want == nil && got[len(got)-1] != a {
 			t.Errorf("%.40q gives %d pieces, %.300q, %v", text, len(got), got, err)
 		}
 	}
@@ -218,7 +218,7 @@ func TestOurLinesSayWhereTheyComeFrom(t *testing.T) {
 		}
 		for {
 			line, err := r.Next()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			want := record(read)
@@ -252,7 +252,7 @@ func FuzzReadObject(f *testing.F) {
 		for key := range s.bodies {
 			got, err := readObject(t, s, key)
 			var damage *backup.DamageError
-			if err != io.EOF && !errors.As(err, &damage) {
+			if !errors.Is(err, io.EOF) && !errors.As(err, &damage) {
 				t.Errorf("%s: %v", key, err)
 			}
 			// Without quotes and braces in between, the neighbours are as they were.
