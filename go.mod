@@ -16,6 +16,7 @@ require (
 	github.com/klauspost/compress v1.20.3
 	github.com/prometheus/client_golang v1.25.0
 	github.com/prometheus/client_model v0.6.3
+	github.com/segmentio/asm v1.2.1
 	go.opentelemetry.io/collector/pdata v1.70.0
 	go.temporal.io/api v1.63.5
 	go.temporal.io/sdk v1.50.0

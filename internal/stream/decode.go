@@ -3,7 +3,6 @@ package stream
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -17,13 +16,16 @@ import (
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+	"github.com/segmentio/asm/base64"
 )
 
 // The SDK decodes a page of GetRecords into several allocations a record,
 // which costs more than all else the processor does with it. This decoder
 // takes its place for that one operation: it makes one buffer for the data and
 // one string for the sequence numbers of a page, however many records it has,
-// and the buffer is that of an earlier page if there is one to be had.
+// and the buffer is that of an earlier page if there is one to be had. Base64 is
+// decoded by a library that does it with vector instructions: with Go's own,
+// that alone was a quarter of the processor's work.
 
 // answer is the body of a GetRecords response.
 type answer struct {

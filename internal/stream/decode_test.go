@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -92,4 +93,29 @@ func BenchmarkDecode(b *testing.B) {
 	}
 	b.ReportMetric(allocations/MaxPageRecords, "allocs/record")
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/MaxPageRecords, "ns/record")
+}
+
+// TestDataOfAnyLength holds the decoder of base64 against Go's own, round the
+// sizes at which it changes from vectors to bytes, and with damage everywhere.
+func TestDataOfAnyLength(t *testing.T) {
+	t.Parallel()
+	random := rand.NewChaCha8([32]byte{1})
+	for size := range 300 {
+		data := make([]byte, size)
+		_, _ = random.Read(data)
+		text := base64.StdEncoding.EncodeToString(data)
+		// Twice: what is written behind the first must not reach the second.
+		page := []byte(`{"Records":[{"SequenceNumber":"1","Data":"` + text + `"},{"SequenceNumber":"2","Data":"` + text + `"}]}`)
+		for _, record := range decodePage(t, page).Records {
+			if !bytes.Equal(record.Data, data) {
+				t.Fatalf("%d bytes became %d others", size, len(record.Data))
+			}
+		}
+		for at := range text {
+			damaged := text[:at] + "!" + text[at+1:]
+			if _, err := new(workspace).decode([]byte(`{"Records":[{"Data":"` + damaged + `"}]}`)); err == nil {
+				t.Fatalf("%d bytes with damage at %d were taken", size, at)
+			}
+		}
+	}
 }
