@@ -1,6 +1,12 @@
 package activities
 
-import "testing"
+import (
+	"testing"
+
+	"millrace/internal/index"
+	"millrace/internal/stream"
+	"millrace/internal/telemetry"
+)
 
 // The memory of a page goes back once, with the last of its records, however
 // they were spread over chunks.
@@ -28,5 +34,34 @@ func TestMemoryGoesBackWithTheLastRecord(t *testing.T) {
 	one.giveBack()
 	if returned["first"] != 1 || returned["second"] != 1 {
 		t.Errorf("%v went back", returned)
+	}
+}
+
+// TestAChunkKeepsWithinTheBoundsOfABulk cuts what is there, by count and by
+// bytes; a record that is larger than a bulk goes alone.
+func TestAChunkKeepsWithinTheBoundsOfABulk(t *testing.T) {
+	t.Parallel()
+	size := len(record(0))
+	for name, c := range map[string]struct{ records, bytes, want int }{
+		"by count":              {records: 3, bytes: 100 * size, want: 3},
+		"by bytes":              {records: 100, bytes: 3 * size, want: 3},
+		"one byte less":         {records: 100, bytes: 3*size - 1, want: 2},
+		"a record alone":        {records: 100, bytes: 1, want: 1},
+		"all that there is":     {records: 100, bytes: 100 * size, want: 10},
+		"the defaults take all": {want: 10},
+	} {
+		w := newWorld(1, 0)
+		processor := w.processor()
+		processor.Limiter, processor.Limits.BulkRecords = index.NewLimiter(1, c.bytes), c.records
+		p := newPipeline(t.Context(), NewProcessor(*processor), "shard", newMark(telemetry.Checkpoint{}, Counts{}))
+		lent := &loan{release: func() {}}
+		for n := range 10 {
+			portion := page{records: []stream.Record{{Sequence: sequence(n), Data: record(0)}}, loan: lent}
+			p.pages <- portion
+		}
+		var taken chunk
+		if p.cut(&taken, &loans{}); len(taken.records) != c.want {
+			t.Errorf("%s: %d records, want %d", name, len(taken.records), c.want)
+		}
 	}
 }

@@ -88,7 +88,7 @@ type BatchStarter interface {
 // its default.
 type ProcessLimits struct {
 	BulksPerShard int           `help:"Most bulk requests in flight for one shard." default:"4" env:"MILLRACE_BULKS_PER_SHARD"`
-	BulkRecords   int           `help:"Most records in one bulk request." default:"2000" env:"MILLRACE_BULK_RECORDS"`
+	BulkRecords   int           `help:"Most records in one bulk request." default:"8000" env:"MILLRACE_BULK_RECORDS"`
 	PrefetchBytes int           `help:"Most bytes of one shard that are read and not indexed yet." default:"8388608" env:"MILLRACE_PREFETCH_BYTES"`
 	WaitingAfter  time.Duration `help:"How long a shard may stand still before its state says so." default:"20s" env:"MILLRACE_WAITING_AFTER"`
 	DrainTimeout  time.Duration `help:"How long a shard that is to pause or move waits for the requests it has in flight." default:"10s" env:"MILLRACE_DRAIN_TIMEOUT"`

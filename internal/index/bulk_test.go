@@ -44,39 +44,6 @@ func TestOperationsAreWrittenLineByLine(t *testing.T) {
 	}
 }
 
-func TestABulkKeepsWithinItsLimits(t *testing.T) {
-	t.Parallel()
-	r := record(t, undated, "a", `{}`)
-	size := bulkOf(r).Size()
-	if got := operationSize(r); got != size {
-		t.Fatalf("an operation is thought to take %d bytes, and takes %d", got, size)
-	}
-	for _, c := range []struct {
-		limits BulkLimits
-		want   int
-	}{
-		{BulkLimits{Documents: 3}, 3},
-		{BulkLimits{Bytes: 3 * size}, 3},
-		{BulkLimits{Bytes: 3*size - 1}, 2},
-		{BulkLimits{Bytes: 1}, 1}, // a record alone always fits
-		{BulkLimits{}, DefaultBulkDocuments},
-	} {
-		b := &Bulk{}
-		for c.limits.Fits(b, r) {
-			b.Add(r, now)
-		}
-		if b.Len() != c.want {
-			t.Errorf("%+v: %d documents, want %d", c.limits, b.Len(), c.want)
-		}
-	}
-	if (BulkLimits{}).Validate() != nil || (BulkLimits{Bytes: MaxBulkBytes}).Validate() != nil {
-		t.Error("good limits are refused")
-	}
-	if (BulkLimits{Bytes: MaxBulkBytes + 1}).Validate() == nil || (BulkLimits{Documents: -1}).Validate() == nil {
-		t.Error("bad limits are taken")
-	}
-}
-
 func TestHalfCutsByBytes(t *testing.T) {
 	t.Parallel()
 	small := record(t, undated, "small", `{}`)

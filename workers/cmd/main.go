@@ -35,7 +35,7 @@ type settings struct {
 	Queues     []string `help:"Task queues to poll: ingest, redrive, process, index." enum:"ingest,redrive,process,index" default:"ingest,redrive,process,index" env:"MILLRACE_QUEUES"`
 	DedupIDs   int      `name:"dedup-ids" help:"Ids of indexed records to remember, 23 bytes each." default:"10000000" env:"MILLRACE_DEDUP_IDS"`
 	IndexSlots int      `help:"Most shards to index at the same time." default:"16" env:"MILLRACE_INDEX_SLOTS"`
-	BulkBytes  int      `help:"Most bytes of a bulk request, 0: the default of 2 MiB." default:"0" env:"MILLRACE_BULK_BYTES"`
+	BulkBytes  int      `help:"Most bytes of a bulk request, 0: the default of 5 MiB." default:"0" env:"MILLRACE_BULK_BYTES"`
 	Bulks      int      `name:"bulk-requests" help:"Most bulk requests in flight, of all shards together, 0: the default of 16." default:"0" env:"MILLRACE_BULK_REQUESTS"`
 
 	config.Resources         `embed:"" group:"aws"`
@@ -75,8 +75,11 @@ func (s *settings) Validate() error {
 	if s.IndexSlots < 1 {
 		errs = append(errs, fmt.Errorf("--index-slots: %d is less than 1", s.IndexSlots))
 	}
-	if s.BulkBytes < 0 || s.Bulks < 0 {
-		errs = append(errs, errors.New("--bulk-bytes, --bulk-requests: a number is negative"))
+	if s.BulkBytes < 0 || s.BulkBytes > index.MaxBulkBytes {
+		errs = append(errs, fmt.Errorf("--bulk-bytes: %d is not between 0 and %d", s.BulkBytes, index.MaxBulkBytes))
+	}
+	if s.Bulks < 0 {
+		errs = append(errs, fmt.Errorf("--bulk-requests: %d is negative", s.Bulks))
 	}
 	return errors.Join(append(errs,
 		s.Resources.Validate(), s.Elasticsearch.Validate(), s.ProcessLimits.Validate(), s.RedriveLimits.Validate())...)
