@@ -196,6 +196,9 @@ type IngestWorkflows interface {
 	// ReplayIngest starts a batch again under the id it had. That it runs, or
 	// has completed by now, is success, and reported as false.
 	ReplayIngest(ctx context.Context, id string, batch []byte) (started bool, err error)
+	// RestartBatches starts each ProcessBatch again that closed since then
+	// without completing or being canceled: its shard is past its range.
+	RestartBatches(ctx context.Context, since time.Time) (restarted int, err error)
 }
 
 // ReconcileInput says how far the reconciler is.
@@ -211,7 +214,8 @@ type ReconcileInput struct {
 const reconcileOverlap = 10 * time.Minute
 
 // ReconcileBatches replays the batches whose workflow was terminated, or
-// failed: they were answered 202.
+// failed: they were answered 202, and nobody else has their records, or works
+// on their range.
 func (g *Ingester) ReconcileBatches(ctx context.Context, in ReconcileInput) (ReconcileInput, error) {
 	next := ReconcileInput{Since: time.Now().Add(-reconcileOverlap).UTC(), Replayed: in.Replayed}
 	err := g.Batches.UnfinishedIngests(ctx, in.Since, func(id, run string) error {
@@ -239,5 +243,11 @@ func (g *Ingester) ReconcileBatches(ctx context.Context, in ReconcileInput) (Rec
 	if err != nil {
 		return in, fmt.Errorf("reconcile ingest batches: %w", err)
 	}
+	restarted, err := g.Batches.RestartBatches(ctx, in.Since)
+	if err != nil {
+		return in, fmt.Errorf("reconcile ranges: %w", err)
+	}
+	next.Replayed += restarted
+	replayedBatches.Add(float64(restarted))
 	return next, nil
 }

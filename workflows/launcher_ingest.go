@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"go.temporal.io/api/enums/v1"
@@ -43,28 +44,37 @@ func (l Launcher) StartReconcile(ctx context.Context) error {
 }
 
 // IngestInput returns the input of a run of IngestBatch, from its history.
-func (l Launcher) IngestInput(ctx context.Context, id, run string) ([]byte, error) {
+func (l Launcher) IngestInput(ctx context.Context, id, run string) (batch []byte, err error) {
+	err = l.input(ctx, id, run, &batch)
+	return batch, err
+}
+
+// input reads the input of a run from its history.
+func (l Launcher) input(ctx context.Context, id, run string, in any) error {
 	events := l.Client.GetWorkflowHistory(ctx, id, run, false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	if !events.HasNext() {
-		return nil, errors.New("the history is empty")
+		return errors.New("the history is empty")
 	}
 	first, err := events.Next()
 	if err != nil {
-		return nil, fmt.Errorf("read the history: %w", err)
+		return fmt.Errorf("read the history: %w", err)
 	}
-	var batch []byte
 	input := first.GetWorkflowExecutionStartedEventAttributes().GetInput()
-	if err := converter.GetDefaultDataConverter().FromPayloads(input, &batch); err != nil {
-		return nil, fmt.Errorf("decode the input: %w", err)
+	if err := converter.GetDefaultDataConverter().FromPayloads(input, in); err != nil {
+		return fmt.Errorf("decode the input: %w", err)
 	}
-	return batch, nil
+	return nil
 }
 
 // UnfinishedIngests yields the runs of IngestBatch that closed after a time
 // without completing, but for those that were canceled: they have written the
 // rest to the ledger.
 func (l Launcher) UnfinishedIngests(ctx context.Context, since time.Time, each func(id, run string) error) error {
-	query := "WorkflowType = 'IngestBatch' AND ExecutionStatus IN ('Failed', 'Terminated', 'TimedOut')"
+	return l.unfinished(ctx, "IngestBatch", since, each)
+}
+
+func (l Launcher) unfinished(ctx context.Context, workflowType string, since time.Time, each func(id, run string) error) error {
+	query := "WorkflowType = '" + workflowType + "' AND ExecutionStatus IN ('Failed', 'Terminated', 'TimedOut')"
 	if !since.IsZero() {
 		query += " AND CloseTime > '" + since.UTC().Format(time.RFC3339Nano) + "'"
 	}
@@ -88,18 +98,51 @@ func (l Launcher) UnfinishedIngests(ctx context.Context, since time.Time, each f
 // ReplayIngest starts a batch again under the id it had. That it runs, or has
 // completed by now, is success, and reported as false.
 func (l Launcher) ReplayIngest(ctx context.Context, id string, batch []byte) (started bool, err error) {
-	_, err = l.Client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID: id, TaskQueue: IngestQueue, StaticSummary: "replayed: an earlier run was closed unfinished",
-		WorkflowIDReusePolicy:                    enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY,
-		WorkflowIDConflictPolicy:                 enums.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
-		WorkflowExecutionErrorWhenAlreadyStarted: true,
-	}, IngestBatch, batch)
+	return l.again(ctx, client.StartWorkflowOptions{ID: id, TaskQueue: IngestQueue}, IngestBatch, batch)
+}
+
+// RestartBatches starts each ProcessBatch again that closed after a time
+// without completing or being canceled, as its last run began. One of which
+// there is a later run is left alone.
+func (l Launcher) RestartBatches(ctx context.Context, since time.Time) (restarted int, err error) {
+	err = l.unfinished(ctx, "ProcessBatch", since, func(id, run string) error {
+		last, err := l.Client.DescribeWorkflowExecution(ctx, id, "")
+		if err != nil {
+			return fmt.Errorf("describe %s: %w", id, err)
+		}
+		if last.GetWorkflowExecutionInfo().GetExecution().GetRunId() != run {
+			return nil
+		}
+		var in BatchInput
+		if err := l.input(ctx, id, run, &in); err != nil {
+			return fmt.Errorf("restart %s: %w", id, err)
+		}
+		started, err := l.again(ctx, client.StartWorkflowOptions{
+			ID: id, TaskQueue: ProcessQueue,
+			TypedSearchAttributes: temporal.NewSearchAttributes(Stage.ValueSet("batch"), Shard.ValueSet(in.Range.Shard)),
+		}, ProcessBatch, in)
+		if started {
+			restarted++
+			slog.Warn("restarted a batch whose workflow was closed unfinished", "workflow", id, "run", run)
+		}
+		return err
+	})
+	return restarted, err
+}
+
+// again starts a workflow whose last run was closed unfinished.
+func (l Launcher) again(ctx context.Context, options client.StartWorkflowOptions, workflow, in any) (started bool, err error) {
+	options.StaticSummary = "replayed: an earlier run was closed unfinished"
+	options.WorkflowIDReusePolicy = enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY
+	options.WorkflowIDConflictPolicy = enums.WORKFLOW_ID_CONFLICT_POLICY_FAIL
+	options.WorkflowExecutionErrorWhenAlreadyStarted = true
+	_, err = l.Client.ExecuteWorkflow(ctx, options, workflow, in)
 	var already *serviceerror.WorkflowExecutionAlreadyStarted
 	if errors.As(err, &already) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("start %s: %w", id, err)
+		return false, fmt.Errorf("start %s: %w", options.ID, err)
 	}
 	return true, nil
 }

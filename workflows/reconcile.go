@@ -8,9 +8,10 @@ import (
 	"millrace/activities"
 )
 
-// Reconcile replays, minute by minute, the batches of the collector whose
-// workflow was terminated, or failed: they were answered 202, and their
-// history is kept for the retention of the namespace only.
+// Reconcile replays, minute by minute, the batches of the collector and the
+// ranges of shards whose workflow was terminated, or failed: nobody else works
+// on their records, and their history is kept for the retention of the
+// namespace only.
 func Reconcile(ctx workflow.Context, in activities.ReconcileInput) error {
 	state := ""
 	answer := func() (activities.ReconcileInput, error) { return in, nil }

@@ -1,0 +1,57 @@
+package workflows
+
+import (
+	"testing"
+	"time"
+
+	"go.temporal.io/api/enums/v1"
+
+	"millrace/activities"
+)
+
+// The shard is past the range of a batch: one that is terminated is started
+// again, once; one that an operator has canceled is not.
+func TestATerminatedProcessBatchIsStartedAgain(t *testing.T) {
+	t.Parallel()
+	bad := &stubborn{bad: 1000}
+	s := newServer(t, bad.register)
+	ctx, other := t.Context(), badRecord
+	ids := []string{ProcessBatchID(testStream.Name, wholeRange), ProcessBatchID(testStream.Name, other)}
+	if err := s.StartBatch(ctx, testStream, wholeRange, badCause); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.StartBatch(ctx, testStream, other, badCause); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.TerminateWorkflow(ctx, ids[0], "", "a test"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.CancelWorkflow(ctx, ids[1], ""); err != nil {
+		t.Fatal(err)
+	}
+	restarted := 0
+	await(t, "visibility to know of the termination", func() bool {
+		n, err := s.RestartBatches(ctx, time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		restarted += n
+		return restarted > 0
+	})
+	if !s.running(ids[0]) {
+		t.Error("the terminated batch does not run again")
+	}
+	await(t, "the end of the canceled batch", func() bool { return !s.running(ids[1]) })
+	if n, err := s.RestartBatches(ctx, time.Time{}); n != 0 || err != nil || restarted != 1 {
+		t.Errorf("%d and then %d batches were restarted: %v", restarted, n, err)
+	}
+	answer, err := s.QueryWorkflow(ctx, ids[0], "", StatusQuery)
+	var got BatchStatus
+	if err != nil || answer.Get(&got) != nil || got.Range != wholeRange || got.Cause.Type != badCause.Type || got.State == activities.StateDrained {
+		t.Errorf("the new run is %+v: %v", got, err)
+	}
+	described, err := s.DescribeWorkflowExecution(ctx, ids[0], "")
+	if err != nil || described.GetWorkflowExecutionInfo().GetStatus() != enums.WORKFLOW_EXECUTION_STATUS_RUNNING {
+		t.Errorf("the new run is not running: %v", err)
+	}
+}
