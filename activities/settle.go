@@ -49,6 +49,9 @@ func (s *settler) settle(c *chunk, place func(index.Feedback)) bool {
 	if err != nil { // a panic
 		c.blameAll(err)
 	}
+	if s.narrow(c) != nil {
+		return false
+	}
 	if !s.circuit.passes(c) {
 		s.stop(errTripped)
 		return false
