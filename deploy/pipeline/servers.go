@@ -15,14 +15,15 @@ import (
 )
 
 // StartServers starts a stack with what a pipeline needs, and meanwhile builds
-// the programs. options need no services and search attributes.
+// the programs. options need no search attributes, and as services only those
+// beside the usual ones.
 func StartServers(ctx context.Context, options local.Options) (stack *local.Stack, programs Programs, err error) {
 	if options.Root == "" {
 		if options.Root, err = local.FindRoot("."); err != nil {
 			return nil, programs, err
 		}
 	}
-	options.Services = []string{local.Temporal, local.Elasticsearch, local.AWS}
+	options.Services = append([]string{local.Temporal, local.Elasticsearch, local.AWS}, options.Services...)
 	options.SearchAttributes = map[string]string{}
 	for _, attribute := range workflows.SearchAttributes {
 		options.SearchAttributes[attribute] = "Keyword"

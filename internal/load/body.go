@@ -61,6 +61,11 @@ func (s *Source) AppendBody(dst []byte, n uint64) []byte {
 	b.raw(`","http.response.status_code":`).number(200 + r.Uint64N(4)*100)
 	b.raw(`},"resource":{"attributes":{"service.name":"`).pick(services)
 	b.raw(`","cloud.availability_zone":"`).pick(zones).raw(`"}}`)
+	if s.Padding != nil {
+		if size := s.Padding(n); size > 0 {
+			b.raw(`,"padding":"`).text(size).raw(`"`)
+		}
+	}
 	return b.dst
 }
 
@@ -79,6 +84,15 @@ func (b *body) pick(from []string) *body { return b.raw(from[b.random.IntN(len(f
 
 func (b *body) number(n uint64) {
 	b.dst = strconv.AppendUint(b.dst, n, 10)
+}
+
+// text writes that many random letters, which pack badly.
+func (b *body) text(size int) *body {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-"
+	for range size {
+		b.dst = append(b.dst, letters[b.random.Uint32()%uint32(len(letters))])
+	}
+	return b
 }
 
 // hex writes a random id of size bytes.

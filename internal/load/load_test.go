@@ -189,3 +189,39 @@ func TestSenderEndsInTime(t *testing.T) {
 		t.Errorf("%d records were posted in 50 ms at 1000 a second", posted)
 	}
 }
+
+func TestPaddingIsOfTheSizeAskedFor(t *testing.T) {
+	t.Parallel()
+	plain, padded := testSource(), testSource()
+	padded.Padding = func(n uint64) int { return int(n) * 1000 }
+	for n := range uint64(3) {
+		text := padded.Append(nil, n)
+		var record struct{ Padding string }
+		if err := json.Unmarshal(text, &record); err != nil || len(record.Padding) != int(n)*1000 {
+			t.Errorf("record %d has %d bytes of padding: %v", n, len(record.Padding), err)
+		}
+		if n == 0 && string(text) != string(plain.Append(nil, n)) {
+			t.Errorf("without padding record 0 is %s", text)
+		}
+	}
+}
+
+func TestASetWithoutAnother(t *testing.T) {
+	t.Parallel()
+	var all, some Set
+	for n := range uint64(200) {
+		all.Add(n)
+		if n%3 == 0 {
+			some.Add(n)
+		}
+	}
+	some.Add(1000)
+	for n := range all.Without(&some).All() {
+		if n%3 == 0 {
+			t.Errorf("%d is left", n)
+		}
+	}
+	if left := all.Without(&some).Len(); left != 133 || all.Len() != 200 {
+		t.Errorf("%d of %d are left", left, all.Len())
+	}
+}

@@ -64,3 +64,14 @@ func (s *Set) All() iter.Seq[uint64] {
 		}
 	}
 }
+
+// Without returns the numbers that are in this set and not in the other one.
+func (s *Set) Without(other *Set) *Set {
+	rest := new(Set)
+	for n := range s.All() {
+		if !other.Has(n) {
+			rest.Add(n)
+		}
+	}
+	return rest
+}

@@ -23,6 +23,9 @@ type Source struct {
 	BadShare float64
 	// Types to make. Default: the mix of mixedTypes.
 	Types []string
+	// Padding is how many bytes of text record n has beside the usual members.
+	// Default: none.
+	Padding func(n uint64) int
 }
 
 // BadDuration stands in a bad record where a number belongs.

@@ -31,6 +31,20 @@ type Stores struct {
 type Sent struct {
 	Source   *load.Source
 	Accepted *load.Set
+
+	// Dead tells which records belong into the ledger. Default: the source's
+	// bad ones.
+	Dead func(n uint64) bool
+	// Excused: a good record may be in the ledger instead, since somebody has
+	// given up for it what was well.
+	Excused bool
+}
+
+func (s Sent) dead(n uint64) bool {
+	if s.Dead != nil {
+		return s.Dead(n)
+	}
+	return s.Source.Bad(n)
 }
 
 // Report is what an audit found. Records that no sender of ours made are in
@@ -44,7 +58,8 @@ type Report struct {
 	Altered      uint64 // documents that differ from what was posted
 	Misjudged    uint64 // good records that were dead-lettered, bad ones that were indexed
 	Unanswered   uint64 // indexed or dead-lettered, though no answer had promised it: no fault
-	Bad          uint64 // of the accepted, sent as bad
+	Bad          uint64 // of the accepted, those that belong into the ledger
+	Excused      uint64 // good records that were dead-lettered, and may be: no fault
 	Others       uint64 // documents of other senders, distinct
 	OthersDead   uint64 // ledger records of other senders, distinct and not indexed
 
@@ -158,7 +173,7 @@ func (a *audit) document(index string, source json.RawMessage) error {
 		a.Altered++
 		a.find("altered: %s in %s: %s", d.ID, index, what)
 	}
-	if a.senders[sender].Source.Bad(n) {
+	if a.senders[sender].dead(n) {
 		a.Misjudged++
 		a.find("bad, but indexed: %s in %s", d.ID, index)
 	}
@@ -178,7 +193,7 @@ func (a *audit) conclude() {
 	for i, s := range a.senders {
 		for n := range s.Accepted.All() {
 			a.Accepted++
-			if s.Source.Bad(n) {
+			if s.dead(n) {
 				a.Bad++
 			}
 			switch {
@@ -186,7 +201,11 @@ func (a *audit) conclude() {
 				a.Indexed++
 			case a.dead[i].Has(n):
 				a.DeadLettered++
-				if !s.Source.Bad(n) {
+				switch {
+				case s.dead(n):
+				case s.Excused:
+					a.Excused++
+				default:
 					a.Misjudged++
 					a.find("good, but dead-lettered: %s", s.Source.ID(n))
 				}
@@ -227,4 +246,23 @@ func difference(posted, document []byte) string {
 		}
 	}
 	return ""
+}
+
+// Indexed returns the numbers of the records of a source that are documents.
+func Indexed(ctx context.Context, stores Stores, by *load.Source) (*load.Set, error) {
+	found := new(load.Set)
+	err := stores.documents(ctx, func(index string, source json.RawMessage) error {
+		var d identity
+		if err := json.Unmarshal(source, &d); err != nil {
+			return fmt.Errorf("decode a document of %s: %w", index, err)
+		}
+		if n, ours := by.Number(d.ID); ours {
+			found.Add(n)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read what is indexed: %w", err)
+	}
+	return found, nil
 }

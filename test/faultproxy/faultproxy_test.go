@@ -22,9 +22,9 @@ import (
 	"millrace/test/faultproxy"
 )
 
-func start(t *testing.T, target string) *faultproxy.Proxy {
+func start(t *testing.T, target string, routes ...faultproxy.Route) *faultproxy.Proxy {
 	t.Helper()
-	proxy, err := faultproxy.Start(t.Context(), target)
+	proxy, err := faultproxy.Start(t.Context(), target, routes...)
 	if err != nil {
 		t.Fatal(err)
 	}

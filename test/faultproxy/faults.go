@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"time"
 )
 
@@ -42,11 +43,17 @@ func Throttle() Answer {
 // Delay passes the call on, and its answer late.
 type Delay struct {
 	Before, After time.Duration // the service sees the call
+	// Holding counts the answers that are held back at the moment.
+	Holding *atomic.Int64
 }
 
 func (d Delay) serve(w http.ResponseWriter, r *http.Request, forward http.Handler) int {
 	hold(r, d.Before)
 	answer := record(r, forward)
+	if d.Holding != nil {
+		d.Holding.Add(1)
+		defer d.Holding.Add(-1)
+	}
 	hold(r, d.After)
 	replay(w, answer, len(answer.Body.Bytes()))
 	return 0

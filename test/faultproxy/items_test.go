@@ -181,11 +181,7 @@ func TestRewritesRecords(t *testing.T) {
 func TestRoutesAndSizes(t *testing.T) {
 	t.Parallel()
 	one, other := serve(t, func(string) string { return "one" }), serve(t, func(string) string { return "other" })
-	proxy, err := faultproxy.Start(t.Context(), one.URL, faultproxy.Route{Service: "Kinesis_20131202", Target: other.URL})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer proxy.Close()
+	proxy := start(t, one.URL, faultproxy.Route{Service: "Kinesis_20131202", Target: other.URL})
 	proxy.Set(faultproxy.Rule{Name: "large", AtLeast: 10, Fault: faultproxy.Answer{Status: 413}})
 	for target, want := range map[string]string{"": "one", "AmazonSQS.SendMessage": "one", "Kinesis_20131202.GetRecords": "other"} {
 		if status, text := send(t, proxy.URL(), target, "x"); status != 200 || text != want {

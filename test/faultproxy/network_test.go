@@ -33,7 +33,11 @@ func TestNetworkIsCutAndMended(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer network.Close()
+	defer func() {
+		if err := network.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
 	dial := func() (net.Conn, *bufio.Reader) {
 		client, err := net.Dial("tcp", network.Address())
 		if err != nil {

@@ -1,14 +1,18 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
-	"millrace/deploy/pipeline"
+	"millrace/deploy/local"
+	"millrace/internal/load"
+	"millrace/test/audit"
 	"millrace/test/faultproxy"
 )
 
@@ -16,40 +20,100 @@ import (
 type scenario struct {
 	number          int // in the list of faults that the project promises to survive
 	name            string
-	duplicates, bad float64 // shares of the load
+	duplicates, bad float64       // shares of the load
+	lasts           time.Duration // how long the fault does, where it is about time
+	spans           time.Duration // how long the load does, at the least
+	ownDay          bool          // its records go to indices that no other scenario has
 
 	aws, elasticsearch []faultproxy.Rule // each must be seen in a proxy's log
 
-	// fault runs beside the load, with the rules in place, and ends the
-	// fault; nil leaves the rules until the load is over.
+	// prepare comes before the load.
+	prepare func(ctx context.Context, s *running) error
+	// fault runs beside the load, when some of it is accepted, and ends the
+	// fault; nil sets the rules until the load is over.
 	fault func(ctx context.Context, s *running) error
+	// settle comes when load and fault are over: what an operator does then.
+	settle func(ctx context.Context, s *running) error
+	// check asks for more than conservation.
+	check func(ctx context.Context, s *running, report audit.Report) error
 }
 
-// outage is how long faults last that are about time.
-const outage = 10 * time.Second
+// scenarios are all, in order.
+var scenarios = sorted(basics, indexing, processing, operating)
 
-// held keeps an answer back for longer than it takes to kill who waits for it.
-var held = faultproxy.Delay{After: 20 * time.Second}
+func sorted(groups ...[]scenario) []scenario {
+	all := slices.Concat(groups...)
+	slices.SortFunc(all, func(a, b scenario) int { return a.number - b.number })
+	return all
+}
 
-var scenarios = []scenario{
+// holding makes a fault that keeps answers back for longer than it takes to
+// kill who waits for them.
+func holding() faultproxy.Delay {
+	return faultproxy.Delay{After: 20 * time.Second, Holding: new(atomic.Int64)}
+}
+
+var heldBulks, heldPuts = holding(), holding()
+
+// basics are those that rules of the proxies, and kills, are enough for.
+var basics = []scenario{
 	{
 		number: 1, name: "worker-killed-before-checkpoint",
-		elasticsearch: []faultproxy.Rule{{Name: "1 answer held", Path: "/_bulk", Fault: held}},
+		elasticsearch: []faultproxy.Rule{{Name: "1 answer held", Path: "/_bulk", Fault: heldBulks}},
 		fault: func(ctx context.Context, s *running) error {
+			s.breakAll()
 			// Documents are there and no bulk was answered: no mark can be.
-			if err := s.until(ctx, func() (bool, error) {
-				indexed, err := s.stores.Indexed(ctx)
-				return indexed > 0, err
-			}); err != nil {
+			if err := s.awaitHeld(ctx, heldBulks); err != nil {
 				return err
 			}
 			return s.kill(ctx, s.worker)
 		},
 	},
 	{
-		number: 2, name: "elasticsearch-429",
-		elasticsearch: []faultproxy.Rule{{Name: "2 too many", Path: "/_bulk", Fault: faultproxy.Answer{Status: http.StatusTooManyRequests}}},
-		fault:         lasting,
+		number: 2, name: "elasticsearch-429", lasts: time.Minute,
+		elasticsearch: []faultproxy.Rule{
+			{Name: "2 too many requests", Path: "/_bulk", Fault: faultproxy.Answer{Status: http.StatusTooManyRequests}},
+			{Name: "2 too many items", Path: "/_bulk", Fault: faultproxy.RejectItems{
+				Share: 0.3, Status: http.StatusTooManyRequests, Type: "es_rejected_execution_exception",
+			}},
+		},
+		fault: func(ctx context.Context, s *running) error {
+			for i, lasts := range []time.Duration{s.lasts, s.lasts / 4} {
+				s.harness.elasticsearch.Set(s.scenario.elasticsearch[i])
+				if err := hold(ctx, lasts); err != nil {
+					return err
+				}
+			}
+			// Who has been refused for long comes again after a while.
+			return s.until(ctx, func() (bool, error) { return s.seen() == nil, nil })
+		},
+	},
+	{
+		number: 3, name: "elasticsearch-down", lasts: 2 * time.Minute,
+		fault: func(ctx context.Context, s *running) error {
+			server := s.stack.Service(local.Elasticsearch)
+			pid := server.Pid()
+			if err := server.Kill(); err != nil {
+				return err
+			}
+			if err := gone(pid); err != nil {
+				return err
+			}
+			if err := hold(ctx, s.lasts/2); err != nil {
+				return err
+			}
+			// What waits in a worker must be found again by the next.
+			if err := end(s.worker); err != nil {
+				return err
+			}
+			if err := hold(ctx, s.lasts/2); err != nil {
+				return err
+			}
+			if err := server.Restart(ctx); err != nil {
+				return err
+			}
+			return s.worker.Restart(ctx)
+		},
 	},
 	{
 		number: 4, name: "bulk-answer-lost",
@@ -59,31 +123,45 @@ var scenarios = []scenario{
 		},
 	},
 	{
-		number: 5, name: "stream-throttled",
-		aws:   []faultproxy.Rule{{Name: "5 throttled", Operation: "PutRecords", Fault: faultproxy.Throttle()}},
-		fault: lasting,
+		number: 5, name: "stream-throttled", lasts: 10 * time.Second,
+		aws: []faultproxy.Rule{{Name: "5 throttled", Operation: "PutRecords", Fault: faultproxy.Throttle()}},
+		fault: func(ctx context.Context, s *running) error {
+			s.breakAll()
+			if err := hold(ctx, s.lasts*2/3); err != nil {
+				return err
+			}
+			// It dies while it holds messages of the queue, which the stream does not take.
+			if err := end(s.worker); err != nil {
+				return err
+			}
+			if err := hold(ctx, s.lasts/3); err != nil {
+				return err
+			}
+			return s.worker.Restart(ctx)
+		},
 	},
 	{
 		number: 6, name: "entries-rejected",
 		aws: []faultproxy.Rule{{Name: "6 rejected", Operation: "PutRecords", Fault: faultproxy.RejectEntries{Share: 0.3}}},
 	},
 	{
-		number: 7, name: "stream-and-queue-down",
+		number: 7, name: "stream-and-queue-down", lasts: 10 * time.Second,
 		aws: []faultproxy.Rule{
 			{Name: "7 stream", Operation: "PutRecords", Fault: faultproxy.Reset{}},
 			{Name: "7 queue", Operation: "SendMessageBatch", Fault: faultproxy.Reset{}},
 		},
-		fault: lasting,
+		fault: func(ctx context.Context, s *running) error {
+			s.breakAll()
+			return hold(ctx, s.lasts)
+		},
 	},
 	{
 		number: 8, name: "collector-killed-before-answer",
-		aws: []faultproxy.Rule{{Name: "8 answer held", Operation: "PutRecords", Fault: faultproxy.Delay{After: 5 * time.Second}}},
+		aws: []faultproxy.Rule{{Name: "8 answer held", Operation: "PutRecords", Fault: heldPuts}},
 		fault: func(ctx context.Context, s *running) error {
+			s.breakAll()
 			// The stream has taken records and nobody was told.
-			if err := s.until(ctx, func() (bool, error) {
-				indexed, err := s.stores.Indexed(ctx)
-				return indexed > 0, err
-			}); err != nil {
+			if err := s.awaitHeld(ctx, heldPuts); err != nil {
 				return err
 			}
 			return s.kill(ctx, s.collector)
@@ -92,37 +170,29 @@ var scenarios = []scenario{
 	{
 		number: 9, name: "duplicates-across-restart", duplicates: 0.3,
 		fault: func(ctx context.Context, s *running) error {
-			half := s.options.Records / 2
-			if err := s.until(ctx, func() (bool, error) { return s.sender.Accepted.Len() >= half, nil }); err != nil {
+			if err := s.awaitAccepted(ctx, 0.5); err != nil {
 				return err
 			}
 			return s.kill(ctx, s.worker)
 		},
 	},
 	{number: 10, name: "scattered-poison", bad: 0.005},
+	{
+		number: 25, name: "call-invalid-for-one-entry", bad: 0.003,
+		aws: []faultproxy.Rule{{Name: "25 invalid", Operation: "PutRecords", Fault: faultproxy.RefuseCalls{With: isBad, Code: "ValidationException"}}},
+	},
 }
 
-// lasting leaves the rules for a while.
-func lasting(ctx context.Context, _ *running) error {
-	select {
-	case <-time.After(outage):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
+// isBad tells a bad record of a load.Source in the stream.
+func isBad(data []byte) bool { return bytes.Contains(data, []byte(load.BadDuration)) }
 
-// kill ends a program as kill -9 does, ends the faults, and starts it again.
-func (s *running) kill(ctx context.Context, program *pipeline.Program) error {
-	pid := program.Pid()
-	program.Kill()
-	select {
-	case <-program.Ended():
-	default:
-		return fmt.Errorf("process %d outlived its kill", pid)
+// awaitHeld waits until a server has done what it was asked, and the answer is
+// held back.
+func (s *running) awaitHeld(ctx context.Context, held faultproxy.Delay) error {
+	if err := s.until(ctx, func() (bool, error) { return held.Holding.Load() > 0, nil }); err != nil {
+		return fmt.Errorf("no answer is held: %w", err)
 	}
-	s.pass()
-	return program.Restart(ctx)
+	return nil
 }
 
 // choose returns the scenarios of these numbers or names; all without any.

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"millrace/deploy/local"
+	"millrace/test/mutants"
+)
+
+// mutantPatience is enough: what a mutant has lost does not come.
+const mutantPatience = 40 * time.Second
+
+// mutantResult is the last line of --mutants.
+type mutantResult struct {
+	Mutants int `json:"mutants"`
+	Noticed int `json:"noticed"`
+}
+
+// planMutants runs, for each of these mutants, the scenario that must fail.
+func planMutants(only []string) (func(context.Context, *harness) error, error) {
+	chosen := mutants.All
+	if len(only) > 0 {
+		chosen = nil
+		for _, name := range only {
+			i := slices.IndexFunc(mutants.All, func(m mutants.Mutant) bool { return m.Name == name })
+			if i < 0 {
+				return nil, fmt.Errorf("there is no mutant %q", name)
+			}
+			chosen = append(chosen, mutants.All[i])
+		}
+	}
+	return func(ctx context.Context, h *harness) error {
+		h.options.Patience = min(h.options.Patience, mutantPatience)
+		if h.options.Outage == 0 {
+			h.options.Outage = 12 * time.Second
+		}
+		var total mutantResult
+		var missed []error
+		for _, m := range chosen {
+			noticed, err := h.mutate(ctx, m)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			total.Mutants++
+			if err != nil {
+				missed = append(missed, fmt.Errorf("mutant %s: %w", m.Name, err))
+				fmt.Printf("%-30s NOT noticed: %v\n", m.Name, err)
+				continue
+			}
+			total.Noticed++
+			fmt.Printf("%-30s noticed by %s, since it breaks that %s:\n  %s\n", m.Name, m.Scenario, m.Clause, strings.ReplaceAll(noticed, "\n", "\n  "))
+		}
+		return errors.Join(json.NewEncoder(os.Stdout).Encode(total), errors.Join(missed...))
+	}, nil
+}
+
+// mutate runs a mutant's scenario in a pipeline of its own, and returns what
+// it found wrong.
+func (h *harness) mutate(ctx context.Context, m mutants.Mutant) (noticed string, err error) {
+	what, err := choose([]string{m.Scenario})
+	if err != nil {
+		return "", err
+	}
+	root, err := local.FindRoot(".")
+	if err != nil {
+		return "", err
+	}
+	dir, err := os.MkdirTemp(filepath.Dir(h.programs.Worker), "mutant-")
+	if err != nil {
+		return "", fmt.Errorf("make a folder for the mutant: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	programs, err := m.Build(ctx, root, dir)
+	if err != nil {
+		return "", err
+	}
+	if err := h.start(ctx, programs, "mutant-"+m.Name, what...); err != nil {
+		return "", err
+	}
+	report, missed := h.run(ctx, what[0])
+	if err := h.stop(); err != nil && missed == nil {
+		return "", err
+	}
+	// A scenario that could not run to its audit has noticed nothing.
+	if missed == nil || report.Clean() == nil {
+		return "", fmt.Errorf("the records of %s are all where they belong (otherwise: %w)", m.Scenario, missed)
+	}
+	first, _, _ := strings.Cut(report.Clean().Error(), "; among them")
+	return first, nil
+}

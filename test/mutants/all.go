@@ -1,0 +1,115 @@
+package mutants
+
+// PanicsAtBad is no mutant that a test must notice, but a bug that it needs:
+// a worker that panics at the bad records of a load, as one could at any.
+var PanicsAtBad = Mutant{
+	Name: "panics-at-bad", Clause: "none: a panic is to be survived", Scenario: "record-that-panics",
+	Edits: []Edit{{
+		File: "activities/chunk.go",
+		Old:  "\t\tr, err := telemetry.Parse(c.records[i].Data)\n\t\tc.ids,",
+		New:  "\t\tif strings.Contains(string(c.records[i].Data), `\"not a number\"`) {\n\t\t\tpanic(\"a bug\")\n\t\t}\n\t\tr, err := telemetry.Parse(c.records[i].Data)\n\t\tc.ids,",
+	}, {
+		File: "activities/chunk.go",
+		Old:  "\t\"slices\"\n", New: "\t\"slices\"\n\t\"strings\"\n",
+	}},
+}
+
+// All are the mutants, one or more for each clause of conservation.
+var All = []Mutant{
+	{
+		Name: "answers-before-durable", Clause: "what was answered 2xx is durable", Scenario: "temporal-down",
+		Edits: []Edit{{
+			File: "api/ingest/sender.go",
+			Old:  "func (s *sender) send(records [][]byte) error {\n",
+			New:  "func (s *sender) send(records [][]byte) error {\n\tgo func() { _ = s.sendLater(records) }()\n\treturn nil\n}\n\nfunc (s *sender) sendLater(records [][]byte) error {\n",
+		}},
+	},
+	{
+		Name: "checkpoint-early", Clause: "the mark passes only what is durable elsewhere", Scenario: "elasticsearch-down",
+		Edits: []Edit{{
+			File: "activities/pipeline.go",
+			Old:  "\t\tif !ok || !p.settle(c, place) {\n\t\t\treturn\n\t\t}\n\t\tc.counts.publish()\n\t\tp.mark.end(c.stretch, c.counts)\n",
+			New:  "\t\tif !ok {\n\t\t\treturn\n\t\t}\n\t\tp.mark.end(c.stretch, c.counts)\n\t\tif !p.settle(c, place) {\n\t\t\treturn\n\t\t}\n\t\tc.counts.publish()\n",
+		}},
+	},
+	{
+		Name: "marks-before-success", Clause: "an id is marked only when it is indexed", Scenario: "all-poison",
+		Edits: []Edit{{
+			File: "activities/chunk.go",
+			Old:  "\t\t\tc.bulk.Add(r, now)\n\t\t\tc.at = append(c.at, i)\n",
+			New:  "\t\t\tseen.Mark(seen.Generation(), r.DocID)\n\t\t\tc.bulk.Add(r, now)\n\t\t\tc.at = append(c.at, i)\n",
+		}},
+	},
+	{
+		Name: "trusts-the-status", Clause: "each item's status is looked at", Scenario: "elasticsearch-429",
+		Edits: []Edit{{
+			File: "activities/settle.go",
+			Old:  "\t\t\tagain = append(again, i)\n",
+			New:  "\t\t\tc.counts.Indexed++\n",
+		}},
+	},
+	{
+		Name: "drops-a-position", Clause: "each position that the stream rejects goes to the queue", Scenario: "entries-rejected",
+		Edits: []Edit{{
+			File: "internal/intake/intake.go",
+			Old:  "rest, sendErr := i.send(ctx, Pick(records, rejected))",
+			New:  "rest, sendErr := i.send(ctx, Pick(records, rejected[1:]))",
+		}},
+	},
+	{
+		Name: "deletes-before-the-put", Clause: "a message is deleted only when its records are in the stream", Scenario: "stream-throttled",
+		Edits: []Edit{{
+			File: "activities/redrive.go",
+			Old:  "\tbegun, extended := time.Now(), time.Now()\n",
+			New:  "\tfor _, l := range loads {\n\t\t_ = r.Queue.Delete(r.work, l.Message)\n\t}\n\tbegun, extended := time.Now(), time.Now()\n",
+		}},
+	},
+	{
+		Name: "skips-the-ledger", Clause: "what is not indexed is in the ledger, with its payload", Scenario: "scattered-poison",
+		Edits: []Edit{{
+			File: "activities/bury.go",
+			Old:  "\tif len(c.dead) == 0 {\n\t\treturn true\n\t}\n",
+			New:  "\tif len(c.dead) > 0 || len(c.dead) == 0 {\n\t\treturn true\n\t}\n",
+		}},
+	},
+	{
+		Name: "hands-nothing-over", Clause: "the mark passes a range only when its ProcessBatch has started", Scenario: "canceled-and-terminated",
+		Edits: []Edit{{
+			File: "activities/bury.go",
+			Old:  "\tstart := func() error { return s.Batches.StartBatch(s.work, s.Stream, r, withoutBody(first.cause)) }\n",
+			New:  "\tstart := func() error { return nil }\n",
+		}},
+	},
+	{
+		Name: "forgets-the-id", Clause: "no document is there twice", Scenario: "bulk-answer-lost",
+		Edits: []Edit{{
+			File: "internal/index/bulk.go",
+			Old:  "\tb.body = append(b.body, r.DocIDText...)\n",
+			New:  "\tb.body = append(b.body, r.DocIDText...)\n\tb.body = indexedAt.UTC().AppendFormat(b.body, \"150405.000\")\n",
+		}},
+	},
+	{
+		Name: "renews-at-the-tip", Clause: "reading goes on where it stood", Scenario: "iterator-expired",
+		Edits: []Edit{{
+			File: "internal/stream/poll.go",
+			Old:  "\t\tinput.ShardIteratorType = types.ShardIteratorTypeAtSequenceNumber\n\t\tinput.StartingSequenceNumber = &at.sequence\n",
+			New:  "\t\tinput.ShardIteratorType = types.ShardIteratorTypeLatest\n",
+		}},
+	},
+	{
+		Name: "cuts-the-body", Clause: "the body is intact", Scenario: "scattered-poison",
+		Edits: []Edit{{
+			File: "internal/telemetry/record.go",
+			Old:  "\t\tdst = append(dst, inner...)\n",
+			New:  "\t\tdst = append(dst, bytes.TrimSuffix(bytes.Replace(inner, []byte(`\"Ok\"`), []byte(`\"\"`), 1), []byte(\",\"))...)\n",
+		}},
+	},
+	{
+		Name: "forgets-what-was-terminated", Clause: "what an operator terminates is taken up again", Scenario: "canceled-and-terminated",
+		Edits: []Edit{{
+			File: "activities/ingest.go",
+			Old:  "restarted, err := g.Batches.RestartBatches(ctx, in.Since)",
+			New:  "restarted, err := 0, error(nil)",
+		}},
+	},
+}
