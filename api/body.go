@@ -32,8 +32,8 @@ func (s *scratch) release() {
 }
 
 // readBody reads the body of a request and decompresses it, as far as the
-// limit: of a compression bomb no more is unpacked.
-func readBody(w http.ResponseWriter, r *http.Request, limit int, into *bytes.Buffer) ([]byte, *refusal) {
+// limit: of a compression bomb no more is unpacked. It takes room for it.
+func readBody(w http.ResponseWriter, r *http.Request, limit int, held *share, into *bytes.Buffer) ([]byte, *refusal) {
 	into.Reset()
 	tooLarge := &refusal{status: http.StatusRequestEntityTooLarge, reason: fmt.Sprintf("the body has more than %d bytes", limit)}
 	if r.ContentLength > int64(limit) {
@@ -42,15 +42,22 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int, into *bytes.Buf
 	var source io.Reader = http.MaxBytesReader(w, r.Body, int64(limit))
 	switch encoding := strings.ToLower(strings.Join(r.Header.Values("Content-Encoding"), ",")); encoding {
 	case "", "identity":
+		if r.ContentLength < 0 {
+			source = metered{source, held}
+			break
+		}
+		if !held.take(r.ContentLength) {
+			return nil, full()
+		}
 		// The whole body at once, and room for ReadFrom to find its end.
-		into.Grow(int(max(r.ContentLength, 0)) + bytes.MinRead)
+		into.Grow(int(r.ContentLength) + bytes.MinRead)
 	case "gzip":
 		reader := gzips.Get().(*gzip.Reader)
 		defer gzips.Put(reader)
 		if err := reader.Reset(source); err != nil {
 			return nil, unreadable(err, tooLarge)
 		}
-		source = reader
+		source = metered{reader, held}
 	case "zstd":
 		reader := zstds.Get().(*zstd.Decoder)
 		defer func() {
@@ -60,7 +67,7 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int, into *bytes.Buf
 		if err := reader.Reset(source); err != nil {
 			return nil, unreadable(err, tooLarge)
 		}
-		source = reader
+		source = metered{reader, held}
 	default:
 		return nil, &refusal{
 			status: http.StatusUnsupportedMediaType, reason: "Content-Encoding is neither gzip nor zstd nor identity",
@@ -96,6 +103,8 @@ func unreadable(err error, tooLarge *refusal) *refusal {
 	switch {
 	case errors.As(err, &raw), errors.Is(err, zstd.ErrWindowSizeExceeded):
 		return tooLarge
+	case errors.Is(err, errNoRoom):
+		return full()
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return &refusal{status: http.StatusRequestTimeout, reason: "the body did not arrive in time"}
 	}

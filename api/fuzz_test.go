@@ -139,9 +139,13 @@ func FuzzBody(f *testing.F) {
 		request := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body))
 		request.Header.Set("Content-Encoding", encoding)
 		var into bytes.Buffer
-		got, refused := readBody(httptest.NewRecorder(), request, limit, &into)
+		held := &share{room: newRoom(4 * limit)}
+		got, refused := readBody(httptest.NewRecorder(), request, limit, held, &into)
 		if (refused == nil && len(got) > limit) || into.Cap() > 16*limit || (refused != nil && (refused.reason == "" || refused.status < 400)) {
 			t.Errorf("%d bytes, %d in memory, refused: %v", len(got), into.Cap(), refused)
+		}
+		if held.giveBack(); held.room.left.Load() != 4*limit {
+			t.Errorf("%d bytes of room are left", held.room.left.Load())
 		}
 	})
 }

@@ -14,20 +14,22 @@ import (
 // Limits are how much a collector takes. A zero field takes its default, but
 // for TenantRate, where it means no limit.
 type Limits struct {
-	BodyBytes   int     `name:"limit-body" help:"Largest request body in bytes, after decompression." default:"10485760" env:"MILLRACE_LIMIT_BODY"`
-	RecordBytes int     `name:"limit-record" help:"Largest record in bytes, with what the collector adds. At most 1048536: Kinesis's 1 MiB less its partition key." default:"1048536" env:"MILLRACE_LIMIT_RECORD"`
-	Records     int     `name:"limit-records" help:"Most records of one request." default:"10000" env:"MILLRACE_LIMIT_RECORDS"`
-	Depth       int     `name:"limit-depth" help:"Deepest nesting of a record; the record itself is the first level." default:"64" env:"MILLRACE_LIMIT_DEPTH"`
-	TenantRate  float64 `name:"limit-rate" help:"Records a second that one tenant may send to this collector, 0: no limit." default:"0" env:"MILLRACE_LIMIT_RATE"`
-	TenantBurst int     `name:"limit-burst" help:"Records that a tenant may send at once within its rate, 0: what the rate allows in two seconds." default:"0" env:"MILLRACE_LIMIT_BURST"`
+	BodyBytes    int     `name:"limit-body" help:"Largest request body in bytes, after decompression." default:"10485760" env:"MILLRACE_LIMIT_BODY"`
+	RequestBytes int     `name:"limit-requests" help:"Most bytes of requests, after decompression, that are in hand at once; others are told to come again. At least one request of the largest size." default:"268435456" env:"MILLRACE_LIMIT_REQUESTS"`
+	RecordBytes  int     `name:"limit-record" help:"Largest record in bytes, with what the collector adds. At most 1048536: Kinesis's 1 MiB less its partition key." default:"1048536" env:"MILLRACE_LIMIT_RECORD"`
+	Records      int     `name:"limit-records" help:"Most records of one request." default:"10000" env:"MILLRACE_LIMIT_RECORDS"`
+	Depth        int     `name:"limit-depth" help:"Deepest nesting of a record; the record itself is the first level." default:"64" env:"MILLRACE_LIMIT_DEPTH"`
+	TenantRate   float64 `name:"limit-rate" help:"Records a second that one tenant may send to this collector, 0: no limit." default:"0" env:"MILLRACE_LIMIT_RATE"`
+	TenantBurst  int     `name:"limit-burst" help:"Records that a tenant may send at once within its rate, 0: what the rate allows in two seconds." default:"0" env:"MILLRACE_LIMIT_BURST"`
 }
 
 // Defaults of Limits.
 const (
-	DefaultBodyBytes   = 10 << 20
-	DefaultRecordBytes = telemetry.MaxRecordSize
-	DefaultRecords     = 10_000
-	DefaultDepth       = 64
+	DefaultBodyBytes    = 10 << 20
+	DefaultRequestBytes = 256 << 20
+	DefaultRecordBytes  = telemetry.MaxRecordSize
+	DefaultRecords      = 10_000
+	DefaultDepth        = 64
 )
 
 // maxDepth is the deepest nesting that can be asked for: what is nested is
@@ -43,6 +45,8 @@ func (l Limits) Validate() error {
 		}
 	}
 	check(l.BodyBytes >= 0, "--limit-body: negative")
+	check(l.RequestBytes >= 0, "--limit-requests: negative")
+	check(l.RequestBytes == 0 || l.RequestBytes >= l.withDefaults().BodyBytes, "--limit-requests: less than --limit-body, so that no request of that size could come in")
 	check(l.RecordBytes >= 0 && l.RecordBytes <= telemetry.MaxRecordSize, "--limit-record: not from 0 to 1048536")
 	check(l.Records >= 0, "--limit-records: negative")
 	check(l.Depth >= 0 && l.Depth <= maxDepth, "--limit-depth: not from 0 to 1000")
@@ -54,6 +58,9 @@ func (l Limits) Validate() error {
 func (l Limits) withDefaults() Limits {
 	if l.BodyBytes == 0 {
 		l.BodyBytes = DefaultBodyBytes
+	}
+	if l.RequestBytes == 0 {
+		l.RequestBytes = max(DefaultRequestBytes, l.BodyBytes)
 	}
 	if l.RecordBytes == 0 {
 		l.RecordBytes = DefaultRecordBytes

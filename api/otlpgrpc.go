@@ -120,6 +120,12 @@ func (s *Server) export(ctx context.Context, of signal, request payload) (any, e
 	if !admitted { // cannot happen: the tap stands before every request
 		return nil, status.Error(codes.Unauthenticated, "no API key")
 	}
+	held := &share{room: s.room}
+	defer held.giveBack()
+	if !held.take(int64(len(request))) {
+		countRequest(name, http.StatusServiceUnavailable, began)
+		return nil, full().grpc()
+	}
 	memory := scratches.Get().(*scratch)
 	defer memory.release()
 	b := newBatch(s.limits, tenant, s.region, request, &memory.draft)

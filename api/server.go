@@ -34,6 +34,7 @@ type Server struct {
 	keys     *Keys
 	ingester Ingester
 	rates    tenantRates
+	room     *room
 	outage   rate.Sometimes // says in the log that records were not taken
 }
 
@@ -42,7 +43,7 @@ func New(settings Settings, keys *Keys, ingester Ingester) *Server {
 	limits := settings.Limits.withDefaults()
 	return &Server{
 		region: settings.Region, limits: limits, keys: keys, ingester: ingester,
-		rates: tenantRates{limits: limits}, outage: rate.Sometimes{Interval: time.Second},
+		rates: tenantRates{limits: limits}, room: newRoom(limits.RequestBytes), outage: rate.Sometimes{Interval: time.Second},
 	}
 }
 
@@ -104,6 +105,8 @@ func (s *Server) serve(to route, w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	memory := scratches.Get().(*scratch)
 	defer memory.release()
+	held := &share{room: s.room}
+	defer held.giveBack()
 
 	answerIn, refused := to.form(r)
 	tenant := ""
@@ -112,7 +115,7 @@ func (s *Server) serve(to route, w http.ResponseWriter, r *http.Request) {
 	}
 	var body []byte
 	if refused == nil {
-		body, refused = readBody(w, r, s.limits.BodyBytes, &memory.body)
+		body, refused = readBody(w, r, s.limits.BodyBytes, held, &memory.body)
 	}
 	var b *batch
 	if refused == nil {

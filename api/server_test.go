@@ -329,9 +329,46 @@ func TestBombsAreCutOff(t *testing.T) {
 		var into bytes.Buffer
 		request := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body))
 		request.Header.Set("Content-Encoding", encoding)
-		if _, refused := readBody(httptest.NewRecorder(), request, DefaultBodyBytes, &into); refused == nil || into.Cap() > 4*DefaultBodyBytes {
+		if _, refused := readBody(httptest.NewRecorder(), request, DefaultBodyBytes, &share{room: newRoom(DefaultRequestBytes)}, &into); refused == nil || into.Cap() > 4*DefaultBodyBytes {
 			t.Errorf("a %s bomb takes %d bytes, refused: %v", encoding, into.Cap(), refused)
 		}
+	}
+}
+
+// TestRequestsInHandAreBounded holds one request before the stream, and posts
+// others that there is no room for beside it.
+func TestRequestsInHandAreBounded(t *testing.T) {
+	t.Parallel()
+	c := newCollector(t, Limits{BodyBytes: 2 * len(oneRecord), RequestBytes: 3*len(oneRecord) - 1})
+	arrived, leave := make(chan struct{}), make(chan struct{})
+	c.ingester = ingestFunc(func(context.Context, [][]byte) error {
+		arrived <- struct{}{}
+		<-leave
+		return nil
+	})
+	first := make(chan reply)
+	go func() { first <- c.postText(t, "/v1/telemetry", strings.Repeat(" ", len(oneRecord))+oneRecord) }()
+	<-arrived
+	for name, r := range map[string]func() reply{
+		"of known size": func() reply { return c.postText(t, "/v1/telemetry", oneRecord) },
+		"chunked": func() reply {
+			return c.post(t, "/v1/telemetry", io.MultiReader(strings.NewReader(oneRecord)))
+		},
+		"packed": func() reply {
+			return c.post(t, "/v1/telemetry", bytes.NewReader(compressed(t, "gzip", []byte(oneRecord))), "Content-Encoding", "gzip")
+		},
+	} {
+		if r := r(); r.status != 503 || r.header.Get("Retry-After") != "1" {
+			t.Errorf("%s: answered %d %s", name, r.status, r.body)
+		}
+	}
+	close(leave)
+	if r := <-first; r.status != 202 {
+		t.Errorf("the first was answered %d %s", r.status, r.body)
+	}
+	c.http.Close() // and with that every handler has returned
+	if left := c.room.left.Load(); left != int64(c.limits.RequestBytes) {
+		t.Errorf("%d bytes of room are left of %d", left, c.limits.RequestBytes)
 	}
 }
 
