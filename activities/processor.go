@@ -42,11 +42,13 @@ func NewProcessor(p Processor) *Processor {
 
 // serves reports whether this worker reads that stream, and not another one or
 // a later one of the same name.
-func (p *Processor) serves(id StreamID) error {
-	if id.Name == p.Stream.Name && id.Created.Equal(p.Stream.Created) {
+func (p *Processor) serves(id StreamID) error { return serves(p.Stream, id) }
+
+func serves(ours, id StreamID) error {
+	if id.Name == ours.Name && id.Created.Equal(ours.Created) {
 		return nil
 	}
-	return fmt.Errorf("find stream %s of %s: this worker reads %s of %s", id.Name, id.Created, p.Stream.Name, p.Stream.Created)
+	return fmt.Errorf("find stream %s of %s: this worker reads %s of %s", id.Name, id.Created, ours.Name, ours.Created)
 }
 
 // Reader reads one shard from where it was opened. Next waits for its turn and

@@ -31,6 +31,8 @@ type commands struct {
 
 	Batch batchCommands `cmd:"" group:"processing" help:"Ranges that could not be indexed with their neighbours: bisected, and tried again."`
 
+	Backup backupCommands `cmd:"" group:"backup" help:"The copy of the stream in the bucket."`
+
 	DLQ dlqCommands `cmd:"" group:"fallback" name:"dlq" help:"Records that were given up, as the ledger keeps them."`
 
 	Redrive redriveCommands `cmd:"" group:"fallback" help:"The way back from the fallback queue into the stream."`
@@ -44,6 +46,7 @@ Examples:
 
     starter setup --shards 8              make everything, once
     starter process start                 and then let it run
+    starter backup start                  and keep a copy of the stream in the bucket
     starter shards                        how far is each shard?
     starter shard pause 3 --for 10m       give Elasticsearch a rest
     starter send --key K --records 1000   is it all connected?`
@@ -74,10 +77,11 @@ func options() []kong.Option {
 		kong.ExplicitGroups([]kong.Group{
 			{Key: "first", Title: "First and last:"},
 			{Key: "processing", Title: "Processing, from the stream into Elasticsearch:"},
+			{Key: "backup", Title: "Backup and recovery:"},
 			{Key: "fallback", Title: "What the stream, or an index, did not take:"},
 			{Key: "resources", Title: "Names in AWS:"},
 			{Key: "elasticsearch", Title: "Elasticsearch or OpenSearch:"},
 		}),
-		kong.Vars{"call_for": workflows.DefaultCallFor.String(), "operator": workflows.Operator},
+		kong.Vars{"call_for": workflows.DefaultCallFor.String(), "backup_for": workflows.DefaultBackupFor.String(), "operator": workflows.Operator},
 	}
 }

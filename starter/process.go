@@ -58,7 +58,12 @@ type streamStatus struct {
 }
 
 func statusOfStream(ctx context.Context, c client.Client, r *config.Resources) (streamStatus, error) {
-	w := processing(c, r)
+	return statusOfConsumer(ctx, processing(c, r), r)
+}
+
+// statusOfConsumer is statusOfStream for another workflow that looks after the
+// stream's shards.
+func statusOfConsumer(ctx context.Context, w endless, r *config.Resources) (streamStatus, error) {
 	status := streamStatus{Workflow: w.id}
 	var err error
 	if status.Execution, err = w.execution(ctx); err != nil || status.Execution == executionAbsent {

@@ -21,6 +21,7 @@ import (
 
 // Backends are what records go through in AWS.
 type Backends struct {
+	Bucket   *archive.Bucket
 	Stream   *stream.Stream
 	Fallback *queue.Fallback
 	Morgue   *activities.Morgue
@@ -34,7 +35,7 @@ const overflowPrefix = "overflow/"
 func OpenBackends(ctx context.Context, cfg aws.Config, names config.Resources, settings stream.Settings) (*Backends, error) {
 	bucket := archive.Open(config.S3(cfg), names.Bucket)
 	queues := sqs.NewFromConfig(cfg)
-	b := &Backends{}
+	b := &Backends{Bucket: bucket}
 	var err error
 	if b.Stream, err = stream.Open(ctx, kinesis.NewFromConfig(cfg), names.Stream, settings); err != nil {
 		return nil, err

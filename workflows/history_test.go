@@ -28,6 +28,8 @@ func TestHistoriesReplay(t *testing.T) {
 			replayer.RegisterWorkflow(ProcessStream)
 			replayer.RegisterWorkflow(ProcessShard)
 			replayer.RegisterWorkflow(ProcessBatch)
+			replayer.RegisterWorkflow(BackupStream)
+			replayer.RegisterWorkflow(BackupShard)
 			if _, err := os.Stat(file); err != nil {
 				t.Fatal(err)
 			}

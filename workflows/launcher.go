@@ -25,7 +25,7 @@ type Launcher struct{ Client client.Client }
 // joined; one that has ended is run again, which does no harm to records that
 // are indexed.
 func (l Launcher) StartBatch(ctx context.Context, stream activities.StreamID, r telemetry.Range, cause index.Error) error {
-	return l.start(ctx, ProcessBatchID(stream.Name, r), "batch", r.Shard, "range "+r.String(),
+	return l.start(ctx, ProcessQueue, ProcessBatchID(stream.Name, r), "batch", r.Shard, "range "+r.String(),
 		ProcessBatch, BatchInput{Stream: stream, Range: r, Cause: cause})
 }
 
@@ -33,19 +33,21 @@ func (l Launcher) StartBatch(ctx context.Context, stream activities.StreamID, r 
 // stream keeps, or where an earlier run, that was closed, had come to.
 func (l Launcher) Start(ctx context.Context, start activities.ShardStart) error {
 	id := ProcessShardID(start.Stream.Name, start.Stream.Created, start.Shard)
-	last, err := l.lastStatus(ctx, id)
+	last, err := lastStatus(ctx, l, id, func(in ShardInput) ShardStatus {
+		return ShardStatus{Checkpoint: in.Checkpoint, Counts: in.Counts}
+	})
 	if err != nil {
 		return err
 	}
-	return l.start(ctx, id, "process", start.Shard, "shard "+start.Shard+" of "+start.Stream.Name, ProcessShard, ShardInput{
+	return l.start(ctx, ProcessQueue, id, "process", start.Shard, "shard "+start.Shard+" of "+start.Stream.Name, ProcessShard, ShardInput{
 		Stream: start.Stream, Shard: start.Shard, Checkpoint: last.Checkpoint, Counts: last.Counts,
 		Holds: start.Holds, CallFor: start.CallFor,
 	})
 }
 
-func (l Launcher) start(ctx context.Context, id, stage, shard, summary string, workflow, in any) error {
+func (l Launcher) start(ctx context.Context, queue, id, stage, shard, summary string, workflow, in any) error {
 	_, err := l.Client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID: id, TaskQueue: ProcessQueue, StaticSummary: summary,
+		ID: id, TaskQueue: queue, StaticSummary: summary,
 		WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
 		TypedSearchAttributes:    temporal.NewSearchAttributes(Stage.ValueSet(stage), Shard.ValueSet(shard)),
 	}, workflow, in)
@@ -61,8 +63,8 @@ const queryTimeout = 10 * time.Second
 // lastStatus asks a workflow that is closed how far it came. If nobody can
 // answer for it any more, what it began with has to do; without any run it is
 // the beginning.
-func (l Launcher) lastStatus(ctx context.Context, id string) (ShardStatus, error) {
-	status, err := l.query(ctx, id)
+func lastStatus[Status, Input any](ctx context.Context, l Launcher, id string, began func(Input) Status) (Status, error) {
+	status, err := query[Status](ctx, l, id)
 	if err == nil || isNotFound(err) {
 		return status, nil
 	}
@@ -75,16 +77,19 @@ func (l Launcher) lastStatus(ctx context.Context, id string) (ShardStatus, error
 	if err != nil {
 		return status, fmt.Errorf("read the history of %s: %w", id, err)
 	}
-	var in ShardInput
+	var in Input
 	input := first.GetWorkflowExecutionStartedEventAttributes().GetInput()
 	if err := converter.GetDefaultDataConverter().FromPayloads(input, &in); err != nil {
 		return status, fmt.Errorf("read the input of %s: %w", id, err)
 	}
-	status.Checkpoint, status.Counts = in.Checkpoint, in.Counts
-	return status, nil
+	return began(in), nil
 }
 
-func (l Launcher) query(ctx context.Context, id string) (status ShardStatus, err error) {
+func (l Launcher) query(ctx context.Context, id string) (ShardStatus, error) {
+	return query[ShardStatus](ctx, l, id)
+}
+
+func query[Status any](ctx context.Context, l Launcher, id string) (status Status, err error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	answer, err := l.Client.QueryWorkflow(ctx, id, "", StatusQuery)
@@ -92,7 +97,8 @@ func (l Launcher) query(ctx context.Context, id string) (status ShardStatus, err
 		err = answer.Get(&status)
 	}
 	if err != nil {
-		return ShardStatus{}, fmt.Errorf("query %s: %w", id, err)
+		var none Status
+		return none, fmt.Errorf("query %s: %w", id, err)
 	}
 	return status, nil
 }
@@ -122,7 +128,10 @@ func (l Launcher) ShardStatus(ctx context.Context, id string) (ShardStatus, erro
 
 // Look returns the state of the workflow of a shard; empty if it has none.
 func (l Launcher) Look(ctx context.Context, stream activities.StreamID, shard string) (string, error) {
-	id := ProcessShardID(stream.Name, stream.Created, shard)
+	return l.look(ctx, ProcessShardID(stream.Name, stream.Created, shard))
+}
+
+func (l Launcher) look(ctx context.Context, id string) (string, error) {
 	described, err := l.Client.DescribeWorkflowExecution(ctx, id, "")
 	if isNotFound(err) {
 		return "", nil
@@ -149,7 +158,10 @@ func (l Launcher) Look(ctx context.Context, stream activities.StreamID, shard st
 // Command pauses, resumes or cancels the workflow of a shard, and waits until
 // that is done. That it does not run is success.
 func (l Launcher) Command(ctx context.Context, stream activities.StreamID, shard string, command activities.Command) error {
-	id := ProcessShardID(stream.Name, stream.Created, shard)
+	return l.commandIfRunning(ctx, ProcessShardID(stream.Name, stream.Created, shard), command)
+}
+
+func (l Launcher) commandIfRunning(ctx context.Context, id string, command activities.Command) error {
 	if err := l.command(ctx, id, command); err != nil && !isNotFound(err) {
 		return fmt.Errorf("%s %s: %w", command.Name, id, err)
 	}

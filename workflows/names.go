@@ -17,12 +17,14 @@ const (
 	RedriveQueue = "millrace-redrive" // Redrive
 	ProcessQueue = "millrace-process" // ProcessStream, ProcessShard, ProcessBatch and their short activities
 	IndexQueue   = "millrace-index"   // IndexShard: its slots bound the shards of a worker
+	BackupQueue  = "millrace-backup"  // BackupStream, BackupShard and their short activities
+	CopyQueue    = "millrace-copy"    // CopyShard: its slots bound the shards that a worker backs up
 )
 
 // Search attributes, all keywords, that let an operator find what is stuck.
 // None carries a tenant: attributes are readable to everyone in the namespace.
 var (
-	Stage = temporal.NewSearchAttributeKeyKeyword("MillraceStage") // ingest, redrive, process, batch
+	Stage = temporal.NewSearchAttributeKeyKeyword("MillraceStage") // ingest, redrive, process, batch, backup
 	State = temporal.NewSearchAttributeKeyKeyword("MillraceState") // running, paused, waiting, drained
 	Shard = temporal.NewSearchAttributeKeyKeyword("MillraceShard") // shard id
 )
@@ -46,6 +48,14 @@ func ProcessStreamID(stream string) string { return "process/" + stream }
 // tells it from a shard of an earlier stream with the same name.
 func ProcessShardID(stream string, created time.Time, shard string) string {
 	return fmt.Sprintf("process/%s/%d/%s", stream, created.Unix(), shard)
+}
+
+// BackupStreamID names the workflow that looks after the backup of a stream.
+func BackupStreamID(stream string) string { return "backup/" + stream }
+
+// BackupShardID names the workflow of a shard's backup.
+func BackupShardID(stream string, created time.Time, shard string) string {
+	return fmt.Sprintf("backup/%s/%d/%s", stream, created.Unix(), shard)
 }
 
 // ProcessBatchID names the workflow of a range that failed as a whole.

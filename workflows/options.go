@@ -54,16 +54,22 @@ func indexShardOptions(callFor time.Duration) workflow.ActivityOptions {
 	}
 }
 
-var (
-	superviseOptions = workflow.ActivityOptions{
-		TaskQueue: ProcessQueue, StartToCloseTimeout: superviseFor + 10*time.Minute, HeartbeatTimeout: time.Minute,
+func superviseOptions(queue string) workflow.ActivityOptions {
+	return workflow.ActivityOptions{
+		TaskQueue: queue, StartToCloseTimeout: superviseFor + 10*time.Minute, HeartbeatTimeout: time.Minute,
 		WaitForCancellation: true, RetryPolicy: forEver, Summary: "look after the shards",
 	}
-	// commandOptions leave shards the time to drain.
-	commandOptions = workflow.ActivityOptions{
-		TaskQueue: ProcessQueue, StartToCloseTimeout: 10 * time.Minute, HeartbeatTimeout: 30 * time.Second,
+}
+
+// commandOptions leave shards the time to drain.
+func commandOptions(queue string) workflow.ActivityOptions {
+	return workflow.ActivityOptions{
+		TaskQueue: queue, StartToCloseTimeout: 10 * time.Minute, HeartbeatTimeout: 30 * time.Second,
 		RetryPolicy: forEver, Summary: "tell all shards",
 	}
+}
+
+var (
 	// rangeOptions have room for Elasticsearch to be down: an attempt waits
 	// for it inside the activity.
 	rangeOptions = workflow.ActivityOptions{
@@ -71,6 +77,19 @@ var (
 		WaitForCancellation: true, RetryPolicy: forEver,
 	}
 )
+
+// DefaultBackupFor is how long a worker keeps the backup of a shard: a few
+// objects at Firehose's 5 minutes, since a call ends with one.
+const DefaultBackupFor = 15 * time.Minute
+
+// copyShardOptions are for a call of CopyShard, which ends by itself: within
+// the time that an object may wait, after its own.
+func copyShardOptions(callFor time.Duration) workflow.ActivityOptions {
+	return workflow.ActivityOptions{
+		TaskQueue: CopyQueue, StartToCloseTimeout: callFor + 30*time.Minute, HeartbeatTimeout: takeoverAfter,
+		WaitForCancellation: true, RetryPolicy: forEver, Summary: "back the shard up for a while",
+	}
+}
 
 // Of IngestBatch, Reconcile and Redrive.
 const (

@@ -10,18 +10,18 @@ import (
 	"millrace/activities"
 )
 
-// StreamInput is the input of ProcessStream. All but the stream's name is
+// StreamInput is the input of ProcessStream and of BackupStream. All but the stream's name is
 // optional, or what a run hands over to the next.
 type StreamInput struct {
 	Stream string `json:"stream"`
-	// CallFor is how long one call of IndexShard takes; DefaultCallFor when zero.
+	// CallFor is how long a worker keeps a shard; DefaultCallFor when zero.
 	CallFor time.Duration           `json:"callFor,omitempty"`
 	ID      activities.StreamID     `json:"id,omitzero"`
 	Shards  []activities.ShardState `json:"shards,omitempty"`
 	Holds   holds                   `json:"holds,omitempty"`
 }
 
-// StreamStatus is what ProcessStream answers to the query status.
+// StreamStatus is what ProcessStream and BackupStream answer to the query status.
 type StreamStatus struct {
 	Stream activities.StreamID     `json:"stream"`
 	State  string                  `json:"state"`
@@ -29,12 +29,21 @@ type StreamStatus struct {
 	Holds  []activities.Hold       `json:"holds,omitempty"`
 }
 
-// processing is one run of ProcessStream.
+// processing is one run of ProcessStream, or of another consumer of a stream.
 type processing struct {
+	consumer
 	in        StreamInput
 	state     string
 	calls     int                 // of SuperviseShards that have ended
 	interrupt workflow.CancelFunc // ends the present one
+}
+
+// consumer is what tells those who look after the shards of a stream from each
+// other.
+type consumer struct {
+	again   any           // the workflow's function, to continue as new
+	queue   string        // of its activities
+	callFor time.Duration // the default
 }
 
 // ProcessStream looks after the shards of a stream: it has a ProcessShard
@@ -44,9 +53,13 @@ type processing struct {
 // Its history grows by six events for each call of SuperviseShards, that is
 // 864 a day while nothing changes, and by as many for each change.
 func ProcessStream(ctx workflow.Context, in StreamInput) error {
-	p := &processing{in: in}
+	return consume(ctx, in, consumer{ProcessStream, ProcessQueue, DefaultCallFor})
+}
+
+func consume(ctx workflow.Context, in StreamInput, by consumer) error {
+	p := &processing{consumer: by, in: in}
 	if p.in.CallFor <= 0 {
-		p.in.CallFor = DefaultCallFor
+		p.in.CallFor = p.callFor
 	}
 	if err := p.setup(ctx); err != nil {
 		return err
@@ -69,7 +82,7 @@ func (p *processing) run(ctx workflow.Context) error {
 			if err := awaitHandlers(ctx); err != nil {
 				return err
 			}
-			return workflow.NewContinueAsNewError(ctx, ProcessStream, p.in)
+			return workflow.NewContinueAsNewError(ctx, p.again, p.in)
 		}
 		if err := p.supervise(ctx); err != nil {
 			return err
@@ -90,7 +103,7 @@ func (p *processing) run(ctx workflow.Context) error {
 // supervise runs one call of SuperviseShards.
 func (p *processing) supervise(ctx workflow.Context) error {
 	var supervisor *activities.Supervisor
-	call, interrupt := workflow.WithCancel(workflow.WithActivityOptions(ctx, superviseOptions))
+	call, interrupt := workflow.WithCancel(workflow.WithActivityOptions(ctx, superviseOptions(p.queue)))
 	p.interrupt = interrupt
 	var result activities.SuperviseResult
 	err := workflow.ExecuteActivity(call, supervisor.SuperviseShards, activities.SuperviseInput{
@@ -139,7 +152,7 @@ func (p *processing) tellShards(ctx workflow.Context, command activities.Command
 		return nil
 	}
 	var supervisor *activities.Supervisor
-	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, commandOptions), supervisor.CommandShards, in).Get(ctx, nil)
+	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, commandOptions(p.queue)), supervisor.CommandShards, in).Get(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("%s all shards: %w", command.Name, err)
 	}

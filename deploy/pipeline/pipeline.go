@@ -93,6 +93,12 @@ func (p *Pipeline) StartWorkflows(ctx context.Context) error {
 	return nil
 }
 
+// StartBackup starts the backup of the stream.
+func (p *Pipeline) StartBackup(ctx context.Context) error {
+	_, err := p.Starter(ctx, "backup", "start")
+	return err
+}
+
 // AwaitShards waits until every shard is being processed.
 func (p *Pipeline) AwaitShards(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)

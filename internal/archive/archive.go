@@ -22,6 +22,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
@@ -42,9 +43,10 @@ const conditionalBackoff = time.Second
 // Bucket is an S3 bucket, or the part of one behind a prefix. It is safe for
 // concurrent use.
 type Bucket struct {
-	client *s3.Client
-	name   string
-	prefix string
+	client  *s3.Client
+	name    string
+	prefix  string
+	writing Writing
 }
 
 // Open returns the bucket of that name. It makes no call.
@@ -55,7 +57,9 @@ func Open(client *s3.Client, bucket string) *Bucket {
 // Under returns the part of the bucket whose keys begin with prefix, which
 // should end in a slash.
 func (b *Bucket) Under(prefix string) *Bucket {
-	return &Bucket{client: b.client, name: b.name, prefix: b.prefix + prefix}
+	other := *b
+	other.prefix += prefix
+	return &other
 }
 
 // Name returns the bucket's name, without the prefix.
@@ -74,10 +78,19 @@ type Object struct {
 
 // PutNew writes an object if there is none under the key yet, and reports
 // whether it did. False may also mean that an earlier attempt of this very
-// call succeeded while its answer was lost: what is there counts.
+// call succeeded while its answer was lost: what is there counts. A large
+// object is uploaded in parts; it is there whole or not at all.
 func (b *Bucket) PutNew(ctx context.Context, key string, body []byte, meta map[string]string) (created bool, err error) {
+	if len(body) >= partsFrom {
+		if created, err = b.putParts(ctx, key, body, meta); err != nil {
+			return false, fmt.Errorf("create s3://%s/%s%s: %w", b.name, b.prefix, key, err)
+		}
+		return created, nil
+	}
 	_, err = b.client.PutObject(ctx, &s3.PutObjectInput{
 		Bucket: &b.name, Key: b.key(key), Body: bytes.NewReader(body), Metadata: meta, IfNoneMatch: aws.String("*"),
+		SSEKMSKeyId: b.writing.key(), ServerSideEncryption: types.ServerSideEncryption(b.writing.Encryption),
+		StorageClass: types.StorageClass(b.writing.StorageClass),
 	}, func(o *s3.Options) {
 		o.Retryer = retry.AddWithErrorCodes(o.Retryer, "ConditionalRequestConflict")
 		o.Retryer = retry.AddWithMaxBackoffDelay(retry.AddWithMaxAttempts(o.Retryer, conditionalAttempts), conditionalBackoff)

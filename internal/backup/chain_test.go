@@ -118,7 +118,7 @@ func write(t *testing.T, c *backup.Chain, from, to, every int) {
 }
 
 // complete asserts that each of the records is there once, intact.
-func complete(t *testing.T, m *memory, from, to int) {
+func complete(t *testing.T, m *memory, count int) {
 	t.Helper()
 	var got []backup.Record
 	for key, o := range m.objects {
@@ -145,12 +145,12 @@ func complete(t *testing.T, m *memory, from, to int) {
 		got = append(got, of...)
 	}
 	slices.SortFunc(got, func(a, b backup.Record) int { return telemetry.CompareSequence(a.Sequence, b.Sequence) })
-	if len(got) != to-from {
-		t.Fatalf("%d records, want %d", len(got), to-from)
+	if len(got) != count {
+		t.Fatalf("%d records, want %d", len(got), count)
 	}
 	for i, r := range got {
-		if want := record(from + i); r.Sequence != want.Sequence || !bytes.Equal(r.Data, want.Data) || !r.Arrived.Equal(want.Arrived) {
-			t.Fatalf("record %d is %s %q of %s", from+i, r.Sequence, r.Data, r.Arrived)
+		if want := record(i); r.Sequence != want.Sequence || !bytes.Equal(r.Data, want.Data) || !r.Arrived.Equal(want.Arrived) {
+			t.Fatalf("record %d is %s %q of %s", i, r.Sequence, r.Data, r.Arrived)
 		}
 	}
 }
@@ -177,7 +177,7 @@ func TestKilledWriter(t *testing.T) {
 		write(t, backup.Open(m, shard, ""), 0, 50, 10)
 		write(t, backup.Open(m, shard, record(19).Sequence), 20, 100, every)
 		write(t, backup.Open(m, shard, ""), 0, 120, every)
-		complete(t, m, 0, 120)
+		complete(t, m, 120)
 	}
 }
 
@@ -202,7 +202,7 @@ func TestTrimmedBehindTheCheckpoint(t *testing.T) {
 			t.Errorf("begun at %d there are %d records, not %d", first, held, 70-missing)
 		}
 		if missing == 0 {
-			complete(t, m, 0, 70)
+			complete(t, m, 70)
 		}
 	}
 }
@@ -217,7 +217,7 @@ func TestTrimmedWhileWriting(t *testing.T) {
 	write(t, backup.Open(m, shard, record(19).Sequence), 20, 60, 13)
 	late.Doubt()
 	write(t, late, 50, 90, 7) // 20 to 49 are trimmed
-	complete(t, m, 0, 90)
+	complete(t, m, 90)
 }
 
 // TestLostAnswer: the object is there, and the writer does not know it.
@@ -242,7 +242,7 @@ func TestLostAnswer(t *testing.T) {
 		t.Fatalf("%+v, %v", f, err)
 	}
 	write(t, c, 2, 30, 4)
-	complete(t, m, 0, 30)
+	complete(t, m, 30)
 
 	// Or it dies of it, and its successor has more to write when it tries again.
 	m.after = errors.New("no answer")
@@ -254,7 +254,7 @@ func TestLostAnswer(t *testing.T) {
 		t.Fatal("an answer was lost, and nobody noticed")
 	}
 	write(t, backup.Open(m, shard, record(29).Sequence), 30, 60, 8)
-	complete(t, m, 0, 60)
+	complete(t, m, 60)
 }
 
 // TestZombieBesideItsSuccessor: both go on writing, with other boundaries.
@@ -266,5 +266,5 @@ func TestZombieBesideItsSuccessor(t *testing.T) {
 		group.Go(func() { write(t, backup.Open(m, shard, ""), 0, 500, 3+4*every) })
 	}
 	group.Wait()
-	complete(t, m, 0, 500)
+	complete(t, m, 500)
 }

@@ -16,6 +16,7 @@ import (
 // nobody (developer guide, 'Enhanced fan-out consumers').
 type subscriber struct {
 	stream *Stream
+	name   string // of the consumer
 	shard  string
 	events *kinesis.SubscribeToShardEventStream
 }
@@ -25,7 +26,7 @@ type subscriber struct {
 // reference of SubscribeToShard).
 func (s *subscriber) open(ctx context.Context, at position) error {
 	s.close()
-	consumer, err := s.stream.consumer(ctx)
+	consumer, err := s.stream.consumer(ctx, s.name)
 	if err != nil {
 		return err
 	}
@@ -100,30 +101,30 @@ func (s *subscriber) close() {
 // consumerPoll is how often a consumer that is being made is looked at.
 const consumerPoll = time.Second
 
-// consumer returns the ARN of the fan-out consumer, which it registers if it is
+// consumer returns the ARN of a fan-out consumer, which it registers if it is
 // not there.
-func (s *Stream) consumer(ctx context.Context) (string, error) {
+func (s *Stream) consumer(ctx context.Context, name string) (string, error) {
 	s.mu.Lock()
-	known := s.consumerARN
+	known := s.consumers[name]
 	s.mu.Unlock()
 	if known != "" {
 		return known, nil
 	}
-	_, err := s.client.RegisterStreamConsumer(ctx, &kinesis.RegisterStreamConsumerInput{StreamARN: &s.arn, ConsumerName: &s.settings.FanOut})
+	_, err := s.client.RegisterStreamConsumer(ctx, &kinesis.RegisterStreamConsumerInput{StreamARN: &s.arn, ConsumerName: &name})
 	var registered *types.ResourceInUseException
 	if err != nil && !errors.As(err, &registered) {
-		return "", fmt.Errorf("register the consumer %s: %w", s.settings.FanOut, err)
+		return "", fmt.Errorf("register the consumer %s: %w", name, err)
 	}
 	for {
-		out, err := s.client.DescribeStreamConsumer(ctx, &kinesis.DescribeStreamConsumerInput{StreamARN: &s.arn, ConsumerName: &s.settings.FanOut})
+		out, err := s.client.DescribeStreamConsumer(ctx, &kinesis.DescribeStreamConsumerInput{StreamARN: &s.arn, ConsumerName: &name})
 		if err != nil {
-			return "", fmt.Errorf("describe the consumer %s: %w", s.settings.FanOut, err)
+			return "", fmt.Errorf("describe the consumer %s: %w", name, err)
 		}
 		if out.ConsumerDescription.ConsumerStatus == types.ConsumerStatusActive {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			s.consumerARN = aws.ToString(out.ConsumerDescription.ConsumerARN)
-			return s.consumerARN, nil
+			s.consumers[name] = aws.ToString(out.ConsumerDescription.ConsumerARN)
+			return s.consumers[name], nil
 		}
 		if err := wait(ctx, time.Now().Add(consumerPoll)); err != nil {
 			return "", err

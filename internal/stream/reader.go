@@ -36,9 +36,16 @@ type Reader struct {
 // Reader returns a reader of a shard that goes on behind a checkpoint; the
 // zero one is the beginning of what the stream keeps. It makes no call.
 func (s *Stream) Reader(shard string, from telemetry.Checkpoint) *Reader {
+	return s.ReaderAs(s.settings.FanOut, shard, from)
+}
+
+// ReaderAs is Reader for one who reads beside others: by enhanced fan-out as
+// the consumer of that name, or where it is empty by polling, within the budget
+// that all readers of the process share.
+func (s *Stream) ReaderAs(fanOut, shard string, from telemetry.Checkpoint) *Reader {
 	r := &Reader{stream: s, shard: shard, done: from}
-	if s.settings.FanOut != "" {
-		r.source = &subscriber{stream: s, shard: shard}
+	if fanOut != "" {
+		r.source = &subscriber{stream: s, name: fanOut, shard: shard}
 	} else {
 		r.source = s.poller(shard, s.settings.LimitPerCall)
 	}

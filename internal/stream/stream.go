@@ -24,8 +24,7 @@ type Stream struct {
 	retention time.Duration
 	described time.Time          // when retention was last read
 	budgets   map[string]*budget // by shard
-	// consumerARN is of the fan-out consumer, once it is known.
-	consumerARN string
+	consumers map[string]string  // ARNs of fan-out consumers that are known, by name
 }
 
 // retentionAge is how old the known retention may be when a loss is judged.
@@ -34,7 +33,7 @@ const retentionAge = 10 * time.Minute
 // Open finds the stream of that name. The error wraps the service's
 // ResourceNotFoundException where there is none.
 func Open(ctx context.Context, client *kinesis.Client, name string, settings Settings) (*Stream, error) {
-	s := &Stream{client: client, settings: settings.withDefaults(), name: name, budgets: map[string]*budget{}}
+	s := &Stream{client: client, settings: settings.withDefaults(), name: name, budgets: map[string]*budget{}, consumers: map[string]string{}}
 	summary, err := s.describe(ctx)
 	if err != nil {
 		return nil, err

@@ -77,8 +77,9 @@ type world struct {
 	collector, worker *pipeline.Program
 }
 
-// workerEnv keeps a worker small: the memory of its cache is taken at once.
-var workerEnv = []string{"MILLRACE_DEDUP_IDS=100000"}
+// workerEnv keeps a worker small, since the memory of its cache is taken at
+// once, and the objects of its backup, so that there are many.
+var workerEnv = []string{"MILLRACE_DEDUP_IDS=100000", "MILLRACE_BACKUP_BYTES=60000", "MILLRACE_BACKUP_WITHIN=2s"}
 
 // servers are the addresses that a test may put a proxy before.
 type servers struct {

@@ -31,6 +31,8 @@ type Rule struct {
 	// Operation and Path choose calls: the end of X-Amz-Target (PutRecords),
 	// and the beginning of the URL's path (/_bulk). Empty ones match all.
 	Operation, Path string
+	// Method chooses calls by HTTP's; empty: all.
+	Method string
 	// Share of those calls, 0 to 1; 0 means all.
 	Share float64
 	// Times the rule is applied, at most; 0 means always.
@@ -187,7 +189,7 @@ func (p *Proxy) choose(operation string, r *http.Request) *Rule {
 	defer p.mu.Unlock()
 	p.calls++
 	for _, rule := range p.rules {
-		if (rule.Operation != "" && rule.Operation != operation) || !strings.HasPrefix(r.URL.Path, rule.Path) || r.ContentLength < rule.AtLeast {
+		if (rule.Operation != "" && rule.Operation != operation) || (rule.Method != "" && rule.Method != r.Method) || !strings.HasPrefix(r.URL.Path, rule.Path) || r.ContentLength < rule.AtLeast {
 			continue
 		}
 		if rule.Share > 0 && rand.Float64() >= rule.Share {

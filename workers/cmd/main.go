@@ -20,6 +20,8 @@ import (
 	"go.temporal.io/sdk/worker"
 
 	"millrace/activities"
+	"millrace/internal/archive"
+	"millrace/internal/backup"
 	"millrace/internal/config"
 	"millrace/internal/dedup"
 	"millrace/internal/delay"
@@ -32,9 +34,10 @@ import (
 
 type settings struct {
 	Listen     string   `help:"Address of /healthz, /readyz and /metrics." default:"127.0.0.1:9090" env:"MILLRACE_WORKER_LISTEN"`
-	Queues     []string `help:"Task queues to poll: ingest, redrive, process, index." enum:"ingest,redrive,process,index" default:"ingest,redrive,process,index" env:"MILLRACE_QUEUES"`
+	Queues     []string `help:"Task queues to poll: ingest, redrive, process, index, backup, copy." enum:"ingest,redrive,process,index,backup,copy" default:"ingest,redrive,process,index,backup,copy" env:"MILLRACE_QUEUES"`
 	DedupIDs   int      `name:"dedup-ids" help:"Ids of indexed records to remember, 23 bytes each." default:"10000000" env:"MILLRACE_DEDUP_IDS"`
 	IndexSlots int      `help:"Most shards to index at the same time." default:"16" env:"MILLRACE_INDEX_SLOTS"`
+	CopySlots  int      `name:"backup-slots" help:"Most shards to back up at the same time." default:"16" env:"MILLRACE_BACKUP_SLOTS"`
 	BulkBytes  int      `help:"Most bytes of a bulk request, 0: the default of 5 MiB." default:"0" env:"MILLRACE_BULK_BYTES"`
 	Bulks      int      `name:"bulk-requests" help:"Most bulk requests in flight, of all shards together, 0: the default of 16." default:"0" env:"MILLRACE_BULK_REQUESTS"`
 
@@ -43,6 +46,7 @@ type settings struct {
 	config.Elasticsearch     `embed:"" group:"elasticsearch"`
 	activities.ProcessLimits `embed:"" group:"processing"`
 	activities.RedriveLimits `embed:"" group:"redriving"`
+	activities.BackupLimits  `embed:"" group:"backup"`
 	config.Logging           `embed:"" group:"logging"`
 }
 
@@ -58,7 +62,7 @@ func main() {
 	var s settings
 	kong.Parse(&s, kong.Name("worker"), kong.Description(description), kong.ExplicitGroups([]kong.Group{
 		{Key: "aws", Title: "AWS"}, {Key: "elasticsearch", Title: "Elasticsearch"}, {Key: "processing", Title: "Processing"},
-		{Key: "redriving", Title: "Redriving"}, {Key: "logging", Title: "Logging"},
+		{Key: "redriving", Title: "Redriving"}, {Key: "backup", Title: "Backup"}, {Key: "logging", Title: "Logging"},
 	}))
 	if err := s.run(ctx); err != nil {
 		slog.Error("the worker ends", "error", err)
@@ -75,6 +79,9 @@ func (s *settings) Validate() error {
 	if s.IndexSlots < 1 {
 		errs = append(errs, fmt.Errorf("--index-slots: %d is less than 1", s.IndexSlots))
 	}
+	if s.CopySlots < 1 {
+		errs = append(errs, fmt.Errorf("--backup-slots: %d is less than 1", s.CopySlots))
+	}
 	if s.BulkBytes < 0 || s.BulkBytes > index.MaxBulkBytes {
 		errs = append(errs, fmt.Errorf("--bulk-bytes: %d is not between 0 and %d", s.BulkBytes, index.MaxBulkBytes))
 	}
@@ -82,7 +89,8 @@ func (s *settings) Validate() error {
 		errs = append(errs, fmt.Errorf("--bulk-requests: %d is negative", s.Bulks))
 	}
 	return errors.Join(append(errs,
-		s.Resources.Validate(), s.Elasticsearch.Validate(), s.ProcessLimits.Validate(), s.RedriveLimits.Validate())...)
+		s.Resources.Validate(), s.Elasticsearch.Validate(), s.ProcessLimits.Validate(), s.RedriveLimits.Validate(),
+		s.BackupLimits.Validate())...)
 }
 
 // run works until ctx ends, and then shuts down in reverse order.
@@ -157,6 +165,10 @@ func (s *settings) workers(c client.Client, b *workers.Backends, documents *inde
 			return workers.Process(c, processor, &activities.Supervisor{Stream: b.StreamID(), Shards: b.Stream, Workflows: launcher})
 		},
 		"index": func() worker.Worker { return workers.Index(c, processor, s.IndexSlots) },
+		"backup": func() worker.Worker {
+			return workers.Backup(c, &activities.Supervisor{Stream: b.StreamID(), Shards: b.Stream, Workflows: workflows.BackupLauncher{Launcher: launcher}})
+		},
+		"copy": func() worker.Worker { return workers.Copy(c, s.archivist(b, identity), s.CopySlots) },
 	}
 	maps.DeleteFunc(all, func(queue string, _ func() worker.Worker) bool { return !slices.Contains(s.Queues, queue) })
 	return all
@@ -172,5 +184,15 @@ func (s *settings) processor(b *workers.Backends, documents *index.Client, launc
 		Stream: b.StreamID(), Source: activities.StreamSource{Stream: b.Stream},
 		Bulk: documents, Limiter: index.NewLimiter(s.Bulks, s.BulkBytes), Seen: seen, Delay: delays,
 		Batches: launcher, Morgue: b.Morgue, Limits: s.ProcessLimits, Worker: identity,
+	})
+}
+
+// archivist is what backs up.
+func (s *settings) archivist(b *workers.Backends, identity string) *activities.Archivist {
+	l := s.BackupLimits
+	store := b.Bucket.Under(backup.Prefix).Writing(archive.Writing{Encryption: l.Encryption, KMSKey: l.KMSKey, StorageClass: l.StorageClass})
+	return activities.NewArchivist(activities.Archivist{
+		Stream: b.StreamID(), Source: activities.BackupSource{Stream: b.Stream, FanOut: l.FanOut}, Store: store, Losses: b.Morgue,
+		Limits: l, Worker: identity,
 	})
 }

@@ -1,0 +1,249 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"millrace/internal/backup"
+	"millrace/internal/index"
+	"millrace/internal/stream"
+	"millrace/internal/telemetry"
+)
+
+// storing is what an archivist does beside reading, as operators see it.
+const storing = "write to the bucket"
+
+// atTip is the most records of a page that may be all there is: emulators say
+// of each page that it is at the tip of its shard.
+const atTip = 1000
+
+// copying is one call of CopyShard. One goroutine reads, one compresses and
+// writes. In memory are three pages at the most (the one being decoded, the one
+// handed over and the one being compressed) and one object, compressed.
+type copying struct {
+	*Archivist
+	in CopyInput
+
+	// going ends when nothing new is to be begun; work ends a little later,
+	// when what is still under way is given up.
+	going, work context.Context
+	stop        context.CancelCauseFunc // ends going
+	due         chan struct{}           // closed when the call is to end with its next object
+	problem     problem
+	since       time.Time // when the first record was taken that is held
+
+	mu       sync.Mutex
+	at       telemetry.Checkpoint
+	counts   BackupCounts
+	held     backup.Meta // what is read behind at
+	moves    int         // of the checkpoint
+	children []string    // set at the end of the shard
+}
+
+func (c *copying) moved() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.moves
+}
+
+// errReread says that another writer's object ends before what was read: the
+// shard is to be read again from there.
+var errReread = errors.New("the chain goes on earlier")
+
+// run copies until the shard ends or the call does.
+func (c *copying) run() {
+	for {
+		err := c.copy()
+		if !errors.Is(err, errReread) || c.going.Err() != nil {
+			return
+		}
+	}
+}
+
+// copy copies from the checkpoint on, as long as what is read fits to the
+// chain.
+func (c *copying) copy() error {
+	reading, stop := context.WithCancel(c.going)
+	pages, ended := make(chan stream.Page), make(chan struct{})
+	go func() {
+		defer close(ended)
+		c.read(reading, pages)
+	}()
+	defer func() { stop(); <-ended }()
+
+	chain := backup.Open(c.Store, backup.Shard{Stream: c.Stream.Name, Created: c.Stream.Created, ID: c.in.Shard}, c.at.Sequence)
+	full := time.NewTimer(c.Limits.Within)
+	defer full.Stop()
+	due := c.due
+	for {
+		full.Stop()
+		if chain.Held().Count > 0 {
+			full.Reset(time.Until(c.since.Add(c.Limits.Within)))
+		}
+		var err error
+		select {
+		case page, open := <-pages:
+			if !open {
+				return c.flush(chain)
+			}
+			if err = c.take(chain, page); err == nil && page.End {
+				return c.close(chain, page)
+			}
+		case <-full.C:
+			err = c.flush(chain)
+		case <-due:
+			due = nil // it is asked for below
+		case <-c.going.Done():
+			return c.flush(chain)
+		}
+		if err != nil {
+			return err
+		}
+		select {
+		case <-c.due:
+			if chain.Held().Count == 0 && c.moved() > 0 {
+				c.stop(errDue)
+			}
+		default:
+		}
+	}
+}
+
+// read reads from the checkpoint on, one page ahead of what is taken.
+func (c *copying) read(ctx context.Context, pages chan<- stream.Page) {
+	defer close(pages)
+	c.mu.Lock()
+	reader := c.Source.Read(c.in.Shard, c.at)
+	c.mu.Unlock()
+	defer reader.Close()
+	for {
+		var next stream.Page
+		read := func() (err error) {
+			defer recovered(&err)
+			next, err = reader.Next(ctx)
+			return err
+		}
+		if !insist(ctx, &c.problem, reading, read) {
+			return
+		}
+		// Nobody waits for the backup, so the next calls are for those who read
+		// the shard by polling, too.
+		tip := c.Limits.FanOut == "" && next.BehindLatest == 0 && len(next.Records) <= atTip
+		select {
+		case pages <- next:
+		case <-ctx.Done():
+			return
+		}
+		if next.End || tip && !pause(ctx, c.Limits.Poll) {
+			return
+		}
+	}
+}
+
+// take adds a page to what is held, and writes objects as they get full.
+func (c *copying) take(chain *backup.Chain, page stream.Page) error {
+	defer page.Release()
+	if page.Loss != nil {
+		if err := errors.Join(c.flush(chain), c.reportLoss(page.Loss)); err != nil {
+			return err
+		}
+		chain.Doubt()
+	}
+	for _, r := range page.Records {
+		record := backup.Record{Sequence: r.Sequence, Arrived: r.Arrived, Data: r.Data}
+		if held := chain.Held(); !chain.Fits(record) || held.Count > 0 && held.Bytes+int64(len(r.Data)) > int64(c.Limits.Bytes) {
+			if err := c.flush(chain); err != nil {
+				return err
+			}
+		}
+		if chain.Held().Count == 0 {
+			c.since = time.Now()
+		}
+		if err := chain.Add(record); err != nil {
+			c.problem.set(storing, err)
+			return err
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.held = chain.Held(); c.held.Count == 0 { // no records, or only such as are in the chain: time has passed
+		c.at.Sequence = chain.Last()
+		c.readUpTo(page.ReadUpTo)
+		c.moves++
+	}
+	return nil
+}
+
+// flush writes what is held, for as long as it takes, and moves the checkpoint
+// behind it.
+func (c *copying) flush(chain *backup.Chain) error {
+	if chain.Held().Count == 0 {
+		return nil
+	}
+	c.mu.Lock()
+	c.held = chain.Held()
+	c.mu.Unlock()
+	var f backup.Flushed
+	write := func() (err error) {
+		defer recovered(&err)
+		f, err = chain.Flush(c.work)
+		return err
+	}
+	if !insist(c.work, &c.problem, storing, write) {
+		return errStopped
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at.Sequence, c.held = chain.Last(), backup.Meta{}
+	c.readUpTo(f.Meta.Newest)
+	c.counts.add(f)
+	c.moves++
+	if f.Reread {
+		return errReread
+	}
+	return nil
+}
+
+// readUpTo moves the checkpoint's time, which never goes back.
+func (c *copying) readUpTo(t time.Time) {
+	if t.After(c.at.ReadUpTo) {
+		c.at.ReadUpTo = t
+	}
+}
+
+// close ends the chain of a shard that has come to its end.
+func (c *copying) close(chain *backup.Chain, end stream.Page) error {
+	if err := c.flush(chain); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.readUpTo(end.ReadUpTo)
+	c.at.Closed, c.children = true, end.Children
+	return nil
+}
+
+// reportLoss says that records may have been trimmed before the backup had read
+// them, in the log, in the metrics, and for good in the ledger.
+func (c *copying) reportLoss(loss *stream.Loss) error {
+	slog.Error("records may have been trimmed from the stream before the backup had read them",
+		"stream", c.Stream.Name, "shard", c.in.Shard, "after", loss.After, "before", loss.Before, "from", loss.From, "to", loss.To)
+	backupLosses.Inc()
+	r := telemetry.Range{
+		StreamARN: c.Stream.ARN, StreamCreated: c.Stream.Created, Shard: c.in.Shard, First: loss.After, Last: loss.Before,
+	}
+	cause := index.Error{Type: missingInBackup, Reason: "the backup was read up to " + loss.From.String() + ", which is no longer in the stream: that begins at " + loss.To.String()}
+	if !insist(c.work, &c.problem, burying, func() error { return c.Losses.BuryRange(c.work, r, cause) }) {
+		return errStopped
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.counts.Losses++
+	return nil
+}
+
+// missingInBackup is the error type of a range that the backup may not have.
+const missingInBackup = "missing_in_backup"

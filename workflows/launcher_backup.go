@@ -1,0 +1,65 @@
+package workflows
+
+import (
+	"context"
+	"fmt"
+
+	"go.temporal.io/sdk/converter"
+
+	"millrace/activities"
+)
+
+// BackupLauncher starts and steers the BackupShard workflows of a stream, as
+// Launcher does those of its processing.
+type BackupLauncher struct{ Launcher }
+
+// Start starts the BackupShard of a shard: at the beginning of what the stream
+// keeps, or where an earlier run, that was closed, had come to.
+func (l BackupLauncher) Start(ctx context.Context, start activities.ShardStart) error {
+	id := BackupShardID(start.Stream.Name, start.Stream.Created, start.Shard)
+	last, err := lastStatus(ctx, l.Launcher, id, func(in BackupShardInput) BackupShardStatus {
+		return BackupShardStatus{Checkpoint: in.Checkpoint, Counts: in.Counts}
+	})
+	if err != nil {
+		return err
+	}
+	return l.start(ctx, BackupQueue, id, "backup", start.Shard, "backup of shard "+start.Shard+" of "+start.Stream.Name,
+		BackupShard, BackupShardInput{
+			Stream: start.Stream, Shard: start.Shard, Checkpoint: last.Checkpoint, Counts: last.Counts,
+			Holds: start.Holds, CallFor: start.CallFor,
+		})
+}
+
+// Look returns the state of the workflow of a shard; empty if it has none.
+func (l BackupLauncher) Look(ctx context.Context, stream activities.StreamID, shard string) (string, error) {
+	return l.look(ctx, BackupShardID(stream.Name, stream.Created, shard))
+}
+
+// Command pauses, resumes or cancels the workflow of a shard, and waits until
+// that is done. That it does not run is success.
+func (l BackupLauncher) Command(ctx context.Context, stream activities.StreamID, shard string, command activities.Command) error {
+	return l.commandIfRunning(ctx, BackupShardID(stream.Name, stream.Created, shard), command)
+}
+
+// ShardStatus returns the status of a shard's workflow, and while CopyShard
+// runs, how far that is by its last heartbeat.
+func (l BackupLauncher) ShardStatus(ctx context.Context, stream activities.StreamID, shard string) (BackupShardStatus, error) {
+	id := BackupShardID(stream.Name, stream.Created, shard)
+	status, err := query[BackupShardStatus](ctx, l.Launcher, id)
+	if err != nil {
+		return status, err
+	}
+	described, err := l.Client.DescribeWorkflowExecution(ctx, id, "")
+	if err != nil {
+		return status, fmt.Errorf("describe %s: %w", id, err)
+	}
+	for _, pending := range described.GetPendingActivities() {
+		var live activities.CopyProgress
+		if pending.GetHeartbeatDetails() == nil ||
+			converter.GetDefaultDataConverter().FromPayloads(pending.GetHeartbeatDetails(), &live) != nil {
+			continue
+		}
+		status.take(live)
+	}
+	return status, nil
+}
