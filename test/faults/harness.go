@@ -134,6 +134,28 @@ func (h *harness) stop() (err error) {
 	return err
 }
 
+// mend starts again what a scenario that failed has left dead.
+func (h *harness) mend(ctx context.Context) error {
+	h.pass()
+	for _, server := range h.stack.Services() {
+		if server.Pid() == 0 {
+			if err := server.Restart(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	for _, program := range []*pipeline.Program{h.collector, h.worker} {
+		select {
+		case <-program.Ended():
+			if err := program.Restart(ctx); err != nil {
+				return err
+			}
+		default:
+		}
+	}
+	return nil
+}
+
 // pass ends the faults of the proxies.
 func (h *harness) pass() {
 	h.aws.Set()

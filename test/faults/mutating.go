@@ -86,7 +86,7 @@ func (h *harness) mutate(ctx context.Context, m mutants.Mutant) (noticed string,
 		return "", err
 	}
 	report, missed := h.run(ctx, what[0])
-	if err := h.stop(); err != nil && missed == nil {
+	if err := errors.Join(h.mend(ctx), h.stop()); err != nil {
 		return "", err
 	}
 	// A scenario that could not run to its audit has noticed nothing.

@@ -23,7 +23,7 @@ type result struct {
 }
 
 func run(ctx context.Context, o options) (err error) {
-	what, err := plan(o)
+	what, err := plan(&o)
 	if err != nil {
 		return err
 	}
@@ -40,13 +40,13 @@ func run(ctx context.Context, o options) (err error) {
 	return what(ctx, h)
 }
 
-// plan decides what is to be run.
-func plan(o options) (func(context.Context, *harness) error, error) {
+// plan decides what is to be run, and completes the options for it.
+func plan(o *options) (func(context.Context, *harness) error, error) {
 	switch {
 	case o.Mutants:
 		return planMutants(o.Only)
 	case o.Mix > 0:
-		return runAll([]scenario{mixed(&o)}), nil
+		return runAll([]scenario{mixed(o)}), nil
 	}
 	chosen, err := choose(o.Only)
 	return runAll(chosen), err
@@ -76,6 +76,9 @@ func runAll(chosen []scenario) func(context.Context, *harness) error {
 			if err != nil {
 				fmt.Printf("%2d %-31s failed: %v\n", s.number, s.name, err)
 				wrong = append(wrong, fmt.Errorf("scenario %d %s: %w", s.number, s.name, err))
+				if err := h.mend(ctx); err != nil {
+					return errors.Join(append(wrong, err)...)
+				}
 				continue
 			}
 			total.Passed++

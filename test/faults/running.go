@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -243,23 +244,30 @@ func hold(ctx context.Context, d time.Duration) error {
 }
 
 // end kills a program as kill -9 does.
-func end(program *pipeline.Program) error {
+func (s *running) end(ctx context.Context, program *pipeline.Program) error {
 	pid := program.Pid()
 	program.Kill()
-	return gone(pid)
+	return s.gone(ctx, pid)
 }
 
-// gone reports a process that is still in the process table.
-func gone(pid int) error {
-	if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
-		return fmt.Errorf("process %d outlived its kill: %w", pid, err)
+// gone waits until a process is no longer in the process table, or dead there:
+// nobody may have asked yet how a grandchild has ended.
+func (s *running) gone(ctx context.Context, pid int) error {
+	if err := s.until(ctx, func() (bool, error) {
+		if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+			return true, nil
+		}
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		return err == nil && bytes.Contains(stat, []byte(") Z ")), nil
+	}); err != nil {
+		return fmt.Errorf("process %d outlives its kill: %w", pid, err)
 	}
 	return nil
 }
 
 // kill ends a program as kill -9 does, ends the faults, and starts it again.
 func (s *running) kill(ctx context.Context, program *pipeline.Program) error {
-	if err := end(program); err != nil {
+	if err := s.end(ctx, program); err != nil {
 		return err
 	}
 	s.pass()

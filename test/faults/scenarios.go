@@ -96,14 +96,14 @@ var basics = []scenario{
 			if err := server.Kill(); err != nil {
 				return err
 			}
-			if err := gone(pid); err != nil {
+			if err := s.gone(ctx, pid); err != nil {
 				return err
 			}
 			if err := hold(ctx, s.lasts/2); err != nil {
 				return err
 			}
 			// What waits in a worker must be found again by the next.
-			if err := end(s.worker); err != nil {
+			if err := s.end(ctx, s.worker); err != nil {
 				return err
 			}
 			if err := hold(ctx, s.lasts/2); err != nil {
@@ -131,7 +131,7 @@ var basics = []scenario{
 				return err
 			}
 			// It dies while it holds messages of the queue, which the stream does not take.
-			if err := end(s.worker); err != nil {
+			if err := s.end(ctx, s.worker); err != nil {
 				return err
 			}
 			if err := hold(ctx, s.lasts/3); err != nil {

@@ -166,7 +166,11 @@ func limitShards(ctx context.Context, s *running) error {
 
 // putOutOfService does to indices what makes Elasticsearch answer 400, 403 and
 // 429, and undoes it when it was seen and has lasted.
-func putOutOfService(ctx context.Context, s *running) error {
+func putOutOfService(ctx context.Context, s *running) (err error) {
+	defer func() { // whatever happens, other scenarios need new indices
+		_, undone := s.ask(context.WithoutCancel(ctx), http.MethodPut, "/_cluster/settings", fmt.Sprintf(shardLimit, "null"))
+		err = errors.Join(err, undone)
+	}()
 	span, log := "/"+s.index("span"), "/"+s.index("log")
 	steps := []struct {
 		sees                     string

@@ -114,7 +114,7 @@ func withoutTemporal(ctx context.Context, s *running) error {
 	if err := server.Kill(); err != nil {
 		return err
 	}
-	if err := gone(pid); err != nil {
+	if err := s.gone(ctx, pid); err != nil {
 		return err
 	}
 	began, before := time.Now(), s.sender.Accepted.Len()

@@ -141,7 +141,8 @@ func checkClocks(ctx context.Context, s *running, report audit.Report) error {
 }
 
 // partition cuts one of two workers off from Temporal. It goes on indexing, as
-// it does not know, while the other takes over its shards.
+// it does not know; then the other takes over its shards from the last
+// checkpoint that was heard, and meets the same records.
 func partition(ctx context.Context, s *running) (err error) {
 	network, err := faultproxy.StartNetwork(ctx, s.stack.Service(local.Temporal).Address())
 	if err != nil {
@@ -153,7 +154,7 @@ func partition(ctx context.Context, s *running) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, own.Close()) }()
-	own.Set(faultproxy.Rule{Name: "23 bulk", Path: "/_bulk", Fault: faultproxy.Delay{}})
+	own.Set(faultproxy.Rule{Name: "23 bulk", Path: "/_bulk", Fault: faultproxy.Delay{Before: time.Second}}) // in flight when the way is cut
 	bulks := func() int { times, _ := own.Count("23 bulk"); return times }
 	alone, err := s.pipeline.StartWorker(ctx, workerEnv, "TEMPORAL_ADDRESS="+network.Address(), local.EnvElasticsearch+"="+own.URL())
 	if err != nil {
@@ -170,17 +171,18 @@ func partition(ctx context.Context, s *running) (err error) {
 	if err := s.worker.Restart(ctx); err != nil {
 		return err
 	}
-	network.Cut()
 	before := bulks()
-	// Both index the same shards.
+	network.Cut()
+	// It indexes what it has read, and more, until it notices that nobody hears
+	// its heartbeats; none of that reaches the checkpoint.
+	if err := s.until(ctx, func() (bool, error) { return bulks() > before && network.Held() > 0, nil }); err != nil {
+		return fmt.Errorf("the worker that was cut off indexes nothing: %w", err)
+	}
 	if err := s.until(ctx, func() (bool, error) {
 		taken, err := s.worker.Metric(ctx, "millrace_process_records_total")
-		if taken == 0 {
-			before = bulks()
-		}
-		return taken > 0 && bulks() > before && network.Held() > 0, err
+		return taken > 0, err
 	}); err != nil {
-		return fmt.Errorf("the worker that was cut off does not index beside its successor: %w", err)
+		return fmt.Errorf("nobody takes over from the worker that was cut off: %w", err)
 	}
 	network.Mend()
 	return nil
