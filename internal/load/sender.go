@@ -130,6 +130,10 @@ func (s *Sender) Counts() Counts {
 	}
 }
 
+// SetRate changes how many records a second are posted, which Settings must
+// limit.
+func (s *Sender) SetRate(records float64) { s.pace.SetLimit(rate.Limit(records)) }
+
 // Run posts until all records are posted or the time is over, and lets posts
 // in flight come to their end; when ctx ends it gives them up. A collector
 // that cannot be reached is no error: it is tried again, and counted. The

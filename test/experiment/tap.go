@@ -1,0 +1,162 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+)
+
+// tap stands between whoever indexes and Elasticsearch, passes everything on,
+// and notes when Elasticsearch has said of a document that it is created. So
+// what is measured is the same for all, whatever they believe themselves.
+type tap struct {
+	server  *http.Server
+	url     string
+	forward *httputil.ReverseProxy
+
+	pending sync.WaitGroup // bulks that are answered and not looked at yet
+	mu      sync.Mutex
+	tenant  string // whose documents are noted
+	saved   func(saved)
+	broken  error // the first bulk that could not be understood
+}
+
+// saved is what was seen of one document.
+type saved struct {
+	id       string
+	received time.Time // by the collector
+	at       time.Time // when Elasticsearch had answered
+}
+
+func startTap(ctx context.Context, elasticsearch string) (*tap, error) {
+	to, err := url.Parse(elasticsearch)
+	if err != nil {
+		return nil, fmt.Errorf("read the address of Elasticsearch: %w", err)
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.Proxy, transport.DisableCompression, transport.MaxIdleConnsPerHost = nil, true, 64
+	t := &tap{url: "http://" + listener.Addr().String(), forward: &httputil.ReverseProxy{
+		Transport: transport,
+		Rewrite:   func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = to.Scheme, to.Host },
+	}}
+	t.server = &http.Server{Handler: t, ReadHeaderTimeout: time.Minute}
+	go func() { _ = t.server.Serve(listener) }() // ends with Close
+	return t, nil
+}
+
+// Close ends the tap.
+func (t *tap) Close() error {
+	if err := t.server.Close(); err != nil {
+		return fmt.Errorf("close the tap: %w", err)
+	}
+	return nil
+}
+
+// watch passes every document of a tenant that is created to a function, one
+// at a time, from now on.
+func (t *tap) watch(tenant string, to func(saved)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.tenant, t.saved = tenant, to
+}
+
+// settle waits until every bulk that was answered has been looked at.
+func (t *tap) settle() error {
+	t.pending.Wait()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.broken
+}
+
+// ServeHTTP passes a request on.
+func (t *tap) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !strings.HasPrefix(r.URL.Path, "/_bulk") {
+		t.forward.ServeHTTP(w, r)
+		return
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		panic(http.ErrAbortHandler) // the caller has gone
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	kept := &keeper{ResponseWriter: w, status: http.StatusOK}
+	t.forward.ServeHTTP(kept, r)
+	at := time.Now()
+	if kept.status != http.StatusOK {
+		return
+	}
+	t.pending.Go(func() { // the caller need not wait for it
+		if err := t.note(body, kept.body.Bytes(), at); err != nil {
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			if t.broken == nil {
+				t.broken = fmt.Errorf("understand a bulk: %w", err)
+			}
+		}
+	})
+}
+
+// keeper keeps an answer that it passes on.
+type keeper struct {
+	http.ResponseWriter
+	status int
+	body   bytes.Buffer
+}
+
+// WriteHeader notes the status.
+func (k *keeper) WriteHeader(status int) {
+	k.status = status
+	k.ResponseWriter.WriteHeader(status)
+}
+
+// Write keeps a part of the body.
+func (k *keeper) Write(p []byte) (int, error) {
+	k.body.Write(p)
+	return k.ResponseWriter.Write(p)
+}
+
+// note looks for what a bulk has created.
+func (t *tap) note(request, answer []byte, at time.Time) error {
+	var answered struct {
+		Items []struct{ Create struct{ Status int } }
+	}
+	if err := json.Unmarshal(answer, &answered); err != nil {
+		return fmt.Errorf("decode the answer: %w", err)
+	}
+	lines := bytes.Split(bytes.TrimSuffix(request, []byte{'\n'}), []byte{'\n'})
+	if len(lines) != 2*len(answered.Items) {
+		return fmt.Errorf("%d lines and %d answers", len(lines), len(answered.Items))
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i, item := range answered.Items {
+		if item.Create.Status != http.StatusCreated {
+			continue
+		}
+		var document struct {
+			ID         string    `json:"id"`
+			Tenant     string    `json:"tenant"`
+			ReceivedAt time.Time `json:"received_at"`
+		}
+		if err := json.Unmarshal(lines[2*i+1], &document); err != nil {
+			return fmt.Errorf("decode a document: %w", err)
+		}
+		if t.saved != nil && document.Tenant == t.tenant {
+			t.saved(saved{document.ID, document.ReceivedAt, at})
+		}
+	}
+	return nil
+}
