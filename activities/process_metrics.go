@@ -57,3 +57,8 @@ func forgetShard(shard string) {
 	shardLag.DeleteLabelValues(shard)
 	shardWaiting.DeleteLabelValues(shard)
 }
+
+var unreadableLetters = promauto.NewGauge(prometheus.GaugeOpts{
+	Name: "millrace_dead_letters_unreadable",
+	Help: "Messages in the dead-letter queue that cannot be read, and stay there, as last seen by this worker.",
+})

@@ -20,7 +20,8 @@ const (
 // settler takes chunks of one shard to their end.
 type settler struct {
 	*Processor
-	shard string
+	shard    string
+	priority index.Priority
 
 	// going ends when nothing new is to be begun; work ends a little later,
 	// when what is still under way is given up.
@@ -119,7 +120,7 @@ func (s *settler) sendOnce(c *chunk, place func(index.Feedback)) (result index.R
 
 // refill waits for a place and builds the bulk anew, of these records alone.
 func (s *settler) refill(c *chunk, at []int) (place func(index.Feedback), err error) {
-	if place, err = s.Limiter.Acquire(s.going, index.Live); err != nil {
+	if place, err = s.Limiter.Acquire(s.going, s.priority); err != nil {
 		return nil, errStopped
 	}
 	c.fill(at, time.Now())

@@ -3,8 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
-	"regexp"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -17,6 +18,12 @@ import (
 type dlqCommands struct {
 	List dlqList `cmd:"" help:"List the records that were given up, grouped by error."`
 	Show dlqShow `cmd:"" help:"Show one entry of the ledger: its records, and what was said of each."`
+
+	Reprocess reprocessStart  `cmd:"" help:"Bring records home once the cause is mended: into the stream again, or into the index."`
+	Status    reprocessStatus `cmd:"" help:"Show how far that is."`
+	Pause     reprocessPause  `cmd:"" help:"Pause it."`
+	Resume    reprocessResume `cmd:"" help:"Resume it."`
+	Cancel    reprocessCancel `cmd:"" help:"Cancel it: what is not done stays in the ledger."`
 }
 
 // openLedger finds the ledger of the stream.
@@ -28,12 +35,53 @@ func openLedger(ctx context.Context, r *config.Resources) (*ledger.Ledger, error
 	return ledger.New(archive.Open(config.S3(cfg), r.Bucket), r.Stream), nil
 }
 
+// selection says which records are meant.
+type selection struct {
+	Error     string `help:"Only errors whose type or reason has this text."`
+	ErrorType string `help:"Only errors of this type, such as document_parsing_exception."`
+	Type      string `help:"Only records of this type, such as span."`
+	Tenant    string `help:"Only records of this tenant."`
+	Shard     string `help:"Only of this shard: its whole id, or ingest for records that the stream did not take."`
+	From      moment `help:"Only what was written into the ledger then or later: 2026-11-23T10:00:00Z, 2026-11-23, or 2h for two hours ago." placeholder:"TIME"`
+	To        moment `help:"Only what was written before." placeholder:"TIME"`
+}
+
+func (s selection) of(stream string) ledger.Selection {
+	return ledger.Selection{
+		Error: s.Error, ErrorType: s.ErrorType, Type: s.Type, Tenant: s.Tenant, Stream: stream, Shard: s.Shard,
+		From: s.From.Time, To: s.To.Time,
+	}
+}
+
+// Validate reports what can choose nothing.
+func (s selection) Validate() error {
+	if err := s.of("any").Validate(); err != nil {
+		return fmt.Errorf("--from, --to: %w", err)
+	}
+	return nil
+}
+
+// moment is a point in time, or how long ago that was.
+type moment struct{ time.Time }
+
+// UnmarshalText reads it from the command line.
+func (m *moment) UnmarshalText(text []byte) error {
+	if ago, err := time.ParseDuration(string(text)); err == nil {
+		m.Time = time.Now().Add(-ago).UTC().Truncate(time.Second)
+		return nil
+	}
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if at, err := time.Parse(layout, string(text)); err == nil {
+			m.Time = at.UTC()
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is no time: give 2026-11-23T10:00:00Z, 2026-11-23, or 2h for two hours ago", text)
+}
+
 type dlqList struct {
-	Error  string `help:"Only errors whose type or reason has this text."`
-	Type   string `help:"Only records of this type, such as span."`
-	Tenant string `help:"Only records of this tenant."`
-	Shard  string `help:"Only of this shard: its whole id, or ingest for records that the stream did not take."`
-	Done   bool   `help:"Those that were resolved, instead of those that are open."`
+	selection
+	Done bool `help:"Those that were resolved, instead of those that are open."`
 	format
 }
 
@@ -55,12 +103,15 @@ func (l dlqList) Run(ctx context.Context, r *config.Resources, out output) error
 	if err != nil {
 		return err
 	}
-	groups := map[[2]string]*deadGroup{}
+	groups := map[ledger.Error]*deadGroup{}
 	for key, err := range book.List(ctx, ledger.Filter{Done: l.Done, Stream: r.Stream, Shard: l.Shard}) {
 		if err != nil {
 			return err
 		}
 		e, err := book.Get(ctx, key)
+		if errors.Is(err, fs.ErrNotExist) { // resolved since it was listed
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -77,18 +128,16 @@ func (l dlqList) Run(ctx context.Context, r *config.Resources, out output) error
 }
 
 // collect adds to groups the records of an entry that match.
-func (l dlqList) collect(groups map[[2]string]*deadGroup, key string, e ledger.Entry) {
+func (l dlqList) collect(groups map[ledger.Error]*deadGroup, key string, e ledger.Entry) {
+	chosen := l.of("")
+	if !chosen.Written(e) {
+		return
+	}
 	add := func(cause ledger.Error, records int, tenant, kind string) {
-		if !strings.Contains(cause.Type+"\n"+cause.Reason, l.Error) {
-			return
-		}
-		if l.Type != "" && l.Type != kind || l.Tenant != "" && l.Tenant != tenant {
-			return
-		}
-		same := [2]string{cause.Type, alike(cause.Reason)}
+		same := cause.Alike()
 		g := groups[same]
 		if g == nil {
-			g = &deadGroup{Error: same[0], Reason: same[1], Tenants: []string{}, Types: []string{}, First: e.At, Last: e.At}
+			g = &deadGroup{Error: same.Type, Reason: same.Reason, Tenants: []string{}, Types: []string{}, First: e.At, Last: e.At}
 			groups[same] = g
 		}
 		g.Records += records
@@ -101,23 +150,13 @@ func (l dlqList) collect(groups map[[2]string]*deadGroup, key string, e ledger.E
 		}
 	}
 	for _, record := range e.Records {
-		add(record.Error, 1, record.Tenant, record.Type)
+		if (record.Ended == "" || l.Done) && chosen.Record(record) {
+			add(record.Error, 1, record.Tenant, record.Type)
+		}
 	}
-	if e.Cause != nil {
+	if len(e.Records) == 0 && chosen.Entry(e) {
 		add(*e.Cause, e.Range.Count, "", "")
 	}
-}
-
-var (
-	position = regexp.MustCompile(`^\[\d+:\d+\] `)
-	quoted   = regexp.MustCompile(`'[^']*'`)
-)
-
-// alike is a reason without what differs from record to record, which is a
-// tenant's as well.
-func alike(reason string) string {
-	reason, _, _ = strings.Cut(reason, " Preview of field's value")
-	return quoted.ReplaceAllString(position.ReplaceAllString(reason, ""), "'…'")
 }
 
 // with adds a text to a sorted list that has it once.
@@ -169,6 +208,9 @@ func writeEntry(out output, e ledger.Entry) {
 	state := "open"
 	if e.Resolution != nil {
 		state = fmt.Sprintf("%s by %s at %s", e.Resolution.How, orDash(e.Resolution.By), clock(e.Resolution.At))
+		if e.Resolution.Note != "" {
+			state += ": " + e.Resolution.Note
+		}
 	}
 	rows := [][]string{{"kind", string(e.Kind)}, {"state", state}, {"written", clock(e.At)}, {"by", orDash(e.Source)}}
 	if e.Kind != ledger.Ingest {
@@ -176,6 +218,18 @@ func writeEntry(out output, e ledger.Entry) {
 	}
 	if e.Cause != nil {
 		rows = append(rows, []string{"cause", e.Cause.Type + ": " + e.Cause.Reason})
+	}
+	if e.Held != nil {
+		rows = append(rows, []string{"held", e.Held.By + " is at work on its records"})
+	}
+	if r := e.Reprocessing; r != nil {
+		rows = append(rows, []string{"tried", fmt.Sprintf("%s at %s by %s", r.Mode, clock(r.At), r.By)})
+		if r.Replaces != "" {
+			rows = append(rows, []string{"replaces", r.Replaces})
+		}
+		if r.Error != nil {
+			rows = append(rows, []string{"still open", r.Error.Type + ": " + r.Error.Reason})
+		}
 	}
 	table(out, rows...)
 	if len(e.Records) == 0 {
@@ -187,7 +241,7 @@ func writeEntry(out output, e ledger.Entry) {
 	for _, record := range e.Records {
 		rows = append(rows, []string{
 			orDash(record.ID), orDash(record.Type), orDash(record.Tenant), orDash(record.Index),
-			record.Error.Type + ": " + record.Error.Reason,
+			cmp.Or(record.Ended, record.Error.Type+": "+record.Error.Reason),
 		})
 	}
 	table(out, rows...)

@@ -33,7 +33,9 @@ type commands struct {
 
 	Backup backupCommands `cmd:"" group:"backup" help:"The copy of the stream in the bucket."`
 
-	DLQ dlqCommands `cmd:"" group:"fallback" name:"dlq" help:"Records that were given up, as the ledger keeps them."`
+	DLQ dlqCommands `cmd:"" group:"fallback" name:"dlq" help:"Records that were given up, as the ledger keeps them: look at them, and bring them home."`
+
+	Letters lettersCommands `cmd:"" group:"fallback" help:"The dead-letter queue: what it tells of is taken into the ledger."`
 
 	Redrive redriveCommands `cmd:"" group:"fallback" help:"The way back from the fallback queue into the stream."`
 }
@@ -49,7 +51,9 @@ Examples:
     starter backup start                  and keep a copy of the stream in the bucket
     starter shards                        how far is each shard?
     starter shard pause 3 --for 10m       give Elasticsearch a rest
-    starter send --key K --records 1000   is it all connected?`
+    starter send --key K --records 1000   is it all connected?
+    starter dlq list                      what was given up, and why?
+    starter dlq reprocess --wait          the cause is mended: bring it home`
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -82,6 +86,6 @@ func options() []kong.Option {
 			{Key: "resources", Title: "Names in AWS:"},
 			{Key: "elasticsearch", Title: "Elasticsearch or OpenSearch:"},
 		}),
-		kong.Vars{"call_for": workflows.DefaultCallFor.String(), "backup_for": workflows.DefaultBackupFor.String(), "operator": workflows.Operator},
+		kong.Vars{"call_for": workflows.DefaultCallFor.String(), "backup_for": workflows.DefaultBackupFor.String(), "operator": workflows.Operator, "settle_for": workflows.DefaultSettleFor.String()},
 	}
 }

@@ -14,7 +14,7 @@ import (
 )
 
 type processCommands struct {
-	Start  processStart  `cmd:"" help:"Start processing the stream, where it was left."`
+	Start  processStart  `cmd:"" help:"Start processing the stream, where it was left, and keeping its dead letters."`
 	Stop   processStop   `cmd:"" help:"Stop it: every shard ends what it has in flight and keeps its checkpoint."`
 	Status processStatus `cmd:"" help:"Show whether it runs, and the state of each shard."`
 }
@@ -35,17 +35,25 @@ func (p processStart) Validate() error {
 	return nil
 }
 
-// Run starts ProcessStream.
+// Run starts ProcessStream, and what keeps the dead letters that come of it.
 func (p processStart) Run(ctx context.Context, c client.Client, r *config.Resources, out output) error {
-	return processing(c, r).startAndSay(ctx, out, "process", "stream "+r.Stream, workflows.ProcessStream,
+	err := processing(c, r).startAndSay(ctx, out, "process", "stream "+r.Stream, workflows.ProcessStream,
 		workflows.StreamInput{Stream: r.Stream, CallFor: p.CallFor})
+	if err != nil {
+		return err
+	}
+	return lettersStart{}.Run(ctx, c, r, out)
 }
 
 type processStop struct{ wait }
 
-// Run cancels ProcessStream, which cancels all ProcessShard.
+// Run cancels ProcessStream, which cancels all ProcessShard, and then what
+// keeps dead letters.
 func (p processStop) Run(ctx context.Context, c client.Client, r *config.Resources, out output) error {
-	return processing(c, r).stopAndSay(ctx, out, p.Wait)
+	if err := processing(c, r).stopAndSay(ctx, out, p.Wait); err != nil {
+		return err
+	}
+	return keeping(c, r).stopAndSay(ctx, out, p.Wait)
 }
 
 type processStatus struct{ format }

@@ -21,11 +21,13 @@ import (
 
 // Backends are what records go through in AWS.
 type Backends struct {
-	Bucket   *archive.Bucket
-	Stream   *stream.Stream
-	Fallback *queue.Fallback
-	Morgue   *activities.Morgue
-	Intake   *intake.Intake
+	Bucket      *archive.Bucket
+	Stream      *stream.Stream
+	Fallback    *queue.Fallback
+	DeadLetters *queue.DeadLetters
+	Ledger      *ledger.Ledger
+	Morgue      *activities.Morgue
+	Intake      *intake.Intake
 }
 
 // overflowPrefix is where in the bucket lies what is too large for a message.
@@ -43,11 +45,11 @@ func OpenBackends(ctx context.Context, cfg aws.Config, names config.Resources, s
 	if b.Fallback, err = queue.OpenFallback(ctx, queues, names.Queue, bucket.Under(overflowPrefix)); err != nil {
 		return nil, err
 	}
-	dlq, err := queue.OpenDeadLetters(ctx, queues, names.DeadLetters)
-	if err != nil {
+	if b.DeadLetters, err = queue.OpenDeadLetters(ctx, queues, names.DeadLetters); err != nil {
 		return nil, err
 	}
-	b.Morgue = activities.NewMorgue(ledger.New(bucket, names.Stream), dlq)
+	b.Ledger = ledger.New(bucket, names.Stream)
+	b.Morgue = activities.NewMorgue(b.Ledger, b.DeadLetters)
 	b.Intake = intake.New(b.Stream, b.Fallback, b.Morgue, 0)
 	return b, nil
 }
@@ -81,4 +83,13 @@ func Insist(ctx context.Context, what, advice string, step func(ctx context.Cont
 		case <-time.After(retryEvery):
 		}
 	}
+}
+
+// recoveryPuts bounds the batches that reprocessing puts at the same time.
+const recoveryPuts = 2
+
+// NewIntake makes a way into the stream for records that are already safe in
+// the ledger: what the stream will never take, the graveyard is told.
+func (b *Backends) NewIntake(g intake.Graveyard) activities.Intake {
+	return intake.New(b.Stream, b.Fallback, g, recoveryPuts)
 }

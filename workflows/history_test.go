@@ -30,6 +30,8 @@ func TestHistoriesReplay(t *testing.T) {
 			replayer.RegisterWorkflow(ProcessBatch)
 			replayer.RegisterWorkflow(BackupStream)
 			replayer.RegisterWorkflow(BackupShard)
+			replayer.RegisterWorkflow(KeepDeadLetters)
+			replayer.RegisterWorkflow(ReprocessDeadLetters)
 			if _, err := os.Stat(file); err != nil {
 				t.Fatal(err)
 			}

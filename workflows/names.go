@@ -19,13 +19,14 @@ const (
 	IndexQueue   = "millrace-index"   // IndexShard: its slots bound the shards of a worker
 	BackupQueue  = "millrace-backup"  // BackupStream, BackupShard and their short activities
 	CopyQueue    = "millrace-copy"    // CopyShard: its slots bound the shards that a worker backs up
+	DeadQueue    = "millrace-dead"    // KeepDeadLetters and ReprocessDeadLetters
 )
 
 // Search attributes, all keywords, that let an operator find what is stuck.
 // None carries a tenant: attributes are readable to everyone in the namespace.
 var (
-	Stage = temporal.NewSearchAttributeKeyKeyword("MillraceStage") // ingest, redrive, process, batch, backup
-	State = temporal.NewSearchAttributeKeyKeyword("MillraceState") // running, paused, waiting, drained
+	Stage = temporal.NewSearchAttributeKeyKeyword("MillraceStage") // ingest, redrive, process, batch, backup, dead
+	State = temporal.NewSearchAttributeKeyKeyword("MillraceState") // running, paused, waiting, drained, done, stopped
 	Shard = temporal.NewSearchAttributeKeyKeyword("MillraceShard") // shard id
 )
 
@@ -62,3 +63,13 @@ func BackupShardID(stream string, created time.Time, shard string) string {
 func ProcessBatchID(stream string, r telemetry.Range) string {
 	return fmt.Sprintf("batch/%s/%d/%s/%s-%s", stream, r.StreamCreated.Unix(), r.Shard, r.First, r.Last)
 }
+
+// KeepDeadLettersID names the workflow that takes a dead-letter queue into the
+// ledger.
+func KeepDeadLettersID(queue string) string { return "dead-letters/" + queue }
+
+// ReprocessID names the workflow that brings the dead letters of a stream home.
+func ReprocessID(stream string) string { return "reprocess/" + stream }
+
+// ReprocessDryRunID names the workflow that says what that would do.
+func ReprocessDryRunID(stream string) string { return ReprocessID(stream) + "/dry-run" }

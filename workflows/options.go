@@ -128,3 +128,36 @@ func redriveOptions(callFor time.Duration) workflow.ActivityOptions {
 		WaitForCancellation: true, RetryPolicy: forEver, Summary: "put what is queued into the stream",
 	}
 }
+
+// Of KeepDeadLetters and ReprocessDeadLetters.
+const (
+	// DefaultSettleFor is how long nothing may be seen of records that were
+	// ingested again: longer than a stream throttles, or a shard waits for a
+	// worker, in the usual run of things.
+	DefaultSettleFor = 10 * time.Minute
+
+	// keepFirstFor bounds the look into the dead-letter queue before its letters
+	// are reprocessed.
+	keepFirstFor = time.Minute
+)
+
+// keepOptions are for a call of KeepLetters, which ends by itself.
+func keepOptions(callFor time.Duration) workflow.ActivityOptions {
+	return workflow.ActivityOptions{
+		TaskQueue: DeadQueue, StartToCloseTimeout: callFor + 10*time.Minute, HeartbeatTimeout: 30 * time.Second,
+		WaitForCancellation: true, RetryPolicy: forEver, Summary: "take dead letters into the ledger",
+	}
+}
+
+var (
+	keepFirstOptions = workflow.ActivityOptions{
+		TaskQueue: DeadQueue, StartToCloseTimeout: 2 * keepFirstFor, HeartbeatTimeout: 30 * time.Second,
+		RetryPolicy: &temporal.RetryPolicy{MaximumAttempts: 3}, Summary: "take dead letters into the ledger",
+	}
+	// reprocessOptions have room for Elasticsearch to be down: a portion waits
+	// for it inside the activity.
+	reprocessOptions = workflow.ActivityOptions{
+		TaskQueue: DeadQueue, StartToCloseTimeout: 24 * time.Hour, HeartbeatTimeout: takeoverAfter,
+		WaitForCancellation: true, RetryPolicy: forEver, Summary: "reprocess entries for a while",
+	}
+)

@@ -7,8 +7,10 @@
 //
 //	ledger/open/<stream>/<shard>/<first>-<last>.<stream's creation>.json       records of a range
 //	ledger/open/<stream>/<shard>/loss-<first>-<last>.<stream's creation>.json  a range without its records
+//	ledger/open/<stream>/<shard>/copy-<first>-<last>.<stream's creation>.<run>.json  records that a ProcessBatch still holds
 //	ledger/open/<stream>/ingest/<batch>-<position>-<hash of them>.json         records that have no sequence number
 //
 // So whoever writes about the same records again finds that it is done.
-// Resolving an entry moves it from open/ to done/.
+// Resolving an entry moves it from open/ to done/. Until then Update may say in
+// it how its records do.
 package ledger

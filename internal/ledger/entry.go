@@ -36,6 +36,12 @@ type Entry struct {
 	Records  []Record  `json:"records"`
 	// Cause is why there are no records.
 	Cause *Error `json:"cause,omitempty"`
+	// Held names who is still at work on the records: the entry is a copy, in
+	// case that takes longer than the stream keeps them.
+	Held *Holder `json:"held,omitempty"`
+	// Reprocessing is the last attempt to bring the records home. It is entered
+	// before that begins.
+	Reprocessing *Reprocessing `json:"reprocessing,omitempty"`
 	// Resolution is nil while the entry is open.
 	Resolution *Resolution `json:"resolution,omitempty"`
 }
@@ -51,7 +57,39 @@ type Record struct {
 	Sequence string    `json:"sequence,omitempty"`
 	Arrived  time.Time `json:"arrived,omitzero"` // in the stream
 	Error    Error     `json:"error"`
-	Data     []byte    `json:"data"` // the stream record, in base64
+	// First is the error that it came with, once Error is a later one.
+	First *Error `json:"first_error,omitempty"`
+	// Ended is how it ended well, while others of the entry have not.
+	Ended string `json:"ended,omitempty"`
+	Data  []byte `json:"data"` // the stream record, in base64
+}
+
+// Refuse enters that the record was refused again.
+func (r *Record) Refuse(cause Error) {
+	if r.First == nil {
+		first := r.Error
+		r.First = &first
+	}
+	r.Error = cause
+}
+
+// Holder is a run of a workflow that is at work on an entry's records.
+type Holder struct {
+	By  string `json:"by"`  // its id
+	Run string `json:"run"` // tells it from a later one of that id
+}
+
+// Reprocessing is an attempt to bring an entry's records home.
+type Reprocessing struct {
+	Holder
+	Mode string    `json:"mode"`
+	At   time.Time `json:"at"`
+	// Replaces is the key of the entry from which the records were ingested
+	// again, to be refused and end in this one.
+	Replaces string `json:"replaces,omitempty"`
+	// Error is why the entry is still open, where that is not the error of a
+	// record.
+	Error *Error `json:"error,omitempty"`
 }
 
 // NewRecord makes the record of an entry from a stream record, which need not
@@ -83,6 +121,7 @@ const (
 	done     = "ledger/done/"
 	ingest   = "ingest"
 	lossMark = "loss-"
+	copyMark = "copy-"
 	suffix   = ".json"
 )
 
@@ -97,14 +136,19 @@ func (e Entry) place(stream string) string {
 	if name := streamName(r.StreamARN); name != "" {
 		stream = name
 	}
-	mark, created := "", ""
-	if e.Kind == Loss {
+	mark, created, held := "", "", ""
+	switch {
+	case e.Kind == Loss:
 		mark = lossMark // it must not stand in the way of the records, should they turn up
+	case e.Held != nil:
+		// Nor may a copy stand in the way of what its holder gives up, or of a
+		// later holder's copy.
+		mark, held = copyMark, "."+segment(e.Held.Run)
 	}
 	if !r.StreamCreated.IsZero() { // numbers may come again in a later stream of the same name
 		created = "." + strconv.FormatInt(r.StreamCreated.Unix(), 10)
 	}
-	return path.Join(segment(stream), segment(r.Shard)) + "/" + mark + number(r.First, r.FirstSub) + "-" + number(r.Last, r.LastSub) + created + suffix
+	return path.Join(segment(stream), segment(r.Shard)) + "/" + mark + number(r.First, r.FirstSub) + "-" + number(r.Last, r.LastSub) + created + held + suffix
 }
 
 // fingerprint is a short hash of what the records say. A batch and a position

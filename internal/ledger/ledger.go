@@ -14,6 +14,7 @@ import (
 // there is none; Keys yields in order. See archive.Bucket.
 type Store interface {
 	PutNew(ctx context.Context, key string, body []byte, meta map[string]string) (created bool, err error)
+	Put(ctx context.Context, key string, body []byte) error
 	Get(ctx context.Context, key string) ([]byte, error)
 	Delete(ctx context.Context, key string) error
 	Keys(ctx context.Context, prefix string) iter.Seq2[string, error]
@@ -39,10 +40,10 @@ func (l *Ledger) Add(ctx context.Context, e Entry) (key string, err error) {
 	place := e.place(l.stream)
 	key = open + place
 	// A late retry must not open again what an operator has done with.
-	if _, err := l.store.Get(ctx, done+place); err == nil {
+	if done, err := l.isDone(ctx, place); err != nil {
+		return "", err
+	} else if done {
 		return key, nil
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("look for ledger entry %s: %w", place, err)
 	}
 	body, err := json.Marshal(e)
 	if err != nil {
@@ -56,6 +57,20 @@ func (l *Ledger) Add(ctx context.Context, e Entry) (key string, err error) {
 		countAdded(e)
 	}
 	return key, nil
+}
+
+// Has reports whether there is an entry under the key that Add would give this
+// one, open or done.
+func (l *Ledger) Has(ctx context.Context, e Entry) (bool, error) {
+	place := e.place(l.stream)
+	if done, err := l.isDone(ctx, place); done || err != nil {
+		return done, err
+	}
+	_, err := l.store.Get(ctx, open+place)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return err == nil, nil
+	}
+	return false, fmt.Errorf("look for ledger entry %s: %w", place, err)
 }
 
 // Get returns an entry by the key that Add gave it, also after it was
@@ -80,6 +95,49 @@ func (l *Ledger) Get(ctx context.Context, key string) (Entry, error) {
 		}
 	}
 	return Entry{}, fmt.Errorf("read ledger entry %s: %w", place, err)
+}
+
+// Update writes an open entry anew, with what has become of its records. It
+// reports false, and changes nothing, if the entry was resolved meanwhile.
+func (l *Ledger) Update(ctx context.Context, key string, e Entry) (open bool, err error) {
+	place, err := placeOf(key)
+	if err != nil {
+		return false, err
+	}
+	body, err := json.Marshal(e)
+	if err != nil {
+		return false, fmt.Errorf("encode ledger entry %s: %w", place, err)
+	}
+	if done, err := l.isDone(ctx, place); done || err != nil {
+		return false, err
+	}
+	if err := l.store.Put(ctx, openKey(place), body); err != nil {
+		return false, fmt.Errorf("write ledger entry %s: %w", place, err)
+	}
+	// Whoever resolved it between the two may have deleted what was open before
+	// it was written again.
+	done, err := l.isDone(ctx, place)
+	if err != nil || !done {
+		return err == nil, err
+	}
+	if err := l.store.Delete(ctx, openKey(place)); err != nil {
+		return false, fmt.Errorf("close ledger entry %s: %w", place, err)
+	}
+	return false, nil
+}
+
+func openKey(place string) string { return open + place }
+
+// isDone reports whether an entry was resolved.
+func (l *Ledger) isDone(ctx context.Context, place string) (bool, error) {
+	_, err := l.store.Get(ctx, done+place)
+	if err == nil {
+		return true, nil
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return false, fmt.Errorf("look for ledger entry %s: %w", place, err)
 }
 
 // Filter chooses entries. An empty field matches all.
@@ -145,6 +203,12 @@ func (l *Ledger) Resolve(ctx context.Context, key string, r Resolution) error {
 		return fmt.Errorf("close ledger entry %s: %w", place, err)
 	}
 	return nil
+}
+
+// IsKey reports whether a text is the key of an entry, open or done.
+func IsKey(key string) bool {
+	_, err := placeOf(key)
+	return err == nil
 }
 
 // placeOf is what stands behind open/ or done/.

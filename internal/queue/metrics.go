@@ -70,3 +70,17 @@ func countLetter(err error) {
 	}
 	deadLetters.WithLabelValues(result).Inc()
 }
+
+var receivedLetters = promauto.NewCounterVec(prometheus.CounterOpts{
+	Name: "millrace_queue_received_dead_letters_total",
+	Help: "Messages received from the dead-letter queue: letter, or unreadable. One that stays is counted each time.",
+}, []string{"result"})
+
+// countReceived enters a letter that was received.
+func countReceived(damaged error) {
+	result := "letter"
+	if damaged != nil {
+		result = "unreadable"
+	}
+	receivedLetters.WithLabelValues(result).Inc()
+}

@@ -34,7 +34,7 @@ import (
 
 type settings struct {
 	Listen     string   `help:"Address of /healthz, /readyz and /metrics." default:"127.0.0.1:9090" env:"MILLRACE_WORKER_LISTEN"`
-	Queues     []string `help:"Task queues to poll: ingest, redrive, process, index, backup, copy." enum:"ingest,redrive,process,index,backup,copy" default:"ingest,redrive,process,index,backup,copy" env:"MILLRACE_QUEUES"`
+	Queues     []string `help:"Task queues to poll: ingest, redrive, process, index, backup, copy, dead." enum:"ingest,redrive,process,index,backup,copy,dead" default:"ingest,redrive,process,index,backup,copy,dead" env:"MILLRACE_QUEUES"`
 	DedupIDs   int      `name:"dedup-ids" help:"Ids of indexed records to remember, 23 bytes each." default:"10000000" env:"MILLRACE_DEDUP_IDS"`
 	IndexSlots int      `help:"Most shards to index at the same time." default:"16" env:"MILLRACE_INDEX_SLOTS"`
 	CopySlots  int      `name:"backup-slots" help:"Most shards to back up at the same time." default:"16" env:"MILLRACE_BACKUP_SLOTS"`
@@ -169,6 +169,14 @@ func (s *settings) workers(c client.Client, b *workers.Backends, documents *inde
 			return workers.Backup(c, &activities.Supervisor{Stream: b.StreamID(), Shards: b.Stream, Workflows: workflows.BackupLauncher{Launcher: launcher}})
 		},
 		"copy": func() worker.Worker { return workers.Copy(c, s.archivist(b, identity), s.CopySlots) },
+		"dead": func() worker.Worker {
+			return workers.Dead(c, &activities.Keeper{
+				Queue: b.DeadLetters, Stream: b.StreamID(), Source: b.Stream, Ledger: b.Ledger, Worker: identity,
+			}, &activities.Reprocessor{
+				Stream: b.StreamID(), Source: b.Stream, Ledger: b.Ledger, Documents: documents, Intake: b.NewIntake,
+				Processor: processor, Workflows: launcher, Worker: identity,
+			})
+		},
 	}
 	maps.DeleteFunc(all, func(queue string, _ func() worker.Worker) bool { return !slices.Contains(s.Queues, queue) })
 	return all

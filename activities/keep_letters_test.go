@@ -1,0 +1,225 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"millrace/internal/ledger"
+	"millrace/internal/queue"
+	"millrace/internal/stream"
+)
+
+// letterbox is a dead-letter queue with visibility timeouts.
+type letterbox struct {
+	mu      sync.Mutex
+	random  *rand.Rand
+	fickle  bool
+	letters map[string]*lying
+	// deleted is told before a letter goes.
+	deleted func(l queue.DeadLetter)
+}
+
+type lying struct {
+	letter  queue.DeadLetter
+	damaged error
+	until   time.Time // hidden
+}
+
+func (b *letterbox) Name() string { return "dlq" }
+
+func (b *letterbox) Receive(ctx context.Context, limit int, wait, visibility time.Duration) ([]queue.Letter, error) {
+	for deadline := time.Now().Add(wait); ; {
+		b.mu.Lock()
+		var got []queue.Letter
+		for id, l := range b.letters {
+			if len(got) < limit && !time.Now().Before(l.until) {
+				l.until = time.Now().Add(visibility)
+				got = append(got, queue.Letter{ID: id, DeadLetter: l.letter, Damaged: l.damaged})
+			}
+		}
+		b.mu.Unlock()
+		if len(got) > 0 || ctx.Err() != nil || time.Now().After(deadline) {
+			return got, ctx.Err()
+		}
+		if !pause(ctx, time.Second) {
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (b *letterbox) Hide(_ context.Context, l queue.Letter, visibility time.Duration) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.letters[l.ID].until = time.Now().Add(visibility)
+	return nil
+}
+
+func (b *letterbox) Delete(_ context.Context, l queue.Letter) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.fickle && b.random.IntN(5) == 0 {
+		return errors.New("SQS is away")
+	}
+	if of := b.letters[l.ID]; of != nil && b.deleted != nil {
+		b.deleted(of.letter)
+	}
+	delete(b.letters, l.ID)
+	return nil
+}
+
+// lambdasLetter points at records of the stream.
+func lambdasLetter(first, last int) queue.DeadLetter {
+	return queue.DeadLetter{
+		RequestContext: queue.RequestContext{FunctionARN: "arn:aws:lambda:x", Condition: queue.RetriesExhausted, ApproximateInvokeCount: 3},
+		Batch: &queue.KinesisBatchInfo{
+			ShardID: "shardId-000000000001", First: sequence(first), Last: sequence(last), Size: last - first + 1, StreamARN: cemeteryStream.ARN,
+		},
+	}
+}
+
+// keep calls KeepLetters once, for so long.
+func (c *cemetery) keep(b *letterbox, in KeepCall, long time.Duration) KeepProgress {
+	ctx, cancel := context.WithTimeout(context.Background(), long)
+	defer cancel()
+	call := newKeeping(&Keeper{Queue: b, Stream: cemeteryStream, Source: c, Ledger: c.ledger, Worker: "test"}, in, ctx, context.Background())
+	call.run(in.UntilEmpty)
+	call.tell()
+	return call.told.get()
+}
+
+func TestLettersAreDeletedOnceTheLedgerHasTheirRecords(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCemetery(t)
+		for n := range 60 {
+			c.kept[sequence(n)] = stream.Record{Sequence: sequence(n), Arrived: arrival, Data: record(n)}
+		}
+		delete(c.kept, sequence(20)) // trimmed: the front of the third
+		delete(c.kept, sequence(30)) // and all of the fourth
+		delete(c.kept, sequence(31))
+		known, resolved := c.bury(100, "odd", record(100)), c.bury(101, "odd", record(101))
+		if err := c.ledger.Resolve(t.Context(), resolved, ledger.Resolution{How: HowIndexed}); err != nil {
+			t.Fatal(err)
+		}
+		ours := func(key string, batch *queue.KinesisBatchInfo) queue.DeadLetter {
+			return queue.DeadLetter{Batch: batch, Millrace: &queue.DeadRecords{Ledger: key, Records: []queue.DeadRecord{
+				{ID: "50", Error: queue.Reason{Type: "exactly_this", Reason: "so"}},
+			}}}
+		}
+		unreadable := func() *lying {
+			return &lying{damaged: fmt.Errorf("%w: it is not what it says in JSON", queue.ErrNotDeadLetter)}
+		}
+		other := lambdasLetter(1, 2)
+		other.Batch.StreamARN = "arn:aws:kinesis:eu-west-1:000000000000:stream/another"
+		odd := lambdasLetter(1, 2)
+		odd.Batch.First = "not a number"
+		b := &letterbox{letters: map[string]*lying{
+			"open": {letter: ours(known, nil)}, "done": {letter: ours(resolved, lambdasLetter(101, 101).Batch)},
+			"lambda": {letter: lambdasLetter(0, 9)}, "again": {letter: lambdasLetter(0, 9)},
+			"front": {letter: lambdasLetter(20, 24)}, "gone": {letter: lambdasLetter(30, 31)},
+			"ours without entry":        {letter: ours("ledger/open/telemetry/x/1-2.json", lambdasLetter(50, 51).Batch)},
+			"without entry and pointer": {letter: ours("ledger/open/telemetry/x/3-4.json", nil)},
+			"smoke":                     unreadable(), "another stream": {letter: other}, "odd": {letter: odd},
+		}}
+		got := c.keep(b, KeepCall{UntilEmpty: true}, time.Hour)
+		stay := []string{"another stream", "odd", "smoke", "without entry and pointer"}
+		var left []string
+		for _, l := range got.Unreadable {
+			left = append(left, l.ID)
+		}
+		slices.Sort(left)
+		if !slices.Equal(left, stay) || got.Stay != 4 || len(b.letters) != 4 || got.LastError != "" {
+			t.Errorf("unreadable are %v of %d, in the queue are %d letters, %q", left, got.Stay, len(b.letters), got.LastError)
+		}
+		// Both deliveries of one letter find its entry, or make the same one.
+		if got.Counts.Messages != 7 || got.Counts.Lost != 3 {
+			t.Errorf("%+v", got.Counts)
+		}
+		open, losses := c.entries(), 0
+		for key, e := range open {
+			switch {
+			case e.Kind == ledger.Loss:
+				losses++
+				if len(e.Records) > 0 || e.Cause == nil || e.Cause.Type != queue.RetriesExhausted || e.Cause.Cause.Type != trimmedRecord {
+					t.Errorf("%s is %+v", key, e)
+				}
+			case strings.Contains(key, sequence(0)+"-"):
+				if len(e.Records) != 10 || string(e.Records[9].Data) != string(record(9)) || e.Records[9].Sequence != sequence(9) ||
+					!strings.Contains(e.Records[0].Error.Reason, "arn:aws:lambda:x") {
+					t.Errorf("%s is %+v", key, e)
+				}
+			case strings.Contains(key, sequence(50)+"-"):
+				if e.Records[0].Error.Type != "exactly_this" || e.Records[1].Error.Type == "exactly_this" {
+					t.Errorf("%s is %+v", key, e)
+				}
+			}
+		}
+		if len(open) != 1+1+1+1+2 || losses != 2 {
+			t.Errorf("%d entries are open, %d of them losses: %v", len(open), losses, open)
+		}
+		if open[known].Records[0].Error.Type != "odd" {
+			t.Error("an entry that was there was written again")
+		}
+		// They are seen again a minute later, and not counted twice.
+		if again := c.keep(b, KeepCall{Counts: got.Counts, Unreadable: got.Unreadable}, 3*time.Minute); again.Stay != 4 || again.Counts != got.Counts {
+			t.Errorf("later: %+v", again)
+		}
+		// A late second delivery finds its entry, though the stream has nothing
+		// any more.
+		clear(c.kept)
+		b.letters["late"] = &lying{letter: lambdasLetter(0, 9)}
+		if c.keep(b, KeepCall{UntilEmpty: true}, time.Hour); b.letters["late"] != nil || len(c.entries()) != len(open) {
+			t.Errorf("after a late delivery %d entries are open", len(c.entries()))
+		}
+		delete(b.letters, "smoke")
+		if again := c.keep(b, KeepCall{Unreadable: got.Unreadable}, 10*time.Minute); again.Stay != 3 {
+			t.Errorf("one was deleted by hand, and there are %d", again.Stay)
+		}
+	})
+}
+
+// TestNoLetterIsLostWhenItsKeeperDies at any moment, while all around it fails
+// now and then: when a letter goes, the ledger has its records.
+func TestNoLetterIsLostWhenItsKeeperDies(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const letters = 60
+		c, random := newCemetery(t), rand.New(rand.NewPCG(8, 9))
+		c.fickle, c.shelf.fickle = true, true
+		b := &letterbox{letters: map[string]*lying{}, random: random, fickle: true}
+		for n := range letters {
+			for at := range 5 {
+				c.kept[sequence(10*n+at)] = stream.Record{Sequence: sequence(10*n + at), Data: record(10*n + at)}
+			}
+			b.letters[fmt.Sprint(n)] = &lying{letter: lambdasLetter(10*n, 10*n+4)}
+			b.letters[fmt.Sprint(n, " again")] = &lying{letter: lambdasLetter(10*n, 10*n+4)}
+		}
+		b.deleted = func(l queue.DeadLetter) {
+			open, _ := c.places()
+			for at := range c.kept {
+				if id := recordID(c.kept[at]); at >= l.Batch.First && at <= l.Batch.Last && open[id] != 1 {
+					t.Errorf("the letter about %s is deleted, and the ledger has record %s %d times", l.Batch.First, id, open[id])
+				}
+			}
+		}
+		for calls := 0; len(b.letters) > 0; calls++ {
+			if calls == 500 {
+				t.Fatalf("%d letters are left", len(b.letters))
+			}
+			c.keep(b, KeepCall{}, time.Duration(random.IntN(20_000))*time.Millisecond)
+		}
+		if open := c.entries(); len(open) != letters {
+			t.Errorf("%d entries are open", len(open))
+		}
+	})
+}
+
+func recordID(r stream.Record) string { return ledger.NewRecord(r.Data, ledger.Error{}).ID }

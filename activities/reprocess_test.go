@@ -1,0 +1,324 @@
+package activities
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"millrace/internal/ledger"
+	"millrace/internal/stream"
+)
+
+// TestReprocessingBringsEveryRecordHome, however often it is stopped, or killed
+// and begun again at an older heartbeat, and whatever fails: what is good is
+// indexed, and its entry done; what is bad stays in an open entry, with the new
+// error.
+func TestReprocessingBringsEveryRecordHome(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{ModeIngest, ModeDirect} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				const records = 300
+				c, random := newCemetery(t), rand.New(rand.NewPCG(5, 6))
+				c.bad = func(id string) bool { return len(id) > 0 && id[len(id)-1] == '7' }
+				for n := 0; n < records; {
+					var run [][]byte
+					for range 1 + random.IntN(5) {
+						if n < records {
+							run = append(run, record(n))
+							n++
+						}
+					}
+					c.bury(n-len(run), "document_parsing_exception", run...)
+				}
+				c.fickle, c.shelf.fickle = true, true
+				progress := ReprocessProgress{}
+				for calls := 0; !progress.Done; calls++ {
+					if calls == 300 {
+						t.Fatalf("it is still at %+v", progress)
+					}
+					after, err := c.run(ReprocessCall{Mode: mode, Run: "1", Progress: progress}, time.Duration(random.IntN(60_000))*time.Millisecond)
+					c.conserved(records)
+					if after.Stopped != "" {
+						t.Fatalf("it stopped: %+v", after)
+					}
+					if err == nil && random.IntN(3) > 0 { // else it was killed, and its last heartbeat is forgotten
+						progress = after
+					}
+				}
+				c.shard.Wait()
+				open, _ := c.places()
+				for n := range records {
+					id := fmt.Sprint(n)
+					if bad := c.bad(id); bad != (open[id] > 0) || bad == (c.docs[docOf(n)] > 0) {
+						t.Errorf("record %s, bad %t: in %d open entries, created %d times", id, bad, open[id], c.docs[docOf(n)])
+					}
+				}
+				for key, e := range c.entries() {
+					if !slices.ContainsFunc(e.Records, func(r ledger.Record) bool { return c.bad(r.ID) }) {
+						t.Errorf("%s is open without a bad record", key)
+					}
+					for _, r := range e.Records {
+						if r.Ended == "" && r.Error.Type != "still_bad" {
+							t.Errorf("%s has record %s with the error %s", key, r.ID, r.Error.Type)
+						}
+					}
+				}
+			})
+		})
+	}
+}
+
+// entries are those that are open.
+func (c *cemetery) entries() map[string]ledger.Entry {
+	c.t.Helper()
+	defer c.shelf.setFickle(c.shelf.setFickle(false))
+	all := map[string]ledger.Entry{}
+	for key, err := range c.ledger.List(context.Background(), ledger.Filter{}) {
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		if all[key], err = c.ledger.Get(context.Background(), key); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	return all
+}
+
+// TestReprocessingCountsWhatItDoes when nothing fails, and does nothing twice.
+func TestReprocessingCountsWhatItDoes(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{ModeIngest, ModeDirect} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCemetery(t)
+			c.bad = func(id string) bool { return id == "3" }
+			c.bury(0, "odd", record(0), record(1))
+			c.bury(2, "odd", record(2), record(3))
+			c.bury(4, "odd", []byte("not ours"))
+			c.docs[docOf(1)] = 1 // somebody has indexed it since
+			got, err := c.run(ReprocessCall{Mode: mode, Run: "1"}, time.Hour)
+			want := ReprocessCounts{Entries: 3, Records: 5, Indexed: 2, Already: 1, Refused: 2, Resolved: 1}
+			if mode == ModeIngest { // the refused one has an entry of its own
+				want.Resolved = 2
+			}
+			if err != nil || !got.Done || got.Counts != want {
+				t.Errorf("%s: %+v, %v", mode, got, err)
+			}
+			if mode == ModeIngest && (c.puts["0"] != 1 || c.puts["1"] != 0 || c.puts["3"] != 1) {
+				t.Errorf("into the stream went %v", c.puts)
+			}
+			// Again: there is nothing left but what is bad.
+			again, err := c.run(ReprocessCall{Mode: mode, Run: "2"}, time.Hour)
+			if err != nil || again.Counts.Records != 2 || again.Counts.Refused != 2 || len(c.docs) != 3 {
+				t.Errorf("%s again: %+v, %v", mode, again, err)
+			}
+			open, _ := c.places()
+			if len(c.entries()) != 2 || open["3"] != 1 {
+				t.Errorf("%s: open is %v", mode, c.entries())
+			}
+		})
+	}
+}
+
+// TestReprocessingStopsBeforeItFloodsAShard: a mapping that nobody has mended
+// refuses all of it, and half of what opens a shard's circuit is enough to know.
+func TestReprocessingStopsBeforeItFloodsAShard(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCemetery(t)
+		c.bad = func(string) bool { return true }
+		for n := range 300 {
+			c.bury(n, "odd", record(n))
+		}
+		got, err := c.run(ReprocessCall{Mode: ModeIngest, Run: "1"}, time.Hour)
+		if err != nil || got.Stopped == "" || got.Done || got.Counts.Refused != firstPortion || len(c.puts) != firstPortion {
+			t.Errorf("%+v, %v; %d were ingested", got, err, len(c.puts))
+		}
+		c.conserved(300)
+		// Mended, all of it comes home, and faster and faster.
+		c.bad = func(string) bool { return false }
+		got, err = c.run(ReprocessCall{Mode: ModeIngest, Run: "2"}, time.Hour)
+		if err != nil || !got.Done || got.Counts.Indexed != 300 || len(c.entries()) > 0 || got.Portion <= firstPortion {
+			t.Errorf("%+v, %v; %d entries are open", got, err, len(c.entries()))
+		}
+	})
+}
+
+// TestWhatNobodyHasStaysOpen: ranges that are trimmed, and have no payload, are
+// listed. What the stream still has of those without payload is fetched.
+func TestWhatNobodyHasStaysOpen(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{ModeIngest, ModeDirect} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCemetery(t)
+			lost := func(first, last, count int) string {
+				cause := ledger.Error{Type: possibleLoss, Reason: "trimmed"}
+				key, err := c.ledger.Add(t.Context(), ledger.Entry{Kind: ledger.Loss, Cause: &cause, At: now(), Range: deadRange(sequence(first), sequence(last), count)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return key
+			}
+			keep := func(n int) { c.kept[sequence(n)] = stream.Record{Sequence: sequence(n), Data: record(n)} }
+			trimmed, front, unknown := lost(0, 4, 5), lost(10, 12, 2), lost(20, 21, 0)
+			keep(12) // of the second, what comes behind the two that are gone
+			keep(21)
+			there := lost(30, 31, 2)
+			keep(30)
+			keep(31)
+			bare, err := c.ledger.Add(t.Context(), ledger.Entry{Kind: ledger.Bulk, At: now(), Range: deadRange(sequence(40), sequence(41), 2), Records: []ledger.Record{
+				{Sequence: sequence(40), Error: ledger.Error{Type: "odd"}}, {Sequence: sequence(41), Error: ledger.Error{Type: "odd"}},
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			keep(41)
+			for run := range 2 { // also when it is tried again
+				got, err := c.run(ReprocessCall{Mode: mode, Run: fmt.Sprint(run)}, time.Hour)
+				listed := slices.Sorted(slices.Values(got.Unrecoverable))
+				if want := slices.Sorted(slices.Values([]string{trimmed, front, unknown, bare})); err != nil || !got.Done || !slices.Equal(listed, want) {
+					t.Errorf("%s: unrecoverable are %v, %v", mode, listed, err)
+				}
+				if run == 0 && (got.Counts.Unrecoverable != 5+2+1+1 || got.Counts.Indexed != 3 || got.Counts.Resolved != 1) {
+					t.Errorf("%s: %+v", mode, got.Counts)
+				}
+			}
+			open := c.entries()
+			if len(open) != 4 || open[there].Kind != "" || open[trimmed].Reprocessing.Error.Type != "unrecoverable" {
+				t.Errorf("%s: open are %+v", mode, open)
+			}
+			if c.docs[docOf(30)] != 1 || c.docs[docOf(31)] != 1 || c.docs[docOf(41)] != 1 || len(c.docs) != 3 {
+				t.Errorf("%s: indexed are %v", mode, c.docs)
+			}
+		})
+	}
+}
+
+// TestOnlyWhatIsSelectedIsTaken, also of one entry.
+func TestOnlyWhatIsSelectedIsTaken(t *testing.T) {
+	t.Parallel()
+	for name, selection := range map[string]func(keys []string) ledger.Selection{
+		"error":      func([]string) ledger.Selection { return ledger.Selection{Error: "is so", ErrorType: "odd"} },
+		"error text": func([]string) ledger.Selection { return ledger.Selection{Error: "od"} },
+		"keys":       func(keys []string) ledger.Selection { return ledger.Selection{Keys: keys[:1]} },
+		"time":       func([]string) ledger.Selection { return ledger.Selection{To: time.Now().Add(-30 * time.Minute)} },
+		"shard": func([]string) ledger.Selection {
+			return ledger.Selection{Stream: "telemetry", Shard: deadRange("", "", 0).Shard, ErrorType: "odd"}
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCemetery(t)
+			keys := []string{c.bury(0, "odd", record(0), record(1))}
+			time.Sleep(time.Hour)
+			keys = append(keys, c.bury(2, "other", record(2)))
+			got, err := c.run(ReprocessCall{Mode: ModeDirect, Run: "1", Select: selection(keys)}, time.Hour)
+			if err != nil || !got.Done || got.Counts.Indexed != 2 || got.Counts.Resolved != 1 || len(c.docs) != 2 || len(c.entries()) != 1 {
+				t.Errorf("%s: %+v, %v", name, got, err)
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		c := newCemetery(t)
+		mixed := ledger.Entry{Kind: ledger.Bulk, At: now(), Range: deadRange("1", "2", 2), Records: []ledger.Record{
+			ledger.NewRecord(record(0), ledger.Error{Type: "odd"}), ledger.NewRecord(record(1), ledger.Error{Type: "other"}),
+		}}
+		key, err := c.ledger.Add(t.Context(), mixed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := c.run(ReprocessCall{Mode: ModeDirect, Run: "1", Select: ledger.Selection{ErrorType: "odd"}}, time.Hour)
+		e := c.entries()[key]
+		if err != nil || got.Counts.Indexed != 1 || got.Counts.Resolved != 0 || e.Records[0].Ended == "" || e.Records[1].Ended != "" {
+			t.Errorf("of a mixed entry: %+v, %+v", got, e)
+		}
+		got, err = c.run(ReprocessCall{Mode: ModeDirect, Run: "2"}, time.Hour)
+		if err != nil || got.Counts.Records != 1 || got.Counts.Resolved != 1 || len(c.entries()) > 0 {
+			t.Errorf("of the rest of it: %+v, %v", got, err)
+		}
+	})
+}
+
+func TestADryRunChangesNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCemetery(t)
+		for n := range 20 {
+			c.bury(10*n, "odd", record(10*n), record(10*n+1))
+		}
+		c.docs[docOf(0)] = 1
+		writes := c.shelf.writes
+		got, err := c.run(ReprocessCall{Mode: ModeIngest, DryRun: true, Run: "1"}, time.Hour)
+		want := ReprocessCounts{Entries: 20, Records: 40, Already: 1, Bytes: got.Counts.Bytes}
+		if err != nil || !got.Done || got.Counts != want || got.Counts.Bytes < 40*100 || got.Seconds <= 0 {
+			t.Errorf("%+v, %v", got, err)
+		}
+		if len(got.Errors) != 1 || got.Errors[0].Records != 40 || got.Errors[0].Error != "odd" || got.Errors[0].Example == "" {
+			t.Errorf("its errors are %+v", got.Errors)
+		}
+		if c.shelf.writes != writes || len(c.puts) > 0 || len(c.docs) != 1 {
+			t.Errorf("it wrote %d times, ingested %v, indexed %v", c.shelf.writes-writes, c.puts, c.docs)
+		}
+	})
+}
+
+// TestWhatIsNotSeenAgainStaysOpen while a shard stands still.
+func TestWhatIsNotSeenAgainStaysOpen(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCemetery(t)
+		c.stands = true
+		key := c.bury(0, "odd", record(0))
+		got, err := c.run(ReprocessCall{Mode: ModeIngest, Run: "1", Settle: time.Minute}, time.Hour)
+		e := c.entries()[key]
+		if err != nil || !got.Done || got.Counts.Unsettled != 1 || got.Counts.Resolved != 0 || e.Reprocessing.Error.Type != "unsettled" {
+			t.Errorf("%+v, %v; the entry is %+v", got, err, e.Reprocessing)
+		}
+	})
+}
+
+func TestWhatABatchHoldsIsLeftToIt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCemetery(t)
+		c.running["batch/1"] = true
+		_, err := c.ledger.Add(t.Context(), ledger.Entry{
+			Kind: ledger.Bulk, At: now(), Range: deadRange("1", "1", 1), Held: &ledger.Holder{By: "batch/1", Run: "r"},
+			Records: []ledger.Record{ledger.NewRecord(record(0), ledger.Error{Type: "odd"})},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := c.run(ReprocessCall{Mode: ModeDirect, Run: "1"}, time.Hour)
+		if err != nil || got.Counts.Held != 1 || got.Counts.Records != 0 || len(c.docs) > 0 {
+			t.Errorf("while it runs: %+v, %v", got, err)
+		}
+		c.running["batch/1"] = false // it was terminated
+		got, err = c.run(ReprocessCall{Mode: ModeDirect, Run: "2"}, time.Hour)
+		if err != nil || got.Counts.Indexed != 1 || len(c.entries()) > 0 {
+			t.Errorf("when it is gone: %+v, %v", got, err)
+		}
+	})
+}
+
+// TestPoisonDoesNotBlockItsNeighbours when it is written directly, not even
+// when it has whole requests refused.
+func TestPoisonDoesNotBlockItsNeighbours(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCemetery(t)
+		c.fickle = true
+		c.bad = func(id string) bool { return id == "13" || id == "14" }
+		for n := range 60 {
+			c.bury(n, "odd", record(n))
+		}
+		got, err := c.run(ReprocessCall{Mode: ModeDirect, Run: "1"}, time.Hour)
+		if err != nil || got.Counts.Refused != 2 || got.Counts.Indexed+got.Counts.Already != 58 || len(c.entries()) != 2 {
+			t.Errorf("%+v, %v", got, err)
+		}
+	})
+}

@@ -1,0 +1,48 @@
+package index
+
+import (
+	"fmt"
+	"testing"
+
+	"millrace/internal/telemetry"
+)
+
+func referenceTo(r telemetry.Record) Reference {
+	return Reference{Index: string(r.Index), ID: string(r.DocIDText)}
+}
+
+// TestItIsKnownWhichDocumentsAreThere at once, also where there is no index,
+// and it is said when it is not known.
+func TestItIsKnownWhichDocumentsAreThere(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, s server) {
+		index := s.index(t, `{"properties":{"n":{"type":"long"}}}`)
+		there, bad, nowhere := record(t, index, "there", `{"n":1}`), record(t, index, "bad", `{"n":"x"}`), record(t, s.name(t), "nowhere", `{}`)
+		s.one(t, there)
+		if item := s.one(t, bad); item.Class != Poison {
+			t.Fatalf("%+v", item)
+		}
+		found, err := s.client.Exist(t.Context(), []Reference{referenceTo(nowhere), referenceTo(there), referenceTo(bad)})
+		if err != nil || fmt.Sprint(found) != "[false true false]" {
+			t.Errorf("found %v, %v", found, err)
+		}
+		if none, err := s.client.Exist(t.Context(), nil); len(none) > 0 || err != nil {
+			t.Errorf("of none: %v, %v", none, err)
+		}
+		s.call(t, "POST", "/"+index+"/_close", "")
+		if found, err := s.client.Exist(t.Context(), []Reference{referenceTo(there)}); err == nil {
+			t.Errorf("of a closed index it says %v", found)
+		}
+	})
+}
+
+func TestWhatIsThereIsNotGuessed(t *testing.T) {
+	t.Parallel()
+	c, err := Open(Settings{URLs: []string{"http://127.0.0.1:1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found, err := c.Exist(t.Context(), []Reference{{Index: "a", ID: "b"}}); err == nil || len(found) > 0 {
+		t.Errorf("without a server it says %v", found)
+	}
+}
