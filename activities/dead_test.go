@@ -302,39 +302,25 @@ var ids1000 = sync.OnceValue(func() map[string]string {
 	return names
 })
 
-// places says where the ledger has a record: in how many open entries, and in
-// how many done ones.
-func (c *cemetery) places() (open, done map[string]int) {
+// places counts, by id, the open entries in which a record stands that has not
+// ended well.
+func (c *cemetery) places() map[string]int {
 	c.t.Helper()
-	defer c.shelf.setFickle(c.shelf.setFickle(false))
-	open, done = map[string]int{}, map[string]int{}
-	for _, f := range []ledger.Filter{{}, {Done: true}} {
-		for key, err := range c.ledger.List(context.Background(), f) {
-			if err != nil {
-				c.t.Fatal(err)
-			}
-			e, err := c.ledger.Get(context.Background(), key)
-			if err != nil {
-				c.t.Fatal(err)
-			}
-			for _, r := range e.Records {
-				switch {
-				case len(r.Data) == 0 || r.Ended != "":
-				case f.Done:
-					done[r.ID]++ // each record of it has ended well
-				case e.Resolution == nil:
-					open[r.ID]++
-				}
+	open := map[string]int{}
+	for _, e := range c.entries() {
+		for _, r := range e.Records {
+			if len(r.Data) > 0 && r.Ended == "" && e.Resolution == nil {
+				open[r.ID]++
 			}
 		}
 	}
-	return open, done
+	return open
 }
 
 // conserved fails unless each record is indexed, or in an open entry.
 func (c *cemetery) conserved(records int) {
 	c.t.Helper()
-	open, _ := c.places()
+	open := c.places()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for n := range records {

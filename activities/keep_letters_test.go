@@ -203,7 +203,7 @@ func TestNoLetterIsLostWhenItsKeeperDies(t *testing.T) {
 			b.letters[fmt.Sprint(n, " again")] = &lying{letter: lambdasLetter(10*n, 10*n+4)}
 		}
 		b.deleted = func(l queue.DeadLetter) {
-			open, _ := c.places()
+			open := c.places()
 			for at := range c.kept {
 				if id := recordID(c.kept[at]); at >= l.Batch.First && at <= l.Batch.Last && open[id] != 1 {
 					t.Errorf("the letter about %s is deleted, and the ledger has record %s %d times", l.Batch.First, id, open[id])

@@ -96,6 +96,11 @@ func (p *Processor) past() *Processor {
 // unseen has never seen anything.
 type unseen struct{}
 
-func (unseen) Seen(telemetry.DocID) bool    { return false }
+// Seen implements Seen.
+func (unseen) Seen(telemetry.DocID) bool { return false }
+
+// Mark implements Seen.
 func (unseen) Mark(uint64, telemetry.DocID) {}
-func (unseen) Generation() uint64           { return 0 }
+
+// Generation implements Seen.
+func (unseen) Generation() uint64 { return 0 }

@@ -52,7 +52,7 @@ func TestReprocessingBringsEveryRecordHome(t *testing.T) {
 					}
 				}
 				c.shard.Wait()
-				open, _ := c.places()
+				open := c.places()
 				for n := range records {
 					id := fmt.Sprint(n)
 					if bad := c.bad(id); bad != (open[id] > 0) || bad == (c.docs[docOf(n)] > 0) {
@@ -117,7 +117,7 @@ func TestReprocessingCountsWhatItDoes(t *testing.T) {
 			if err != nil || again.Counts.Records != 2 || again.Counts.Refused != 2 || len(c.docs) != 3 {
 				t.Errorf("%s again: %+v, %v", mode, again, err)
 			}
-			open, _ := c.places()
+			open := c.places()
 			if len(c.entries()) != 2 || open["3"] != 1 {
 				t.Errorf("%s: open is %v", mode, c.entries())
 			}

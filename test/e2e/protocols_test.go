@@ -219,6 +219,7 @@ func TestOtherFormsOfProtocols(t *testing.T) {
 func TestOwnTelemetry(t *testing.T) {
 	t.Parallel()
 	w, began := start(t, nil), time.Now()
+	w.leaveLetters()
 	at := time.Now().UTC().Format(time.RFC3339Nano)
 	line := func(format string, args ...any) string {
 		return strings.ReplaceAll(fmt.Sprintf(format, args...), "NOW", at)
