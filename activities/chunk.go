@@ -18,6 +18,7 @@ type chunk struct {
 	ids     []telemetry.DocID // of each record; zero for a foreign one
 	times   []time.Time       // received_at of each record
 	size    int               // bytes of the stream that it keeps in memory
+	suffix  string            // put behind the name of each record's index
 
 	bulk index.Bulk
 	at   []int // the record of each document in the bulk
@@ -90,7 +91,7 @@ func (c *chunk) sort(seen Seen, now time.Time) {
 		case seen.Seen(r.DocID):
 			c.counts.Duplicates++
 		default:
-			c.bulk.Add(r, now)
+			c.add(r, now)
 			c.at = append(c.at, i)
 		}
 	}
@@ -104,9 +105,16 @@ func (c *chunk) fill(at []int, now time.Time) {
 	c.bulk.Reset()
 	for _, i := range at {
 		if r, err := telemetry.Parse(c.records[i].Data); err == nil { // it was parsed before
-			c.bulk.Add(r, now)
+			c.add(r, now)
 		}
 	}
+}
+
+func (c *chunk) add(r telemetry.Record, now time.Time) {
+	if c.suffix != "" {
+		r.Index = append(slices.Clip(r.Index), c.suffix...)
+	}
+	c.bulk.Add(r, now)
 }
 
 // halves cuts a list of two records or more in two parts of about the same size

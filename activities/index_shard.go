@@ -27,6 +27,9 @@ type IndexInput struct {
 	// Force: an operator wants bad records to be given up, however many they
 	// are.
 	Force bool `json:"force,omitempty"`
+	// Generation of the last recovery: what this worker has seen indexed before
+	// may not be there any more.
+	Generation uint64 `json:"generation,omitempty"`
 }
 
 // Progress is how far a shard is: a call's result, and on the way there the
@@ -75,6 +78,7 @@ func (p *Processor) IndexShard(ctx context.Context, in IndexInput) (IndexResult,
 	if err := p.serves(in.Stream); err != nil {
 		return IndexResult{}, err
 	}
+	p.Seen.Raise(in.Generation)
 	at, counts := in.Checkpoint, in.Counts
 	var last Progress
 	if activity.HasHeartbeatDetails(ctx) && activity.GetHeartbeatDetails(ctx, &last) == nil {

@@ -78,6 +78,7 @@ type Seen interface {
 	Seen(id telemetry.DocID) bool
 	Mark(generation uint64, id telemetry.DocID)
 	Generation() uint64
+	Raise(generation uint64)
 }
 
 // BatchStarter starts the ProcessBatch workflow of a range. That it runs

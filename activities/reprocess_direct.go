@@ -104,3 +104,6 @@ func (unseen) Mark(uint64, telemetry.DocID) {}
 
 // Generation implements Seen.
 func (unseen) Generation() uint64 { return 0 }
+
+// Raise implements Seen.
+func (unseen) Raise(uint64) {}

@@ -56,6 +56,8 @@ type ShardStart struct {
 	Shard   string
 	Holds   []Hold
 	CallFor time.Duration
+	// Generation of the last recovery.
+	Generation uint64
 }
 
 // Hold keeps a shard paused.
@@ -63,6 +65,9 @@ type Hold struct {
 	By     string    `json:"by"` // whose it is: each has one, and a shard runs when none is left
 	Reason string    `json:"reason,omitempty"`
 	Until  time.Time `json:"until,omitzero"` // then it ends by itself; zero: when it is lifted
+	// Generation, if it is not zero, is what the cache of indexed ids is raised
+	// to before the shard goes on: see dedup.Cache.
+	Generation uint64 `json:"generation,omitempty"`
 }
 
 // Command is what an operator, or a recovery, wants of a shard.
@@ -97,6 +102,8 @@ type SuperviseInput struct {
 	Holds   []Hold        `json:"holds,omitempty"` // for shards that are started
 	For     time.Duration `json:"for"`             // how long to look after them
 	CallFor time.Duration `json:"callFor"`         // see IndexInput.For
+	// Generation is for shards that are started: see Hold.
+	Generation uint64 `json:"generation,omitempty"`
 }
 
 // SuperviseResult is what has become of the shards.
@@ -209,7 +216,7 @@ func (r *round) lookAfter(ctx context.Context, shard *ShardState, all map[string
 		shard.State = StateClosed
 		return nil
 	}
-	start := ShardStart{Stream: r.Stream, Shard: shard.ID, Holds: r.in.Holds, CallFor: r.in.CallFor}
+	start := ShardStart{Stream: r.Stream, Shard: shard.ID, Holds: r.in.Holds, CallFor: r.in.CallFor, Generation: r.in.Generation}
 	if err := r.Workflows.Start(ctx, start); err != nil {
 		return fmt.Errorf("start the workflow of shard %s: %w", shard.ID, err)
 	}

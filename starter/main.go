@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -36,6 +37,9 @@ type commands struct {
 	DLQ dlqCommands `cmd:"" group:"fallback" name:"dlq" help:"Records that were given up, as the ledger keeps them: look at them, and bring them home."`
 
 	Letters lettersCommands `cmd:"" group:"fallback" help:"The dead-letter queue: what it tells of is taken into the ledger."`
+
+	Recover recoverCommands `cmd:"" group:"disaster" help:"Bring back what a disaster has taken from Elasticsearch."`
+	Replay  replayCommand   `cmd:"" group:"disaster" help:"Index a window of the backup once more, also into other indices."`
 
 	Redrive redriveCommands `cmd:"" group:"fallback" help:"The way back from the fallback queue into the stream."`
 }
@@ -83,9 +87,12 @@ func options() []kong.Option {
 			{Key: "processing", Title: "Processing, from the stream into Elasticsearch:"},
 			{Key: "backup", Title: "Backup and recovery:"},
 			{Key: "fallback", Title: "What the stream, or an index, did not take:"},
+			{Key: "disaster", Title: "After a disaster, and back in time:"},
 			{Key: "resources", Title: "Names in AWS:"},
 			{Key: "elasticsearch", Title: "Elasticsearch or OpenSearch:"},
 		}),
-		kong.Vars{"call_for": workflows.DefaultCallFor.String(), "backup_for": workflows.DefaultBackupFor.String(), "operator": workflows.Operator, "settle_for": workflows.DefaultSettleFor.String()},
+		kong.Vars{"call_for": workflows.DefaultCallFor.String(), "backup_for": workflows.DefaultBackupFor.String(), "operator": workflows.Operator, "settle_for": workflows.DefaultSettleFor.String(),
+			"lanes": strconv.Itoa(workflows.DefaultLanes), "lease": workflows.DefaultLease.String(),
+			"backup_wait": workflows.DefaultBackupWait.String(), "sweep_for": workflows.DefaultSweepFor.String()},
 	}
 }

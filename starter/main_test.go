@@ -215,6 +215,7 @@ var leaves = []string{
 	"stream pause", "stream resume", "batch list", "batch show", "batch retry", "batch skip", "batch cancel", "dlq list", "dlq show",
 	"dlq reprocess", "dlq status", "dlq pause", "dlq resume", "dlq cancel",
 	"letters start", "letters stop", "letters pause", "letters resume", "letters status", "redrive start", "redrive stop", "redrive status", "redrive pause", "redrive resume",
+	"recover start", "recover status", "recover pause", "recover resume", "recover cancel", "recover set-rate", "replay",
 }
 
 func TestHelpOfEveryCommand(t *testing.T) {
@@ -249,6 +250,11 @@ func TestWhatCannotWorkIsRefused(t *testing.T) {
 		"send --records 1 --bad 2":           "--bad",
 		"send --records 1 --run A":           "--run",
 		"send --records 1 --protocol smoke":  "--protocol",
+		"recover --into A --replace":         "into, replace",
+		"recover --snapshot a --no-snapshot": "give one of them at the most",
+		"recover --lease 1s":                 "lease: 1s is less than 5s",
+		"recover --rate=-1":                  "rate: -1 is negative",
+		"replay":                             "--from, --to",
 		"send --records 1 --url nowhere":     "--url",
 		"send --records 1 --duplicates 1.01": "out of its range",
 	} {
@@ -259,7 +265,7 @@ func TestWhatCannotWorkIsRefused(t *testing.T) {
 func TestTemporalThatIsNotThere(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t, "TEMPORAL_ADDRESS=127.0.0.1:1")
-	for _, args := range []string{"process start", "process stop", "process status", "shards", "redrive start", "shard pause 3", "stream resume"} {
+	for _, args := range []string{"process start", "process stop", "process status", "shards", "redrive start", "shard pause 3", "stream resume", "recover", "recover status"} {
 		o.fails(args, "Temporal does not answer at 127.0.0.1:1: set TEMPORAL_ADDRESS")
 	}
 	options := localtest.Temporal(t)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"millrace/activities"
@@ -28,6 +29,7 @@ type Backends struct {
 	Ledger      *ledger.Ledger
 	Morgue      *activities.Morgue
 	Intake      *intake.Intake
+	S3          *s3.Client
 }
 
 // overflowPrefix is where in the bucket lies what is too large for a message.
@@ -35,9 +37,10 @@ const overflowPrefix = "overflow/"
 
 // OpenBackends finds stream, queues and bucket.
 func OpenBackends(ctx context.Context, cfg aws.Config, names config.Resources, settings stream.Settings) (*Backends, error) {
-	bucket := archive.Open(config.S3(cfg), names.Bucket)
+	client := config.S3(cfg)
+	bucket := archive.Open(client, names.Bucket)
 	queues := sqs.NewFromConfig(cfg)
-	b := &Backends{Bucket: bucket}
+	b := &Backends{Bucket: bucket, S3: client}
 	var err error
 	if b.Stream, err = stream.Open(ctx, kinesis.NewFromConfig(cfg), names.Stream, settings); err != nil {
 		return nil, err

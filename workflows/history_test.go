@@ -32,6 +32,8 @@ func TestHistoriesReplay(t *testing.T) {
 			replayer.RegisterWorkflow(BackupShard)
 			replayer.RegisterWorkflow(KeepDeadLetters)
 			replayer.RegisterWorkflow(ReprocessDeadLetters)
+			replayer.RegisterWorkflow(Recover)
+			replayer.RegisterWorkflow(Replay)
 			if _, err := os.Stat(file); err != nil {
 				t.Fatal(err)
 			}

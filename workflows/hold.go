@@ -83,15 +83,18 @@ func accept[Input any](ctx workflow.Context, names []string, obey func(ctx workf
 	return nil
 }
 
-// takeSignals obeys, before a run ends, the signals that nobody has received.
-func (h *holds) takeSignals(ctx workflow.Context) {
+// takeSignals obeys, before a run ends, the signals that nobody has received,
+// and returns the highest generation among them.
+func (h *holds) takeSignals(ctx workflow.Context) (generation uint64) {
 	for _, name := range commands {
 		var hold activities.Hold
 		for workflow.GetSignalChannel(ctx, name).ReceiveAsync(&hold) {
 			h.obey(name, hold)
+			generation = max(generation, hold.Generation)
 			hold = activities.Hold{}
 		}
 	}
+	return generation
 }
 
 // awaitHandlers waits until all updates are answered.

@@ -41,7 +41,7 @@ func (l Launcher) Start(ctx context.Context, start activities.ShardStart) error 
 	}
 	return l.start(ctx, ProcessQueue, id, "process", start.Shard, "shard "+start.Shard+" of "+start.Stream.Name, ProcessShard, ShardInput{
 		Stream: start.Stream, Shard: start.Shard, Checkpoint: last.Checkpoint, Counts: last.Counts,
-		Holds: start.Holds, CallFor: start.CallFor,
+		Holds: start.Holds, CallFor: start.CallFor, Generation: start.Generation,
 	})
 }
 

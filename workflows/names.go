@@ -20,6 +20,7 @@ const (
 	BackupQueue  = "millrace-backup"  // BackupStream, BackupShard and their short activities
 	CopyQueue    = "millrace-copy"    // CopyShard: its slots bound the shards that a worker backs up
 	DeadQueue    = "millrace-dead"    // KeepDeadLetters and ReprocessDeadLetters
+	RecoverQueue = "millrace-recover" // Recover, Replay and their activities
 )
 
 // Search attributes, all keywords, that let an operator find what is stuck.
@@ -32,6 +33,12 @@ var (
 
 // SearchAttributes names every search attribute that a namespace must have.
 var SearchAttributes = []string{Stage.GetName(), State.GetName(), Shard.GetName()}
+
+// RecoverID names the one recovery there may be at a time.
+const RecoverID = "recover"
+
+// ReplayID names a replay.
+func ReplayID(name string) string { return "replay/" + name }
 
 // IngestID names the workflow of one batch of the collector.
 func IngestID(uuid string) string { return "ingest/" + uuid }

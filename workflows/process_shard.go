@@ -32,6 +32,8 @@ type ShardInput struct {
 	Circuit    circuit              `json:"circuit,omitzero"`
 	// CallFor is how long one call of IndexShard takes; DefaultCallFor when zero.
 	CallFor time.Duration `json:"callFor,omitempty"`
+	// Generation is the highest of those that a recovery has given it.
+	Generation uint64 `json:"generation,omitempty"`
 }
 
 // ShardStatus is what ProcessShard answers to the query status, and its
@@ -88,6 +90,7 @@ func (s *shard) setup(ctx workflow.Context) error {
 // command obeys an operator. A pause is done when the shard has drained.
 func (s *shard) command(ctx workflow.Context, name string, hold activities.Hold) (any, error) {
 	s.in.Holds.obey(name, hold)
+	s.in.Generation = max(s.in.Generation, hold.Generation)
 	if name == Resume && s.in.Circuit.Trips > 0 {
 		s.in.Circuit.Forced = true
 	}
@@ -142,6 +145,7 @@ func (s *shard) index(ctx workflow.Context) error {
 		Stream: s.in.Stream, Shard: s.in.Shard, For: s.in.CallFor,
 		Checkpoint: s.status.Checkpoint, Counts: s.status.Counts, Waiting: s.in.Waiting,
 		Probe: s.in.Circuit.Trips > 0 && !s.in.Circuit.Forced, Force: s.in.Circuit.Forced,
+		Generation: s.in.Generation,
 	}).Get(ctx, &result)
 	if err == nil {
 		s.in.Circuit.learn(result.Tripped, workflow.Now(ctx))
@@ -202,7 +206,7 @@ func (s *shard) continueAsNew(ctx workflow.Context) error {
 	if err := awaitHandlers(ctx); err != nil {
 		return err
 	}
-	s.in.Holds.takeSignals(ctx)
+	s.in.Generation = max(s.in.Generation, s.in.Holds.takeSignals(ctx))
 	s.in.Checkpoint, s.in.Counts = s.status.Checkpoint, s.status.Counts
 	return workflow.NewContinueAsNewError(ctx, ProcessShard, s.in)
 }

@@ -19,6 +19,8 @@ type StreamInput struct {
 	ID      activities.StreamID     `json:"id,omitzero"`
 	Shards  []activities.ShardState `json:"shards,omitempty"`
 	Holds   holds                   `json:"holds,omitempty"`
+	// Generation is the highest of those that a recovery has given it.
+	Generation uint64 `json:"generation,omitempty"`
 }
 
 // StreamStatus is what ProcessStream and BackupStream answer to the query status.
@@ -108,6 +110,7 @@ func (p *processing) supervise(ctx workflow.Context) error {
 	var result activities.SuperviseResult
 	err := workflow.ExecuteActivity(call, supervisor.SuperviseShards, activities.SuperviseInput{
 		Stream: p.in.Stream, Shards: p.in.Shards, Holds: p.in.Holds, For: superviseFor, CallFor: p.in.CallFor,
+		Generation: p.in.Generation,
 	}).Get(ctx, &result)
 	p.interrupt = nil
 	p.calls++
@@ -126,6 +129,7 @@ func (p *processing) supervise(ctx workflow.Context) error {
 // later.
 func (p *processing) command(ctx workflow.Context, name string, hold activities.Hold) (any, error) {
 	p.in.Holds.obey(name, hold)
+	p.in.Generation = max(p.in.Generation, hold.Generation)
 	p.show(ctx)
 	// The present call may be starting shards without knowing of this.
 	if p.interrupt != nil {

@@ -81,8 +81,7 @@ func OpenObject(ctx context.Context, store Objects, key string) (*Reader, error)
 	return r, nil
 }
 
-// Next returns the next record; its memory is the reader's, until Next is
-// called again. At the end the error is io.EOF, or a *DamageError; any other means
+// Next returns the next record, which is the caller's. At the end the error is io.EOF, or a *DamageError; any other means
 // that the object could not be read this time. What is between records and is
 // none of ours comes as it is: telemetry.Parse tells.
 func (r *Reader) Next() (Line, error) {
@@ -104,7 +103,7 @@ func (r *Reader) Next() (Line, error) {
 			return Line{shard, record}, nil
 		}
 	}
-	return Line{Record: Record{Data: document}}, nil
+	return Line{Record: Record{Data: bytes.Clone(document)}}, nil
 }
 
 // Close ends reading, also in the middle.

@@ -34,7 +34,7 @@ import (
 
 type settings struct {
 	Listen     string   `help:"Address of /healthz, /readyz and /metrics." default:"127.0.0.1:9090" env:"MILLRACE_WORKER_LISTEN"`
-	Queues     []string `help:"Task queues to poll: ingest, redrive, process, index, backup, copy, dead." enum:"ingest,redrive,process,index,backup,copy,dead" default:"ingest,redrive,process,index,backup,copy,dead" env:"MILLRACE_QUEUES"`
+	Queues     []string `help:"Task queues to poll: ingest, redrive, process, index, backup, copy, dead, recover." enum:"ingest,redrive,process,index,backup,copy,dead,recover" default:"ingest,redrive,process,index,backup,copy,dead,recover" env:"MILLRACE_QUEUES"`
 	DedupIDs   int      `name:"dedup-ids" help:"Ids of indexed records to remember, 23 bytes each." default:"10000000" env:"MILLRACE_DEDUP_IDS"`
 	IndexSlots int      `help:"Most shards to index at the same time." default:"16" env:"MILLRACE_INDEX_SLOTS"`
 	CopySlots  int      `name:"backup-slots" help:"Most shards to back up at the same time." default:"16" env:"MILLRACE_BACKUP_SLOTS"`
@@ -46,6 +46,7 @@ type settings struct {
 	config.Elasticsearch     `embed:"" group:"elasticsearch"`
 	activities.ProcessLimits `embed:"" group:"processing"`
 	activities.RedriveLimits `embed:"" group:"redriving"`
+	Recovering               `embed:"" group:"recovering"`
 	activities.BackupLimits  `embed:"" group:"backup"`
 	config.Logging           `embed:"" group:"logging"`
 }
@@ -62,7 +63,7 @@ func main() {
 	var s settings
 	kong.Parse(&s, kong.Name("worker"), kong.Description(description), kong.ExplicitGroups([]kong.Group{
 		{Key: "aws", Title: "AWS"}, {Key: "elasticsearch", Title: "Elasticsearch"}, {Key: "processing", Title: "Processing"},
-		{Key: "redriving", Title: "Redriving"}, {Key: "backup", Title: "Backup"}, {Key: "logging", Title: "Logging"},
+		{Key: "redriving", Title: "Redriving"}, {Key: "recovering", Title: "Recovering"}, {Key: "backup", Title: "Backup"}, {Key: "logging", Title: "Logging"},
 	}))
 	if err := s.run(ctx); err != nil {
 		slog.Error("the worker ends", "error", err)
@@ -89,7 +90,7 @@ func (s *settings) Validate() error {
 		errs = append(errs, fmt.Errorf("--bulk-requests: %d is negative", s.Bulks))
 	}
 	return errors.Join(append(errs,
-		s.Resources.Validate(), s.Elasticsearch.Validate(), s.ProcessLimits.Validate(), s.RedriveLimits.Validate(),
+		s.Resources.Validate(), s.Elasticsearch.Validate(), s.ProcessLimits.Validate(), s.RedriveLimits.Validate(), s.Recovering.Validate(),
 		s.BackupLimits.Validate())...)
 }
 
@@ -176,6 +177,10 @@ func (s *settings) workers(c client.Client, b *workers.Backends, documents *inde
 				Stream: b.StreamID(), Source: b.Stream, Ledger: b.Ledger, Documents: documents, Intake: b.NewIntake,
 				Processor: processor, Workflows: launcher, Worker: identity,
 			})
+		},
+		"recover": func() worker.Worker {
+			recoverer := b.Recoverer(documents, processor.Limiter, launcher, s.Repository, identity)
+			return workers.Recover(c, recoverer, s.RecoverSlots)
 		},
 	}
 	maps.DeleteFunc(all, func(queue string, _ func() worker.Worker) bool { return !slices.Contains(s.Queues, queue) })

@@ -1,0 +1,424 @@
+package activities
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/temporal"
+
+	"millrace/internal/backup"
+	"millrace/internal/index"
+	"millrace/internal/snapshot"
+	"millrace/internal/telemetry"
+)
+
+// Recoverer is what the activities of Recover and Replay need.
+type Recoverer struct {
+	Sweeper
+	BucketName string
+	Repository string // of snapshots, where none is named
+	// Backup is the part of the bucket behind a prefix, Other another bucket.
+	Backup  func(prefix string) backup.Described
+	Other   func(bucket string) backup.Objects
+	Catalog func(repository string) Catalog
+	Cluster Cluster
+	Shards  StreamShards
+	// Workflows are those of the stream.
+	Workflows StreamWorkflows
+}
+
+// Cluster restores snapshots. See index.Client.
+type Cluster interface {
+	Indices(ctx context.Context, patterns ...string) (map[string]index.IndexState, error)
+	Refresh(ctx context.Context, patterns ...string) error
+	DeleteIndex(ctx context.Context, name string) error
+	GetSnapshot(ctx context.Context, repository, name string) (index.Snapshot, error)
+	StartRestore(ctx context.Context, repository, name string, r index.Restore) error
+	Recovery(ctx context.Context, pattern string, indices []string) (index.Progress, error)
+}
+
+// StreamShards are the shards of the stream. See stream.Stream.
+type StreamShards interface {
+	ShardLister
+	Retention() time.Duration
+}
+
+// StreamWorkflows are the workflows that process a stream.
+type StreamWorkflows interface {
+	// CommandStream has ProcessStream obey, and all its shards, and waits until
+	// that is done; false if it does not run.
+	CommandStream(ctx context.Context, stream StreamID, command Command) (running bool, err error)
+	// Command does so with one shard. That it does not run is success.
+	Command(ctx context.Context, stream StreamID, shard string, command Command) error
+	// Reached returns the checkpoint of a shard; false if it has no workflow.
+	Reached(ctx context.Context, stream StreamID, shard string) (telemetry.Checkpoint, bool, error)
+}
+
+// InvalidRequest is the type of an error that no retry helps against.
+const InvalidRequest = "InvalidRequest"
+
+func invalid(format string, args ...any) error {
+	return temporal.NewNonRetryableApplicationError(fmt.Sprintf(format, args...), InvalidRequest, nil)
+}
+
+// PlanInput is what a plan is made of.
+type PlanInput struct {
+	ID      string         `json:"id"`
+	Request RecoverRequest `json:"request"`
+	Replay  bool           `json:"replay,omitempty"`
+	// Freeze writes the plan and its list into the bucket. Else nothing is
+	// changed.
+	Freeze bool `json:"freeze,omitempty"`
+	// Reached are the checkpoints of the shards that are paused; nil: those of
+	// this moment.
+	Reached map[string]telemetry.Checkpoint `json:"reached,omitempty"`
+}
+
+// PlanRecovery finds out what there is to be done.
+func (r *Recoverer) PlanRecovery(ctx context.Context, in PlanInput) (Plan, error) {
+	defer keepAlive(ctx, func() any { return "planning" })()
+	if err := in.Request.Validate(); err != nil {
+		return Plan{}, invalid("%v", err)
+	}
+	plan := Plan{
+		ID: in.ID, Made: time.Now().UTC(), Papers: Papers(in.ID), Replay: in.Replay, Indices: in.Request.Indices,
+		Suffix: in.Request.suffix(), Tenant: in.Request.Tenant, Prefix: backup.Prefix,
+	}
+	if in.Replay {
+		plan.Window = backup.Window{From: in.Request.From, To: in.Request.To, Stream: r.Stream.Name, Created: r.Stream.Created}
+	} else if err := r.planRestore(ctx, in, &plan); err != nil {
+		return plan, err
+	}
+	plan, err := r.freeze(ctx, plan, in.Request.Inventory, SweepBackfill, in.Freeze)
+	if err != nil {
+		return plan, err
+	}
+	if plan.Objects == 0 {
+		plan.Warnings = append(plan.Warnings, "the backup has no object of the window: does BackupStream run, or Firehose write below "+plan.Prefix+" ?")
+	}
+	if in.Freeze {
+		if err := r.writePaper(ctx, plan.Papers+planFile, plan); err != nil {
+			return plan, err
+		}
+	}
+	plan.Window.Shards = nil // histories need not carry it
+	return plan, nil
+}
+
+func (r *Recoverer) writePaper(ctx context.Context, key string, value any) error {
+	body, err := json.MarshalIndent(value, "", " ")
+	if err == nil {
+		err = r.Bucket.Put(ctx, key, body)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", key, err)
+	}
+	return nil
+}
+
+// planRestore chooses snapshot, indices and window.
+func (r *Recoverer) planRestore(ctx context.Context, in PlanInput, plan *Plan) error {
+	plan.Repository = r.Repository
+	record, found, err := choose(ctx, r.Catalog(plan.Repository), in.Request)
+	if errors.Is(err, snapshot.ErrNone) {
+		return invalid("%v: see `starter snapshot list`, or recover from the backup alone with noSnapshot", err)
+	}
+	if err != nil {
+		return err
+	}
+	if found {
+		plan.Snapshot, plan.Began = record.Name, record.Started
+		if record.Suspect != "" {
+			plan.Warnings = append(plan.Warnings, "the snapshot is suspect: "+record.Suspect)
+		}
+		if err := r.planIndices(ctx, in.Request, record, plan); err != nil {
+			return err
+		}
+		if plan.More, err = r.earlier(ctx, *plan); err != nil {
+			return err
+		}
+	} else {
+		plan.Warnings = append(plan.Warnings, "no snapshot is restored: everything comes from the backup")
+	}
+	reached := in.Reached
+	if reached == nil {
+		if reached, err = r.checkpoints(ctx); err != nil {
+			return err
+		}
+	}
+	plan.Window = window(in.Request, r.Stream, record, found, reached, r.Shards.Retention(), plan.Made)
+	return nil
+}
+
+// planIndices decides about each index of a snapshot.
+func (r *Recoverer) planIndices(ctx context.Context, request RecoverRequest, record snapshot.Record, plan *Plan) error {
+	if _, err := r.Cluster.GetSnapshot(ctx, plan.Repository, record.Name); err != nil {
+		if errors.Is(err, index.ErrMissing) {
+			return invalid("%v: choose another one with `starter snapshot list`, or recover from the backup alone with noSnapshot", err)
+		}
+		return err
+	}
+	states, err := r.Cluster.Indices(ctx, telemetry.IndexPrefix+"*")
+	if err != nil {
+		return err
+	}
+	plan.Keep = map[string]string{}
+	for _, name := range index.Names(record.Indices) {
+		of := record.Indices[name]
+		if !matches(request.Indices, name) {
+			plan.Keep[name] = "not asked for"
+			continue
+		}
+		gone, is, err := snapshot.RetiredIndex(ctx, r.Bucket, name)
+		if err != nil {
+			return err
+		}
+		if is && gone.At.After(record.Started) {
+			plan.Keep[name] = "retention has deleted it"
+			continue
+		}
+		state, there := states[name+plan.Suffix]
+		one := IndexPlan{Name: name, Documents: of.Documents, Created: of.Created, Delete: there, UUID: state.UUID}
+		switch {
+		case there && plan.Suffix != "":
+			return invalid("into: there is an index %s already: choose another suffix, or delete it", name+plan.Suffix)
+		case !there:
+			one.Why = "missing"
+		case state.Red():
+			one.Why = "red"
+		case state.Created.After(of.Created): // it was deleted, and made again
+			one.Why = "younger than the snapshot"
+		case request.Replace:
+			one.Why = "to be replaced"
+		default:
+			plan.Keep[name] = "healthy and older than the snapshot (replace would replace it)"
+			continue
+		}
+		plan.Restore = append(plan.Restore, one)
+	}
+	return nil
+}
+
+// checkpoints returns where each shard of the stream is. One without a workflow
+// is not named.
+func (r *Recoverer) checkpoints(ctx context.Context) (map[string]telemetry.Checkpoint, error) {
+	shards, err := r.Shards.Shards(ctx)
+	if err != nil {
+		return nil, err
+	}
+	reached := map[string]telemetry.Checkpoint{}
+	for _, shard := range shards {
+		at, known, err := r.Workflows.Reached(ctx, r.Stream, shard.ID)
+		if err != nil {
+			return nil, err
+		}
+		if known {
+			reached[shard.ID] = at
+		}
+	}
+	return reached, nil
+}
+
+// HoldInput is a hold for all shards of the stream.
+type HoldInput struct {
+	Hold Hold `json:"hold"`
+	// Renew: they are paused already. Their checkpoints are not asked for.
+	Renew bool `json:"renew,omitempty"`
+}
+
+// HoldShards pauses all shards and waits until they have drained, or renews
+// that. It returns their checkpoints.
+func (r *Recoverer) HoldShards(ctx context.Context, in HoldInput) (map[string]telemetry.Checkpoint, error) {
+	defer keepAlive(ctx, func() any { return "pausing all shards" })()
+	if err := r.command(ctx, Command{Name: CommandPause, Hold: in.Hold}); err != nil || in.Renew {
+		return nil, err
+	}
+	return r.checkpoints(ctx)
+}
+
+// ReleaseShards has all shards go on, unless somebody else holds them.
+func (r *Recoverer) ReleaseShards(ctx context.Context, hold Hold) error {
+	defer keepAlive(ctx, func() any { return "resuming all shards" })()
+	return r.command(ctx, Command{Name: CommandResume, Hold: hold})
+}
+
+// command tells all shards, through ProcessStream if that runs, so that also
+// those know that are started later.
+func (r *Recoverer) command(ctx context.Context, command Command) error {
+	running, err := r.Workflows.CommandStream(ctx, r.Stream, command)
+	if err != nil || running {
+		return err
+	}
+	shards, err := r.Shards.Shards(ctx)
+	if err != nil {
+		return err
+	}
+	for _, shard := range shards {
+		if err := r.Workflows.Command(ctx, r.Stream, shard.ID, command); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ExtendInput is about a window whose end has moved.
+type ExtendInput struct {
+	Papers  string                          `json:"papers"`
+	Request RecoverRequest                  `json:"request"`
+	Reached map[string]telemetry.Checkpoint `json:"reached"`
+}
+
+// ExtendWindow moves the end of a plan's window, and lists anew: shards went on
+// during the restore, because the lease of their pause had run out.
+func (r *Recoverer) ExtendWindow(ctx context.Context, in ExtendInput) (Plan, error) {
+	defer keepAlive(ctx, func() any { return "listing anew" })()
+	plan, err := readPlan(ctx, r.Bucket, in.Papers)
+	if err != nil {
+		return plan, err
+	}
+	var record snapshot.Record
+	found := plan.Snapshot != ""
+	if found {
+		if record, err = r.Catalog(plan.Repository).Get(ctx, plan.Snapshot); err != nil {
+			return plan, err
+		}
+	}
+	plan.Window = window(in.Request, r.Stream, record, found, in.Reached, r.Shards.Retention(), time.Now().UTC())
+	if plan, err = r.freeze(ctx, plan, in.Request.Inventory, SweepBackfill, true); err != nil {
+		return plan, err
+	}
+	err = r.writePaper(ctx, plan.Papers+planFile, plan)
+	plan.Window.Shards = nil
+	return plan, err
+}
+
+// AwaitInput says how long to wait for the backup.
+type AwaitInput struct {
+	Papers  string         `json:"papers"`
+	For     time.Duration  `json:"for"`
+	Request RecoverRequest `json:"request"`
+}
+
+// AwaitResult is the list that verify works on.
+type AwaitResult struct {
+	Passed  bool  `json:"passed"` // the window's end
+	Gaps    []Gap `json:"gaps,omitempty"`
+	Pages   int   `json:"pages"`
+	Objects int64 `json:"objects"`
+	Records int64 `json:"records"`
+}
+
+const (
+	// lookEvery is how often is looked how far the backup is.
+	lookEvery = 3 * time.Second
+	// firehoseDelay is after how long Firehose has written what had arrived: it
+	// buffers for 15 minutes at the most.
+	firehoseDelay = 20 * time.Minute
+)
+
+// AwaitBackup waits until the backup has passed the end of a plan's window, or
+// the time is over, and then lists anew what there is to verify.
+func (r *Recoverer) AwaitBackup(ctx context.Context, in AwaitInput) (AwaitResult, error) {
+	defer keepAlive(ctx, func() any { return "waiting for the backup" })()
+	plan, err := readPlan(ctx, r.Bucket, in.Papers)
+	if err != nil {
+		return AwaitResult{}, err
+	}
+	var result AwaitResult
+	began := time.Now()
+	if activity.IsActivity(ctx) {
+		began = activity.GetInfo(ctx).ScheduledTime // a retry does not begin anew
+	}
+	for {
+		if result.Gaps, err = r.behind(ctx, plan); err != nil {
+			return result, err
+		}
+		if result.Passed = len(result.Gaps) == 0; result.Passed || time.Since(began) > in.For {
+			break
+		}
+		if !pause(ctx, lookEvery) {
+			return result, ctx.Err()
+		}
+	}
+	listed, err := r.freeze(ctx, plan, in.Request.Inventory, SweepVerify, true)
+	if err != nil {
+		return result, err
+	}
+	result.Pages, result.Objects, result.Records = listed.Pages, listed.Objects, listed.Records
+	return result, nil
+}
+
+// behind returns the shards whose backup has not come to the window's end. The
+// shards of a replay have none.
+func (r *Recoverer) behind(ctx context.Context, plan Plan) (gaps []Gap, err error) {
+	store, names := r.Backup(plan.Prefix), []string{}
+	for shard := range plan.Window.Shards {
+		names = append(names, shard)
+	}
+	slices.Sort(names)
+	ours := 0
+	for _, name := range names {
+		until := ""
+		for _, span := range plan.Window.Shards[name] {
+			if until == "" || telemetry.CompareSequence(span.Until, until) > 0 {
+				until = span.Until
+			}
+		}
+		if until == "" {
+			continue
+		}
+		shard := backup.Shard{Stream: plan.Window.Stream, Created: plan.Window.Created, ID: name}
+		last, err := backup.Reached(ctx, store, shard, plan.Window.From)
+		if err != nil {
+			return nil, err
+		}
+		if last != "" {
+			ours++
+		}
+		if last == "" || telemetry.CompareSequence(last, until) < 0 {
+			gaps = append(gaps, Gap{Shard: name, Sequence: last, Records: -1, Reason: "the backup has not come to the window's end at " + until})
+		}
+	}
+	if ours == 0 && len(gaps) > 0 && plan.Objects > plan.Entries && time.Since(plan.Window.To) > firehoseDelay {
+		return nil, nil // Firehose's objects do not say how far they are
+	}
+	return gaps, nil
+}
+
+// RecoverResult is what a recovery has come to.
+type RecoverResult struct {
+	ID       string      `json:"id"`
+	Complete bool        `json:"complete"` // nothing is missing
+	Began    time.Time   `json:"began"`
+	Ended    time.Time   `json:"ended"`
+	Plan     Plan        `json:"plan"`
+	Restored []Restored  `json:"restored,omitempty"`
+	Backfill SweepCounts `json:"backfill"`
+	Verify   SweepCounts `json:"verify,omitzero"`
+	Verified bool        `json:"verified"`
+	// Missing are the first of what could not be brought back; all are below
+	// Papers + "verify/missing/".
+	Missing []Gap  `json:"missing"`
+	Papers  string `json:"papers"`
+	Error   string `json:"error,omitempty"` // why it ended early
+	GoOn    string `json:"goOn,omitempty"`  // what to do then
+}
+
+// Restored is an index after its restore.
+type Restored struct {
+	Index     string `json:"index"`
+	Documents int64  `json:"documents"`
+	Wanted    int64  `json:"wanted"` // that the snapshot has at the least
+}
+
+// ConcludeRecovery writes the result beside the plan.
+func (r *Recoverer) ConcludeRecovery(ctx context.Context, result RecoverResult) error {
+	slog.InfoContext(ctx, "a recovery has ended", "id", result.ID, "complete", result.Complete, "missing", len(result.Missing), "error", result.Error)
+	return r.writePaper(ctx, result.Papers+resultFile, result)
+}

@@ -1,0 +1,283 @@
+package activities
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"strings"
+	"time"
+
+	"millrace/internal/backup"
+	"millrace/internal/ledger"
+	"millrace/internal/snapshot"
+	"millrace/internal/telemetry"
+)
+
+const (
+	// pageObjects and pageBytes bound a page of the list: what one activity
+	// works on, over several calls.
+	pageObjects, pageBytes = 1000, 1 << 30
+	// samples is how many objects are asked how many records they have, for the
+	// estimate; bytesPerRecord is assumed of objects that do not say.
+	samples, bytesPerRecord = 16, 100
+	// clockSkew is how far the clocks of S3, of workers and of the cluster may
+	// be apart.
+	clockSkew = time.Minute
+)
+
+// window says which records came after a snapshot, up to where the shards stand
+// now. Without checkpoints time decides.
+func window(r RecoverRequest, stream StreamID, from snapshot.Record, found bool, now map[string]telemetry.Checkpoint, retention time.Duration, at time.Time) backup.Window {
+	w := backup.Window{From: r.From, To: r.To, Stream: stream.Name, Created: stream.Created}
+	if w.To.IsZero() {
+		w.To = at
+	}
+	if !r.From.IsZero() || !r.To.IsZero() {
+		return w
+	}
+	w.Shards = map[string][]backup.Span{}
+	before := map[string]telemetry.Checkpoint{}
+	if found {
+		w.From = from.Started
+		for _, shard := range from.Shards {
+			if shard.Stream != stream.Name || !shard.Created.Equal(stream.Created) {
+				continue
+			}
+			before[shard.Shard] = shard.Checkpoint
+			if read := shard.Checkpoint.ReadUpTo; !read.IsZero() && !shard.Checkpoint.Closed && read.Before(w.From) {
+				w.From = read
+			}
+		}
+	}
+	for shard, reached := range now {
+		start := before[shard]
+		if reached.Sequence == "" || start.Closed || start.Sequence == reached.Sequence {
+			w.Shards[shard] = []backup.Span{} // nothing of it was processed since
+			continue
+		}
+		if start.Sequence == "" {
+			w.Reach = retention
+		}
+		w.Shards[shard] = []backup.Span{{After: start.Sequence, Until: reached.Sequence}}
+	}
+	for _, open := range from.Open {
+		if !found || !open.StreamCreated.Equal(stream.Created) {
+			continue
+		}
+		w.Shards[open.Shard] = append(w.Shards[open.Shard], backup.Span{After: before1(open.First), Until: open.Last})
+		w.Reach = retention
+	}
+	return w
+}
+
+// before1 is the number before a sequence number.
+func before1(sequence string) string {
+	n, ok := new(big.Int).SetString(sequence, 10)
+	if !ok || n.Sign() <= 0 {
+		return ""
+	}
+	return n.Sub(n, big.NewInt(1)).String()
+}
+
+// objects is the backup below the plan's prefix, as it is listed.
+func (r *Recoverer) objects(ctx context.Context, plan Plan, inventory string) (backup.Objects, error) {
+	below := r.Backup(plan.Prefix)
+	if inventory == "" {
+		return below, nil
+	}
+	where, key := backup.Objects(r.Bucket), inventory
+	if rest, elsewhere := strings.CutPrefix(inventory, "s3://"); elsewhere {
+		bucket, path, _ := strings.Cut(rest, "/")
+		where, key = r.Other(bucket), path
+	}
+	return backup.OpenInventory(ctx, where, key, r.BucketName, plan.Prefix, plan.Window.Since(), below)
+}
+
+// frozen writes a list, page by page, or only counts it.
+type frozen struct {
+	bucket Bucket
+	prefix string // of the pages; empty: count only
+	stage  string
+	seen   map[string]bool // sources that may come twice: those that are not of the window
+
+	page  []Listed
+	bytes int64
+	Plan  Plan // its counts
+}
+
+func (f *frozen) add(ctx context.Context, l Listed) error {
+	if f.seen[l.Key] {
+		return nil
+	}
+	if len(f.page) == pageObjects || len(f.page) > 0 && f.bytes+l.Size > pageBytes {
+		if err := f.flush(ctx); err != nil {
+			return err
+		}
+	}
+	f.page, f.bytes = append(f.page, l), f.bytes+l.Size
+	f.Plan.Objects++
+	f.Plan.Bytes += l.Size
+	return nil
+}
+
+func (f *frozen) flush(ctx context.Context) error {
+	if len(f.page) == 0 {
+		return nil
+	}
+	if f.prefix != "" {
+		body, err := json.Marshal(f.page)
+		if err == nil {
+			err = f.bucket.Put(ctx, listKey(f.prefix, f.stage, f.Plan.Pages), body)
+		}
+		if err != nil {
+			return fmt.Errorf("write the list of objects: %w", err)
+		}
+	}
+	f.page, f.bytes = f.page[:0], 0
+	f.Plan.Pages++
+	return nil
+}
+
+// freeze lists what a plan's window needs. With write it becomes the list of a
+// stage; the plan's figures are those of that list.
+func (r *Recoverer) freeze(ctx context.Context, plan Plan, inventory, stage string, write bool) (Plan, error) {
+	f := &frozen{bucket: r.Bucket, stage: stage, Plan: plan, seen: map[string]bool{}}
+	f.Plan.Objects, f.Plan.Entries, f.Plan.Bytes, f.Plan.Records, f.Plan.Pages = 0, 0, 0, 0, 0
+	if write {
+		f.prefix = plan.Papers
+	}
+	entries, err := r.extras(ctx, plan, f)
+	if err != nil {
+		return plan, err
+	}
+	from, err := r.objects(ctx, plan, inventory)
+	if err != nil {
+		return plan, err
+	}
+	var sample []string
+	for object, err := range backup.List(ctx, from, plan.Window) {
+		if err != nil {
+			return plan, err
+		}
+		if err := f.add(ctx, Listed{Key: plan.Prefix + object.Key, Size: object.Size}); err != nil {
+			return plan, err
+		}
+		if f.Plan.Objects&(f.Plan.Objects-1) == 0 && len(sample) < samples { // the 1st, 2nd, 4th, 8th, …
+			sample = append(sample, plan.Prefix+object.Key)
+		}
+	}
+	if err := f.flush(ctx); err != nil {
+		return plan, err
+	}
+	f.Plan.Entries = entries
+	f.Plan.Records = r.estimate(ctx, f.Plan.Bytes, sample)
+	return f.Plan, nil
+}
+
+// extras adds what is not in the window, and yet came after the snapshot:
+// ledger entries that were resolved since, and what earlier recoveries and
+// replays wrote.
+func (r *Recoverer) extras(ctx context.Context, plan Plan, f *frozen) (entries int64, err error) {
+	if plan.Began.IsZero() || plan.Replay {
+		return 0, nil
+	}
+	since := plan.Began.Add(-clockSkew)
+	done := ledgerPrefix + "done/" + plan.Window.Stream + "/"
+	for object, err := range r.Bucket.List(ctx, done) {
+		if err != nil {
+			return 0, fmt.Errorf("list what was resolved in the ledger: %w", err)
+		}
+		if object.Modified.Before(since) {
+			continue
+		}
+		entry, err := r.Ledger.Get(ctx, object.Key)
+		if err != nil {
+			return 0, err
+		}
+		if wantsEntry(entry, since) {
+			if err := f.add(ctx, Listed{Key: object.Key, Size: object.Size, Whole: true}); err != nil {
+				return 0, err
+			}
+			entries++
+		}
+	}
+	for _, papers := range plan.More {
+		earlier, err := readPlan(ctx, r.Bucket, papers)
+		if err != nil {
+			return 0, err
+		}
+		for page := range earlier.Pages {
+			sources, err := readPage(ctx, r.Bucket, papers, SweepBackfill, page)
+			if err != nil {
+				return 0, err
+			}
+			for _, source := range sources {
+				source.Whole = true
+				if err := f.add(ctx, source); err != nil {
+					return 0, err
+				}
+				f.seen[source.Key] = true
+			}
+		}
+	}
+	return entries, nil
+}
+
+// discarded is how an entry is resolved whose records nobody wants.
+const discarded = "discarded"
+
+func wantsEntry(e ledger.Entry, since time.Time) bool {
+	return len(e.Records) > 0 && e.Resolution != nil && e.Resolution.How != discarded && !e.Resolution.At.Before(since)
+}
+
+// earlier finds the papers of recoveries and replays that wrote to the same
+// indices after a time.
+func (r *Recoverer) earlier(ctx context.Context, plan Plan) (papers []string, err error) {
+	for key, err := range r.Bucket.Keys(ctx, papersRoot) {
+		if err != nil {
+			return nil, fmt.Errorf("look for earlier recoveries: %w", err)
+		}
+		folder, isPlan := strings.CutSuffix(key, planFile)
+		if !isPlan || folder == plan.Papers {
+			continue
+		}
+		other, err := readPlan(ctx, r.Bucket, folder)
+		if err != nil {
+			return nil, err
+		}
+		if other.Suffix != "" {
+			continue
+		}
+		var result RecoverResult
+		if text, err := r.Bucket.Get(ctx, folder+resultFile); err == nil {
+			if err := json.Unmarshal(text, &result); err != nil {
+				return nil, fmt.Errorf("read the result of an earlier recovery in %s: %w", folder, err)
+			}
+		}
+		if result.Ended.IsZero() || result.Ended.After(plan.Began.Add(-clockSkew)) {
+			papers = append(papers, folder)
+		}
+	}
+	return papers, nil
+}
+
+// estimate is about how many records some objects have, by what a few of them
+// say.
+func (r *Recoverer) estimate(ctx context.Context, bytes int64, sample []string) int64 {
+	var records, of int64
+	for _, key := range sample {
+		object, err := r.Bucket.Stat(ctx, key)
+		if err != nil {
+			continue
+		}
+		meta, err := backup.ParseMeta(object.Meta)
+		if err == nil && meta.Count > 0 {
+			records, of = records+int64(meta.Count), of+object.Size
+		}
+	}
+	if of == 0 {
+		return bytes / bytesPerRecord
+	}
+	return int64(float64(bytes) / float64(of) * float64(records))
+}

@@ -1,0 +1,157 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+
+	"millrace/internal/index"
+	"millrace/internal/telemetry"
+)
+
+// RestoreInput says whose plan to follow.
+type RestoreInput struct {
+	Papers string `json:"papers"`
+}
+
+// RestoreProgress is how far a restore is: its heartbeat, and its result.
+type RestoreProgress struct {
+	index.Progress
+	Restored  []Restored `json:"restored,omitempty"`
+	LastError string     `json:"lastError,omitempty"`
+}
+
+const (
+	// followEvery is how often the restore is looked at.
+	followEvery = time.Second
+	// stuckAfter is how long nothing may move in a restore until what is red is
+	// restored anew: a cluster forgets a restore when all its nodes restart.
+	stuckAfter = 30 * time.Second
+)
+
+// restoring is what operators read when the restore does not get on.
+const restoring = "restore"
+
+// RestoreIndices restores the indices of a plan and waits until they are in
+// service. It can be repeated at any point: what it has begun it finds again.
+func (r *Recoverer) RestoreIndices(ctx context.Context, in RestoreInput) (RestoreProgress, error) {
+	plan, err := readPlan(ctx, r.Bucket, in.Papers)
+	if err != nil {
+		return RestoreProgress{}, err
+	}
+	f := &following{Recoverer: r, plan: plan, moved: time.Now()}
+	defer keepAlive(ctx, func() any { return f.state() })()
+	for len(plan.Restore) > 0 {
+		done := false
+		step := func() (err error) {
+			done, err = f.step(ctx)
+			return err
+		}
+		if !insist(ctx, &f.problem, restoring, step) {
+			return f.state(), ctx.Err()
+		}
+		if done {
+			break
+		}
+		if !pause(ctx, followEvery) {
+			return f.state(), ctx.Err()
+		}
+	}
+	count := func() error { return f.count(ctx) }
+	if !insist(ctx, &f.problem, "count documents", count) {
+		return f.state(), ctx.Err()
+	}
+	result := f.state()
+	result.LastError = ""
+	return result, nil
+}
+
+// following follows one restore.
+type following struct {
+	*Recoverer
+	plan     Plan
+	problem  problem
+	progress guarded[RestoreProgress]
+	moved    time.Time // when something was copied last
+}
+
+func (f *following) state() RestoreProgress {
+	p := f.progress.get()
+	_, p.LastError = f.problem.state()
+	return p
+}
+
+// step begins what has not begun, and reports whether all is in service.
+func (f *following) step(ctx context.Context) (done bool, err error) {
+	states, err := f.Cluster.Indices(ctx, telemetry.IndexPrefix+"*")
+	if err != nil {
+		return false, err
+	}
+	stuck := time.Since(f.moved) > stuckAfter
+	var begin, targets []string
+	for _, one := range f.plan.Restore {
+		target := one.Name + f.plan.Suffix
+		targets = append(targets, target)
+		state, there := states[target]
+		switch {
+		case !there:
+			begin = append(begin, one.Name)
+		case state.UUID == one.UUID, state.Created.After(one.Created), stuck && state.Red():
+			// What is to be replaced; or a document that came meanwhile has made it
+			// anew; or the cluster has forgotten that it restores it.
+			slog.Info("deleting an index that is to be restored", "index", target, "why", one.Why)
+			if err := f.Cluster.DeleteIndex(ctx, target); err != nil {
+				return false, err
+			}
+			begin = append(begin, one.Name)
+		}
+	}
+	if len(begin) > 0 {
+		f.moved = time.Now()
+		err := f.Cluster.StartRestore(ctx, f.plan.Repository, f.plan.Snapshot, index.Restore{Indices: begin, Suffix: f.plan.Suffix})
+		if err != nil {
+			return false, err
+		}
+	}
+	progress, err := f.Cluster.Recovery(ctx, telemetry.IndexPrefix+"*", targets)
+	if err != nil {
+		return false, err
+	}
+	before := f.progress.get().Progress
+	if before.Copied != progress.Copied || before.Done != progress.Done {
+		f.moved = time.Now()
+	}
+	f.progress.set(RestoreProgress{Progress: progress})
+	return progress.Ready, nil
+}
+
+// count holds the restored documents against what the snapshot has.
+func (f *following) count(ctx context.Context) error {
+	if err := f.Cluster.Refresh(ctx, telemetry.IndexPrefix+"*"); err != nil {
+		return err
+	}
+	states, err := f.Cluster.Indices(ctx, telemetry.IndexPrefix+"*")
+	if err != nil {
+		return err
+	}
+	p := f.progress.get()
+	p.Restored = nil
+	for _, one := range f.plan.Restore {
+		state, there := states[one.Name+f.plan.Suffix]
+		if !there || state.Documents < 0 {
+			return fmt.Errorf("count the documents of %s: %w", one.Name+f.plan.Suffix, errNotCounted)
+		}
+		p.Restored = append(p.Restored, Restored{Index: one.Name + f.plan.Suffix, Documents: state.Documents, Wanted: one.Documents})
+	}
+	f.progress.set(p)
+	if activity.IsActivity(ctx) {
+		activity.RecordHeartbeat(ctx, p)
+	}
+	return nil
+}
+
+var errNotCounted = errors.New("it is not in service")

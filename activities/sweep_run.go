@@ -1,0 +1,421 @@
+package activities
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"millrace/internal/archive"
+	"millrace/internal/backup"
+	"millrace/internal/delay"
+	"millrace/internal/index"
+	"millrace/internal/stream"
+	"millrace/internal/telemetry"
+)
+
+const (
+	// sweepsAhead is how many chunks of a call are under way together when a
+	// rate is given.
+	sweepsAhead = 4
+	// sweepRecords and sweepBytes bound a chunk.
+	sweepRecords, sweepBytes = 2000, 2 << 20
+	// restRecords is the most in a chunk while there is none, and restFactor
+	// how many times as long as Elasticsearch took for one it is then left
+	// alone: so it has, whatever its size, most of its time for others.
+	restRecords, restFactor = 500, 3
+)
+
+// opening is what a sweep may have to wait for, as operators read it.
+const (
+	opening   = "read the backup"
+	lookingUp = "look up documents"
+	reporting = "write the report"
+)
+
+// sweep is one call of SweepObjects.
+//
+//	read ──chunks──> settle, some at a time ──> apply, in order
+type sweep struct {
+	*settler
+	*Sweeper
+	ctx   context.Context // ends when no more chunks are to be read
+	in    SweepInput
+	plan  Plan
+	page  []Listed
+	pace  *rate.Limiter // nil: Elasticsearch is given rest
+	queue chan *sweepChunk
+
+	mu   sync.Mutex
+	done SweepProgress
+
+	retired retired
+	dead    buried
+}
+
+// sweepChunk is a stretch of one object.
+type sweepChunk struct {
+	chunk
+	object int
+	lines  []backup.Line // of its records
+	read   int           // records of the object that end with it, wanted or not
+	last   bool          // it is the object's end
+	damage error
+	gone   bool // there is no such object
+
+	settled chan struct{}
+	ok      bool // false: it was stopped before
+	// Records that are not in the chunk any more: their documents are there, or
+	// they are in the ledger.
+	present, buried int64
+	missing         []Gap
+}
+
+func newSweep(ctx, going context.Context, s *Sweeper, in SweepInput, plan Plan, page []Listed, from SweepProgress) *sweep {
+	processor := &Processor{
+		Stream: s.Stream, Bulk: s.Documents, Limiter: s.Limiter, Seen: unseen{},
+		Delay: delay.New(), // nobody waits for these records: they are not part of the pipeline's delay
+	}
+	call := &sweep{
+		settler: newSettler(ctx, processor, ""), Sweeper: s, ctx: going, in: in, plan: plan, page: page,
+		queue: make(chan *sweepChunk, 1), done: from,
+		retired: retired{bucket: s.Bucket, known: map[string]time.Time{}}, dead: buried{ledger: s.Ledger, stream: s.Stream},
+	}
+	call.priority = index.Recovery
+	if in.Rate > 0 {
+		call.queue = make(chan *sweepChunk, sweepsAhead-1)
+		call.pace = rate.NewLimiter(rate.Limit(in.Rate), max(1, min(sweepRecords, int(in.Rate))))
+	}
+	return call
+}
+
+// run reads, settles and applies until there is an end.
+func (s *sweep) run() {
+	unhook := context.AfterFunc(s.ctx, func() { s.stop(s.ctx.Err()) })
+	defer unhook()
+	go func() {
+		defer close(s.queue)
+		s.readAll()
+	}()
+	for c := range s.queue {
+		<-c.settled
+		if !c.ok || !s.apply(c) {
+			s.stop(errStopped)
+			break
+		}
+	}
+	for range s.queue { // what was read ahead is read again
+	}
+}
+
+// readAll reads the rest of the page.
+func (s *sweep) readAll() {
+	s.mu.Lock()
+	part := s.done.Part
+	s.mu.Unlock()
+	for object := part.Object; object < len(s.page); object++ {
+		if !s.readObject(object, part.Record) {
+			return
+		}
+		part.Record = 0
+	}
+}
+
+// readObject reads one object, behind its first records, and hands its chunks
+// over; false if it was stopped. A connection that breaks is opened again where
+// it was.
+func (s *sweep) readObject(object, skip int) bool {
+	var ended bool
+	read := func() (err error) {
+		defer recovered(&err)
+		from, err := s.recordsOf(s.going, s.plan, s.page[object])
+		if errors.Is(err, archive.ErrNotFound) {
+			ended = s.pass(&sweepChunk{object: object, read: skip, last: true, gone: true})
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		defer from.Close()
+		ended, err = s.cutObject(from, object, &skip)
+		return err
+	}
+	return insist(s.going, &s.problem, opening, read) && ended
+}
+
+// cutObject cuts an object into chunks. skip is how many of its records are
+// handed over.
+func (s *sweep) cutObject(from reader, object int, skip *int) (ended bool, err error) {
+	most := s.bulkRecords()
+	c := &sweepChunk{object: object}
+	for at := 0; ; at++ {
+		line, wanted, err := from.Next()
+		var damage *backup.DamageError
+		switch {
+		case errors.Is(err, io.EOF), errors.As(err, &damage):
+			c.read, c.last = max(at, *skip), true
+			if damage != nil {
+				c.damage = damage
+			}
+			return s.pass(c), nil
+		case err != nil:
+			return false, err
+		}
+		if at < *skip {
+			continue
+		}
+		if len(c.records) == most || c.size > sweepBytes {
+			c.read = at
+			if !s.pass(c) {
+				return false, nil
+			}
+			*skip, c = at, &sweepChunk{object: object}
+		}
+		if !wanted || !s.chooses(line) {
+			if c.read = at + 1; s.going.Err() != nil {
+				return false, nil
+			}
+			continue
+		}
+		record := stream.Record{Sequence: line.Sequence, Arrived: line.Arrived, Data: line.Data}
+		c.records, c.lines, c.size = append(c.records, record), append(c.lines, line), c.size+kept(record)
+	}
+}
+
+func (s *sweep) bulkRecords() int {
+	if s.pace == nil {
+		return restRecords
+	}
+	return min(sweepRecords, s.pace.Burst())
+}
+
+// chooses reports whether the plan wants a record, beside its window.
+func (s *sweep) chooses(line backup.Line) bool {
+	if s.plan.Tenant != "" && telemetry.ParseFields(line.Data).Tenant != s.plan.Tenant {
+		return false
+	}
+	record, err := telemetry.Parse(line.Data)
+	if err != nil {
+		return len(s.plan.Indices) == 0 && s.plan.Tenant == "" // a dead letter, when everything is wanted
+	}
+	return matches(s.plan.Indices, string(record.Index)) && (s.plan.Suffix != "" || !s.retired.has(s, record, line.Arrived))
+}
+
+// pass has a chunk settled, at its pace and in its turn.
+func (s *sweep) pass(c *sweepChunk) bool {
+	c.settled, c.suffix = make(chan struct{}), s.plan.Suffix
+	if s.pace != nil && len(c.records) > 0 && s.pace.WaitN(s.going, len(c.records)) != nil {
+		return false
+	}
+	select {
+	case s.queue <- c:
+	case <-s.going.Done():
+		return false
+	}
+	work := func() {
+		defer close(c.settled)
+		c.ok = s.settleChunk(c)
+	}
+	if s.pace != nil {
+		go work()
+		return true
+	}
+	began := time.Now()
+	work()
+	if len(c.records) > 0 {
+		pause(s.going, min(restFactor*time.Since(began), longestWait))
+	}
+	return c.ok
+}
+
+// settleChunk sees to it that each record of a chunk is indexed, or in the
+// ledger, or known to be missing.
+func (s *sweep) settleChunk(c *sweepChunk) bool {
+	if s.in.Stage == SweepVerify && !s.dropPresent(c) {
+		return false
+	}
+	if len(c.records) == 0 {
+		return true
+	}
+	if !s.indexAll(&c.chunk) {
+		return false
+	}
+	if !s.buryAll(c) {
+		return false
+	}
+	return s.in.Stage != SweepVerify || s.checkAgain(c)
+}
+
+// indexAll indexes the records of a chunk. One that nobody can decide about is
+// dead in the end: halves are tried until it is alone.
+func (s *sweep) indexAll(c *chunk) bool {
+	place, err := s.settler.Limiter.Acquire(s.going, index.Recovery)
+	if err != nil {
+		return false
+	}
+	if err := s.indexChunk(c, place); errors.Is(err, errStopped) {
+		return false
+	} else if err != nil { // a panic
+		c.blameAll(err)
+	}
+	whole := c.notAttributable()
+	for _, v := range c.open {
+		if !v.whole {
+			c.dead = append(c.dead, v)
+		}
+	}
+	c.open = nil
+	if len(whole) == 0 {
+		return true
+	}
+	for _, half := range [...][]verdict{whole[:len(whole)/2], whole[len(whole)/2:]} {
+		if len(half) == 0 {
+			continue
+		}
+		part := &chunk{suffix: c.suffix}
+		for _, v := range half {
+			part.records = append(part.records, c.records[v.at])
+		}
+		if !s.indexAll(part) {
+			return false
+		}
+		c.counts.Indexed += part.counts.Indexed
+		c.counts.Duplicates += part.counts.Duplicates
+		for _, v := range part.dead {
+			c.dead = append(c.dead, verdict{at: half[v.at].at, cause: v.cause})
+		}
+	}
+	return true
+}
+
+// apply enters what became of a chunk; false if it was stopped.
+func (s *sweep) apply(c *sweepChunk) bool {
+	s.mu.Lock()
+	line := &s.done.Part.Line
+	add := SweepCounts{
+		Records: int64(len(c.records)) + c.present + c.buried, Indexed: c.counts.Indexed - int64(len(c.missing)),
+		Duplicates: c.counts.Duplicates + c.present, Dead: int64(len(c.dead)) + c.buried, Missing: int64(len(c.missing)),
+	}
+	line.Records, line.Indexed, line.Duplicates = line.Records+add.Records, line.Indexed+add.Indexed, line.Duplicates+add.Duplicates
+	line.Dead, line.Missing = line.Dead+add.Dead, line.Missing+add.Missing
+	gaps := c.missing
+	s.done.Part.Record = c.read
+	if c.last {
+		gaps = append(gaps, s.endObject(c, line, &add)...)
+	}
+	s.done.Counts.Add(add)
+	s.done.Missing = append(s.done.Missing, gaps[:min(len(gaps), mostGaps-min(len(s.done.Missing), mostGaps))]...)
+	full := len(s.done.Lines) >= linesAtOnce
+	s.mu.Unlock()
+	sweptRecords.WithLabelValues(s.in.Stage).Add(float64(add.Records))
+	if len(gaps) > 0 && !s.writeGaps(c, gaps) {
+		return false
+	}
+	return !full || s.report()
+}
+
+// endObject completes the line of an object.
+func (s *sweep) endObject(c *sweepChunk, line *ReportLine, add *SweepCounts) (gaps []Gap) {
+	source := s.page[c.object]
+	line.Object, line.At, line.Outcome = source.Key, c.object, OutcomeSucceeded
+	switch {
+	case c.gone:
+		line.Outcome, line.Error = OutcomeMissing, "there is no such object any more"
+	case c.damage != nil:
+		line.Outcome, line.Error = OutcomeDamaged, c.damage.Error()
+	}
+	if line.Error != "" {
+		add.Damaged++
+		if s.in.Stage == SweepVerify {
+			gap := Gap{Object: source.Key, Records: s.lost(source, c.read), Reason: line.Error}
+			if gap.Records != 0 {
+				add.Missing += max(gap.Records, 1)
+				gaps = append(gaps, gap)
+			}
+		}
+		slog.Warn("an object of the backup is not whole", "key", source.Key, "records", c.read, "error", line.Error)
+	}
+	add.Objects, add.Bytes = 1, source.Size
+	s.done.Lines = append(s.done.Lines, *line)
+	s.done.Part.Object, s.done.Part.Record, s.done.Part.Line = c.object+1, 0, ReportLine{}
+	s.done.Done = s.done.Part.Object == len(s.page)
+	return gaps
+}
+
+// lost is how many records of a damaged object could not be read, by its own
+// word; -1 if it does not say.
+func (s *sweep) lost(source Listed, read int) int64 {
+	text, err := s.Bucket.Meta(s.work, source.Key)
+	if err != nil {
+		return -1
+	}
+	meta, err := backup.ParseMeta(text)
+	if err != nil {
+		return -1
+	}
+	return max(0, int64(meta.Count-read))
+}
+
+// report writes the lines of the objects that are done.
+func (s *sweep) report() bool {
+	s.mu.Lock()
+	lines := slices.Clone(s.done.Lines)
+	s.mu.Unlock()
+	if len(lines) == 0 {
+		return true
+	}
+	key := fmt.Sprintf("%s%s/report/%06d-%04d.ndjson", s.in.Papers, s.in.Stage, s.in.Part.Page, lines[0].At)
+	if !s.write(key, encodeLines(lines)) {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.done.Lines = nil
+	return true
+}
+
+// writeGaps writes down what is missing, object by object.
+func (s *sweep) writeGaps(c *sweepChunk, gaps []Gap) bool {
+	return s.write(fmt.Sprintf("%s%s/missing/%06d-%04d-%08d.ndjson", s.in.Papers, s.in.Stage, s.in.Part.Page, c.object, c.read), encodeLines(gaps))
+}
+
+func (s *sweep) write(key string, body []byte) bool {
+	put := func() error { return s.Bucket.Put(s.work, key, body) }
+	return insist(s.work, &s.problem, reporting, put)
+}
+
+func encodeLines[T any](lines []T) []byte {
+	var body bytes.Buffer
+	encoder := json.NewEncoder(&body)
+	for _, line := range lines {
+		_ = encoder.Encode(line) // of strings and numbers
+	}
+	return body.Bytes()
+}
+
+// conclude writes the rest of the report. It has a while, also when the worker
+// stops.
+func (s *sweep) conclude() error {
+	defer time.AfterFunc(DefaultDrainTimeout, s.abandon).Stop()
+	if !s.report() {
+		return fmt.Errorf("write the report of the sweep: %w", errStopped)
+	}
+	return nil
+}
+
+func (s *sweep) state() SweepProgress {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, last := s.problem.state()
+	progress := s.done
+	progress.Lines, progress.LastError = slices.Clone(s.done.Lines), last
+	return progress
+}

@@ -1,0 +1,225 @@
+package activities
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"millrace/internal/index"
+	"millrace/internal/ledger"
+	"millrace/internal/snapshot"
+	"millrace/internal/telemetry"
+)
+
+// matches reports whether a name matches one of some patterns; without any, all
+// do.
+func matches(patterns []string, name string) bool {
+	return len(patterns) == 0 || slices.ContainsFunc(patterns, func(pattern string) bool {
+		ok, err := path.Match(pattern, name)
+		return ok && err == nil
+	})
+}
+
+// dropPresent takes out of a chunk what is there already, and what is in the
+// open ledger.
+func (s *sweep) dropPresent(c *sweepChunk) bool {
+	there, ok := s.lookUp(c)
+	if !ok {
+		return false
+	}
+	kept := 0
+	for i := range c.records {
+		switch {
+		case there[i]:
+			c.present++
+		case s.dead.has(s, c.lines[i].Shard, c.lines[i].Sequence):
+			c.buried++
+		default:
+			c.records[kept], c.lines[kept] = c.records[i], c.lines[i]
+			kept++
+		}
+	}
+	clear(c.records[kept:])
+	c.records, c.lines = c.records[:kept], c.lines[:kept]
+	return s.going.Err() == nil
+}
+
+// checkAgain looks once more for what was indexed just now.
+func (s *sweep) checkAgain(c *sweepChunk) bool {
+	there, ok := s.lookUp(c)
+	if !ok {
+		return false
+	}
+	for i := range c.records {
+		if there[i] || slices.ContainsFunc(c.dead, func(v verdict) bool { return v.at == i }) {
+			continue
+		}
+		record, err := telemetry.Parse(c.records[i].Data)
+		if err != nil {
+			continue // a dead letter
+		}
+		c.missing = append(c.missing, Gap{
+			Object: s.page[c.object].Key, Shard: c.lines[i].Shard, Sequence: c.lines[i].Sequence, ID: string(record.DocIDText),
+			Index: string(record.Index) + c.suffix, Records: 1, Reason: "it was indexed again, and is not there: does somebody delete documents?",
+		})
+	}
+	return true
+}
+
+// lookUp reports which of a chunk's records are indexed. One that no collector
+// wrote is not.
+func (s *sweep) lookUp(c *sweepChunk) (there []bool, ok bool) {
+	there = make([]bool, len(c.records))
+	var places []index.Reference
+	var at []int
+	for i, r := range c.records {
+		if record, err := telemetry.Parse(r.Data); err == nil {
+			places, at = append(places, index.Reference{Index: string(record.Index) + c.suffix, ID: string(record.DocIDText)}), append(at, i)
+		}
+	}
+	look := func() error {
+		place, err := s.settler.Limiter.Acquire(s.going, index.Recovery)
+		if err != nil {
+			return err
+		}
+		defer place(index.Feedback{})
+		found, err := s.Documents.Exist(s.work, places)
+		for n, found := range found {
+			there[at[n]] = found
+		}
+		return err
+	}
+	return there, insist(s.going, &s.problem, lookingUp, look)
+}
+
+// Swept is a record of a backup that Elasticsearch refuses.
+type Swept struct {
+	Sequence string
+	Arrived  time.Time
+	Data     []byte
+	Cause    index.Error
+}
+
+// buryAll writes the dead of a chunk into the ledger, but for those that are
+// there.
+func (s *sweep) buryAll(c *sweepChunk) bool {
+	var swept []Swept
+	for _, v := range c.dead {
+		r, line := c.records[v.at], c.lines[v.at]
+		if s.dead.has(s, line.Shard, line.Sequence) {
+			continue
+		}
+		swept = append(swept, Swept{Sequence: r.Sequence, Arrived: r.Arrived, Data: r.Data, Cause: v.cause})
+	}
+	if len(swept) == 0 || s.going.Err() != nil {
+		return s.going.Err() == nil
+	}
+	bury := func() error { return s.Graves.BurySwept(s.work, s.plan.ID, swept) }
+	return insist(s.going, &s.problem, burying, bury)
+}
+
+// buried knows which stretches of shards are in the open ledger. It reads the
+// keys of a shard's entries when it is asked first.
+type buried struct {
+	ledger *ledger.Ledger
+	stream StreamID
+
+	mu     sync.Mutex
+	shards map[string][]telemetry.Range
+}
+
+// has reports whether a record is in an open entry.
+func (b *buried) has(s *sweep, shard, sequence string) bool {
+	if shard == "" || sequence == "" {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	ranges, known := b.shards[shard]
+	if !known {
+		load := func() (err error) {
+			ranges, err = b.load(s.work, shard)
+			return err
+		}
+		if !insist(s.going, &s.problem, "read the ledger", load) {
+			return false // whoever asked is stopped as well
+		}
+		if b.shards == nil {
+			b.shards = map[string][]telemetry.Range{}
+		}
+		b.shards[shard] = ranges
+	}
+	at, found := slices.BinarySearchFunc(ranges, sequence, func(r telemetry.Range, sequence string) int {
+		return telemetry.CompareSequence(r.First, sequence)
+	})
+	return found || at > 0 && telemetry.CompareSequence(sequence, ranges[at-1].Last) <= 0
+}
+
+func (b *buried) load(ctx context.Context, shard string) (ranges []telemetry.Range, err error) {
+	for key, err := range b.ledger.List(ctx, ledger.Filter{Stream: b.stream.Name, Shard: shard}) {
+		if err != nil {
+			return nil, err
+		}
+		if r, ok := ledger.RangeOf(key, b.stream.Created); ok {
+			ranges = append(ranges, r)
+		}
+	}
+	slices.SortFunc(ranges, func(x, y telemetry.Range) int {
+		return cmp.Or(telemetry.CompareSequence(x.First, y.First), telemetry.CompareSequence(x.Last, y.Last))
+	})
+	return ranges, nil
+}
+
+// retired knows which indices retention has deleted: what had arrived by then
+// is not brought back.
+type retired struct {
+	bucket Bucket
+
+	mu    sync.Mutex
+	known map[string]time.Time
+}
+
+func (r *retired) has(s *sweep, record telemetry.Record, arrived time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	at, known := r.known[string(record.Index)]
+	if !known {
+		name := string(record.Index)
+		look := func() error {
+			found, is, err := snapshot.RetiredIndex(s.work, r.bucket, name)
+			if err == nil && is {
+				at = found.At
+			}
+			return err
+		}
+		if !insist(s.going, &s.problem, "look for retired indices", look) {
+			return false // the sweep is stopped, and reads this record again
+		}
+		r.known[name] = at
+	}
+	if arrived.IsZero() {
+		arrived = record.ReceivedAt
+	}
+	return arrived.Before(at)
+}
+
+// BurySwept writes records of a backup into the ledger, each in an entry of its
+// own, so that it has one however it comes again. batch is the recovery: an
+// entry of the same record that was resolved earlier does not stand in the way.
+func (m *Morgue) BurySwept(ctx context.Context, batch string, dead []Swept) error {
+	entries := make([]ledger.Entry, len(dead))
+	for i, d := range dead {
+		record := ledger.NewRecord(d.Data, exact(d.Cause))
+		record.Sequence, record.Arrived = d.Sequence, d.Arrived
+		entries[i] = ledger.Entry{Kind: ledger.Ingest, Batch: strings.ReplaceAll(batch, "/", "-"), Records: []ledger.Record{record}}
+	}
+	if err := m.bury(ctx, entries); err != nil {
+		return fmt.Errorf("bury records of a backup: %w", err)
+	}
+	return nil
+}

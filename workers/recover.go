@@ -1,0 +1,45 @@
+package workers
+
+import (
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+
+	"millrace/activities"
+	"millrace/internal/archive"
+	"millrace/internal/backup"
+	"millrace/internal/index"
+	"millrace/internal/snapshot"
+	"millrace/workflows"
+)
+
+// DefaultRecoverSlots is how many pages of a recovery a worker works on at
+// once. Each holds some bulks of DefaultBulkBytes: 30 MiB at the most.
+const DefaultRecoverSlots = 4
+
+// Recover makes the worker for recoveries and replays.
+func Recover(c client.Client, recoverer *activities.Recoverer, slots int) worker.Worker {
+	w := worker.New(c, workflows.RecoverQueue, worker.Options{
+		MaxConcurrentActivityExecutionSize: slots + 4, // and the short ones
+		MaxHeartbeatThrottleInterval:       heartbeatThrottle,
+		WorkerStopTimeout:                  activities.DefaultDrainTimeout + stopMargin,
+	})
+	w.RegisterWorkflow(workflows.Recover)
+	w.RegisterWorkflow(workflows.Replay)
+	w.RegisterActivity(recoverer)
+	return w
+}
+
+// Recoverer is what recoveries need, beside the rest of a worker: limiter is
+// the one that live traffic uses, too, and goes first in.
+func (b *Backends) Recoverer(documents *index.Client, limiter *index.Limiter, launcher workflows.Launcher, repository, identity string) *activities.Recoverer {
+	return &activities.Recoverer{
+		Sweeper: activities.Sweeper{
+			Stream: b.StreamID(), Bucket: b.Bucket, Documents: documents, Limiter: limiter, Ledger: b.Ledger, Graves: b.Morgue, Worker: identity,
+		},
+		BucketName: b.Bucket.Name(), Repository: repository,
+		Backup:  func(prefix string) backup.Described { return b.Bucket.Under(prefix) },
+		Other:   func(name string) backup.Objects { return archive.Open(b.S3, name) },
+		Catalog: func(repository string) activities.Catalog { return snapshot.Open(b.Bucket, repository) },
+		Cluster: documents, Shards: b.Stream, Workflows: launcher,
+	}
+}

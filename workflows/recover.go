@@ -1,0 +1,428 @@
+package workflows
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"millrace/activities"
+	"millrace/internal/telemetry"
+)
+
+// What Recover and Replay answer to, beside pause and resume. Each update is a
+// signal of the same name and input, too.
+const (
+	ProgressQuery = "progress"
+	SetRate       = "setRate" // input: RateInput
+)
+
+// RateInput is the input of setRate.
+type RateInput struct {
+	// Rate is records a second, for all workers together. Zero leaves
+	// Elasticsearch most of its time for others.
+	Rate float64 `json:"rate"`
+}
+
+// RecoverInput is the input of Recover and Replay. Every field is optional: {}
+// restores what is missing from the last good snapshot, and brings back all
+// that came after it.
+type RecoverInput struct {
+	activities.RecoverRequest
+	// DryRun returns the plan, and changes nothing.
+	DryRun bool `json:"dryRun,omitempty"`
+	// Rate is where setRate begins.
+	Rate float64 `json:"rate,omitempty"`
+	// Lanes is how many pages are worked on at once; DefaultLanes when zero.
+	Lanes int `json:"lanes,omitempty"`
+	// Lease is how long shards stay paused when the recovery is not heard of;
+	// DefaultLease when zero.
+	Lease time.Duration `json:"lease,omitempty"`
+	// BackupWait is how long to wait for the backup before what it does not have
+	// counts as missing; DefaultBackupWait when zero.
+	BackupWait time.Duration `json:"backupWait,omitempty"`
+	// CallFor is how long one call of SweepObjects takes; DefaultSweepFor when
+	// zero.
+	CallFor time.Duration `json:"callFor,omitempty"`
+	// State is what a run hands over to the next.
+	State *RecoverState `json:"state,omitempty"`
+}
+
+// RecoverState is what a run of Recover hands over to the next.
+type RecoverState struct {
+	ID         string                          `json:"id"`
+	Began      time.Time                       `json:"began"`
+	Stage      string                          `json:"stage"`
+	Plan       activities.Plan                 `json:"plan"`
+	Generation uint64                          `json:"generation,omitempty"`
+	Held       bool                            `json:"held,omitempty"`
+	Reached    map[string]telemetry.Checkpoint `json:"reached,omitempty"`
+	Restore    activities.RestoreProgress      `json:"restore,omitzero"`
+	Backfill   Sweep                           `json:"backfill,omitzero"`
+	Verify     Sweep                           `json:"verify,omitzero"`
+	Verified   bool                            `json:"verified,omitempty"`
+	Gaps       []activities.Gap                `json:"gaps,omitempty"`
+	Holds      holds                           `json:"holds,omitempty"`
+}
+
+// Stages of a recovery. A replay has setup, backfill and done.
+const (
+	StageSetup    = "setup"
+	StageRestore  = "restore"
+	StageBackfill = activities.SweepBackfill
+	StageAwait    = "await" // the backup
+	StageVerify   = activities.SweepVerify
+	StageDone     = "done"
+)
+
+// recoverHolder is in whose name shards are paused.
+const recoverHolder = "recover"
+
+// recovery is one run of Recover or Replay.
+type recovery struct {
+	*RecoverState
+	in      RecoverInput
+	replay  bool
+	state   string
+	sweep   *sweeping // the present one
+	problem string
+}
+
+// Validate reports what cannot be meant.
+func (in RecoverInput) Validate() error {
+	errs := []error{in.RecoverRequest.Validate()}
+	if in.Rate < 0 {
+		errs = append(errs, fmt.Errorf("rate: %g is negative", in.Rate))
+	}
+	if in.Lanes < 0 || in.Lanes > mostLanes {
+		errs = append(errs, fmt.Errorf("lanes: %d is not from 1 to %d", in.Lanes, mostLanes))
+	}
+	if in.Lease != 0 && in.Lease < leastLease {
+		errs = append(errs, fmt.Errorf("lease: %s is less than %s", in.Lease, leastLease))
+	}
+	if in.CallFor != 0 && in.CallFor < leastSweepFor {
+		errs = append(errs, fmt.Errorf("callFor: %s is less than %s", in.CallFor, leastSweepFor))
+	}
+	if in.BackupWait < 0 {
+		errs = append(errs, fmt.Errorf("backupWait: %s is negative", in.BackupWait))
+	}
+	return errors.Join(errs...)
+}
+
+func (in RecoverInput) withDefaults() RecoverInput {
+	if in.Lanes == 0 {
+		in.Lanes = DefaultLanes
+	}
+	if in.Lease == 0 {
+		in.Lease = DefaultLease
+	}
+	if in.BackupWait == 0 {
+		in.BackupWait = DefaultBackupWait
+	}
+	if in.CallFor == 0 {
+		in.CallFor = DefaultSweepFor
+	}
+	return in
+}
+
+// Recover brings back what a disaster has taken from Elasticsearch: it restores
+// a snapshot, indexes what came after it from the backup, and compares both
+// until nothing is missing, or says what is.
+//
+// Its id is RecoverID, which is the lock: started under another one, it runs as
+// a child of that name, and fails if there is one already. Canceled or failed
+// at any point, it leaves the shards going on, and can be started again: what
+// is there is not brought back twice.
+func Recover(ctx workflow.Context, in RecoverInput) (activities.RecoverResult, error) {
+	if err := in.Validate(); err != nil {
+		return activities.RecoverResult{}, temporal.NewNonRetryableApplicationError(err.Error(), activities.InvalidRequest, nil)
+	}
+	if workflow.GetInfo(ctx).WorkflowExecution.ID != RecoverID {
+		return recoverAsChild(ctx, in)
+	}
+	return newRecovery(ctx, in, false).main(ctx, Recover)
+}
+
+// Replay indexes a window of the backup once more, into the indices that it was
+// in, or into others behind a suffix.
+func Replay(ctx workflow.Context, in RecoverInput) (activities.RecoverResult, error) {
+	err := in.Validate()
+	if in.From.IsZero() || in.To.IsZero() {
+		err = errors.Join(err, errors.New("from, to: say which time is to be replayed"))
+	}
+	if in.Snapshot != "" || !in.Before.IsZero() || in.Replace {
+		err = errors.Join(err, errors.New("snapshot, before, replace: a replay restores nothing, see Recover"))
+	}
+	if err != nil {
+		return activities.RecoverResult{}, temporal.NewNonRetryableApplicationError(err.Error(), activities.InvalidRequest, nil)
+	}
+	return newRecovery(ctx, in, true).main(ctx, Replay)
+}
+
+// recoverAsChild runs the recovery under the id that is its lock.
+func recoverAsChild(ctx workflow.Context, in RecoverInput) (result activities.RecoverResult, err error) {
+	ctx = workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
+		WorkflowID: RecoverID, TaskQueue: RecoverQueue, WaitForCancellation: true, StaticSummary: "recovery",
+		TypedSearchAttributes: temporal.NewSearchAttributes(Stage.ValueSet(recoverHolder)),
+	})
+	workflow.SetCurrentDetails(ctx, "### The recovery runs as workflow `"+RecoverID+"`: see there")
+	err = workflow.ExecuteChildWorkflow(ctx, Recover, in).Get(ctx, &result)
+	var already *temporal.ChildWorkflowExecutionAlreadyStartedError
+	if errors.As(err, &already) {
+		return result, temporal.NewNonRetryableApplicationError("a recovery runs already, as workflow "+RecoverID+
+			": follow it with `starter recover status`, or end it with `starter recover cancel`", activities.InvalidRequest, nil)
+	}
+	return result, err
+}
+
+func newRecovery(ctx workflow.Context, in RecoverInput, replay bool) *recovery {
+	r := &recovery{in: in.withDefaults(), RecoverState: in.State, replay: replay}
+	if r.RecoverState == nil {
+		kind, info := "recover", workflow.GetInfo(ctx)
+		if replay {
+			kind = "replay"
+		}
+		now := workflow.Now(ctx).UTC()
+		r.RecoverState = &RecoverState{
+			ID: kind + "-" + now.Format("20060102-150405") + "-" + info.WorkflowExecution.RunID[:8], Began: now, Stage: StageSetup,
+		}
+	}
+	return r
+}
+
+func (r *recovery) main(ctx workflow.Context, self any) (activities.RecoverResult, error) {
+	r.show(ctx)
+	answer := func() (RecoverProgress, error) { return r.progress(), nil }
+	for _, query := range []string{ProgressQuery, StatusQuery} {
+		if err := workflow.SetQueryHandler(ctx, query, answer); err != nil {
+			return r.result(ctx), fmt.Errorf("answer the query %s: %w", query, err)
+		}
+	}
+	if err := onCommand(ctx, r.command); err != nil {
+		return r.result(ctx), err
+	}
+	if err := accept(ctx, []string{SetRate}, r.setRate); err != nil {
+		return r.result(ctx), err
+	}
+	err := r.run(ctx)
+	if waiting := awaitHandlers(ctx); waiting != nil {
+		return r.result(ctx), waiting
+	}
+	if errors.Is(err, errContinue) {
+		r.Holds.takeSignals(ctx)
+		r.in.State = r.RecoverState
+		return r.result(ctx), workflow.NewContinueAsNewError(ctx, self, r.in)
+	}
+	return r.conclude(ctx, err)
+}
+
+// run goes on at its stage.
+func (r *recovery) run(ctx workflow.Context) error {
+	stop := r.keepHeld(ctx)
+	defer stop()
+	for r.Stage != StageDone {
+		var err error
+		switch r.Stage {
+		case StageSetup:
+			err = r.setup(ctx)
+		case StageRestore:
+			err = r.restore(ctx, stop)
+		case StageBackfill:
+			err = r.sweepList(ctx, &r.Backfill, StageAwait)
+		case StageAwait:
+			err = r.await(ctx)
+		case StageVerify:
+			err = r.sweepList(ctx, &r.Verify, StageDone)
+			r.Verified = err == nil
+		}
+		if err != nil {
+			return err
+		}
+		r.show(ctx)
+	}
+	return nil
+}
+
+// setup makes the plan, pauses all shards, and freezes it.
+func (r *recovery) setup(ctx workflow.Context) (err error) {
+	if r.in.DryRun || !r.replay {
+		if err := r.plan(ctx, activities.PlanInput{}); err != nil || r.in.DryRun {
+			if err == nil {
+				r.Stage = StageDone
+			}
+			return err
+		}
+	}
+	if !r.replay && r.in.Into == "" {
+		if err := r.hold(ctx); err != nil {
+			return err
+		}
+	}
+	if err := r.plan(ctx, activities.PlanInput{Freeze: true, Reached: r.Reached}); err != nil {
+		return err
+	}
+	r.Backfill = Sweep{Stage: StageBackfill, Pages: r.Plan.Pages}
+	r.Stage = StageRestore
+	if r.replay {
+		r.Stage = StageBackfill
+	}
+	return nil
+}
+
+func (r *recovery) plan(ctx workflow.Context, in activities.PlanInput) error {
+	var recoverer *activities.Recoverer
+	in.ID, in.Request, in.Replay = r.ID, r.in.RecoverRequest, r.replay
+	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, planOptions), recoverer.PlanRecovery, in).Get(ctx, &r.Plan)
+	if err != nil {
+		return fmt.Errorf("plan: %w", err)
+	}
+	r.show(ctx)
+	return nil
+}
+
+// restore restores what the plan says, sees to it that nothing was indexed
+// meanwhile beside it, and has the shards go on.
+func (r *recovery) restore(ctx workflow.Context, stopRenewing func()) error {
+	var recoverer *activities.Recoverer
+	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, restoreOptions), recoverer.RestoreIndices,
+		activities.RestoreInput{Papers: r.Plan.Papers}).Get(ctx, &r.Restore)
+	if err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	if r.Held {
+		before := r.Reached
+		if err := r.hold(ctx); err != nil {
+			return err
+		}
+		if moved(before, r.Reached) {
+			err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, planOptions), recoverer.ExtendWindow, activities.ExtendInput{
+				Papers: r.Plan.Papers, Request: r.in.RecoverRequest, Reached: r.Reached,
+			}).Get(ctx, &r.Plan)
+			if err != nil {
+				return fmt.Errorf("list anew what came during the restore: %w", err)
+			}
+			r.Backfill.Pages = r.Plan.Pages
+		}
+		stopRenewing()
+		if err := r.release(ctx); err != nil {
+			return err
+		}
+	}
+	r.Stage = StageBackfill
+	return nil
+}
+
+// moved reports whether a shard went on although it was paused.
+func moved(before, now map[string]telemetry.Checkpoint) bool {
+	for _, shard := range workflow.DeterministicKeys(now) {
+		if before[shard].Sequence != now[shard].Sequence {
+			return true
+		}
+	}
+	return false
+}
+
+// sweepList goes through a list, and then on to the next stage.
+func (r *recovery) sweepList(ctx workflow.Context, list *Sweep, next string) error {
+	if list.Began.IsZero() {
+		list.Began = workflow.Now(ctx).UTC()
+	}
+	r.sweep = &sweeping{
+		Sweep: list, papers: r.Plan.Papers, callFor: r.in.CallFor, lanes: r.in.Lanes,
+		rate: func() float64 { return r.in.Rate }, paused: func() bool { return len(r.Holds) > 0 },
+		learned: func() { r.show(ctx) },
+	}
+	r.show(ctx)
+	done := false
+	workflow.Go(ctx, func(ctx workflow.Context) { // holds that end by themselves
+		for !done && ctx.Err() == nil {
+			_ = r.Holds.wait(ctx)
+		}
+	})
+	err := r.sweep.run(ctx)
+	done = true
+	if err != nil {
+		return err
+	}
+	r.Stage = next
+	if r.replay {
+		r.Stage = StageDone
+	}
+	return nil
+}
+
+// await waits for the backup, and learns what there is to verify.
+func (r *recovery) await(ctx workflow.Context) error {
+	var recoverer *activities.Recoverer
+	var found activities.AwaitResult
+	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, awaitOptions(r.in.BackupWait)), recoverer.AwaitBackup,
+		activities.AwaitInput{Papers: r.Plan.Papers, For: r.in.BackupWait, Request: r.in.RecoverRequest}).Get(ctx, &found)
+	if err != nil {
+		return fmt.Errorf("wait for the backup: %w", err)
+	}
+	r.Gaps = found.Gaps
+	r.Verify = Sweep{Stage: StageVerify, Pages: found.Pages}
+	r.Plan.Objects, r.Plan.Records = found.Objects, max(found.Records, r.Backfill.Counts.Records)
+	r.Stage = StageVerify
+	return nil
+}
+
+// conclude ends the recovery, however it went: shards go on, and the result is
+// in the bucket.
+func (r *recovery) conclude(ctx workflow.Context, failed error) (activities.RecoverResult, error) {
+	ctx, cancel := workflow.NewDisconnectedContext(ctx)
+	defer cancel()
+	if r.Held {
+		if err := r.release(ctx); err != nil {
+			return r.result(ctx), err
+		}
+	}
+	result := r.result(ctx)
+	if failed != nil {
+		result.Error = failed.Error()
+		var application *temporal.ApplicationError
+		if errors.As(failed, &application) {
+			result.Error = application.Message()
+		}
+		if temporal.IsCanceledError(failed) {
+			result.Error = "canceled"
+		}
+		result.GoOn = "start it again, with the same input: what is there already is neither restored nor indexed twice"
+	}
+	if r.Plan.Papers != "" && !r.in.DryRun && r.Stage != StageSetup {
+		var recoverer *activities.Recoverer
+		if err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, concludeOptions), recoverer.ConcludeRecovery, result).Get(ctx, nil); err != nil {
+			return result, fmt.Errorf("write the result: %w", err)
+		}
+	}
+	r.problem = strings.TrimSpace(result.Error)
+	r.show(ctx)
+	if failed != nil && temporal.IsCanceledError(failed) {
+		return result, temporal.NewCanceledError(result)
+	}
+	return result, failed
+}
+
+// result is what there is to say.
+func (r *recovery) result(ctx workflow.Context) activities.RecoverResult {
+	missing := append([]activities.Gap{}, r.Gaps...)
+	for _, restored := range r.Restore.Restored {
+		if restored.Documents < restored.Wanted {
+			missing = append(missing, activities.Gap{
+				Index: restored.Index, Records: restored.Wanted - restored.Documents, Reason: "the restored index has fewer documents than the snapshot",
+			})
+		}
+	}
+	missing = append(missing, r.Verify.Missing...)
+	if r.replay {
+		missing = append(missing, r.Backfill.Missing...)
+	}
+	return activities.RecoverResult{
+		ID: r.ID, Began: r.Began, Ended: workflow.Now(ctx).UTC(), Plan: r.Plan, Restored: r.Restore.Restored,
+		Backfill: r.Backfill.Counts, Verify: r.Verify.Counts, Verified: r.Verified, Papers: r.Plan.Papers, Missing: missing,
+		Complete: r.Verified && len(missing) == 0 && r.Verify.Counts.Missing == 0,
+	}
+}

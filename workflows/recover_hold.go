@@ -1,0 +1,107 @@
+package workflows
+
+import (
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/workflow"
+
+	"millrace/activities"
+)
+
+// hold pauses all shards, for as long as the lease, and learns where they are.
+// Before they go on, whoever indexes them forgets what was indexed by now.
+func (r *recovery) hold(ctx workflow.Context) error {
+	r.Generation = max(r.Generation, uint64(workflow.Now(ctx).UnixMilli()))
+	r.Held = true // before it is done: what is told to some shards has to be taken back
+	var recoverer *activities.Recoverer
+	r.Reached = nil
+	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, holdOptions), recoverer.HoldShards,
+		activities.HoldInput{Hold: r.lease(ctx)}).Get(ctx, &r.Reached)
+	if err != nil {
+		return fmt.Errorf("pause all shards: %w", err)
+	}
+	return nil
+}
+
+func (r *recovery) lease(ctx workflow.Context) activities.Hold {
+	return activities.Hold{
+		By: recoverHolder, Reason: "recovery " + r.ID, Until: workflow.Now(ctx).Add(r.in.Lease).UTC().Truncate(time.Second), Generation: r.Generation,
+	}
+}
+
+// keepHeld renews the lease while the shards are held, until it is told to
+// stop. A recovery that is gone does not: then the shards go on by themselves.
+func (r *recovery) keepHeld(ctx workflow.Context) (stop func()) {
+	stopped, ended := false, false
+	renewing, cancel := workflow.WithCancel(ctx)
+	workflow.GoNamed(renewing, "renew the lease", func(ctx workflow.Context) {
+		defer func() { ended = true }()
+		var recoverer *activities.Recoverer
+		for {
+			if err := workflow.Await(ctx, func() bool { return r.Held || stopped }); err != nil || stopped {
+				return
+			}
+			if _, err := workflow.AwaitWithTimeout(ctx, r.in.Lease/3, func() bool { return stopped }); err != nil || stopped {
+				return
+			}
+			if !r.Held {
+				continue
+			}
+			err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, holdOptions), recoverer.HoldShards,
+				activities.HoldInput{Hold: r.lease(ctx), Renew: true}).Get(ctx, nil)
+			if err != nil {
+				return // canceled
+			}
+		}
+	})
+	return func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		waiting, done := workflow.NewDisconnectedContext(ctx)
+		defer done()
+		_ = workflow.Await(waiting, func() bool { return ended })
+	}
+}
+
+// release has the shards go on.
+func (r *recovery) release(ctx workflow.Context) error {
+	var recoverer *activities.Recoverer
+	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, releaseOptions), recoverer.ReleaseShards,
+		activities.Hold{By: recoverHolder, Generation: r.Generation}).Get(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("resume all shards: %w", err)
+	}
+	r.Held = false
+	return nil
+}
+
+// command obeys an operator who pauses or resumes. A pause is done when nothing
+// is in flight.
+func (r *recovery) command(ctx workflow.Context, name string, hold activities.Hold) (any, error) {
+	r.Holds.obey(name, hold)
+	r.show(ctx)
+	if name == Pause && r.sweep != nil {
+		r.sweep.stop()
+		if err := workflow.Await(ctx, func() bool { return r.sweep.working == 0 || len(r.Holds) == 0 }); err != nil {
+			return nil, err
+		}
+	}
+	return r.progress(), nil
+}
+
+// setRate obeys an operator who wants it to be quicker, or slower.
+func (r *recovery) setRate(ctx workflow.Context, _ string, in RateInput) (any, error) {
+	if in.Rate < 0 {
+		return nil, fmt.Errorf("rate: %g is negative", in.Rate)
+	}
+	r.in.Rate = in.Rate
+	if r.sweep != nil {
+		r.sweep.stop() // the next calls know
+	}
+	r.show(ctx)
+	return r.progress(), nil
+}

@@ -1,0 +1,162 @@
+package workflows
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/workflow"
+
+	"millrace/activities"
+)
+
+// RecoverProgress is what Recover and Replay answer to the query progress. Its
+// figures are those of the calls that ended; Launcher.RecoverProgress knows
+// those of the present ones.
+type RecoverProgress struct {
+	ID    string `json:"id"`
+	Stage string `json:"stage"`
+	State string `json:"state"`
+	// Of the stage.
+	Objects     int64                      `json:"objects"`
+	ObjectsDone int64                      `json:"objectsDone"`
+	Records     int64                      `json:"records"` // estimated
+	RecordsDone int64                      `json:"recordsDone"`
+	Rate        float64                    `json:"rate"`                // records a second
+	Remaining   float64                    `json:"remaining,omitempty"` // seconds
+	Limit       float64                    `json:"limit,omitempty"`     // of the rate; see setRate
+	Restore     activities.RestoreProgress `json:"restore,omitzero"`
+	Backfill    activities.SweepCounts     `json:"backfill"`
+	Verify      activities.SweepCounts     `json:"verify,omitzero"`
+	Held        bool                       `json:"held,omitempty"` // shards are paused
+	Holds       []activities.Hold          `json:"holds,omitempty"`
+	Missing     int                        `json:"missing,omitempty"`
+	Papers      string                     `json:"papers,omitempty"`
+	LastError   string                     `json:"lastError,omitempty"`
+}
+
+func (r *recovery) progress() RecoverProgress {
+	p := RecoverProgress{
+		ID: r.ID, Stage: r.Stage, State: r.state, Limit: r.in.Rate, Restore: r.Restore, Backfill: r.Backfill.Counts, Verify: r.Verify.Counts,
+		Held: r.Held, Holds: r.Holds, Missing: len(r.Gaps) + len(r.Verify.Missing), Papers: r.Plan.Papers, LastError: r.problem,
+	}
+	list := &r.Backfill
+	if r.Stage == StageVerify {
+		list = &r.Verify
+	}
+	p.Objects, p.Records = r.Plan.Objects, r.Plan.Records
+	p.ObjectsDone, p.RecordsDone = list.Counts.Objects, list.Counts.Records
+	if r.sweep != nil && p.LastError == "" {
+		p.LastError = r.sweep.lastError
+	}
+	p.rate(list.Worked)
+	return p
+}
+
+// rate is what was gone through in a time, and how long the rest may take.
+func (p *RecoverProgress) rate(worked time.Duration) {
+	p.Records = max(p.Records, p.RecordsDone)
+	if worked <= 0 {
+		return
+	}
+	p.Rate = float64(p.RecordsDone) / worked.Seconds()
+	if p.Rate > 0 {
+		p.Remaining = float64(p.Records-p.RecordsDone) / p.Rate
+	}
+}
+
+// Share is how much of the stage is done, from 0 to 1.
+func (p RecoverProgress) Share() float64 {
+	switch {
+	case p.Stage == StageDone:
+		return 1
+	case p.Stage == StageRestore && p.Restore.Bytes > 0:
+		return float64(p.Restore.Copied) / float64(p.Restore.Bytes)
+	case p.Stage != StageBackfill && p.Stage != StageVerify || p.Objects == 0:
+		return 0
+	}
+	return min(1, max(float64(p.ObjectsDone)/float64(p.Objects), float64(p.RecordsDone)/max(1, float64(p.Records))*0.999))
+}
+
+// RecoverProgress returns the progress of a recovery or a replay, with that of
+// the calls that run at the moment by their last heartbeats.
+func (l Launcher) RecoverProgress(ctx context.Context, id string) (p RecoverProgress, err error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	answer, err := l.Client.QueryWorkflow(ctx, id, "", ProgressQuery)
+	if err == nil {
+		err = answer.Get(&p)
+	}
+	if err != nil {
+		return p, fmt.Errorf("query %s: %w", id, err)
+	}
+	described, err := l.Client.DescribeWorkflowExecution(ctx, id, "")
+	if err != nil {
+		return p, fmt.Errorf("describe %s: %w", id, err)
+	}
+	for _, pending := range described.GetPendingActivities() {
+		if failure := pending.GetLastFailure(); failure != nil {
+			p.LastError = failure.GetMessage()
+		}
+		details := pending.GetHeartbeatDetails()
+		if details == nil {
+			continue
+		}
+		var live activities.SweepProgress
+		var restore activities.RestoreProgress
+		switch pending.GetActivityType().GetName() {
+		case "SweepObjects":
+			if converter.GetDefaultDataConverter().FromPayloads(details, &live) != nil {
+				continue
+			}
+			p.ObjectsDone, p.RecordsDone = p.ObjectsDone+live.Counts.Objects, p.RecordsDone+live.Counts.Records
+			p.LastError = live.LastError
+		case "RestoreIndices":
+			if converter.GetDefaultDataConverter().FromPayloads(details, &restore) == nil {
+				p.Restore, p.LastError = restore, restore.LastError
+			}
+		}
+	}
+	p.Records = max(p.Records, p.RecordsDone)
+	return p, nil
+}
+
+// show brings up to date what operators see.
+func (r *recovery) show(ctx workflow.Context) {
+	state := activities.StateRunning
+	switch {
+	case len(r.Holds) > 0:
+		state = activities.StatePaused
+	case r.Stage == StageDone:
+		state = activities.StateDrained
+	}
+	setState(ctx, &r.state, state)
+	workflow.SetCurrentDetails(ctx, r.progress().Markdown()+r.Plan.Markdown())
+}
+
+// Markdown shows the progress in the Temporal UI.
+func (p RecoverProgress) Markdown() string {
+	var t table
+	t.row("Stage", p.Stage+", "+p.State)
+	for _, hold := range p.Holds {
+		t.row("Paused by", describe(hold))
+	}
+	if p.Held {
+		t.row("Shards", "paused until the restore is done")
+	}
+	if p.Restore.Shards > 0 {
+		t.row("Restored", fmt.Sprintf("%d of %d shards, %d of %d bytes", p.Restore.Done, p.Restore.Shards, p.Restore.Copied, p.Restore.Bytes))
+	}
+	t.row("Objects", fmt.Sprintf("%d of %d", p.ObjectsDone, p.Objects))
+	t.row("Records", fmt.Sprintf("%d of about %d, %.0f a second", p.RecordsDone, p.Records, p.Rate))
+	if c := p.Backfill; c.Records > 0 {
+		t.row("Backfill", fmt.Sprintf("%d records: %d indexed, %d were there, %d dead letters; %d objects are damaged", c.Records, c.Indexed, c.Duplicates, c.Dead, c.Damaged))
+	}
+	if c := p.Verify; c.Records > 0 {
+		t.row("Verify", fmt.Sprintf("%d records: %d were there, %d had to be indexed again, %d dead letters, %d missing", c.Records, c.Duplicates, c.Indexed, c.Dead, c.Missing))
+	}
+	t.row("Papers", p.Papers)
+	t.row("Last error", p.LastError)
+	return "### Recovery " + p.ID + "\n\n" + t.String() + "\n"
+}

@@ -1,0 +1,138 @@
+package workflows
+
+import (
+	"errors"
+	"time"
+
+	"go.temporal.io/sdk/workflow"
+
+	"millrace/activities"
+)
+
+// Sweep is how far the objects of a list are gone through. It is what a run
+// hands over to the next.
+type Sweep struct {
+	Stage   string                 `json:"stage"`
+	Pages   int                    `json:"pages"`
+	Next    int                    `json:"next"`           // page that nobody has begun
+	Open    []activities.Part      `json:"open,omitempty"` // of pages that are begun, and of which nobody works on
+	Counts  activities.SweepCounts `json:"counts"`
+	Missing []activities.Gap       `json:"missing,omitempty"`
+	Began   time.Time              `json:"began"`
+	// Worked is for how long some lane has worked.
+	Worked time.Duration `json:"worked"`
+}
+
+// sweeping runs a Sweep: some pages at a time, each by calls of SweepObjects.
+//
+// Its history grows by six events for each call: 1,000 pages of a million
+// objects cost 6,000 events when each page takes one call, and else as many as
+// the time takes, 1,440 an hour with two lanes of 30 seconds a call. The run
+// that it is part of continues as new when Temporal suggests it, at some 4,000
+// events.
+type sweeping struct {
+	*Sweep
+	papers  string
+	callFor time.Duration
+	lanes   int
+	rate    func() float64 // records a second, of all lanes together
+	paused  func() bool
+	learned func() // is called when a call has ended
+
+	working   int                   // lanes that are in a call
+	calls     []workflow.CancelFunc // end those
+	lastError string
+}
+
+// errContinue says that the run is to continue as new.
+var errContinue = errors.New("continue as new")
+
+// run goes through the list to its end. It ends early when the context does, or
+// with errContinue, and no call is under way then.
+func (s *sweeping) run(ctx workflow.Context) error {
+	disconnected, cancel := workflow.NewDisconnectedContext(ctx)
+	defer cancel()
+	lanes := s.lanes
+	for range s.lanes {
+		workflow.Go(ctx, func(ctx workflow.Context) {
+			s.lane(ctx)
+			lanes--
+		})
+	}
+	if err := workflow.Await(disconnected, func() bool { return lanes == 0 }); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if len(s.Open) > 0 || s.Next < s.Pages {
+		return errContinue
+	}
+	return nil
+}
+
+// lane works on one page after the other.
+func (s *sweeping) lane(ctx workflow.Context) {
+	for first := true; ; first = false {
+		part, more := s.take()
+		if !more {
+			return
+		}
+		for done := false; !done; first = false {
+			if err := workflow.Await(ctx, func() bool { return !s.paused() }); err != nil ||
+				!first && workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
+				s.Open = append(s.Open, part)
+				return
+			}
+			part, done = s.call(ctx, part)
+		}
+	}
+}
+
+// take returns where to go on.
+func (s *sweeping) take() (part activities.Part, more bool) {
+	if len(s.Open) > 0 {
+		part, s.Open = s.Open[0], s.Open[1:]
+		return part, true
+	}
+	if s.Next >= s.Pages {
+		return part, false
+	}
+	s.Next++
+	return activities.Part{Page: s.Next - 1}, true
+}
+
+// call runs one call of SweepObjects, and returns how far it came.
+func (s *sweeping) call(ctx workflow.Context, part activities.Part) (activities.Part, bool) {
+	call, interrupt := workflow.WithCancel(workflow.WithActivityOptions(ctx, sweepOptions(s.Stage, s.callFor)))
+	defer interrupt()
+	s.calls = append(s.calls, interrupt)
+	s.working++
+	began := workflow.Now(ctx)
+	var sweeper *activities.Sweeper
+	var result activities.SweepProgress
+	err := workflow.ExecuteActivity(call, sweeper.SweepObjects, activities.SweepInput{
+		Papers: s.papers, Stage: s.Stage, Part: part, Rate: s.rate() / float64(s.lanes), For: s.callFor,
+	}).Get(ctx, &result)
+	s.Worked += workflow.Now(ctx).Sub(began) / time.Duration(s.lanes)
+	s.working--
+	if s.working == 0 {
+		s.calls = nil
+	}
+	if err != nil { // it was canceled before a worker took it, or its worker died then: it is done again
+		return part, false
+	}
+	s.Counts.Add(result.Counts)
+	s.Missing = append(s.Missing, result.Missing[:min(len(result.Missing), max(0, mostMissing-len(s.Missing)))]...)
+	s.lastError = result.LastError
+	s.learned()
+	return result.Part, result.Done
+}
+
+// stop has all calls end, with what they have in flight.
+func (s *sweeping) stop() {
+	for _, interrupt := range s.calls {
+		interrupt()
+	}
+	s.calls = nil
+}
