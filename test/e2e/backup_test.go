@@ -1,0 +1,246 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"golang.org/x/sync/errgroup"
+
+	"millrace/deploy/local/localtest"
+	"millrace/internal/archive"
+	"millrace/internal/backup"
+	"millrace/internal/stream"
+	"millrace/internal/telemetry"
+)
+
+// Shards are split and merged under load, the writer is killed and frozen until
+// others have its shards, and pauses move the boundaries of objects: the backup
+// has what the stream has, each record once, and so all that was accepted.
+func TestBackupHasWhatTheStreamHas(t *testing.T) {
+	t.Parallel()
+	cfg := localtest.Kinesalite(t)
+	streams := kinesis.NewFromConfig(cfg)
+	w := start(t, func(at *servers) { at.kinesis = *cfg.BaseEndpoint })
+	t.Cleanup(func() {
+		_, _ = streams.DeleteStream(context.WithoutCancel(t.Context()), &kinesis.DeleteStreamInput{StreamName: &w.resources.Stream})
+	})
+	// Before the world ends, since it needs a worker.
+	stop := func() { _, _ = w.Starter(context.WithoutCancel(t.Context()), "backup", "stop") }
+	t.Cleanup(stop)
+	w.must(w.StartBackup(t.Context()))
+	r := resharding{w, streams}
+
+	sender := w.sender(4_000, 200)
+	group, ctx := errgroup.WithContext(t.Context())
+	group.Go(func() error { return sender.Run(ctx) })
+	group.Go(func() error {
+		for _, c := range []struct {
+			at   uint64
+			what func(context.Context) error
+		}{
+			{400, r.splitFirst},
+			{800, w.freezeUntilTakenOver},
+			{1_600, func(ctx context.Context) error { w.worker.Kill(); return w.worker.Restart(ctx) }},
+			{2_400, w.pauseProcessing}, // which is nothing to the backup
+			{2_800, r.mergeFirst},
+		} {
+			if err := until(ctx, func() bool { return sender.Accepted.Len() >= c.at }); err != nil {
+				return err
+			}
+			if err := c.what(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	w.must(group.Wait())
+
+	opened, err := stream.Open(t.Context(), streams, w.resources.Stream, stream.Settings{})
+	w.must(err)
+	want := w.inStream(opened)
+	var lines map[string]backup.Line
+	w.await(2*time.Minute, func() error {
+		if lines = w.inBackup(); len(lines) < len(want) {
+			return fmt.Errorf("%d records are in the backup, %d in the stream", len(lines), len(want))
+		}
+		return nil
+	})
+	ids := map[string]bool{}
+	for at, data := range want {
+		if got := lines[at]; string(got.Data) != data {
+			t.Fatalf("%s is %.300q in the backup, and %.300q in the stream", at, got.Data, data)
+		}
+		ids[telemetry.ParseFields([]byte(data)).ID] = true
+	}
+	if len(lines) != len(want) {
+		t.Errorf("%d records are in the backup, %d in the stream", len(lines), len(want))
+	}
+	for n := range sender.Accepted.All() {
+		if !ids[sender.Source.ID(n)] {
+			t.Errorf("%s was accepted, and is not in the backup", sender.Source.ID(n))
+		}
+	}
+	if _, err := w.Starter(t.Context(), "stream", "resume"); err != nil {
+		t.Error(err)
+	}
+	w.awaitAll(sender)
+	w.checkBackupStatus(len(want))
+}
+
+// checkBackupStatus holds the operator's figures to what there is.
+func (w *world) checkBackupStatus(records int) {
+	w.t.Helper()
+	var report struct {
+		State   string
+		Backups []struct {
+			Shard, State string
+			LagSeconds   float64
+			Counts       struct{ Records, Losses int }
+		}
+	}
+	w.await(time.Minute, func() error {
+		printed, err := w.Starter(w.t.Context(), "backup", "status", "--json")
+		w.must(err)
+		w.must(json.Unmarshal([]byte(printed), &report))
+		counted, drained := 0, 0
+		for _, b := range report.Backups {
+			if counted += b.Counts.Records; b.State == "drained" {
+				drained++
+			}
+			if b.Counts.Losses > 0 {
+				w.t.Errorf("the backup of %s has losses: %+v", b.Shard, b)
+			}
+		}
+		if counted != records || drained != 3 || len(report.Backups) != 5 || report.State != "running" {
+			return fmt.Errorf("with %d records in the backup its status is %+v", records, report)
+		}
+		return nil
+	})
+}
+
+// pauseProcessing pauses all that is not the backup, which then writes what it
+// holds, and goes on.
+func (w *world) pauseProcessing(ctx context.Context) error {
+	if _, err := w.Starter(ctx, "stream", "pause"); err != nil {
+		return err
+	}
+	return w.flushBackup(ctx)
+}
+
+// flushBackup has the backup write what it holds.
+func (w *world) flushBackup(ctx context.Context) error {
+	for _, command := range []string{"pause", "resume"} {
+		if _, err := w.Starter(ctx, "backup", command); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// freezeUntilTakenOver stops a worker as the network or a debugger may, until
+// another one has its shards, and lets it go on: a zombie beside its successor.
+func (w *world) freezeUntilTakenOver(ctx context.Context) error {
+	if err := w.worker.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	_, err := w.StartWorker(ctx, workerEnv...)
+	if err == nil {
+		err = until(ctx, func() bool { return !w.backsUp(ctx, w.worker.Pid()) })
+	}
+	return errors.Join(err, w.worker.Signal(syscall.SIGCONT))
+}
+
+// backsUp reports whether a process has a shard of the backup, or nobody can
+// tell.
+func (w *world) backsUp(ctx context.Context, pid int) bool {
+	printed, err := w.Starter(ctx, "backup", "status", "--json")
+	var report struct {
+		Backups []struct{ State, Worker string }
+	}
+	if err != nil || json.Unmarshal([]byte(printed), &report) != nil || len(report.Backups) == 0 {
+		return true
+	}
+	for _, b := range report.Backups {
+		if b.State == "running" && strings.HasPrefix(b.Worker, fmt.Sprint(pid, "@")) {
+			return true
+		}
+	}
+	return false
+}
+
+// inBackup reads every record of the backup; one that is there twice fails the
+// test.
+func (w *world) inBackup() map[string]backup.Line {
+	w.t.Helper()
+	bucket := archive.Open(w.stores.S3, w.resources.Bucket).Under(backup.Prefix)
+	lines := map[string]backup.Line{}
+	for key, err := range bucket.Keys(w.t.Context(), "") {
+		if err != nil { // the test has failed, or its network
+			w.t.Error(err)
+			return lines
+		}
+		if err := each(w.t.Context(), bucket, key, func(l backup.Line) {
+			at := l.Shard + " " + l.Sequence
+			if _, twice := lines[at]; twice {
+				w.t.Errorf("%s is in the backup twice, also in %s", at, key)
+			}
+			l.Data = []byte(string(l.Data))
+			lines[at] = l
+		}); err != nil {
+			w.t.Error(err)
+		}
+	}
+	return lines
+}
+
+func each(ctx context.Context, bucket *archive.Bucket, key string, take func(backup.Line)) error {
+	object, err := backup.OpenObject(ctx, bucket, key)
+	if err != nil {
+		return err
+	}
+	defer object.Close()
+	for {
+		line, err := object.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		take(line)
+	}
+}
+
+// inStream reads every record of the stream.
+func (w *world) inStream(s *stream.Stream) map[string]string {
+	w.t.Helper()
+	shards, err := s.Shards(w.t.Context())
+	w.must(err)
+	records := map[string]string{}
+	for _, shard := range shards {
+		reader := s.Reader(shard.ID, telemetry.Checkpoint{})
+		for quiet := 0; quiet < 3; {
+			page, err := reader.Next(w.t.Context())
+			w.must(err)
+			for _, r := range page.Records {
+				records[shard.ID+" "+r.Sequence] = strings.Clone(string(r.Data))
+			}
+			if quiet++; len(page.Records) > 0 {
+				quiet = 0
+			}
+			if page.End {
+				break
+			}
+		}
+		reader.Close()
+	}
+	return records
+}
