@@ -11,3 +11,8 @@ import "embed"
 //
 //go:embed templates/*.json
 var Templates embed.FS
+
+// Schema is schema.md: what a document holds.
+//
+//go:embed schema.md
+var Schema string
