@@ -5,7 +5,9 @@ import (
 	"path/filepath"
 	"testing"
 
+	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
 )
 
 // TestHistoriesReplay replays what every earlier version of the
@@ -34,10 +36,19 @@ func TestHistoriesReplay(t *testing.T) {
 			replayer.RegisterWorkflow(ReprocessDeadLetters)
 			replayer.RegisterWorkflow(Recover)
 			replayer.RegisterWorkflow(Replay)
-			if _, err := os.Stat(file); err != nil {
+			text, err := os.Open(file)
+			if err != nil {
 				t.Fatal(err)
 			}
-			if err := replayer.ReplayWorkflowHistoryFromJSONFile(nil, file); err != nil {
+			defer text.Close()
+			history, err := client.HistoryFromJSON(text, client.HistoryJSONOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			// Under the id that it had: Recover looks at its own.
+			id := history.GetEvents()[0].GetWorkflowExecutionStartedEventAttributes().GetWorkflowId()
+			options := worker.ReplayWorkflowHistoryOptions{OriginalExecution: workflow.Execution{ID: id}}
+			if err := replayer.ReplayWorkflowHistoryWithOptions(nil, history, options); err != nil {
 				t.Fatal(err)
 			}
 		})

@@ -39,7 +39,7 @@ func (r *recovery) keepHeld(ctx workflow.Context) (stop func()) {
 		defer func() { ended = true }()
 		var recoverer *activities.Recoverer
 		for {
-			if err := workflow.Await(ctx, func() bool { return r.Held || stopped }); err != nil || stopped {
+			if err := workflow.Await(ctx, func() bool { return r.Held || stopped }); err != nil || stopped || ctx.Err() != nil {
 				return
 			}
 			if _, err := workflow.AwaitWithTimeout(ctx, r.in.Lease/3, func() bool { return stopped }); err != nil || stopped {

@@ -79,8 +79,9 @@ func (s *sweeping) lane(ctx workflow.Context) {
 			return
 		}
 		for done := false; !done; first = false {
-			if err := workflow.Await(ctx, func() bool { return !s.paused() }); err != nil ||
-				!first && workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
+			// Await says nothing of a context that ended before its condition held.
+			_ = workflow.Await(ctx, func() bool { return !s.paused() })
+			if ctx.Err() != nil || !first && workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
 				s.Open = append(s.Open, part)
 				return
 			}

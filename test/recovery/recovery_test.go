@@ -27,5 +27,10 @@ func TestEverythingComesBack(t *testing.T) {
 	}
 	w.indexed()
 	w.complete()
-	t.Logf("%+v", result)
+	w.keep(run, "recover_complete")
+
+	// What was indexed before the recovery is not remembered as indexed.
+	w.disaster()
+	w.send("before", 2000, 3)
+	w.await("what was sent again to be indexed", func() bool { return len(w.ids("")) == 2000 })
 }

@@ -5,10 +5,14 @@ package recovery
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -18,8 +22,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/history/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
+	"google.golang.org/protobuf/encoding/protojson"
 
 	"millrace/activities"
 	"millrace/deploy/local/localtest"
@@ -211,6 +218,10 @@ func (w *world) scan(name string, found map[string]int) {
 		text, err := io.ReadAll(response.Body)
 		w.must(err)
 		response.Body.Close()
+		if response.StatusCode == http.StatusServiceUnavailable { // the index is just being made
+			<-time.After(100 * time.Millisecond)
+			continue
+		}
 		var answer struct {
 			Hits struct {
 				Hits []struct {
@@ -360,10 +371,33 @@ func (w *world) begin(in workflows.RecoverInput) client.WorkflowRun {
 	return run
 }
 
+var record = flag.String("record", "", "record the histories of the runs under this name, for the tests of package workflows")
+
+// stackTrace is the member of a failure that names files of this machine.
+var stackTrace = regexp.MustCompile(`"stackTrace": *"(?:[^"\\]|\\.)*"`)
+
+// keep records the history of a run for workflows.TestHistoriesReplay.
+func (w *world) keep(run client.WorkflowRun, name string) {
+	w.t.Helper()
+	if *record == "" {
+		return
+	}
+	var all history.History
+	for events := w.client.GetWorkflowHistory(w.t.Context(), run.GetID(), run.GetRunID(), false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT); events.HasNext(); {
+		event, err := events.Next()
+		w.must(err)
+		all.Events = append(all.Events, event)
+	}
+	text, err := protojson.MarshalOptions{Indent: " "}.Marshal(&all)
+	w.must(err)
+	text = stackTrace.ReplaceAll(text, []byte(`"stackTrace": ""`))
+	w.must(os.WriteFile(filepath.Join("..", "..", "workflows", "testdata", "history", name+"_"+*record+".json"), text, 0o644))
+}
+
 func (w *world) result(run client.WorkflowRun) activities.RecoverResult {
 	w.t.Helper()
 	var result activities.RecoverResult
-	ctx, cancel := context.WithTimeout(w.t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(w.t.Context(), 5*time.Minute)
 	defer cancel()
 	if err := run.Get(ctx, &result); err != nil {
 		progress, _ := w.launcher.RecoverProgress(w.t.Context(), run.GetID())
