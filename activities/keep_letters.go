@@ -85,6 +85,10 @@ const (
 	letterVisibility = time.Minute
 	// mostUnreadable bounds the letters that a status lists.
 	mostUnreadable = 20
+	// letterWait is how long a receiver waits for letters. It is waited for also
+	// by who pauses: a poll that is abandoned may still receive a letter, at the
+	// queue's end, and nobody sees that until its visibility timeout is over.
+	letterWait = 5 * time.Second
 	// emptyWait is how long a queue must have nothing to be called empty.
 	emptyWait = 2 * time.Second
 )
@@ -137,14 +141,14 @@ func newKeeping(k *Keeper, in KeepCall, going, work context.Context) *keeping {
 const keepLetter = "keep a dead letter"
 
 func (k *keeping) run(untilEmpty bool) {
-	wait := receiveWait
+	wait := letterWait
 	if untilEmpty {
 		wait = emptyWait
 	}
 	for k.going.Err() == nil {
 		var letters []queue.Letter
 		receive := func() (err error) {
-			letters, err = k.Queue.Receive(k.going, messagesAtOnce, wait, letterVisibility)
+			letters, err = k.Queue.Receive(k.work, messagesAtOnce, wait, letterVisibility)
 			return err
 		}
 		if !insist(k.going, &k.problem, receiving, receive) || untilEmpty && len(letters) == 0 {

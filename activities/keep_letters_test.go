@@ -36,9 +36,19 @@ type lying struct {
 func (b *letterbox) Name() string { return "dlq" }
 
 func (b *letterbox) Receive(ctx context.Context, limit int, wait, visibility time.Duration) ([]queue.Letter, error) {
-	for deadline := time.Now().Add(wait); ; {
+	answer := make(chan []queue.Letter, 1)
+	go func() { answer <- b.poll(limit, time.Now().Add(wait), visibility) }() // goes on when nobody listens any more
+	select {
+	case got := <-answer:
+		return got, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (b *letterbox) poll(limit int, deadline time.Time, visibility time.Duration) (got []queue.Letter) {
+	for {
 		b.mu.Lock()
-		var got []queue.Letter
 		for id, l := range b.letters {
 			if len(got) < limit && !time.Now().Before(l.until) {
 				l.until = time.Now().Add(visibility)
@@ -46,13 +56,31 @@ func (b *letterbox) Receive(ctx context.Context, limit int, wait, visibility tim
 			}
 		}
 		b.mu.Unlock()
-		if len(got) > 0 || ctx.Err() != nil || time.Now().After(deadline) {
-			return got, ctx.Err()
+		if len(got) > 0 || time.Now().After(deadline) {
+			return got
 		}
-		if !pause(ctx, time.Second) {
-			return nil, ctx.Err()
-		}
+		time.Sleep(time.Second)
 	}
+}
+
+// TestAPausedKeeperHidesNothing: a letter that arrives while it is being paused
+// is there for others at once.
+func TestAPausedKeeperHidesNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, b := newCemetery(t), &letterbox{letters: map[string]*lying{}}
+		arrived := time.Now().Add(1500 * time.Millisecond)
+		time.AfterFunc(time.Until(arrived), func() {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.letters["late"] = &lying{letter: lambdasLetter(0, 1)}
+		})
+		c.keep(b, KeepCall{}, time.Second)
+		time.Sleep(letterWait) // whatever was abandoned has ended
+		if len(b.letters) != 1 || b.letters["late"].until.After(time.Now()) {
+			t.Errorf("in the queue are %+v, at %v", b.letters["late"], time.Now())
+		}
+	})
 }
 
 func (b *letterbox) Hide(_ context.Context, l queue.Letter, visibility time.Duration) error {
