@@ -134,9 +134,11 @@ func (s *running) load(ctx context.Context) error {
 			if err := s.awaitAccepted(ctx, leadIn); err != nil {
 				return err
 			}
+			s.note("the fault begins")
 			err := s.fault(ctx, s)
 			s.pass()
 			s.ended = time.Now()
+			s.note("the fault is over")
 			return err
 		})
 	}

@@ -10,6 +10,13 @@ import (
 // sampleEvery is how often --watch looks.
 const sampleEvery = time.Second
 
+// note tells those who watch.
+func (s *running) note(what string) {
+	if s.options.Watch {
+		fmt.Println(what)
+	}
+}
+
 // sample prints how the worker adapts, until the function that it returns is
 // called. A worker that does not run has no line.
 func (s *running) sample(ctx context.Context) (stop func()) {
