@@ -36,8 +36,8 @@ var All = []Mutant{
 		Name: "marks-before-success", Clause: "an id is marked only when it is indexed", Scenario: "all-poison",
 		Edits: []Edit{{
 			File: "activities/chunk.go",
-			Old:  "\t\t\tc.bulk.Add(r, now)\n\t\t\tc.at = append(c.at, i)\n",
-			New:  "\t\t\tseen.Mark(seen.Generation(), r.DocID)\n\t\t\tc.bulk.Add(r, now)\n\t\t\tc.at = append(c.at, i)\n",
+			Old:  "\t\t\tc.add(r, now)\n\t\t\tc.at = append(c.at, i)\n",
+			New:  "\t\t\tseen.Mark(seen.Generation(), r.DocID)\n\t\t\tc.add(r, now)\n\t\t\tc.at = append(c.at, i)\n",
 		}},
 	},
 	{
