@@ -224,11 +224,10 @@ func (r *Recoverer) extras(ctx context.Context, plan Plan, f *frozen) (entries i
 	return entries, nil
 }
 
-// discarded is how an entry is resolved whose records nobody wants.
-const discarded = "discarded"
-
+// wantsEntry reports whether the records of an entry were indexed after a time.
+// Those that were refused again, or given up, are in no index.
 func wantsEntry(e ledger.Entry, since time.Time) bool {
-	return len(e.Records) > 0 && e.Resolution != nil && e.Resolution.How != discarded && !e.Resolution.At.Before(since)
+	return len(e.Records) > 0 && e.Resolution != nil && e.Resolution.How == HowIndexed && !e.Resolution.At.Before(since)
 }
 
 // earlier finds the papers of recoveries and replays that wrote to the same

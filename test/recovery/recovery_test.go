@@ -2,10 +2,25 @@ package recovery
 
 import (
 	"testing"
+	"time"
 
+	"millrace/activities"
+	"millrace/internal/ledger"
 	"millrace/workflows"
 )
 
+// broughtHome has a dead letter resolved by indexing it: it is in no backup.
+func (w *world) broughtHome(id string) {
+	w.t.Helper()
+	entry := ledger.Entry{Kind: ledger.Ingest, Batch: "a-test", Records: []ledger.Record{ledger.NewRecord(w.record(id, false), ledger.Error{Type: "a_test"})}}
+	key, err := w.Ledger.Add(w.t.Context(), entry)
+	w.must(err)
+	w.must(w.Ledger.Resolve(w.t.Context(), key, ledger.Resolution{How: activities.HowIndexed, At: time.Now().UTC()}))
+	w.sent[id] = true
+}
+
+// TestEverythingComesBack: restored from the snapshot, from the backup, from
+// the ledger, and what was sent during it all.
 func TestEverythingComesBack(t *testing.T) {
 	w := newWorld(t)
 	w.send("before", 2000, 3)
@@ -13,6 +28,7 @@ func TestEverythingComesBack(t *testing.T) {
 	w.snapshot()
 	w.send("after", 1500, 2)
 	w.indexed()
+	w.broughtHome("home-1")
 	w.disaster()
 	w.send("during", 500, 0)
 	run := w.begin(workflows.RecoverInput{})

@@ -1,0 +1,102 @@
+package activities
+
+import (
+	"reflect"
+	"testing"
+	"time"
+
+	"millrace/internal/backup"
+	"millrace/internal/ledger"
+	"millrace/internal/snapshot"
+	"millrace/internal/telemetry"
+)
+
+var recoverStream = StreamID{Name: "s", Created: time.Unix(1_795_392_000, 0).UTC()}
+
+func TestWindowOfARecovery(t *testing.T) {
+	t.Parallel()
+	began, now := recoverStream.Created.Add(10*time.Hour), recoverStream.Created.Add(12*time.Hour)
+	at := func(sequence string) telemetry.Checkpoint {
+		return telemetry.Checkpoint{Sequence: sequence, ReadUpTo: began}
+	}
+	late := telemetry.Checkpoint{Sequence: "5", ReadUpTo: began.Add(-time.Hour)}
+	taken := snapshot.Record{Started: began}
+	for shard, checkpoint := range map[string]telemetry.Checkpoint{
+		"went on": at("10"), "stood still": at("7"), "was behind": late, "is drained": {Sequence: "9", ReadUpTo: began.Add(-5 * time.Hour), Closed: true},
+	} {
+		taken.Shards = append(taken.Shards, snapshot.Shard{Stream: "s", Created: recoverStream.Created, Shard: shard, Checkpoint: checkpoint})
+	}
+	taken.Shards = append(taken.Shards, snapshot.Shard{Stream: "s", Created: recoverStream.Created.Add(-time.Hour), Shard: "went on", Checkpoint: at("999")})
+	reached := map[string]telemetry.Checkpoint{
+		"went on": at("20"), "stood still": at("7"), "was behind": at("30"), "is drained": at("9"), "is new": at("40"), "never read": {},
+	}
+	spans := map[string][]backup.Span{
+		"went on": {{After: "10", Until: "20"}}, "stood still": {}, "was behind": {{After: "5", Until: "30"}}, "is drained": {},
+		"is new": {{Until: "40"}}, "never read": {},
+	}
+	retention := 24 * time.Hour
+	got := window(RecoverRequest{}, recoverStream, taken, true, reached, retention, now)
+	want := backup.Window{From: late.ReadUpTo, To: now, Stream: "s", Created: recoverStream.Created, Shards: spans, Reach: retention}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("after a snapshot: %+v, want %+v", got, want)
+	}
+	// What a ProcessBatch had not ended lies before the checkpoint.
+	taken.Open = []telemetry.Range{
+		{StreamCreated: recoverStream.Created, Shard: "went on", First: "4", Last: "6"},
+		{StreamCreated: recoverStream.Created.Add(-time.Hour), Shard: "went on", First: "1", Last: "2"},
+	}
+	got = window(RecoverRequest{}, recoverStream, taken, true, reached, retention, now)
+	if open := []backup.Span{{After: "10", Until: "20"}, {After: "3", Until: "6"}}; !reflect.DeepEqual(got.Shards["went on"], open) {
+		t.Errorf("with open ranges: %+v, want %+v", got.Shards["went on"], open)
+	}
+	// Without a snapshot everything that was processed is wanted.
+	got = window(RecoverRequest{}, recoverStream, snapshot.Record{}, false, reached, retention, now)
+	if !got.From.IsZero() || !reflect.DeepEqual(got.Shards["went on"], []backup.Span{{Until: "20"}}) {
+		t.Errorf("without a snapshot: %+v", got)
+	}
+	// A time that is given decides alone.
+	got = window(RecoverRequest{From: began}, recoverStream, taken, true, reached, retention, now)
+	if got.Shards != nil || !got.From.Equal(began) || !got.To.Equal(now) {
+		t.Errorf("from a time on: %+v", got)
+	}
+}
+
+func TestEntriesThatARecoveryBringsBack(t *testing.T) {
+	t.Parallel()
+	since := time.Unix(1000, 0)
+	records := []ledger.Record{{ID: "1"}}
+	for name, c := range map[string]struct {
+		entry ledger.Entry
+		want  bool
+	}{
+		"indexed since":     {ledger.Entry{Records: records, Resolution: &ledger.Resolution{How: HowIndexed, At: since}}, true},
+		"indexed before":    {ledger.Entry{Records: records, Resolution: &ledger.Resolution{How: HowIndexed, At: since.Add(-1)}}, false},
+		"refused again":     {ledger.Entry{Records: records, Resolution: &ledger.Resolution{How: HowSuperseded, At: since}}, false},
+		"open":              {ledger.Entry{Records: records}, false},
+		"without a payload": {ledger.Entry{Resolution: &ledger.Resolution{How: HowIndexed, At: since}}, false},
+	} {
+		if got := wantsEntry(c.entry, since); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+func TestRequestsThatCannotBeMeant(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for name, r := range map[string]RecoverRequest{
+		"two snapshots":   {Snapshot: "a", NoSnapshot: true},
+		"a wrong pattern": {Indices: []string{"telemetry-["}},
+		"two patterns":    {Indices: []string{"a,b"}},
+		"a wrong suffix":  {Into: "Drill/1"},
+		"into, replacing": {Into: "a", Replace: true},
+		"back to front":   {From: now, To: now.Add(-time.Hour)},
+	} {
+		if r.Validate() == nil {
+			t.Errorf("%s is taken", name)
+		}
+	}
+	if err := (RecoverRequest{}).Validate(); err != nil {
+		t.Errorf("{} is refused: %v", err)
+	}
+}
