@@ -9,10 +9,12 @@
 package faultproxy
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -37,8 +39,10 @@ type Rule struct {
 	Share float64
 	// Times the rule is applied, at most; 0 means always.
 	Times int
-	// AtLeast is the size in bytes of the bodies that it is for.
+	// AtLeast is the size in bytes of the bodies that it is for, and Holds a
+	// text in them.
 	AtLeast int64
+	Holds   string
 
 	Fault Fault
 }
@@ -186,10 +190,22 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (p *Proxy) choose(operation string, r *http.Request) *Rule {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.calls++
-	for _, rule := range p.rules {
+	rules := p.rules
+	p.mu.Unlock()
+	body := ""
+	if slices.ContainsFunc(rules, func(rule *Rule) bool { return rule.Holds != "" }) {
+		text := readBody(r) // without the lock: it may come slowly
+		r.Body = io.NopCloser(bytes.NewReader(text))
+		body = string(text)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, rule := range rules {
 		if (rule.Operation != "" && rule.Operation != operation) || (rule.Method != "" && rule.Method != r.Method) || !strings.HasPrefix(r.URL.Path, rule.Path) || r.ContentLength < rule.AtLeast {
+			continue
+		}
+		if !strings.Contains(body, rule.Holds) {
 			continue
 		}
 		if rule.Share > 0 && rand.Float64() >= rule.Share {

@@ -182,13 +182,19 @@ func TestRoutesAndSizes(t *testing.T) {
 	t.Parallel()
 	one, other := serve(t, func(string) string { return "one" }), serve(t, func(string) string { return "other" })
 	proxy := start(t, one.URL, faultproxy.Route{Service: "Kinesis_20131202", Target: other.URL})
-	proxy.Set(faultproxy.Rule{Name: "large", AtLeast: 10, Fault: faultproxy.Answer{Status: 413}})
+	proxy.Set(
+		faultproxy.Rule{Name: "large", AtLeast: 10, Fault: faultproxy.Answer{Status: 413}},
+		faultproxy.Rule{Name: "meant", Holds: "old", Fault: faultproxy.Answer{Status: 410}},
+	)
 	for target, want := range map[string]string{"": "one", "AmazonSQS.SendMessage": "one", "Kinesis_20131202.GetRecords": "other"} {
 		if status, text := send(t, proxy.URL(), target, "x"); status != 200 || text != want {
 			t.Errorf("%q was answered %d %s", target, status, text)
 		}
 		if status, _ := send(t, proxy.URL(), target, "0123456789"); status != 413 {
 			t.Errorf("a large %q was answered %d", target, status)
+		}
+		if status, _ := send(t, proxy.URL(), target, "an old x"); status != 410 {
+			t.Errorf("a %q that a rule is for was answered %d", target, status)
 		}
 	}
 }

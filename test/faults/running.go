@@ -50,6 +50,7 @@ type running struct {
 	before     float64   // a figure, as it was before the fault, or in it
 	deleted    *load.Set // records that were indexed, and were deleted by intent
 	terminated []string  // workflows
+	missed     error     // what a scenario found wrong on its way
 	defect     *pipeline.Pipeline
 }
 
@@ -193,7 +194,7 @@ func (s *running) await(ctx context.Context) (report audit.Report, err error) {
 
 // happened reports what a scenario needs to prove anything.
 func (s *running) happened(ctx context.Context, report audit.Report) error {
-	wrong := []error{s.seen()}
+	wrong := []error{s.missed, s.seen()}
 	miss := func(format string, args ...any) { wrong = append(wrong, fmt.Errorf(format, args...)) }
 	if counts := s.sender.Counts(); counts.Refused+counts.GivenUp > 0 || counts.Accepted != s.options.Records {
 		miss("the sender counts %+v", counts)

@@ -39,7 +39,7 @@ type scenario struct {
 }
 
 // scenarios are all, in order.
-var scenarios = sorted(basics, indexing, processing, operating)
+var scenarios = sorted(basics, indexing, processing, dead, operating)
 
 func sorted(groups ...[]scenario) []scenario {
 	all := slices.Concat(groups...)
