@@ -57,7 +57,9 @@ func (s Stores) documents(ctx context.Context, each func(index string, source js
 			return fmt.Errorf("%d shards failed: not every document is read", page.Shards.Failed)
 		}
 		if len(page.Hits.Hits) == 0 {
-			return s.ask(ctx, http.MethodDelete, "/_search/scroll", map[string]string{"scroll_id": page.Scroll}, nil)
+			// It ends by itself after a minute, or has with an index that was deleted.
+			_ = s.ask(ctx, http.MethodDelete, "/_search/scroll", map[string]string{"scroll_id": page.Scroll}, nil)
+			return nil
 		}
 		for _, hit := range page.Hits.Hits {
 			if err := each(hit.Index, hit.Source); err != nil {
