@@ -11,7 +11,7 @@ import (
 // narrowPieces is in how many pieces it is tried again what was refused as a
 // whole; each of them that is refused, again; but when all of them are, it is
 // no single record. That costs 16 or at most 240 requests more, and leaves of
-// a bulk of 2,000 records eight for each one that is to blame.
+// a bulk of 8,000 records thirty for each one that is to blame.
 const narrowPieces = 16
 
 // narrow looks closer at what was refused as a whole: before the circuit

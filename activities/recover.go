@@ -35,7 +35,7 @@ type Recoverer struct {
 
 // Cluster restores snapshots. See index.Client.
 type Cluster interface {
-	Indices(ctx context.Context, patterns ...string) (map[string]index.IndexState, error)
+	Indices(ctx context.Context, patterns ...string) (map[string]index.State, error)
 	Refresh(ctx context.Context, patterns ...string) error
 	DeleteIndex(ctx context.Context, name string) error
 	GetSnapshot(ctx context.Context, repository, name string) (index.Snapshot, error)

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// IndexState is an index as the cluster has it.
-type IndexState struct {
+// State is an index as the cluster has it.
+type State struct {
 	UUID    string
 	Health  string // green, yellow: complete; red: a primary shard is missing
 	Closed  bool
@@ -24,10 +24,10 @@ type IndexState struct {
 }
 
 // Red reports whether a part of the index is out of service.
-func (s IndexState) Red() bool { return s.Health == "red" }
+func (s State) Red() bool { return s.Health == "red" }
 
 // Indices describes the indices that match patterns, by name. None is no error.
-func (c *Client) Indices(ctx context.Context, patterns ...string) (map[string]IndexState, error) {
+func (c *Client) Indices(ctx context.Context, patterns ...string) (map[string]State, error) {
 	query := url.Values{
 		"format": {"json"}, "bytes": {"b"}, "expand_wildcards": {"open,closed"},
 		"h": {"index,uuid,health,status,pri,docs.count,pri.store.size,creation.date"},
@@ -42,10 +42,10 @@ func (c *Client) Indices(ctx context.Context, patterns ...string) (map[string]In
 	if err := c.call(ctx, http.MethodGet, path, nil, &rows); err != nil {
 		return nil, fmt.Errorf("describe indices: %w", missing(err))
 	}
-	all := map[string]IndexState{}
+	all := map[string]State{}
 	for _, row := range rows {
 		created := number(row.Created)
-		state := IndexState{
+		state := State{
 			UUID: row.UUID, Health: row.Health, Closed: row.Status == "close", Shards: int(number(row.Pri)),
 			Created: time.UnixMilli(created).UTC(), Documents: -1,
 		}

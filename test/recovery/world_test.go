@@ -184,7 +184,7 @@ func (w *world) await(what string, condition func() bool) {
 	}
 }
 
-func (w *world) states() map[string]index.IndexState {
+func (w *world) states() map[string]index.State {
 	states, err := w.documents.Indices(context.WithoutCancel(w.t.Context()), w.indices+"*")
 	if err != nil {
 		w.t.Fatal(err)
