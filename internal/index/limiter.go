@@ -58,6 +58,13 @@ const (
 	// startConcurrency: by latency alone nothing comes to a halt.
 	growBelow, shrinkAbove = 1.5, 3.0
 
+	// leastTelling is the size in bytes from which the latency of a bulk says
+	// something about the server. A smaller one takes what a sync of the disk
+	// takes, and how many indices it touches decides how many: of many shards
+	// that each send a few records, the quickest bulk would be the baseline,
+	// and the others wait for two places beside an idle server.
+	leastTelling = 64 << 10
+
 	// How fast smoothed latency and baseline follow each new latency.
 	followLatency, followLower, followHigher = 1.0 / 4, 1.0 / 4, 1.0 / 500
 
@@ -169,7 +176,10 @@ func (l *Limiter) fine(p *permit, f Feedback) {
 	if f.Bytes > l.bulkBytes*3/4 {
 		l.bulkBytes = min(l.bulkBytes+l.maxBulkBytes/regrowth, l.maxBulkBytes)
 	}
-	ratio := l.latency[latencyClass(f.Bytes)].observe(f.Took)
+	ratio := 1.0
+	if f.Bytes >= leastTelling {
+		ratio = l.latency[latencyClass(f.Bytes)].observe(f.Took)
+	}
 	switch {
 	case ratio < growBelow && l.fulls > p.fulls: // a limit that is not reached says nothing
 		l.limit = min(l.limit+1/l.limit, l.max)
@@ -267,10 +277,11 @@ func (l *Limiter) publish() {
 // hundreds of requests: an index grows, a cluster shrinks.
 type latency struct{ now, baseline float64 }
 
-// latencyClasses are sizes by powers of two, from 64 KiB to 4 MiB and more.
-const latencyClasses = 8
+// latencyClasses are sizes by powers of two, from leastTelling to 4 MiB and
+// more.
+const latencyClasses = 7
 
-func latencyClass(bytes int) int { return min(bits.Len(uint(bytes)>>16), latencyClasses-1) }
+func latencyClass(bytes int) int { return min(bits.Len(uint(bytes)/leastTelling)-1, latencyClasses-1) }
 
 // observe returns the present latency as a multiple of its baseline.
 func (c *latency) observe(took time.Duration) float64 {

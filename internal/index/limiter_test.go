@@ -193,6 +193,26 @@ func TestBulksAreComparedWithTheirOwnSize(t *testing.T) {
 	})
 }
 
+// Eight shards send a few records each, as they come. What one bulk takes swings
+// by the disk and by the indices in it, and is no reason to make the others wait.
+func TestSmallBulksAreNotHeldBackByTheirLatency(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLimiter(8, 0)
+		took := []time.Duration{5 * time.Millisecond, 150 * time.Millisecond, 300 * time.Millisecond}
+		for i := range 100 {
+			round(t, l, Feedback{Verdict: Fine, Took: took[i%len(took)], Bytes: 5000})
+		}
+		if got := l.State().Limit; got != 8 {
+			t.Errorf("they are held at %d", got)
+		}
+		round(t, l, Feedback{Verdict: Overloaded, Bytes: 5000})
+		if got := l.State().Limit; got != 4 {
+			t.Errorf("refused, they go on at %d", got)
+		}
+	})
+}
+
 func TestLiveGoesFirstAndRecoveryLeavesAPlace(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
