@@ -177,6 +177,25 @@ func TestSenderEndsAtAnUnknownKey(t *testing.T) {
 	}
 }
 
+func TestSenderBeginsWithAnyNumber(t *testing.T) {
+	t.Parallel()
+	c := &collector{accepted: map[string]int{}}
+	server := httptest.NewServer(c)
+	defer server.Close()
+	sender := NewSender(testSource(), Settings{URL: server.URL, Key: "secret", Records: 100, First: 5000, Duplicates: 0.5})
+	if err := sender.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for id := range c.accepted {
+		if n, _ := sender.Source.Number(id); n < 5000 || n >= 5100 {
+			t.Errorf("record %d was posted", n)
+		}
+	}
+	if counts := sender.Counts(); counts.Posted != 100 || counts.Duplicates == 0 {
+		t.Errorf("counts are %+v", counts)
+	}
+}
+
 func TestSenderEndsInTime(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(&collector{accepted: map[string]int{}})

@@ -26,6 +26,7 @@ type Settings struct {
 	Duplicates  float64       `help:"Share of records, 0 to 1, that are posted a second time." default:"0"`
 	Protocol    Protocol      `help:"What is posted: telemetry (our own) or otlp (spans over OTLP/HTTP)." enum:"telemetry,otlp" default:"telemetry"`
 	GiveUpAfter time.Duration `help:"How long one post is tried again before it is given up." default:"2m"`
+	First       uint64        `kong:"-"` // number of the first record
 }
 
 // Defaults of Settings.
@@ -192,14 +193,15 @@ func (p *poster) take(ctx context.Context) bool {
 	for range p.settings.PerPost {
 		// What a post holds beside its duplicates is new, so that the share
 		// is that of records posted a second time.
-		n := p.next.Add(1) - 1
-		if p.settings.Records > 0 && n >= p.settings.Records {
+		made := p.next.Add(1) - 1
+		if p.settings.Records > 0 && made >= p.settings.Records {
 			p.next.Add(^uint64(0))
 			break
 		}
+		n := p.settings.First + made
 		p.numbers = append(p.numbers, n)
 		if p.random.Float64() < p.settings.Duplicates {
-			p.numbers = append(p.numbers, n-p.random.Uint64N(min(n, duplicateReach)+1))
+			p.numbers = append(p.numbers, n-p.random.Uint64N(min(made, duplicateReach)+1))
 		}
 	}
 	return len(p.numbers) > 0

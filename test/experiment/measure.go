@@ -62,7 +62,7 @@ func (e *experiment) measure(ctx context.Context, contender string, round int) (
 
 	warm := e.options
 	warm.For, warm.Poison, warm.Drain = e.options.WarmUp, 0, patience
-	warmed, err := e.observe(ctx, about, newTraffic(warm, "warm-"+strconv.Itoa(round+1), collector.URL, key))
+	warmed, err := e.observe(ctx, about, newTraffic(warm, "warm", round, collector.URL, key))
 	if err == nil && warmed.unfinished > 0 {
 		err = fmt.Errorf("%d of its records are not saved", warmed.unfinished)
 	}
@@ -70,7 +70,7 @@ func (e *experiment) measure(ctx context.Context, contender string, round int) (
 		return one, fmt.Errorf("warm up: %w", err)
 	}
 	e.say(about, "load of %v begins", e.options.For)
-	if one, err = e.observe(ctx, about, newTraffic(e.options, "round-"+strconv.Itoa(round+1), collector.URL, key)); err != nil {
+	if one, err = e.observe(ctx, about, newTraffic(e.options, "round", round, collector.URL, key)); err != nil {
 		return one, err
 	}
 	if one.stats, err = consumer.stats(ctx); err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"slices"
+	"strconv"
 	"time"
 
 	"millrace/internal/load"
@@ -22,21 +23,29 @@ var day = time.Date(2033, 3, 3, 0, 0, 0, 0, time.UTC)
 type traffic struct {
 	*load.Sender
 	options options
+	first   uint64
 	samples []sample
 }
 
 // sample is how far the load was.
 type sample struct {
 	at     time.Time
-	posted uint64
+	posted uint64 // the number of the first record that was not yet
 }
 
-func newTraffic(o options, name, url, key string) *traffic {
+// numbersApart lie between the first records of two rounds.
+const numbersApart = 1_000_000
+
+func newTraffic(o options, name string, round int, url, key string) *traffic {
+	name += "-" + strconv.Itoa(round+1)
 	source := &load.Source{Run: name, Start: day, Interval: time.Millisecond, BadShare: o.Poison}
-	return &traffic{options: o, Sender: load.NewSender(source, load.Settings{
+	return &traffic{options: o, first: first(round), Sender: load.NewSender(source, load.Settings{
 		URL: url, Key: key, For: o.For, Rate: o.Rate, Duplicates: o.Duplicates, Connections: connections, PerPost: perPost,
+		First: first(round), // which records are bad follows from their numbers
 	})}
 }
+
+func first(round int) uint64 { return uint64(round+1) * numbersApart }
 
 // run posts until the time is over.
 func (t *traffic) run(ctx context.Context) error {
@@ -50,7 +59,7 @@ func (t *traffic) run(ctx context.Context) error {
 		case err := <-ended:
 			return err
 		case now := <-tick.C:
-			t.samples = append(t.samples, sample{now, t.Counts().Posted})
+			t.samples = append(t.samples, sample{now, t.first + t.Counts().Posted})
 			if in := t.options.bursts(now.Sub(begin)); in != bursting {
 				bursting = in
 				t.SetRate(map[bool]float64{false: t.options.Rate, true: t.options.Burst}[in])
