@@ -38,6 +38,9 @@ type commands struct {
 
 	Letters lettersCommands `cmd:"" group:"fallback" help:"The dead-letter queue: what it tells of is taken into the ledger."`
 
+	Snapshot  snapshotCommands  `cmd:"" group:"safe" help:"Snapshots of the telemetry indices."`
+	Retention retentionCommands `cmd:"" group:"safe" help:"How long the telemetry indices are kept."`
+
 	Recover recoverCommands `cmd:"" group:"disaster" help:"Bring back what a disaster has taken from Elasticsearch."`
 	Replay  replayCommand   `cmd:"" group:"disaster" help:"Index a window of the backup once more, also into other indices."`
 
@@ -87,6 +90,7 @@ func options() []kong.Option {
 			{Key: "processing", Title: "Processing, from the stream into Elasticsearch:"},
 			{Key: "backup", Title: "Backup and recovery:"},
 			{Key: "fallback", Title: "What the stream, or an index, did not take:"},
+			{Key: "safe", Title: "Snapshots, and what is kept:"},
 			{Key: "disaster", Title: "After a disaster, and back in time:"},
 			{Key: "resources", Title: "Names in AWS:"},
 			{Key: "elasticsearch", Title: "Elasticsearch or OpenSearch:"},

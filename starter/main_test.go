@@ -216,6 +216,7 @@ var leaves = []string{
 	"dlq reprocess", "dlq status", "dlq pause", "dlq resume", "dlq cancel",
 	"letters start", "letters stop", "letters pause", "letters resume", "letters status", "redrive start", "redrive stop", "redrive status", "redrive pause", "redrive resume",
 	"recover start", "recover status", "recover pause", "recover resume", "recover cancel", "recover set-rate", "replay",
+	"snapshot schedule", "snapshot take", "snapshot list", "snapshot accept", "retention schedule", "retention run",
 }
 
 func TestHelpOfEveryCommand(t *testing.T) {
@@ -246,6 +247,10 @@ func TestWhatCannotWorkIsRefused(t *testing.T) {
 		"shard pause 3 --for=-1m":            "--for: -1m0s is over already",
 		"process start --stream no/stream":   "--stream",
 		"redrive start --queue no.queue":     "--queue",
+		"snapshot take --every 1s":           "every: 1s is less than 1m",
+		"snapshot take --repository A":       "--repository",
+		"snapshot take --indices all":        "does not begin with",
+		"snapshot take --keep-daily 1h":      "shorter than keepAll",
 		"send":                               "--records or --for",
 		"send --records 1 --bad 2":           "--bad",
 		"send --records 1 --run A":           "--run",

@@ -36,6 +36,8 @@ func TestHistoriesReplay(t *testing.T) {
 			replayer.RegisterWorkflow(ReprocessDeadLetters)
 			replayer.RegisterWorkflow(Recover)
 			replayer.RegisterWorkflow(Replay)
+			replayer.RegisterWorkflow(SnapshotIndex)
+			replayer.RegisterWorkflow(EnforceRetention)
 			text, err := os.Open(file)
 			if err != nil {
 				t.Fatal(err)

@@ -13,14 +13,15 @@ import (
 
 // Task queues. Each has its own function in package workers.
 const (
-	IngestQueue  = "millrace-ingest"  // IngestBatch and Reconcile; the collector polls it too
-	RedriveQueue = "millrace-redrive" // Redrive
-	ProcessQueue = "millrace-process" // ProcessStream, ProcessShard, ProcessBatch and their short activities
-	IndexQueue   = "millrace-index"   // IndexShard: its slots bound the shards of a worker
-	BackupQueue  = "millrace-backup"  // BackupStream, BackupShard and their short activities
-	CopyQueue    = "millrace-copy"    // CopyShard: its slots bound the shards that a worker backs up
-	DeadQueue    = "millrace-dead"    // KeepDeadLetters and ReprocessDeadLetters
-	RecoverQueue = "millrace-recover" // Recover, Replay and their activities
+	IngestQueue   = "millrace-ingest"   // IngestBatch and Reconcile; the collector polls it too
+	RedriveQueue  = "millrace-redrive"  // Redrive
+	ProcessQueue  = "millrace-process"  // ProcessStream, ProcessShard, ProcessBatch and their short activities
+	IndexQueue    = "millrace-index"    // IndexShard: its slots bound the shards of a worker
+	BackupQueue   = "millrace-backup"   // BackupStream, BackupShard and their short activities
+	CopyQueue     = "millrace-copy"     // CopyShard: its slots bound the shards that a worker backs up
+	DeadQueue     = "millrace-dead"     // KeepDeadLetters and ReprocessDeadLetters
+	RecoverQueue  = "millrace-recover"  // Recover, Replay and their activities
+	SnapshotQueue = "millrace-snapshot" // SnapshotIndex and EnforceRetention
 )
 
 // Search attributes, all keywords, that let an operator find what is stuck.
@@ -80,3 +81,11 @@ func ReprocessID(stream string) string { return "reprocess/" + stream }
 
 // ReprocessDryRunID names the workflow that says what that would do.
 func ReprocessDryRunID(stream string) string { return ReprocessID(stream) + "/dry-run" }
+
+// SnapshotID names the schedule of a repository's snapshots, and a snapshot
+// that an operator has taken. The schedule's runs have the time behind it.
+func SnapshotID(repository string) string { return "snapshot/" + repository }
+
+// RetentionID names the schedule that deletes old indices, and with the time
+// behind it, its runs.
+func RetentionID(stream string) string { return "retention/" + stream }

@@ -69,11 +69,30 @@ func number(text string) int64 {
 	return n
 }
 
-// Refresh makes everything that was indexed before the call countable. That no
-// index matches is no error.
+// longestExclusion bounds in bytes the names in a request's line, which may
+// have 4 KiB.
+const longestExclusion = 2 << 10
+
+// Refresh makes everything that was indexed before the call countable, but for
+// indices that are red: the server would wait for those. It gives up where
+// there are very many of them. That no index matches is no error.
 func (c *Client) Refresh(ctx context.Context, patterns ...string) error {
-	path := "/" + strings.Join(patterns, ",") + "/_refresh?ignore_unavailable=true&allow_no_indices=true"
-	if err := c.call(ctx, http.MethodPost, path, nil, nil); err != nil {
+	states, err := c.Indices(ctx, patterns...)
+	if err != nil {
+		return err
+	}
+	names := strings.Join(patterns, ",")
+	excluded := 0
+	for name, state := range states {
+		if state.Red() {
+			names += ",-" + name
+			excluded += len(name)
+		}
+	}
+	if excluded > longestExclusion {
+		return fmt.Errorf("refresh indices: too many of %d are red", len(states))
+	}
+	if err := c.call(ctx, http.MethodPost, "/"+names+"/_refresh?ignore_unavailable=true&allow_no_indices=true", nil, nil); err != nil {
 		return fmt.Errorf("refresh indices: %w", missing(err))
 	}
 	return nil
@@ -106,4 +125,25 @@ func (c *Client) DeleteIndex(ctx context.Context, name string) error {
 		return fmt.Errorf("delete index %s: %w", name, err)
 	}
 	return nil
+}
+
+// Received says when the collector received the first and the last document of
+// an index: zero times where it has none.
+func (c *Client) Received(ctx context.Context, name string) (first, last time.Time, err error) {
+	var found struct {
+		Aggregations map[string]struct {
+			Value *float64 `json:"value"` // milliseconds
+		}
+	}
+	const body = `{"size":0,"aggs":{"first":{"min":{"field":"received_at"}},"last":{"max":{"field":"received_at"}}}}`
+	if err := c.call(ctx, http.MethodPost, "/"+url.PathEscape(name)+"/_search", []byte(body), &found); err != nil {
+		return first, last, fmt.Errorf("ask when the documents of %s were received: %w", name, missing(err))
+	}
+	at := func(name string) time.Time {
+		if value := found.Aggregations[name].Value; value != nil {
+			return time.UnixMilli(int64(*value)).UTC()
+		}
+		return time.Time{}
+	}
+	return at("first"), at("last"), nil
 }

@@ -193,9 +193,14 @@ type StatusError struct {
 	Reason Error
 }
 
-// Error names status, type and reason. No document is in it.
+// Error names status, type and reason, and what that came of. No document is
+// in it.
 func (e *StatusError) Error() string {
-	return fmt.Sprintf("status %d: %s: %s", e.Status, e.Reason.Type, e.Reason.Reason)
+	text := fmt.Sprintf("status %d: %s: %s", e.Status, e.Reason.Type, e.Reason.Reason)
+	for cause := e.Reason.Cause; cause != nil; cause = cause.Cause {
+		text += ": " + cause.Reason
+	}
+	return text
 }
 
 // call sends a JSON request, and decodes the answer into result unless that is

@@ -56,15 +56,15 @@ func (r Repository) path() string { return "/_snapshot/" + url.PathEscape(r.Name
 // has all nodes prove that they can write to it. One that is there is left as
 // it is.
 func (c *Client) EnsureRepository(ctx context.Context, r Repository) (created bool, err error) {
-	if err := r.Validate(); err != nil {
-		return false, err
-	}
 	err = missing(c.call(ctx, http.MethodGet, r.path(), nil, nil))
 	if err == nil {
 		return false, nil
 	}
 	if !errors.Is(err, ErrMissing) {
 		return false, fmt.Errorf("look for repository %s: %w", r.Name, err)
+	}
+	if err := r.Validate(); err != nil {
+		return false, fmt.Errorf("there is no repository %s, and it cannot be made: %w", r.Name, err)
 	}
 	body, err := json.Marshal(map[string]any{"type": r.Type, "settings": r.Settings})
 	if err != nil {
@@ -129,7 +129,8 @@ func (c *Client) StartSnapshot(ctx context.Context, repository, name string, ind
 	}
 	err = c.call(ctx, http.MethodPut, snapshotPath(repository, name)+"?wait_for_completion=false", body, nil)
 	var status *StatusError
-	if errors.As(err, &status) && status.Reason.Type == "invalid_snapshot_name_exception" && strings.Contains(status.Reason.Reason, "already") {
+	// snapshot_name_already_in_use_exception, or invalid_snapshot_name_exception of older ones and OpenSearch.
+	if errors.As(err, &status) && strings.Contains(status.Reason.Type, "snapshot_name") && strings.Contains(status.Reason.Reason, "same name") {
 		return nil
 	}
 	if err != nil {
@@ -231,6 +232,9 @@ func (c *Client) SnapshotProgress(ctx context.Context, repository, name string) 
 	for _, s := range found.Snapshots {
 		p.Shards, p.Done, p.Failed = s.Shards.Total, s.Shards.Done, s.Shards.Failed
 		p.Bytes, p.Copied = s.Stats.Incremental.Size, s.Stats.Processed.Size
+		if p.Done == p.Shards {
+			p.Copied = p.Bytes // it is not said any more
+		}
 		p.Kept = s.Stats.Total.Size - s.Stats.Incremental.Size
 	}
 	return p, nil

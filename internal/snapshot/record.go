@@ -6,6 +6,9 @@ import (
 	"millrace/internal/telemetry"
 )
 
+// DefaultRepository is the name of the repository, where none is given.
+const DefaultRepository = "millrace"
+
 // States of a snapshot: those of Elasticsearch, and Planned before it has
 // been begun there.
 const (

@@ -4,19 +4,24 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/prometheus/common/model"
 )
 
-// Retention says how long snapshots are kept. Zero fields take the defaults.
+// Retention says how long snapshots are kept, in days ("14d") or less. Zero
+// fields take the defaults.
 type Retention struct {
 	// KeepAll is how long each of them is kept.
-	KeepAll time.Duration `json:"keepAll,omitempty"`
+	KeepAll model.Duration `json:"keepAll,omitempty"`
 	// KeepDaily is how long the last good one of each day (UTC) is kept.
-	KeepDaily time.Duration `json:"keepDaily,omitempty"`
+	KeepDaily model.Duration `json:"keepDaily,omitempty"`
 }
 
 // DefaultRetention keeps two days of hourly snapshots, and two weeks of daily
 // ones: 62 at an interval of an hour.
-var DefaultRetention = Retention{KeepAll: 48 * time.Hour, KeepDaily: 14 * 24 * time.Hour}
+var DefaultRetention = Retention{KeepAll: model.Duration(2 * day), KeepDaily: model.Duration(14 * day)}
+
+const day = 24 * time.Hour
 
 // WithDefaults fills what is zero.
 func (r Retention) WithDefaults() Retention {
@@ -55,11 +60,11 @@ func (r Retention) Expired(all []Record, now time.Time) (expired []Record) {
 		if one.Suspect != "" && one.Started.After(good.Started) {
 			return nil
 		}
-		age, day := now.Sub(one.Started), one.Started.UTC().Format(time.DateOnly)
-		kept := !one.Final() || one.Name == good.Name || age < r.KeepAll
-		if one.Good() && !days[day] { // they come the newest first
-			days[day] = true
-			kept = kept || age < r.KeepDaily
+		age, date := now.Sub(one.Started), one.Started.UTC().Format(time.DateOnly)
+		kept := !one.Final() || one.Name == good.Name || age < time.Duration(r.KeepAll)
+		if one.Good() && !days[date] { // they come the newest first
+			days[date] = true
+			kept = kept || age < time.Duration(r.KeepDaily)
 		}
 		if !kept {
 			expired = append(expired, one)

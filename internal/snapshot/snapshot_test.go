@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
+
 	"millrace/internal/snapshot"
 	"millrace/internal/telemetry"
 )
@@ -219,7 +221,7 @@ func TestRetentionKeepsWhatIsNeeded(t *testing.T) {
 
 func TestRetentionIsChecked(t *testing.T) {
 	t.Parallel()
-	for _, r := range []snapshot.Retention{{KeepAll: -1}, {KeepDaily: -1}, {KeepAll: time.Hour, KeepDaily: time.Minute}, {KeepAll: 1000 * time.Hour}} {
+	for _, r := range []snapshot.Retention{{KeepAll: -1}, {KeepDaily: -1}, {KeepAll: 2, KeepDaily: 1}, {KeepAll: model.Duration(1000 * time.Hour)}} {
 		if r.Validate() == nil {
 			t.Errorf("%+v is taken", r)
 		}

@@ -34,7 +34,7 @@ import (
 
 type settings struct {
 	Listen     string   `help:"Address of /healthz, /readyz and /metrics." default:"127.0.0.1:9090" env:"MILLRACE_WORKER_LISTEN"`
-	Queues     []string `help:"Task queues to poll: ingest, redrive, process, index, backup, copy, dead, recover." enum:"ingest,redrive,process,index,backup,copy,dead,recover" default:"ingest,redrive,process,index,backup,copy,dead,recover" env:"MILLRACE_QUEUES"`
+	Queues     []string `help:"Task queues to poll: ingest, redrive, process, index, backup, copy, dead, recover, snapshot." enum:"ingest,redrive,process,index,backup,copy,dead,recover,snapshot" default:"ingest,redrive,process,index,backup,copy,dead,recover,snapshot" env:"MILLRACE_QUEUES"`
 	DedupIDs   int      `name:"dedup-ids" help:"Ids of indexed records to remember, 23 bytes each." default:"10000000" env:"MILLRACE_DEDUP_IDS"`
 	IndexSlots int      `help:"Most shards to index at the same time." default:"16" env:"MILLRACE_INDEX_SLOTS"`
 	CopySlots  int      `name:"backup-slots" help:"Most shards to back up at the same time." default:"16" env:"MILLRACE_BACKUP_SLOTS"`
@@ -181,6 +181,11 @@ func (s *settings) workers(c client.Client, b *workers.Backends, documents *inde
 		"recover": func() worker.Worker {
 			recoverer := b.Recoverer(documents, processor.Limiter, launcher, s.Repository, identity)
 			return workers.Recover(c, recoverer, s.RecoverSlots)
+		},
+		"snapshot": func() worker.Worker {
+			return workers.Snapshot(c, &activities.Snapshotter{
+				Stream: b.StreamID(), Shards: b.Stream, Workflows: launcher, Cluster: documents, Bucket: b.Bucket,
+			})
 		},
 	}
 	maps.DeleteFunc(all, func(queue string, _ func() worker.Worker) bool { return !slices.Contains(s.Queues, queue) })

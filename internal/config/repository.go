@@ -1,0 +1,36 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+
+	"millrace/internal/index"
+)
+
+// Repository is where the cluster keeps snapshots.
+type Repository struct {
+	Name     string            `name:"repository" help:"Name of the repository of snapshots." default:"millrace" env:"MILLRACE_SNAPSHOT_REPOSITORY"`
+	Type     string            `name:"repository-type" help:"Its type, should it have to be made: s3, or fs where all nodes share a folder below path.repo." enum:"s3,fs" default:"s3" env:"MILLRACE_SNAPSHOT_REPOSITORY_TYPE"`
+	Settings map[string]string `name:"repository-setting" help:"Settings of its type, beside bucket and base_path (s3) or location (fs): region, role_arn, storage_class, …" placeholder:"NAME=VALUE,…" mapsep:"," env:"MILLRACE_SNAPSHOT_REPOSITORY_SETTINGS"`
+}
+
+// For is the repository that is made where none is given: in the pipeline's
+// bucket, or in a folder of its name.
+func (r Repository) For(bucket string) index.Repository {
+	settings := map[string]string{}
+	if r.Type == "s3" {
+		settings["bucket"], settings["base_path"] = bucket, "elasticsearch/"+r.Name
+	} else {
+		settings["location"] = r.Name
+	}
+	maps.Copy(settings, r.Settings)
+	return index.Repository{Name: r.Name, Type: r.Type, Settings: settings}
+}
+
+// Validate reports what no cluster would take.
+func (r Repository) Validate() error {
+	if err := r.For("any").Validate(); err != nil {
+		return fmt.Errorf("--repository: %w", err)
+	}
+	return nil
+}

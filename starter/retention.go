@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+
+	"millrace/activities"
+	"millrace/internal/config"
+	"millrace/workflows"
+)
+
+type retentionCommands struct {
+	Schedule retentionSchedule `cmd:"" help:"Delete old indices every day, or as often as you say, from now on."`
+	Run      retentionRun      `cmd:"" help:"Delete them now, or say which would be."`
+}
+
+// retentionSettings say what is kept.
+type retentionSettings struct {
+	Days       map[string]int `help:"Days that indices are kept behind their date, by type of record: span=30,metric=90,default=14. A type for which there is none is kept for ever." placeholder:"TYPE=DAYS,…" mapsep:","`
+	Repository string         `help:"Name of the repository whose snapshots count." default:"millrace" env:"MILLRACE_SNAPSHOT_REPOSITORY"`
+	Indices    []string       `help:"Patterns of the indices to look at; all telemetry by default." placeholder:"telemetry-*"`
+}
+
+func (s retentionSettings) input() workflows.RetentionInput {
+	return workflows.RetentionInput{Days: s.Days, Repository: s.Repository, Indices: s.Indices}.WithDefaults()
+}
+
+type retentionSchedule struct {
+	retentionSettings
+	Every  model.Duration `help:"Interval of the schedule." default:"1d"`
+	Remove bool           `help:"Remove the schedule."`
+}
+
+// Run makes, changes or removes the schedule.
+func (s retentionSchedule) Run(ctx context.Context, c client.Client, r *config.Resources, out output) error {
+	schedule := recurring{c, workflows.RetentionID(r.Stream), workflows.SnapshotQueue, "retention", "retention of the indices of stream " + r.Stream}
+	if s.Remove {
+		return schedule.remove(ctx, out)
+	}
+	if err := s.input().Validate(); err != nil {
+		return fmt.Errorf("--%w", err)
+	}
+	return schedule.setAndSay(ctx, out, time.Duration(s.Every), workflows.EnforceRetention, s.input())
+}
+
+type retentionRun struct {
+	retentionSettings
+	DryRun bool `help:"Only say which would be deleted."`
+	wait
+	format
+}
+
+// Run deletes old indices.
+func (s retentionRun) Run(ctx context.Context, c client.Client, r *config.Resources, out output) error {
+	in := s.input()
+	in.DryRun = s.DryRun
+	if err := in.Validate(); err != nil {
+		return fmt.Errorf("--%w", err)
+	}
+	w := endless{c, workflows.RetentionID(r.Stream), workflows.SnapshotQueue}
+	if _, err := w.start(ctx, "retention", "retention of the indices of stream "+r.Stream, workflows.EnforceRetention, in); err != nil {
+		return err
+	}
+	waiting, cancel := context.WithTimeout(ctx, s.Wait)
+	defer cancel()
+	var result activities.Retirement
+	err := c.GetWorkflow(waiting, w.id, "").Get(waiting, &result)
+	var failed *temporal.ApplicationError
+	switch {
+	case errors.As(err, &failed):
+		return fmt.Errorf("%s: %s", failed.Type(), failed.Message())
+	case err != nil:
+		return fmt.Errorf("wait for the end: %w", s.explain(waiting, err, w.queue))
+	}
+	return s.print(out, result, func() {
+		done := "deleted"
+		if s.DryRun {
+			done = "would delete"
+		}
+		fmt.Fprintf(out, "%s %d indices with %d documents\n", done, len(result.Deleted), result.Documents)
+		for _, name := range result.Deleted {
+			fmt.Fprintln(out, "  "+name)
+		}
+	})
+}

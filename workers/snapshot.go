@@ -1,0 +1,25 @@
+package workers
+
+import (
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+
+	"millrace/activities"
+	"millrace/workflows"
+)
+
+// snapshotSlots bounds the activities of snapshots and retention: each only
+// asks the cluster for something.
+const snapshotSlots = 4
+
+// Snapshot makes the worker for snapshots, and for the retention of indices.
+func Snapshot(c client.Client, snapshotter *activities.Snapshotter) worker.Worker {
+	w := worker.New(c, workflows.SnapshotQueue, worker.Options{
+		MaxConcurrentActivityExecutionSize: snapshotSlots,
+		WorkerStopTimeout:                  stopMargin,
+	})
+	w.RegisterWorkflow(workflows.SnapshotIndex)
+	w.RegisterWorkflow(workflows.EnforceRetention)
+	w.RegisterActivity(snapshotter)
+	return w
+}

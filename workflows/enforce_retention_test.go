@@ -1,0 +1,72 @@
+package workflows
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+
+	"millrace/activities"
+	"millrace/deploy/local/localtest"
+)
+
+func TestEnforceRetention(t *testing.T) {
+	t.Parallel()
+	c := localtest.TemporalClient(t, localtest.TemporalNamespace(t, SearchAttributes...))
+	calls := make(chan activities.RetentionCall, 10)
+	w := worker.New(c, SnapshotQueue, worker.Options{})
+	w.RegisterWorkflow(EnforceRetention)
+	w.RegisterActivityWithOptions(func(_ context.Context, in activities.RetentionCall) (activities.Retirement, error) {
+		calls <- in
+		result := activities.Retirement{Deleted: []string{"telemetry-span-2020.01.01"}, Documents: 3}
+		if !in.DryRun {
+			result.Uncovered = []string{"telemetry-log-2020.01.01: there is no good snapshot"}
+		}
+		return result, nil
+	}, activity.RegisterOptions{Name: "EnforceRetention"})
+	if err := w.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Stop)
+	id := RetentionID("s")
+	run := func(in RetentionInput) (result activities.Retirement, err error) {
+		started, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: SnapshotQueue}, EnforceRetention, in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return result, started.Get(t.Context(), &result)
+	}
+	s := server{c, Launcher{c}, t}
+
+	result, err := run(RetentionInput{Days: map[string]int{"span": 7, DefaultDays: 30}, DryRun: true})
+	if err != nil || len(result.Deleted) != 1 || result.Documents != 3 {
+		t.Errorf("%+v, %v", result, err)
+	}
+	if call := <-calls; call.Days["span"] != 7 || call.Days["metric"] != 30 || call.Days["other"] != 30 || call.Repository != "millrace" || call.Indices[0] != "telemetry-*" {
+		t.Errorf("it asked for %+v", call)
+	}
+	s.keep("enforce_retention", id, "done")
+	if _, err := run(RetentionInput{Days: map[string]int{"span": 7}}); kindOf(err) != RetentionUncovered || !strings.Contains(err.Error(), "telemetry-log-2020.01.01: there is no good snapshot") {
+		t.Errorf("with one that is not covered: %v", err)
+	}
+	if call := <-calls; len(call.Days) != 1 {
+		t.Errorf("it asked for %+v", call)
+	}
+	s.keep("enforce_retention", id, "uncovered")
+	for text, in := range map[string]RetentionInput{
+		"days: say how long":          {},
+		`there is no type "spam"`:     {Days: map[string]int{"spam": 3}},
+		"span is kept for 0 days":     {Days: map[string]int{"span": 0}},
+		`"*" does not begin with "te`: {Days: map[string]int{"span": 3}, Indices: []string{"*"}},
+	} {
+		if _, err := run(in); kindOf(err) != "InvalidInput" || !strings.Contains(err.Error(), text) {
+			t.Errorf("%+v: %v", in, err)
+		}
+	}
+	if len(calls) > 0 {
+		t.Error("something was touched before it was checked")
+	}
+}
