@@ -2,8 +2,11 @@ package dedup
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
+	"os"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"testing"
 
@@ -194,26 +197,71 @@ func TestLookupsAndInsertsDoNotAllocate(t *testing.T) {
 	}
 }
 
+// heap returns the bytes that are in use.
+func heap() uint64 {
+	var now runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&now)
+	return now.HeapAlloc
+}
+
+// Whether it is full, evicts, or has just doubled something.
+func TestAnIDTakesAtMost48Bytes(t *testing.T) {
+	const capacity, most = 1_000_000, 48
+	before, worst := heap(), 0.0
+	c := New(capacity)
+	for n, next := uint64(0), capacity/50; n < capacity*11/10; n++ {
+		c.Mark(0, id(n))
+		if size := c.Stats().Size; n%1000 == 0 && size >= next {
+			worst = max(worst, float64(heap()-before)/float64(size))
+			next = size * 102 / 100
+		}
+	}
+	if full := float64(heap()-before) / float64(c.Stats().Size); full > most || worst > most || c.Stats().Evictions == 0 {
+		t.Errorf("%.1f bytes an id when full, up to %.1f before, want at most %d; %+v", full, worst, most, c.Stats())
+	} else {
+		t.Logf("%.1f bytes an id when full, up to %.1f before", full, worst)
+	}
+	runtime.KeepAlive(c)
+}
+
+// resident returns the bytes of memory that the process has, 0 where that is
+// not known.
+func resident() float64 {
+	text, err := os.ReadFile("/proc/self/statm") // proc(5): size and resident, in pages
+	if err != nil {
+		return 0
+	}
+	var size, pages float64
+	if _, err := fmt.Sscan(string(text), &size, &pages); err != nil {
+		return 0
+	}
+	return pages * float64(os.Getpagesize())
+}
+
 // At the default capacity, full and evicting: time and memory of an id.
 func BenchmarkFull(b *testing.B) {
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
+	debug.FreeOSMemory()
+	before, residentBefore := heap(), resident()
 	c := New(DefaultCapacity)
 	n := uint64(0)
 	for ; n < DefaultCapacity*11/10; n++ {
 		c.Mark(0, id(n))
 	}
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	perID := float64(after.HeapAlloc-before.HeapAlloc) / float64(c.Stats().Size)
+	residentGrown := resident() // with what doubling left behind
+	perID := float64(heap()-before) / float64(c.Stats().Size)
+	debug.FreeOSMemory()
+	residentPerID := (resident() - residentBefore) / float64(c.Stats().Size)
+	residentMost := (residentGrown - residentBefore) / float64(c.Stats().Size)
 	b.Run("mark", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			c.Mark(0, id(n))
 			n++
 		}
-		b.ReportMetric(perID, "B/id")
+		b.ReportMetric(perID, "heap-B/id")
+		b.ReportMetric(residentPerID, "resident-B/id")
+		b.ReportMetric(residentMost, "resident-while-growing-B/id")
 	})
 	b.Run("seen", func(b *testing.B) {
 		b.ReportAllocs()

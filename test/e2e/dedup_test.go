@@ -1,0 +1,90 @@
+package e2e
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"millrace/deploy/pipeline"
+	"millrace/internal/load"
+	"millrace/test/audit"
+)
+
+// Duplicates meet a cache that knows them, or one that is empty, after a
+// restart and in another worker: each record is one document all the same.
+func TestDuplicatesMeetEmptyCaches(t *testing.T) {
+	t.Parallel()
+	const records, again = 4_000, 1_500
+	w := start(t, nil)
+	source := &load.Source{Run: w.tenant, Start: time.Now(), Interval: time.Millisecond}
+	settings := load.Settings{URL: w.collector.URL, Key: w.key, Records: records, Rate: 400, Duplicates: 0.3}
+	sender := load.NewSender(source, settings)
+	group, ctx := errgroup.WithContext(t.Context())
+	group.Go(func() error { return sender.Run(ctx) })
+	var workers []*pipeline.Program
+	group.Go(func() error {
+		if err := until(ctx, func() bool { return sender.Accepted.Len() >= records/2 }); err != nil {
+			return err
+		}
+		w.worker.Kill()
+		for range 2 { // each of them gets one of the two shards
+			worker, err := w.StartWorker(ctx, slices.Concat(workerEnv, []string{"MILLRACE_INDEX_SLOTS=1"})...)
+			if err != nil {
+				return err
+			}
+			workers = append(workers, worker)
+		}
+		return nil
+	})
+	w.must(group.Wait())
+	if counts := sender.Counts(); counts.Accepted != records || counts.Duplicates < records/4 {
+		t.Fatalf("the sender counts %+v", counts)
+	}
+	w.awaitDocuments(records)
+
+	// What the killed worker knew comes once more.
+	settings.Records, settings.Duplicates = again, 0
+	before := w.skipped(workers)
+	w.must(load.NewSender(source, settings).Run(t.Context()))
+	w.await(2*time.Minute, func() error {
+		if now := w.skipped(workers); now.all-before.all < again || now.unknown()-before.unknown() < again/2 || now.known == 0 {
+			return fmt.Errorf("%+v duplicates were skipped after %+v, of %d: both ways are to be used", now, before, again)
+		}
+		return nil
+	})
+	for _, worker := range workers {
+		if indexed, err := worker.Metric(t.Context(), "millrace_process_records_total", `outcome="indexed"`); err != nil || indexed == 0 {
+			t.Errorf("%s has indexed %v records, %v", worker.Name, indexed, err)
+		}
+	}
+	report, err := audit.Run(t.Context(), w.stores, audit.Sent{Source: source, Accepted: &sender.Accepted})
+	w.must(err)
+	if err := report.Clean(); err != nil || report.Indexed != records || report.Others+report.Unanswered > 0 {
+		t.Errorf("the report is %+v, %v", report, err)
+	}
+	w.awaitDocuments(records)
+}
+
+// skipped are duplicates.
+type skipped struct {
+	all   float64
+	known float64 // to a cache; of the others Elasticsearch said it
+}
+
+func (s skipped) unknown() float64 { return s.all - s.known }
+
+// skipped adds up the duplicates of workers.
+func (w *world) skipped(workers []*pipeline.Program) (total skipped) {
+	w.t.Helper()
+	for _, worker := range workers {
+		all, err := worker.Metric(w.t.Context(), "millrace_process_records_total", `outcome="duplicate"`)
+		w.must(err)
+		known, err := worker.Metric(w.t.Context(), "millrace_dedup_hits_total")
+		w.must(err)
+		total.all, total.known = total.all+all, total.known+known
+	}
+	return total
+}
