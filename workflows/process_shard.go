@@ -91,7 +91,8 @@ func (s *shard) setup(ctx workflow.Context) error {
 func (s *shard) command(ctx workflow.Context, name string, hold activities.Hold) (any, error) {
 	s.in.Holds.obey(name, hold)
 	s.in.Generation = max(s.in.Generation, hold.Generation)
-	if name == Resume && s.in.Circuit.Trips > 0 {
+	// A recovery that lets its hold go has no opinion of the shard's records.
+	if name == Resume && hold.By != recoverHolder && s.in.Circuit.Trips > 0 {
 		s.in.Circuit.Forced = true
 	}
 	if name == Pause && s.interrupt != nil {

@@ -172,3 +172,20 @@ func TestAnOperatorForcesATrippedShard(t *testing.T) {
 		t.Errorf("the calls were %+v", c.inputs)
 	}
 }
+
+// A recovery lets go of every shard, also of one that is tripped: that must not
+// give up its records.
+func TestARecoveryForcesNoTrippedShard(t *testing.T) {
+	t.Parallel()
+	c := &calls{next: []func(context.Context, activities.IndexInput) (activities.IndexResult, error){trips, reaches("10", false), reaches("20", true)}}
+	env := shardEnv(t, c)
+	env.RegisterDelayedCallback(func() { env.SignalWorkflow(Pause, activities.Hold{By: recoverHolder}) }, time.Second)
+	env.RegisterDelayedCallback(func() { env.SignalWorkflow(Resume, activities.Hold{By: recoverHolder}) }, 2*time.Second)
+	env.ExecuteWorkflow(ProcessShard, ShardInput{Stream: testStream, Shard: "shard"})
+	if err := env.GetWorkflowError(); err != nil {
+		t.Fatal(err)
+	}
+	if c.inputs[1].Force || !c.inputs[1].Probe {
+		t.Errorf("the calls were %+v", c.inputs)
+	}
+}
