@@ -3,8 +3,11 @@ package activities
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/big"
+	"slices"
 	"strings"
 	"time"
 
@@ -176,31 +179,19 @@ func (r *Recoverer) freeze(ctx context.Context, plan Plan, inventory, stage stri
 }
 
 // extras adds what is not in the window, and yet came after the snapshot:
-// ledger entries that were resolved since, and what earlier recoveries and
+// what was indexed from the ledger since, and what earlier recoveries and
 // replays wrote.
 func (r *Recoverer) extras(ctx context.Context, plan Plan, f *frozen) (entries int64, err error) {
 	if plan.Began.IsZero() || plan.Replay {
 		return 0, nil
 	}
 	since := plan.Began.Add(-clockSkew)
-	done := ledgerPrefix + "done/" + plan.Window.Stream + "/"
-	for object, err := range r.Bucket.List(ctx, done) {
-		if err != nil {
-			return 0, fmt.Errorf("list what was resolved in the ledger: %w", err)
-		}
-		if object.Modified.Before(since) {
-			continue
-		}
-		entry, err := r.Ledger.Get(ctx, object.Key)
+	for _, state := range []string{"open/", "done/"} { // in this order: one that is resolved meanwhile is in both
+		more, err := r.entries(ctx, f, ledgerPrefix+state+plan.Window.Stream+"/", since)
 		if err != nil {
 			return 0, err
 		}
-		if wantsEntry(entry, since) {
-			if err := f.add(ctx, Listed{Key: object.Key, Size: object.Size, Whole: true}); err != nil {
-				return 0, err
-			}
-			entries++
-		}
+		entries += more
 	}
 	for _, papers := range plan.More {
 		earlier, err := readPlan(ctx, r.Bucket, papers)
@@ -224,10 +215,50 @@ func (r *Recoverer) extras(ctx context.Context, plan Plan, f *frozen) (entries i
 	return entries, nil
 }
 
-// wantsEntry reports whether the records of an entry were indexed after a time.
-// Those that were refused again, or given up, are in no index.
+// entries adds the ledger entries below a prefix of which records were indexed
+// after a time.
+func (r *Recoverer) entries(ctx context.Context, f *frozen, prefix string, since time.Time) (count int64, err error) {
+	for object, err := range r.Bucket.List(ctx, prefix) {
+		if err != nil {
+			return 0, fmt.Errorf("list what was brought home from the ledger: %w", err)
+		}
+		if object.Modified.Before(since) {
+			continue
+		}
+		entry, err := r.Ledger.Get(ctx, object.Key)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // whoever had it open deleted it by hand
+		}
+		if err != nil {
+			return 0, err
+		}
+		if wantsEntry(entry, since) {
+			if err := f.add(ctx, Listed{Key: object.Key, Size: object.Size, Whole: true}); err != nil {
+				return 0, err
+			}
+			count++
+		}
+	}
+	return count, nil
+}
+
+// wantsEntry reports whether records of an entry were indexed after a time: of
+// one that is resolved, or of one that is open still for others that it has.
 func wantsEntry(e ledger.Entry, since time.Time) bool {
-	return len(e.Records) > 0 && e.Resolution != nil && e.Resolution.How == HowIndexed && !e.Resolution.At.Before(since)
+	var last time.Time
+	if e.Reprocessing != nil {
+		last = e.Reprocessing.At
+	}
+	if e.Resolution != nil {
+		last = e.Resolution.At
+	}
+	return !last.Before(since) && slices.ContainsFunc(e.Records, func(r ledger.Record) bool { return cameHome(e, r) })
+}
+
+// cameHome reports whether a record of an entry was indexed from there. One
+// that was refused again, or given up, is in no index.
+func cameHome(e ledger.Entry, r ledger.Record) bool {
+	return e.Resolution != nil && e.Resolution.How == HowIndexed || r.Ended == indexedNow || r.Ended == indexedBefore
 }
 
 // earlier finds the papers of recoveries and replays that wrote to the same

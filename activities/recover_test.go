@@ -2,6 +2,7 @@ package activities
 
 import (
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -64,7 +65,7 @@ func TestWindowOfARecovery(t *testing.T) {
 func TestEntriesThatARecoveryBringsBack(t *testing.T) {
 	t.Parallel()
 	since := time.Unix(1000, 0)
-	records := []ledger.Record{{ID: "1"}}
+	records, partly := []ledger.Record{{ID: "1"}}, []ledger.Record{{ID: "1"}, {ID: "2", Ended: indexedNow}}
 	for name, c := range map[string]struct {
 		entry ledger.Entry
 		want  bool
@@ -73,11 +74,26 @@ func TestEntriesThatARecoveryBringsBack(t *testing.T) {
 		"indexed before":    {ledger.Entry{Records: records, Resolution: &ledger.Resolution{How: HowIndexed, At: since.Add(-1)}}, false},
 		"refused again":     {ledger.Entry{Records: records, Resolution: &ledger.Resolution{How: HowSuperseded, At: since}}, false},
 		"open":              {ledger.Entry{Records: records}, false},
+		"open for others":   {ledger.Entry{Records: partly, Reprocessing: &ledger.Reprocessing{At: since}}, true},
+		"open before":       {ledger.Entry{Records: partly, Reprocessing: &ledger.Reprocessing{At: since.Add(-1)}}, false},
+		"all refused again": {ledger.Entry{Records: records, Reprocessing: &ledger.Reprocessing{At: since}}, false},
+		"some superseded":   {ledger.Entry{Records: partly, Resolution: &ledger.Resolution{How: HowSuperseded, At: since}}, true},
 		"without a payload": {ledger.Entry{Resolution: &ledger.Resolution{How: HowIndexed, At: since}}, false},
 	} {
 		if got := wantsEntry(c.entry, since); got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}
+	}
+	reader, home := &entryReader{entry: ledger.Entry{Records: partly}}, []bool{}
+	for {
+		_, wanted, err := reader.Next()
+		if err != nil {
+			break
+		}
+		home = append(home, wanted)
+	}
+	if !slices.Equal(home, []bool{false, true}) {
+		t.Errorf("of an open entry these records are read: %v", home)
 	}
 }
 

@@ -257,7 +257,8 @@ func (r *objectReader) Next() (backup.Line, bool, error) {
 	return line, err == nil && r.wants(line), err
 }
 
-// entryReader reads the records of a ledger entry.
+// entryReader reads the records of a ledger entry. Wanted are those that were
+// indexed from there.
 type entryReader struct {
 	entry ledger.Entry
 	at    int
@@ -270,7 +271,7 @@ func (r *entryReader) Next() (backup.Line, bool, error) {
 	}
 	record := r.entry.Records[r.at]
 	r.at++
-	return backup.Line{Shard: r.entry.Range.Shard, Record: backup.Record{Sequence: record.Sequence, Arrived: record.Arrived, Data: record.Data}}, true, nil
+	return backup.Line{Shard: r.entry.Range.Shard, Record: backup.Record{Sequence: record.Sequence, Arrived: record.Arrived, Data: record.Data}}, cameHome(r.entry, record), nil
 }
 
 // Close implements reader.
