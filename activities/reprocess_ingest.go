@@ -103,7 +103,8 @@ func (c *reprocessing) look(spots []spot) (indexed, rest []spot, err error) {
 			}
 		}
 	}
-	return indexed, rest, flush()
+	err = flush() // which adds to both
+	return indexed, rest, err
 }
 
 // put puts records into the stream, or the queue from where they come there,

@@ -245,55 +245,13 @@ func (s *sweep) settleChunk(c *sweepChunk) bool {
 	if len(c.records) == 0 {
 		return true
 	}
-	if !s.indexAll(&c.chunk) {
+	if s.indexAlone(&c.chunk) != nil {
 		return false
 	}
 	if !s.buryAll(c) {
 		return false
 	}
 	return s.in.Stage != SweepVerify || s.checkAgain(c)
-}
-
-// indexAll indexes the records of a chunk. One that nobody can decide about is
-// dead in the end: halves are tried until it is alone.
-func (s *sweep) indexAll(c *chunk) bool {
-	place, err := s.settler.Limiter.Acquire(s.going, index.Recovery)
-	if err != nil {
-		return false
-	}
-	if err := s.indexChunk(c, place); errors.Is(err, errStopped) {
-		return false
-	} else if err != nil { // a panic
-		c.blameAll(err)
-	}
-	whole := c.notAttributable()
-	for _, v := range c.open {
-		if !v.whole {
-			c.dead = append(c.dead, v)
-		}
-	}
-	c.open = nil
-	if len(whole) == 0 {
-		return true
-	}
-	for _, half := range [...][]verdict{whole[:len(whole)/2], whole[len(whole)/2:]} {
-		if len(half) == 0 {
-			continue
-		}
-		part := &chunk{suffix: c.suffix}
-		for _, v := range half {
-			part.records = append(part.records, c.records[v.at])
-		}
-		if !s.indexAll(part) {
-			return false
-		}
-		c.counts.Indexed += part.counts.Indexed
-		c.counts.Duplicates += part.counts.Duplicates
-		for _, v := range part.dead {
-			c.dead = append(c.dead, verdict{at: half[v.at].at, cause: v.cause})
-		}
-	}
-	return true
 }
 
 // apply enters what became of a chunk; false if it was stopped.
