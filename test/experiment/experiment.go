@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 
 	"millrace/deploy/local"
 	"millrace/deploy/pipeline"
@@ -25,6 +26,7 @@ type experiment struct {
 	elasticsearch string // its address, past the tap
 	temporal      string // its address
 	aws           aws.Config
+	streams       *kinesis.Client
 	env           []string // where the servers are, for those that the tap watches
 	dir           string   // of logs
 	programs      pipeline.Programs
@@ -38,16 +40,20 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	stack, programs, err := pipeline.StartServers(ctx, local.Options{Root: root, Progress: os.Stdout})
+	// Kinesalite, since in MiniStack a call to a stream costs the more the more
+	// records the stream has: who reads more often would be held up more.
+	stack, programs, err := pipeline.StartServers(ctx, local.Options{Root: root, Progress: os.Stdout, Services: []string{local.Kinesalite}})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, stack.Stop()) }()
+	streams := stack.Service(local.Kinesalite).URL()
 	e := &experiment{
 		options: o, name: "experiment", programs: programs, to: os.Stdout,
 		elasticsearch: stack.Service(local.Elasticsearch).URL(), aws: local.AWSConfig(stack.Service(local.AWS).URL()),
 		temporal: stack.Service(local.Temporal).Address(),
-		env:      stack.Env(), dir: stack.LogDir(), lambda: filepath.Join(root, ".local", "bin", "lambda"),
+		streams:  kinesis.NewFromConfig(local.AWSConfig(streams)),
+		env:      append(stack.Env(), "AWS_ENDPOINT_URL_KINESIS="+streams), dir: stack.LogDir(), lambda: filepath.Join(root, ".local", "bin", "lambda"),
 	}
 	if err := e.build(ctx, root); err != nil {
 		return err

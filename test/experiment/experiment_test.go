@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+
 	"millrace/deploy/local"
 	"millrace/deploy/local/localtest"
 	"millrace/deploy/pipeline"
@@ -36,14 +38,15 @@ func TestSmall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	temporal, cfg := localtest.Temporal(t), localtest.AWS(t)
+	temporal, cfg, streams := localtest.Temporal(t), localtest.AWS(t), localtest.Kinesalite(t)
 	var log strings.Builder
 	e := &experiment{
 		options: small, name: localtest.Name(t, "experiment"), programs: programs, to: &log,
-		elasticsearch: localtest.Elasticsearch(t), temporal: temporal.HostPort, aws: cfg, dir: dir, lambda: filepath.Join(dir, "lambda"),
+		elasticsearch: localtest.Elasticsearch(t), temporal: temporal.HostPort, aws: cfg,
+		streams: kinesis.NewFromConfig(streams), dir: dir, lambda: filepath.Join(dir, "lambda"),
 		env: []string{
 			"AWS_ENDPOINT_URL=" + *cfg.BaseEndpoint, "AWS_REGION=" + local.Region, "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test",
-			"TEMPORAL_ADDRESS=" + temporal.HostPort,
+			"TEMPORAL_ADDRESS=" + temporal.HostPort, "AWS_ENDPOINT_URL_KINESIS=" + *streams.BaseEndpoint,
 			local.EnvElasticsearch + "=" + localtest.Elasticsearch(t),
 		},
 	}

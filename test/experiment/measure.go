@@ -41,8 +41,8 @@ func (e *experiment) measure(ctx context.Context, contender string, round int) (
 	if err := p.Setup(ctx); err != nil {
 		return one, err
 	}
-	defer func() { // the emulator keeps it in memory
-		_, deleteErr := kinesis.NewFromConfig(e.aws).DeleteStream(context.WithoutCancel(ctx), &kinesis.DeleteStreamInput{StreamName: &stream})
+	defer func() { // the emulator keeps it
+		_, deleteErr := e.streams.DeleteStream(context.WithoutCancel(ctx), &kinesis.DeleteStreamInput{StreamName: &stream})
 		err = errors.Join(err, deleteErr)
 	}()
 	key, err := p.CreateKey(ctx, e.name)
