@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+	"github.com/prometheus/common/model"
 	"go.temporal.io/sdk/client"
 
 	"millrace/internal/config"
@@ -43,6 +44,8 @@ type commands struct {
 
 	Recover recoverCommands `cmd:"" group:"disaster" help:"Bring back what a disaster has taken from Elasticsearch."`
 	Replay  replayCommand   `cmd:"" group:"disaster" help:"Index a window of the backup once more, also into other indices."`
+
+	Drill drillCommands `cmd:"" group:"disaster" help:"See to it that a disaster would take nothing: bring everything back, beside what is there."`
 
 	Redrive redriveCommands `cmd:"" group:"fallback" help:"The way back from the fallback queue into the stream."`
 }
@@ -97,6 +100,7 @@ func options() []kong.Option {
 		}),
 		kong.Vars{"call_for": workflows.DefaultCallFor.String(), "backup_for": workflows.DefaultBackupFor.String(), "operator": workflows.Operator, "settle_for": workflows.DefaultSettleFor.String(),
 			"lanes": strconv.Itoa(workflows.DefaultLanes), "lease": workflows.DefaultLease.String(),
-			"backup_wait": workflows.DefaultBackupWait.String(), "sweep_for": workflows.DefaultSweepFor.String()},
+			"backup_wait": workflows.DefaultBackupWait.String(), "sweep_for": workflows.DefaultSweepFor.String(),
+			"drill_within": model.Duration(workflows.DefaultDrillWithin).String()},
 	}
 }

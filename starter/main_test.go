@@ -217,6 +217,7 @@ var leaves = []string{
 	"letters start", "letters stop", "letters pause", "letters resume", "letters status", "redrive start", "redrive stop", "redrive status", "redrive pause", "redrive resume",
 	"recover start", "recover status", "recover pause", "recover resume", "recover cancel", "recover set-rate", "replay",
 	"snapshot schedule", "snapshot take", "snapshot list", "snapshot accept", "retention schedule", "retention run",
+	"drill schedule", "drill run", "drill status", "drill cancel",
 }
 
 func TestHelpOfEveryCommand(t *testing.T) {
@@ -260,6 +261,8 @@ func TestWhatCannotWorkIsRefused(t *testing.T) {
 		"recover --lease 1s":                 "lease: 1s is less than 5s",
 		"recover --rate=-1":                  "rate: -1 is negative",
 		"replay":                             "--from, --to",
+		"drill run --rate=-1":                "rate: -1 is negative",
+		"drill schedule --every 1s":          "--every: 1s is less than 1m",
 		"send --records 1 --url nowhere":     "--url",
 		"send --records 1 --duplicates 1.01": "out of its range",
 	} {

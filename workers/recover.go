@@ -25,6 +25,7 @@ func Recover(c client.Client, recoverer *activities.Recoverer, slots int) worker
 	})
 	w.RegisterWorkflow(workflows.Recover)
 	w.RegisterWorkflow(workflows.Replay)
+	w.RegisterWorkflow(workflows.DrillRecovery)
 	w.RegisterActivity(recoverer)
 	return w
 }

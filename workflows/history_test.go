@@ -36,6 +36,7 @@ func TestHistoriesReplay(t *testing.T) {
 			replayer.RegisterWorkflow(ReprocessDeadLetters)
 			replayer.RegisterWorkflow(Recover)
 			replayer.RegisterWorkflow(Replay)
+			replayer.RegisterWorkflow(DrillRecovery)
 			replayer.RegisterWorkflow(SnapshotIndex)
 			replayer.RegisterWorkflow(EnforceRetention)
 			text, err := os.Open(file)

@@ -38,6 +38,10 @@ var SearchAttributes = []string{Stage.GetName(), State.GetName(), Shard.GetName(
 // RecoverID names the one recovery there may be at a time.
 const RecoverID = "recover"
 
+// DrillID names the one drill there may be at a time, the schedule of drills,
+// and with the time behind it, its runs.
+const DrillID = "drill"
+
 // ReplayID names a replay.
 func ReplayID(name string) string { return "replay/" + name }
 

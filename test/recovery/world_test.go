@@ -148,9 +148,12 @@ func (w *world) record(id string, bad bool) []byte {
 		day = "b"
 	}
 	return telemetry.AppendRecord(nil, telemetry.Head{
-		Index: w.indices + day, ReceivedAt: now, Tenant: "tenant-" + day, Region: "r", ID: id, Type: "log", Timestamp: now,
+		Index: w.indices + days[day], ReceivedAt: now, Tenant: "tenant-" + day, Region: "r", ID: id, Type: "log", Timestamp: now,
 	}, []byte(body))
 }
+
+// days are in the names of the two indices.
+var days = map[string]string{"a": "2026.11.23", "b": "2026.11.24"}
 
 // send puts records into the stream, the first of them bad.
 func (w *world) send(prefix string, good, bad int) {

@@ -1,0 +1,24 @@
+package activities
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+var (
+	drills = promauto.NewCounterVec(prometheus.CounterOpts{
+		Name: "millrace_drills_total",
+		Help: "Recovery drills that have ended, by how: complete, incomplete or failed.",
+	}, []string{"result"})
+	// lastDrill is not there before it is known.
+	lastDrill = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "millrace_drill_last_success_timestamp_seconds",
+		Help: "When the last recovery drill began that brought everything back.",
+	}, nil)
+)
+
+func init() {
+	for _, end := range []string{DrillComplete, DrillIncomplete, DrillFailed} { // an alarm sees the first of them, too
+		drills.WithLabelValues(end)
+	}
+}
