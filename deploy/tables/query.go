@@ -13,8 +13,7 @@ import (
 const pollQuery = 100 * time.Millisecond
 
 // Query runs a statement in Athena and returns its rows, without the head, which
-// leaves its result below output (s3://…/). Results of one page, 1,000 rows, are
-// what it is for.
+// leaves its result below output (s3://…/).
 func Query(ctx context.Context, client *athena.Client, database, output, statement string) ([][]string, error) {
 	started, err := client.StartQueryExecution(ctx, &athena.StartQueryExecutionInput{
 		QueryString: &statement, QueryExecutionContext: &types.QueryExecutionContext{Database: &database},
@@ -39,20 +38,23 @@ func Query(ctx context.Context, client *athena.Client, database, output, stateme
 			}
 		}
 	}
-	results, err := client.GetQueryResults(ctx, &athena.GetQueryResultsInput{QueryExecutionId: started.QueryExecutionId})
-	if err != nil {
-		return nil, fmt.Errorf("read the result of a query: %w", err)
-	}
 	var rows [][]string
-	for i, row := range results.ResultSet.Rows {
-		if i == 0 {
-			continue
+	pages := athena.NewGetQueryResultsPaginator(client, &athena.GetQueryResultsInput{QueryExecutionId: started.QueryExecutionId})
+	for first := true; pages.HasMorePages(); first = false {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("read the result of a query: %w", err)
 		}
-		var cells []string
-		for _, cell := range row.Data {
-			cells = append(cells, aws.ToString(cell.VarCharValue))
+		for i, row := range page.ResultSet.Rows {
+			if first && i == 0 {
+				continue
+			}
+			var cells []string
+			for _, cell := range row.Data {
+				cells = append(cells, aws.ToString(cell.VarCharValue))
+			}
+			rows = append(rows, cells)
 		}
-		rows = append(rows, cells)
 	}
 	return rows, nil
 }

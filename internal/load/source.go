@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"millrace/internal/telemetry"
 )
 
 // Source makes the records of one run: record n is the same whenever it is
@@ -44,6 +46,12 @@ func (s *Source) appendID(dst []byte, n uint64) []byte {
 	dst = append(dst, s.Run...)
 	dst = append(dst, '-')
 	return strconv.AppendUint(dst, n, 10)
+}
+
+// DocID returns the _id of record n of a tenant, under which it is found in the
+// index and in the backup.
+func (s *Source) DocID(tenant string, n uint64) string {
+	return telemetry.NewDocID(tenant, telemetry.IndexName(s.Type(n), s.Timestamp(n)), s.ID(n)).String()
 }
 
 // Number returns the number of the record with an id, and whether the id is

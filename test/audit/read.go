@@ -9,9 +9,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
-
 	"millrace/internal/telemetry"
 )
 
@@ -121,37 +118,22 @@ func (s Stores) ask(ctx context.Context, method, path string, body, answer any) 
 
 // deadLetters reads every record of every ledger entry, open or done.
 func (s Stores) deadLetters(ctx context.Context, each func(identity)) error {
-	pages := s3.NewListObjectsV2Paginator(s.S3, &s3.ListObjectsV2Input{Bucket: &s.Bucket, Prefix: aws.String(ledgerKey)})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return fmt.Errorf("list the ledger: %w", err)
+	return s.objects(ctx, ledgerKey, func(key string, body io.Reader) error {
+		if !strings.HasSuffix(key, ".json") {
+			return nil
 		}
-		for _, object := range page.Contents {
-			if !strings.HasSuffix(*object.Key, ".json") {
-				continue
-			}
-			if err := s.entry(ctx, *object.Key, each); err != nil {
-				return fmt.Errorf("read %s: %w", *object.Key, err)
-			}
-		}
-	}
-	return nil
+		return s.entry(body, each)
+	})
 }
 
-func (s Stores) entry(ctx context.Context, key string, each func(identity)) error {
-	object, err := s.S3.GetObject(ctx, &s3.GetObjectInput{Bucket: &s.Bucket, Key: &key})
-	if err != nil {
-		return fmt.Errorf("get the object: %w", err)
-	}
-	defer object.Body.Close()
+func (s Stores) entry(body io.Reader, each func(identity)) error {
 	var entry struct {
 		Records []struct {
 			identity
 			Data []byte // the stream record
 		}
 	}
-	if err := json.NewDecoder(object.Body).Decode(&entry); err != nil {
+	if err := json.NewDecoder(body).Decode(&entry); err != nil {
 		return fmt.Errorf("decode the entry: %w", err)
 	}
 	for _, r := range entry.Records {

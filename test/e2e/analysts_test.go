@@ -1,0 +1,107 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/athena"
+	"github.com/aws/aws-sdk-go-v2/service/glue"
+
+	"millrace/deploy/local/localtest"
+	"millrace/deploy/tables"
+	"millrace/internal/archive"
+	"millrace/internal/backup"
+	"millrace/internal/load"
+	"millrace/test/audit"
+)
+
+// TestAnalystsFindWhatWasAccepted: by the tables, Athena finds in the backup
+// each _id that was answered 2xx, and no other, though some records came twice
+// and others are such as no index takes.
+//
+// The emulator's Athena runs the statement for real, with DuckDB over the
+// objects. It takes partitions from their folders and types from what it reads,
+// so projection and SerDe are not shown by it.
+func TestAnalystsFindWhatWasAccepted(t *testing.T) {
+	t.Parallel()
+	cfg := localtest.AWS(t)
+	w := start(t, nil)
+	t.Cleanup(w.stopBackup) // before the world ends, since it needs a worker
+	w.must(w.StartBackup(t.Context()))
+	sender := w.sender(3_000, 600)
+	w.must(sender.Run(t.Context()))
+	w.awaitBackup(sender)
+
+	database, place := strings.ReplaceAll(w.resources.Bucket, "-", "_"), "s3://"+w.resources.Bucket+"/"
+	w.must(tables.Create(t.Context(), glue.NewFromConfig(cfg), database, tables.Ours, place+backup.Prefix))
+	client := athena.NewFromConfig(cfg)
+	ask := func(statement string) [][]string {
+		t.Helper()
+		rows, err := tables.Query(t.Context(), client, database, place+"results/", statement)
+		if err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+		return rows
+	}
+
+	expected, types := map[string]bool{}, map[string]int{}
+	for n := range sender.Accepted.All() {
+		expected[sender.Source.DocID(w.tenant, n)] = true
+		types[sender.Source.Type(n)]++
+	}
+	found := ask("SELECT DISTINCT doc_id FROM telemetry")
+	for _, row := range found {
+		if !expected[row[0]] {
+			t.Errorf("Athena finds %s, which was not accepted", row[0])
+		}
+	}
+	if len(found) != len(expected) {
+		t.Errorf("Athena finds %d ids, of %d", len(found), len(expected))
+	}
+	twice := ask("SELECT count(*) FROM (SELECT doc_id FROM telemetry GROUP BY doc_id HAVING count(*) > 1)")
+	if twice[0][0] == "0" {
+		t.Error("nothing came twice, though it was sent twice")
+	}
+	var groups [][]string
+	for kind, n := range types {
+		groups = append(groups, []string{kind, w.tenant, fmt.Sprint(n)})
+	}
+	slices.SortFunc(groups, slices.Compare)
+	if rows := ask("SELECT type, tenant, count(DISTINCT doc_id) FROM telemetry GROUP BY type, tenant ORDER BY type"); fmt.Sprint(rows) != fmt.Sprint(groups) {
+		t.Errorf("by type and tenant Athena counts %v, and it is %v", rows, groups)
+	}
+	var hours []string
+	for key, err := range archive.Open(w.stores.S3, w.resources.Bucket).Under(backup.Prefix).Keys(t.Context(), "") {
+		w.must(err)
+		name, _ := backup.ParseKey(key)
+		hours = append(hours, name.Hour.Format("2006-01-02 15"))
+	}
+	slices.Sort(hours)
+	if rows := ask("SELECT DISTINCT dt || ' ' || hour FROM telemetry ORDER BY 1"); strings.Join(slices.Concat(rows...), ",") != strings.Join(slices.Compact(hours), ",") {
+		t.Errorf("Athena finds the hours %v, and there are %v", rows, slices.Compact(hours))
+	}
+}
+
+// stopBackup ends the backup.
+func (w *world) stopBackup() {
+	_, _ = w.Starter(context.WithoutCancel(w.t.Context()), "backup", "stop")
+}
+
+// awaitBackup waits until the backup has all that a sender was answered for.
+func (w *world) awaitBackup(s *load.Sender) {
+	w.t.Helper()
+	w.await(2*time.Minute, func() error {
+		found, err := audit.BackedUp(w.t.Context(), w.stores, audit.Sent{Source: s.Source, Accepted: &s.Accepted})
+		if err == nil && found.Accepted < s.Accepted.Len() {
+			err = fmt.Errorf("%d of %d records are in the backup", found.Accepted, s.Accepted.Len())
+		}
+		if found.Altered > 0 {
+			w.t.Fatalf("%d records of the backup are altered", found.Altered)
+		}
+		return err
+	})
+}
