@@ -34,10 +34,16 @@ func (s *sweep) dropPresent(c *sweepChunk) bool {
 	}
 	kept := 0
 	for i := range c.records {
+		buried, known := false, true
+		if !there[i] {
+			buried, known = s.dead.has(s, c.lines[i].Shard, c.lines[i].Sequence)
+		}
 		switch {
+		case !known:
+			return false
 		case there[i]:
 			c.present++
-		case s.dead.has(s, c.lines[i].Shard, c.lines[i].Sequence):
+		case buried:
 			c.buried++
 		default:
 			c.records[kept], c.lines[kept] = c.records[i], c.lines[i]
@@ -46,7 +52,7 @@ func (s *sweep) dropPresent(c *sweepChunk) bool {
 	}
 	clear(c.records[kept:])
 	c.records, c.lines = c.records[:kept], c.lines[:kept]
-	return s.going.Err() == nil
+	return true
 }
 
 // checkAgain looks once more for what was indexed just now.
@@ -106,18 +112,23 @@ type Swept struct {
 }
 
 // buryAll writes the dead of a chunk into the ledger, but for those that are
-// there.
+// there. It is tried once also when nothing new is to be begun: what was indexed
+// of the chunk would be met again.
 func (s *sweep) buryAll(c *sweepChunk) bool {
 	var swept []Swept
 	for _, v := range c.dead {
 		r, line := c.records[v.at], c.lines[v.at]
-		if s.dead.has(s, line.Shard, line.Sequence) {
+		there, known := s.dead.has(s, line.Shard, line.Sequence)
+		if !known {
+			return false
+		}
+		if there {
 			continue
 		}
 		swept = append(swept, Swept{Sequence: r.Sequence, Arrived: r.Arrived, Data: r.Data, Cause: v.cause})
 	}
-	if len(swept) == 0 || s.going.Err() != nil {
-		return s.going.Err() == nil
+	if len(swept) == 0 {
+		return true
 	}
 	bury := func() error { return s.Graves.BurySwept(s.work, s.plan.ID, swept) }
 	return insist(s.going, &s.problem, burying, bury)
@@ -133,21 +144,22 @@ type buried struct {
 	shards map[string][]telemetry.Range
 }
 
-// has reports whether a record is in an open entry.
-func (b *buried) has(s *sweep, shard, sequence string) bool {
+// has reports whether a record is in an open entry. That is not known if it was
+// stopped before.
+func (b *buried) has(s *sweep, shard, sequence string) (there, known bool) {
 	if shard == "" || sequence == "" {
-		return false
+		return false, true
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	ranges, known := b.shards[shard]
-	if !known {
+	ranges, loaded := b.shards[shard]
+	if !loaded {
 		load := func() (err error) {
 			ranges, err = b.load(s.work, shard)
 			return err
 		}
 		if !insist(s.going, &s.problem, "read the ledger", load) {
-			return false // whoever asked is stopped as well
+			return false, false
 		}
 		if b.shards == nil {
 			b.shards = map[string][]telemetry.Range{}
@@ -157,7 +169,7 @@ func (b *buried) has(s *sweep, shard, sequence string) bool {
 	at, found := slices.BinarySearchFunc(ranges, sequence, func(r telemetry.Range, sequence string) int {
 		return telemetry.CompareSequence(r.First, sequence)
 	})
-	return found || at > 0 && telemetry.CompareSequence(sequence, ranges[at-1].Last) <= 0
+	return found || at > 0 && telemetry.CompareSequence(sequence, ranges[at-1].Last) <= 0, true
 }
 
 func (b *buried) load(ctx context.Context, shard string) (ranges []telemetry.Range, err error) {
