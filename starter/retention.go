@@ -22,13 +22,15 @@ type retentionCommands struct {
 
 // retentionSettings say what is kept.
 type retentionSettings struct {
-	Days       map[string]int `help:"Days that indices are kept behind their date, by type of record: span=30,metric=90,default=14. A type for which there is none is kept for ever." placeholder:"TYPE=DAYS,…" mapsep:","`
-	Repository string         `help:"Name of the repository whose snapshots count." default:"millrace" env:"MILLRACE_SNAPSHOT_REPOSITORY"`
-	Indices    []string       `help:"Patterns of the indices to look at; all telemetry by default." placeholder:"telemetry-*"`
+	// Repository has the snapshots that count.
+	Repository config.RepositoryName `embed:"" group:"elasticsearch"`
+
+	Days    map[string]int `help:"Days that indices are kept behind their date, by type of record: span=30,metric=90,default=14. A type for which there is none is kept for ever." placeholder:"TYPE=DAYS,…" mapsep:","`
+	Indices []string       `help:"Patterns of the indices to look at; all telemetry by default." placeholder:"telemetry-*"`
 }
 
 func (s retentionSettings) input() workflows.RetentionInput {
-	return workflows.RetentionInput{Days: s.Days, Repository: s.Repository, Indices: s.Indices}.WithDefaults()
+	return workflows.RetentionInput{Days: s.Days, Repository: s.Repository.Name, Indices: s.Indices}.WithDefaults()
 }
 
 type retentionSchedule struct {

@@ -101,29 +101,24 @@ func (s snapshotTake) Run(ctx context.Context, c client.Client, r *config.Resour
 	})
 }
 
-// repositoryName says whose snapshots are meant.
-type repositoryName struct {
-	Repository string `help:"Name of the repository." default:"millrace" env:"MILLRACE_SNAPSHOT_REPOSITORY"`
-}
-
 // catalog finds the records of a repository's snapshots.
-func (n repositoryName) catalog(ctx context.Context, r *config.Resources) (*snapshot.Catalog, error) {
+func catalog(ctx context.Context, r *config.Resources, repository config.RepositoryName) (*snapshot.Catalog, error) {
 	cfg, err := config.AWS(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return snapshot.Open(archive.Open(config.S3(cfg), r.Bucket), n.Repository), nil
+	return snapshot.Open(archive.Open(config.S3(cfg), r.Bucket), repository.Name), nil
 }
 
 type snapshotList struct {
-	repositoryName
+	config.RepositoryName `group:"elasticsearch"`
 	format
 }
 
 // Run lists the records of all snapshots. It needs neither Temporal nor
 // Elasticsearch.
 func (l snapshotList) Run(ctx context.Context, r *config.Resources, out output) error {
-	catalog, err := l.catalog(ctx, r)
+	catalog, err := catalog(ctx, r, l.RepositoryName)
 	if err != nil {
 		return err
 	}
@@ -163,7 +158,8 @@ func writeSnapshots(out output, all []snapshot.Record) {
 }
 
 type snapshotAccept struct {
-	repositoryName
+	Repository config.RepositoryName `embed:"" group:"elasticsearch"`
+
 	Name   string `arg:"" help:"Name of the snapshot, as listed."`
 	By     string `help:"Who says so." default:"${operator}"`
 	Reason string `help:"Why it is in order." required:""`
@@ -171,7 +167,7 @@ type snapshotAccept struct {
 
 // Run makes a suspect snapshot one that a recovery may choose.
 func (a snapshotAccept) Run(ctx context.Context, r *config.Resources, out output) error {
-	catalog, err := a.catalog(ctx, r)
+	catalog, err := catalog(ctx, r, a.Repository)
 	if err != nil {
 		return err
 	}

@@ -7,9 +7,21 @@ import (
 	"millrace/internal/index"
 )
 
+// RepositoryName says whose snapshots are meant: the same for starter and
+// worker.
+type RepositoryName struct {
+	Name string `name:"repository" help:"Name of the repository of snapshots." default:"millrace" env:"MILLRACE_SNAPSHOT_REPOSITORY"`
+}
+
+// Validate reports a name that no cluster would take.
+func (r RepositoryName) Validate() error {
+	return Repository{RepositoryName: r, Type: "s3"}.Validate()
+}
+
 // Repository is where the cluster keeps snapshots.
 type Repository struct {
-	Name     string            `name:"repository" help:"Name of the repository of snapshots." default:"millrace" env:"MILLRACE_SNAPSHOT_REPOSITORY"`
+	RepositoryName
+
 	Type     string            `name:"repository-type" help:"Its type, should it have to be made: s3, or fs where all nodes share a folder below path.repo." enum:"s3,fs" default:"s3" env:"MILLRACE_SNAPSHOT_REPOSITORY_TYPE"`
 	Settings map[string]string `name:"repository-setting" help:"Settings of its type, beside bucket and base_path (s3) or location (fs): region, role_arn, storage_class, …" placeholder:"NAME=VALUE,…" mapsep:"," env:"MILLRACE_SNAPSHOT_REPOSITORY_SETTINGS"`
 }

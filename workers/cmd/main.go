@@ -179,7 +179,7 @@ func (s *settings) workers(c client.Client, b *workers.Backends, documents *inde
 			})
 		},
 		"recover": func() worker.Worker {
-			recoverer := b.Recoverer(documents, processor.Limiter, launcher, s.Repository, identity)
+			recoverer := b.Recoverer(documents, processor.Limiter, launcher, s.Repository.Name, identity)
 			return workers.Recover(c, recoverer, s.RecoverSlots)
 		},
 		"snapshot": func() worker.Worker {

@@ -1,17 +1,24 @@
 package main
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+
+	"millrace/internal/config"
+)
 
 // Recovering is what recoveries may use of a worker.
 type Recovering struct {
-	RecoverSlots int    `help:"Most pages of a recovery to work on at the same time, 30 MiB each." default:"4" env:"MILLRACE_RECOVER_SLOTS"`
-	Repository   string `name:"repository" help:"Repository of the snapshots that a recovery restores." default:"millrace" env:"MILLRACE_SNAPSHOT_REPOSITORY"`
+	RecoverSlots int `help:"Most pages of a recovery to work on at the same time, 30 MiB each." default:"4" env:"MILLRACE_RECOVER_SLOTS"`
+	// Repository has the snapshots that a recovery restores.
+	Repository config.RepositoryName `embed:""`
 }
 
 // Validate reports what cannot work.
 func (r Recovering) Validate() error {
+	var slots error
 	if r.RecoverSlots < 1 {
-		return fmt.Errorf("--recover-slots: %d is less than 1", r.RecoverSlots)
+		slots = fmt.Errorf("--recover-slots: %d is less than 1", r.RecoverSlots)
 	}
-	return nil
+	return errors.Join(slots, r.Repository.Validate())
 }
