@@ -17,6 +17,7 @@ type Archivist struct {
 	Stream StreamID
 	Source ShardReader
 	Store  backup.Store
+	Ends   backup.Store // below backup.EndsPrefix; nil: the ends of shards are not kept
 	Losses LossBurier
 	Limits BackupLimits
 	Worker string // identity of this worker, for operators

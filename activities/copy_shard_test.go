@@ -30,6 +30,7 @@ import (
 type vault struct {
 	*world
 	direct, faulty *archive.Bucket
+	ends           *archive.Bucket
 	proxy          *faultproxy.Proxy
 	losses         []telemetry.Range
 	loss           *stream.Loss // of the next page
@@ -57,13 +58,15 @@ func newVault(t *testing.T, count int) *vault {
 	t.Cleanup(func() { _ = proxy.Close() })
 	v := &vault{
 		world: newWorld(7, 0), proxy: proxy, direct: archive.Open(client, name).Under(backup.Prefix),
-		faulty: archive.Open(open(proxy.URL()), name).Under(backup.Prefix),
+		faulty: archive.Open(open(proxy.URL()), name).Under(backup.Prefix), ends: archive.Open(client, name).Under(backup.EndsPrefix),
 	}
 	t.Cleanup(func() {
 		ctx := context.WithoutCancel(t.Context())
-		for key, err := range v.direct.Keys(ctx, "") {
-			if err == nil {
-				_ = v.direct.Delete(ctx, key)
+		for _, part := range []*archive.Bucket{v.direct, v.ends} {
+			for key, err := range part.Keys(ctx, "") {
+				if err == nil {
+					_ = part.Delete(ctx, key)
+				}
 			}
 		}
 		_, _ = client.DeleteBucket(ctx, &s3.DeleteBucketInput{Bucket: &name})
@@ -82,7 +85,7 @@ func newVault(t *testing.T, count int) *vault {
 func (v *vault) archivist(limits BackupLimits) *Archivist {
 	limits.Poll = 1
 	return NewArchivist(Archivist{
-		Stream: StreamID{Name: "s", ARN: "arn:s", Created: time.Unix(1000, 0).UTC()}, Source: v, Store: v.faulty, Losses: v, Worker: "test", Limits: limits,
+		Stream: StreamID{Name: "s", ARN: "arn:s", Created: time.Unix(1000, 0).UTC()}, Source: v, Store: v.faulty, Ends: v.ends, Losses: v, Worker: "test", Limits: limits,
 	})
 }
 
@@ -208,6 +211,16 @@ func TestCopyShardCutsBySizeAndHour(t *testing.T) {
 	}
 	if got.Counts.Stored == 0 || got.Counts.Stored > got.Counts.Bytes/3 {
 		t.Errorf("%d bytes became %d", got.Counts.Bytes, got.Counts.Stored)
+	}
+	ends := 0
+	for key, err := range v.ends.Keys(t.Context(), "s-1000-shardId-000000000000") {
+		meta, failed := v.ends.Meta(t.Context(), key)
+		if ends++; err != nil || failed != nil || meta["last"] != sequence(999) {
+			t.Errorf("that it is complete stands at %s as %v, %v, %v", key, meta, err, failed)
+		}
+	}
+	if ends != 1 {
+		t.Errorf("that it is complete stands at %d places", ends)
 	}
 }
 

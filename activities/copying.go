@@ -219,6 +219,9 @@ func (c *copying) close(chain *backup.Chain, end stream.Page) error {
 	if err := c.flush(chain); err != nil {
 		return err
 	}
+	if c.Ends != nil && !insist(c.work, &c.problem, storing, func() error { return chain.End(c.work, c.Ends) }) {
+		return errStopped
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.readUpTo(end.ReadUpTo)

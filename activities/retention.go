@@ -8,6 +8,7 @@ import (
 
 	"go.temporal.io/sdk/activity"
 
+	"millrace/internal/backup"
 	"millrace/internal/index"
 	"millrace/internal/snapshot"
 	"millrace/internal/telemetry"
@@ -120,14 +121,48 @@ func (s *Snapshotter) covered(ctx context.Context, name string, state index.Stat
 	if err != nil {
 		return "", "", err
 	}
-	whole, err := s.Backup.Covers(ctx, first, end)
+	what, err := s.Backup.Lacks(ctx, first.Add(-clockSkew), end.Add(clockSkew))
 	if err != nil {
 		return "", "", fmt.Errorf("ask whether the backup has %s: %w", name, err)
 	}
-	if whole {
+	if what == "" {
 		return "backup", "", nil
 	}
-	return "", why + fmt.Sprintf(", and the backup does not have all from %s to %s", first.Format(time.RFC3339), end.Format(time.RFC3339)), nil
+	return "", why + fmt.Sprintf(", and the backup may not have all from %s to %s: %s", first.Format(time.RFC3339), end.Format(time.RFC3339), what), nil
+}
+
+// BackupChains is the backup of the stream, as BackupCoverage. Each document of
+// an index came into the stream after the first of them was received, and before
+// the last was indexed.
+type BackupChains struct {
+	Stream    StreamID
+	Shards    ShardLister
+	Workflows BackupPositions
+	Store     backup.Described // below backup.Prefix
+	Ends      backup.Described // below backup.EndsPrefix
+}
+
+// BackupPositions says how far the backup is.
+type BackupPositions interface {
+	// Reached returns the checkpoint of a shard's backup; zero if it has none.
+	Reached(ctx context.Context, stream StreamID, shard string) (telemetry.Checkpoint, error)
+}
+
+// Lacks implements BackupCoverage.
+func (b BackupChains) Lacks(ctx context.Context, from, to time.Time) (string, error) {
+	listed, err := b.Shards.Shards(ctx)
+	if err != nil {
+		return "", fmt.Errorf("list the shards: %w", err)
+	}
+	positions := map[string]backup.Position{}
+	for _, shard := range listed {
+		at, err := b.Workflows.Reached(ctx, b.Stream, shard.ID)
+		if err != nil {
+			return "", fmt.Errorf("ask how far the backup of shard %s is: %w", shard.ID, err)
+		}
+		positions[shard.ID] = backup.Position{Checkpoint: at, Child: len(shard.Parents) > 0}
+	}
+	return backup.Lacks(ctx, b.Store, b.Ends, b.Stream.Name, b.Stream.Created, positions, from, to)
 }
 
 // retire deletes an index.

@@ -34,11 +34,11 @@ func TestOnlyWhatIsCoveredIsDeleted(t *testing.T) {
 		t.Errorf("behind the snapshot: %+v", got)
 	}
 	// The backup may have what the snapshot does not.
-	s.Backup = s
-	if got = must(t, s.EnforceRetention, call); len(got.Deleted) != 0 || !strings.Contains(got.Uncovered[1], "and the backup does not have all from 2026-11-23T01:02:03Z to 2026-11-23T01:02:03Z") {
+	s.Backup, s.lacks = s, "it is behind"
+	if got = must(t, s.EnforceRetention, call); len(got.Deleted) != 0 || !strings.Contains(got.Uncovered[1], "and the backup may not have all from 2026-11-23T01:02:03Z to 2026-11-23T01:02:03Z: it is behind") {
 		t.Errorf("with a backup that is behind: %+v", got)
 	}
-	s.covers = true
+	s.lacks = ""
 	call.DryRun = true
 	if got = must(t, s.EnforceRetention, call); !slices.Equal(got.Deleted, []string{older, old}) || got.Documents != 4 || len(got.Uncovered) != 0 {
 		t.Errorf("a dry run: %+v", got)

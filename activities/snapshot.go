@@ -27,11 +27,11 @@ type Snapshotter struct {
 	Backup    BackupCoverage // nil: there is none
 }
 
-// BackupCoverage says what the backup has.
+// BackupCoverage says what the backup has. See BackupChains.
 type BackupCoverage interface {
-	// Covers reports whether every record that a collector received between
-	// two times is in it.
-	Covers(ctx context.Context, from, to time.Time) (bool, error)
+	// Lacks says what of all that arrived in the stream between two times is not
+	// certain to be in it; nothing, if all of it is.
+	Lacks(ctx context.Context, from, to time.Time) (what string, err error)
 }
 
 // ShardPositions says how far the stream is processed.

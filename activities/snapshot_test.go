@@ -31,7 +31,7 @@ type safe struct {
 	call    SnapshotCall
 	asked   []string // of ShardPositions, in order
 	open    []telemetry.Range
-	covers  bool
+	lacks   string
 	catalog *snapshot.Catalog
 }
 
@@ -76,7 +76,7 @@ func newSafe(t *testing.T) *safe {
 	return s
 }
 
-func (s *safe) Covers(context.Context, time.Time, time.Time) (bool, error) { return s.covers, nil }
+func (s *safe) Lacks(context.Context, time.Time, time.Time) (string, error) { return s.lacks, nil }
 
 func (s *safe) Checkpoint(_ context.Context, _ StreamID, shard string) (telemetry.Checkpoint, error) {
 	s.asked = append(s.asked, shard)

@@ -5,6 +5,8 @@ import (
 	"go.temporal.io/sdk/worker"
 
 	"millrace/activities"
+	"millrace/internal/backup"
+	"millrace/internal/index"
 	"millrace/workflows"
 )
 
@@ -22,4 +24,15 @@ func Snapshot(c client.Client, snapshotter *activities.Snapshotter) worker.Worke
 	w.RegisterWorkflow(workflows.EnforceRetention)
 	w.RegisterActivity(snapshotter)
 	return w
+}
+
+// Snapshotter is what snapshots and the retention of indices need.
+func (b *Backends) Snapshotter(documents *index.Client, launcher workflows.Launcher) *activities.Snapshotter {
+	return &activities.Snapshotter{
+		Stream: b.StreamID(), Shards: b.Stream, Workflows: launcher, Cluster: documents, Bucket: b.Bucket,
+		Backup: activities.BackupChains{
+			Stream: b.StreamID(), Shards: b.Stream, Workflows: workflows.BackupLauncher{Launcher: launcher},
+			Store: b.Bucket.Under(backup.Prefix), Ends: b.Bucket.Under(backup.EndsPrefix),
+		},
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"go.temporal.io/sdk/converter"
 
 	"millrace/activities"
+	"millrace/internal/telemetry"
 )
 
 // BackupLauncher starts and steers the BackupShard workflows of a stream, as
@@ -39,6 +40,15 @@ func (l BackupLauncher) Look(ctx context.Context, stream activities.StreamID, sh
 // that is done. That it does not run is success.
 func (l BackupLauncher) Command(ctx context.Context, stream activities.StreamID, shard string, command activities.Command) error {
 	return l.commandIfRunning(ctx, BackupShardID(stream.Name, stream.Created, shard), command)
+}
+
+// Reached returns the checkpoint of a shard's backup; zero if it has none.
+func (l BackupLauncher) Reached(ctx context.Context, stream activities.StreamID, shard string) (telemetry.Checkpoint, error) {
+	status, err := l.ShardStatus(ctx, stream, shard)
+	if isNotFound(err) {
+		return telemetry.Checkpoint{}, nil
+	}
+	return status.Checkpoint, err
 }
 
 // ShardStatus returns the status of a shard's workflow, and while CopyShard

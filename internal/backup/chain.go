@@ -34,6 +34,7 @@ type Chain struct {
 	// doubt: others may have written what comes next, under a key that does not
 	// follow from the next record.
 	doubt bool
+	gap   bool // records are missing, unless others have written them
 
 	first  Record // of what is held, without its data
 	held   Meta
@@ -56,7 +57,19 @@ func Open(store Store, shard Shard, last string) *Chain {
 }
 
 // Doubt is for when records may be missing between the last one and the next.
-func (c *Chain) Doubt() { c.doubt = true }
+func (c *Chain) Doubt() { c.doubt, c.gap = true, true }
+
+// End writes down, below EndsPrefix, that the chain has all of its shard.
+func (c *Chain) End(ctx context.Context, ends Store) error {
+	meta := map[string]string{}
+	if c.last != "" {
+		meta[metaLast] = c.last
+	}
+	if _, err := ends.PutNew(ctx, c.shard.end(), []byte("{}"), meta); err != nil {
+		return fmt.Errorf("write that the backup of a shard is complete: %w", err)
+	}
+	return nil
+}
 
 // Last is the last sequence number that is durable.
 func (c *Chain) Last() string { return c.last }
@@ -82,7 +95,10 @@ func (c *Chain) Add(r Record) error {
 	}
 	if c.held.Count == 0 {
 		c.first = Record{Sequence: r.Sequence, Arrived: r.Arrived}
-		c.held = Meta{Oldest: r.Arrived, Newest: r.Arrived}
+		c.held = Meta{After: c.last, Oldest: r.Arrived, Newest: r.Arrived}
+		if c.gap {
+			c.held.After = AfterGap
+		}
 		c.body.Reset()
 		c.packer = packers.Get().(*gzip.Writer)
 		c.packer.Reset(&c.body)
@@ -194,6 +210,6 @@ func (c *Chain) meta(ctx context.Context, key string) (Meta, error) {
 // pass moves the end of the chain, and lets go of what was held.
 func (c *Chain) pass(f Flushed) Flushed {
 	f.Reread = telemetry.CompareSequence(f.Meta.Last, c.held.Last) < 0
-	c.last, c.held, c.doubt = f.Meta.Last, Meta{}, false
+	c.last, c.held, c.doubt, c.gap = f.Meta.Last, Meta{}, false, false
 	return f
 }

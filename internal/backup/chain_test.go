@@ -138,7 +138,7 @@ func complete(t *testing.T, m *memory, count int) {
 			of, bytes = append(of, r), bytes+int64(len(scan.Bytes()))+1
 		}
 		last := of[len(of)-1]
-		want := backup.Meta{Last: last.Sequence, Count: len(of), Bytes: bytes, Oldest: of[0].Arrived, Newest: last.Arrived}
+		want := backup.Meta{After: meta.After, Last: last.Sequence, Count: len(of), Bytes: bytes, Oldest: of[0].Arrived, Newest: last.Arrived}
 		if meta != want || name.First != of[0].Sequence || name.Shard != (backup.Shard{Stream: shard.Stream, Created: start, ID: shard.ID}) {
 			t.Errorf("%s is named %+v and said to be %+v, it is %+v", key, name, meta, want)
 		}
@@ -152,6 +152,24 @@ func complete(t *testing.T, m *memory, count int) {
 		if want := record(i); r.Sequence != want.Sequence || !bytes.Equal(r.Data, want.Data) || !r.Arrived.Equal(want.Arrived) {
 			t.Fatalf("record %d is %s %q of %s", i, r.Sequence, r.Data, r.Arrived)
 		}
+	}
+}
+
+// linked asserts that each object names the record that it goes on behind.
+func linked(t *testing.T, m *memory) {
+	t.Helper()
+	keys := slices.SortedFunc(maps.Keys(m.objects), func(a, b string) int {
+		x, _ := backup.ParseKey(a)
+		y, _ := backup.ParseKey(b)
+		return telemetry.CompareSequence(x.First, y.First)
+	})
+	last := ""
+	for _, key := range keys {
+		meta, err := backup.ParseMeta(m.objects[key].meta)
+		if err != nil || meta.After != last {
+			t.Errorf("%s goes on behind %q, not %q: %v", key, meta.After, last, err)
+		}
+		last = meta.Last
 	}
 }
 
@@ -178,6 +196,7 @@ func TestKilledWriter(t *testing.T) {
 		write(t, backup.Open(m, shard, record(19).Sequence), 20, 100, every)
 		write(t, backup.Open(m, shard, ""), 0, 120, every)
 		complete(t, m, 120)
+		linked(t, m)
 	}
 }
 
@@ -218,6 +237,7 @@ func TestTrimmedWhileWriting(t *testing.T) {
 	late.Doubt()
 	write(t, late, 50, 90, 7) // 20 to 49 are trimmed
 	complete(t, m, 90)
+	linked(t, m)
 }
 
 // TestLostAnswer: the object is there, and the writer does not know it.
@@ -243,6 +263,7 @@ func TestLostAnswer(t *testing.T) {
 	}
 	write(t, c, 2, 30, 4)
 	complete(t, m, 30)
+	linked(t, m)
 
 	// Or it dies of it, and its successor has more to write when it tries again.
 	m.after = errors.New("no answer")
@@ -255,6 +276,7 @@ func TestLostAnswer(t *testing.T) {
 	}
 	write(t, backup.Open(m, shard, record(29).Sequence), 30, 60, 8)
 	complete(t, m, 60)
+	linked(t, m)
 }
 
 // TestZombieBesideItsSuccessor: both go on writing, with other boundaries.
@@ -267,4 +289,5 @@ func TestZombieBesideItsSuccessor(t *testing.T) {
 	}
 	group.Wait()
 	complete(t, m, 500)
+	linked(t, m)
 }

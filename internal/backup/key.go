@@ -34,6 +34,15 @@ func (s Shard) folder(hour time.Time) string {
 	return fmt.Sprintf("%s%s-%d-%s-", Partition(hour), s.Stream, s.Created.Unix(), s.ID)
 }
 
+// EndsPrefix is where in the bucket stands of which shards the backup has all,
+// apart from the objects that analysts read.
+const EndsPrefix = "backup-ends/"
+
+// end is where it stands of a shard, relative to EndsPrefix.
+func (s Shard) end() string {
+	return fmt.Sprintf("%s-%d-%s", s.Stream, s.Created.Unix(), s.ID)
+}
+
 // Key is where an object that begins with a record stands.
 func (s Shard) Key(first Record) string { return s.folder(first.Arrived) + first.Sequence + extension }
 
@@ -65,6 +74,10 @@ func ParseKey(key string) (Name, bool) {
 
 // Meta is what an object's metadata say.
 type Meta struct {
+	// After is the sequence number behind which it goes on: that of the record
+	// before its first one, without a gap. Empty: it begins with the oldest
+	// record that the stream had then.
+	After          string
 	Last           string    // its last sequence number
 	Count          int       // records
 	Bytes          int64     // of its lines, before compression
@@ -73,6 +86,7 @@ type Meta struct {
 
 // Keys of the metadata.
 const (
+	metaAfter  = "after"
 	metaLast   = "last"
 	metaCount  = "count"
 	metaBytes  = "bytes"
@@ -81,11 +95,18 @@ const (
 )
 
 func (m Meta) encode() map[string]string {
-	return map[string]string{
+	text := map[string]string{
 		metaLast: m.Last, metaCount: strconv.Itoa(m.Count), metaBytes: strconv.FormatInt(m.Bytes, 10),
 		metaOldest: m.Oldest.UTC().Format(arrivedLayout), metaNewest: m.Newest.UTC().Format(arrivedLayout),
 	}
+	if m.After != "" {
+		text[metaAfter] = m.After
+	}
+	return text
 }
+
+// AfterGap is Meta.After of an object before which records may be missing.
+const AfterGap = "gap"
 
 var errNoLast = errors.New("it does not say its last sequence number")
 
@@ -94,6 +115,7 @@ func ParseMeta(from map[string]string) (m Meta, err error) {
 	if m.Last = from[metaLast]; m.Last == "" {
 		return m, errNoLast
 	}
+	m.After = from[metaAfter]
 	var errs [4]error
 	m.Count, errs[0] = strconv.Atoi(from[metaCount])
 	m.Bytes, errs[1] = strconv.ParseInt(from[metaBytes], 10, 64)

@@ -86,9 +86,10 @@ type Object struct {
 	Key  string `json:"key"` // below the backup's prefix
 	Size int64  `json:"size"`
 
-	hour time.Time // in which its first record arrived
-	ours bool
-	name Name
+	hour     time.Time // in which its first record arrived
+	modified time.Time
+	ours     bool
+	name     Name
 }
 
 // firehoseKey is the layout of Firehose with its default prefix.
@@ -96,7 +97,7 @@ var firehoseKey = regexp.MustCompile(`^(\d{4}/\d\d/\d\d/\d\d)/.`)
 
 // parse reads what a key says; ok is false for one of neither layout.
 func parse(o archive.Object) (object Object, ok bool) {
-	object = Object{Key: o.Key, Size: o.Size}
+	object = Object{Key: o.Key, Size: o.Size, modified: o.Modified}
 	if object.name, ok = ParseKey(o.Key); ok {
 		object.hour, object.ours = object.name.Hour, true
 		return object, true

@@ -183,9 +183,7 @@ func (s *settings) workers(c client.Client, b *workers.Backends, documents *inde
 			return workers.Recover(c, recoverer, s.RecoverSlots)
 		},
 		"snapshot": func() worker.Worker {
-			return workers.Snapshot(c, &activities.Snapshotter{
-				Stream: b.StreamID(), Shards: b.Stream, Workflows: launcher, Cluster: documents, Bucket: b.Bucket,
-			})
+			return workers.Snapshot(c, b.Snapshotter(documents, launcher))
 		},
 	}
 	maps.DeleteFunc(all, func(queue string, _ func() worker.Worker) bool { return !slices.Contains(s.Queues, queue) })
@@ -210,7 +208,8 @@ func (s *settings) archivist(b *workers.Backends, identity string) *activities.A
 	l := s.BackupLimits
 	store := b.Bucket.Under(backup.Prefix).Writing(archive.Writing{Encryption: l.Encryption, KMSKey: l.KMSKey, StorageClass: l.StorageClass})
 	return activities.NewArchivist(activities.Archivist{
-		Stream: b.StreamID(), Source: activities.BackupSource{Stream: b.Stream, FanOut: l.FanOut}, Store: store, Losses: b.Morgue,
+		Stream: b.StreamID(), Source: activities.BackupSource{Stream: b.Stream, FanOut: l.FanOut}, Store: store,
+		Ends: b.Bucket.Under(backup.EndsPrefix), Losses: b.Morgue,
 		Limits: l, Worker: identity,
 	})
 }

@@ -1,0 +1,189 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"millrace/internal/telemetry"
+)
+
+// Position is how far the backup of a shard of the stream has come, by the word
+// of who writes it.
+type Position struct {
+	telemetry.Checkpoint // zero: nobody does
+	// Child: it came from other shards by resharding.
+	Child bool
+}
+
+const (
+	// leastRetention is what every stream keeps: so much had not been trimmed
+	// yet when the first object of a chain was written.
+	leastRetention = 24 * time.Hour
+	// metasAtOnce bounds the objects that are asked at the same time.
+	metasAtOnce = 16
+)
+
+// Lacks says what of all that arrived in a stream between two times is not
+// certain to be in its backup, which is in store and ends (below EndsPrefix);
+// nothing, if all of it is. It goes by the
+// objects: each names the record that it goes on behind, so that one which is
+// missing shows, and so do records that were trimmed unread. positions are
+// those of the shards that the stream lists; of any other of its shards, and of
+// those of an earlier stream of its name, the chain must have come to its end.
+func Lacks(ctx context.Context, store, ends Described, stream string, created time.Time, positions map[string]Position, from, to time.Time) (what string, err error) {
+	if from.IsZero() || len(positions) == 0 {
+		return "nobody knows since when, or of which shards", nil
+	}
+	position := func(shard Shard) (Position, bool) {
+		p, listed := positions[shard.ID]
+		return p, listed && shard.Created.Unix() == created.Unix()
+	}
+	extents := map[Shard]*extent{}
+	for objects, err := range days(ctx, store, Window{From: from}) {
+		if err != nil {
+			return "", err
+		}
+		objects = slices.DeleteFunc(objects, func(o Object) bool {
+			e := extents[o.name.Shard]
+			return !o.ours || o.name.Shard.Stream != stream || e != nil && e.beyond
+		})
+		slices.SortFunc(objects, order)
+		metas, err := describe(ctx, store, objects)
+		if err != nil {
+			return "", err
+		}
+		for n, o := range objects {
+			e := extents[o.name.Shard]
+			if e == nil {
+				e = &extent{}
+				extents[o.name.Shard] = e
+			}
+			at, listed := position(o.name.Shard)
+			e.add(o, metas[n], listed && at.Child, to)
+		}
+		if enough(extents, len(positions)) {
+			break
+		}
+	}
+	seen := map[string]bool{}
+	for shard, e := range extents {
+		at, listed := position(shard)
+		seen[shard.ID] = seen[shard.ID] || listed
+		if what, err := e.lacks(ctx, ends, shard, at, listed, from, to); what != "" || err != nil {
+			return what, err
+		}
+	}
+	for id, at := range positions {
+		if !seen[id] && !at.Closed && at.ReadUpTo.Before(to) {
+			return notCome(id, to), nil
+		}
+	}
+	return "", nil
+}
+
+// enough reports whether all chains go on behind what is asked about.
+func enough(extents map[Shard]*extent, shards int) bool {
+	beyond := 0
+	for _, e := range extents {
+		if !e.beyond {
+			return false
+		}
+		beyond++
+	}
+	return beyond >= shards
+}
+
+func notCome(shard string, to time.Time) string {
+	return fmt.Sprintf("the backup of shard %s is not known to have come to %s", shard, to.UTC().Format(time.RFC3339))
+}
+
+// described is what an object says of itself.
+type described struct {
+	Meta
+	unsaid error // why it says nothing
+}
+
+func describe(ctx context.Context, store Described, objects []Object) ([]described, error) {
+	metas := make([]described, len(objects))
+	group, asking := errgroup.WithContext(ctx)
+	group.SetLimit(metasAtOnce)
+	for n, o := range objects {
+		group.Go(func() error {
+			text, err := store.Meta(asking, o.Key)
+			switch {
+			case err == nil:
+				metas[n].Meta, metas[n].unsaid = ParseMeta(text)
+			case errors.Is(err, fs.ErrNotExist):
+				metas[n].unsaid = err
+			default:
+				return fmt.Errorf("see what the backup has: %w", err)
+			}
+			return nil
+		})
+	}
+	return metas, group.Wait()
+}
+
+// extent is what the chain of a shard has without a gap.
+type extent struct {
+	began  bool
+	since  time.Time // all that arrived since then; zero: since before it was looked at
+	newest time.Time
+	last   string
+	beyond bool // it goes on behind the time that is asked about
+}
+
+// add takes in the next object of the chain.
+func (e *extent) add(o Object, m described, child bool, to time.Time) {
+	switch {
+	case e.beyond:
+		return
+	case m.unsaid != nil:
+		e.since, e.last = to.Add(time.Nanosecond), ""
+		return
+	case e.began && m.After == e.last:
+	case m.After == "":
+		// What came before may have been trimmed before the backup began; but
+		// nothing had come into a shard before it was made.
+		if e.since = m.Oldest; o.modified.Add(-leastRetention).Before(e.since) {
+			e.since = o.modified.Add(-leastRetention)
+		}
+		if child && !e.began {
+			e.since = time.Time{}
+		}
+	case e.began || m.After == AfterGap:
+		e.since = m.Newest
+	}
+	e.began, e.last = true, m.Last
+	if m.Newest.After(e.newest) {
+		e.newest = m.Newest
+	}
+	e.beyond = !m.Oldest.Before(to)
+}
+
+// lacks says what is not certain to be in the chain.
+func (e *extent) lacks(ctx context.Context, ends Described, shard Shard, position Position, listed bool, from, to time.Time) (string, error) {
+	if e.since.After(from) {
+		return fmt.Sprintf("the backup of shard %s has a gap, or begins, at %s", shard.ID, e.since.UTC().Format(time.RFC3339)), nil
+	}
+	if e.beyond {
+		return "", nil
+	}
+	if listed && (position.Closed || !position.ReadUpTo.Before(to)) && telemetry.CompareSequence(e.last, position.Sequence) >= 0 {
+		return "", nil
+	}
+	text, err := ends.Meta(ctx, shard.end())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("see whether the backup of shard %s is complete: %w", shard.ID, err)
+	}
+	if err != nil || text[metaLast] != e.last {
+		return notCome(shard.ID, to), nil
+	}
+	return "", nil
+}
