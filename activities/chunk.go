@@ -16,7 +16,7 @@ type chunk struct {
 	stretch *stretch
 	records []stream.Record
 	ids     []telemetry.DocID // of each record; zero for a foreign one
-	times   []time.Time       // received_at of each record
+	times   []time.Time       // received_at of each record; zero for one that is replayed
 	size    int               // bytes of the stream that it keeps in memory
 	suffix  string            // put behind the name of each record's index
 
@@ -84,11 +84,15 @@ func (c *chunk) sort(seen Seen, now time.Time) {
 	c.bulk.Grow(len(c.records), c.size)
 	for i := range c.records {
 		r, err := telemetry.Parse(c.records[i].Data)
+		replayed := c.records[i].Replayed
+		if replayed {
+			r.ReceivedAt = time.Time{}
+		}
 		c.ids, c.times = append(c.ids, r.DocID), append(c.times, r.ReceivedAt)
 		switch {
 		case err != nil:
 			c.dead = append(c.dead, verdict{at: i, cause: index.Error{Type: foreignRecord, Reason: err.Error()}})
-		case seen.Seen(r.DocID):
+		case !replayed && seen.Seen(r.DocID): // a disaster may have deleted it since
 			c.counts.Duplicates++
 		default:
 			c.add(r, now)

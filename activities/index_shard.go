@@ -38,8 +38,16 @@ type Progress struct {
 	Checkpoint telemetry.Checkpoint `json:"checkpoint"`
 	Counts     Counts               `json:"counts"` // of the records up to the checkpoint
 	LagSeconds float64              `json:"lagSeconds"`
+	Live       LiveDelay            `json:"live,omitzero"`
 	Worker     string               `json:"worker"`
 	LastError  string               `json:"lastError,omitempty"` // since the call began
+}
+
+// LiveDelay is how long the records took that a worker has indexed in the last
+// seconds, of all its shards: see delay.RecentWindow.
+type LiveDelay struct {
+	Records uint64  `json:"records"`
+	Seconds float64 `json:"p99Seconds"`
 }
 
 // IndexResult is how a call ended.
@@ -183,6 +191,9 @@ func (c *call) progress() Progress {
 	state := c.mark.state()
 	_, lastError := c.problem.state()
 	progress := Progress{Checkpoint: state.checkpoint, Counts: state.counts, Worker: c.Worker, LastError: lastError}
+	if recent := c.Delay.Recent(); recent.Count > 0 {
+		progress.Live = LiveDelay{Records: recent.Count, Seconds: recent.P99.Seconds()}
+	}
 	if at := state.checkpoint.ReadUpTo; !at.IsZero() && !state.checkpoint.Closed {
 		progress.LagSeconds = max(0, time.Since(at).Seconds())
 	}

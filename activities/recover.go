@@ -28,9 +28,6 @@ type Recoverer struct {
 	Other   func(bucket string) backup.Objects
 	Catalog func(repository string) Catalog
 	Cluster Cluster
-	Shards  StreamShards
-	// Workflows are those of the stream.
-	Workflows StreamWorkflows
 }
 
 // Cluster restores snapshots. See index.Client.
@@ -58,6 +55,9 @@ type StreamWorkflows interface {
 	Command(ctx context.Context, stream StreamID, shard string, command Command) error
 	// Reached returns the checkpoint of a shard; false if it has no workflow.
 	Reached(ctx context.Context, stream StreamID, shard string) (telemetry.Checkpoint, bool, error)
+	// Live returns what a shard has said last of how its worker does; false if
+	// it is not being indexed at the moment.
+	Live(ctx context.Context, stream StreamID, shard string) (LiveDelay, bool, error)
 }
 
 // InvalidRequest is the type of an error that no retry helps against.
@@ -78,6 +78,9 @@ type PlanInput struct {
 	// Reached are the checkpoints of the shards that are paused; nil: those of
 	// this moment.
 	Reached map[string]telemetry.Checkpoint `json:"reached,omitempty"`
+	// Normal is the Plan's, if it is known: while shards are paused it is not to
+	// be had.
+	Normal float64 `json:"normalSeconds,omitempty"`
 }
 
 // PlanRecovery finds out what there is to be done.
@@ -88,7 +91,14 @@ func (r *Recoverer) PlanRecovery(ctx context.Context, in PlanInput) (Plan, error
 	}
 	plan := Plan{
 		ID: in.ID, Made: time.Now().UTC(), Papers: Papers(in.ID), Replay: in.Replay, Indices: in.Request.Indices,
-		Suffix: in.Request.suffix(), Tenant: in.Request.Tenant, Prefix: backup.Prefix,
+		Suffix: in.Request.suffix(), Tenant: in.Request.Tenant, Prefix: backup.Prefix, Mode: in.Request.Mode, Normal: in.Normal,
+	}
+	if plan.Normal == 0 {
+		live, err := r.liveDelay(ctx)
+		if err != nil {
+			return plan, err
+		}
+		plan.Normal = live.Seconds
 	}
 	if in.Replay {
 		plan.Window = backup.Window{From: in.Request.From, To: in.Request.To, Stream: r.Stream.Name, Created: r.Stream.Created}
@@ -303,6 +313,9 @@ type AwaitInput struct {
 	Papers  string         `json:"papers"`
 	For     time.Duration  `json:"for"`
 	Request RecoverRequest `json:"request"`
+	// Put is when the last record was put into the stream: the shards are waited
+	// for, too. Zero: none was.
+	Put time.Time `json:"put,omitzero"`
 }
 
 // AwaitResult is the list that verify works on.
@@ -322,8 +335,9 @@ const (
 	firehoseDelay = 20 * time.Minute
 )
 
-// AwaitBackup waits until the backup has passed the end of a plan's window, or
-// the time is over, and then lists anew what there is to verify.
+// AwaitBackup waits until the backup has passed the end of a plan's window, and
+// the shards what the backfill has put into the stream, or the time is over. Then
+// it lists anew what there is to verify.
 func (r *Recoverer) AwaitBackup(ctx context.Context, in AwaitInput) (AwaitResult, error) {
 	defer keepAlive(ctx, func() any { return "waiting for the backup" })()
 	plan, err := readPlan(ctx, r.Bucket, in.Papers)
@@ -339,7 +353,18 @@ func (r *Recoverer) AwaitBackup(ctx context.Context, in AwaitInput) (AwaitResult
 		if result.Gaps, err = r.behind(ctx, plan); err != nil {
 			return result, err
 		}
-		if result.Passed = len(result.Gaps) == 0; result.Passed || time.Since(began) > in.For {
+		var behind []string
+		if !in.Put.IsZero() {
+			if behind, err = r.unread(ctx, in.Put); err != nil {
+				return result, err
+			}
+		}
+		if result.Passed = len(result.Gaps) == 0; result.Passed && len(behind) == 0 {
+			break
+		}
+		if time.Since(began) > in.For {
+			// What they have not come to is indexed by verify.
+			slog.Warn("the backup or the shards have not passed the backfill in time", "id", plan.ID, "shards", len(behind), "gaps", len(result.Gaps))
 			break
 		}
 		if !pause(ctx, lookEvery) {

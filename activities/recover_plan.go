@@ -41,6 +41,9 @@ type RecoverRequest struct {
 	// Inventory is the key of a manifest.json of S3 Inventory, as key in the
 	// bucket of the backup, or s3://bucket/key.
 	Inventory string `json:"inventory,omitempty"`
+	// Mode is direct, into the index, or ingest: through the stream, where the
+	// shards index what is not there. direct when empty.
+	Mode string `json:"mode,omitempty"`
 }
 
 var suffixRule = regexp.MustCompile(`^[a-z0-9][a-z0-9_.-]{0,63}$`)
@@ -68,6 +71,12 @@ func (r RecoverRequest) Validate() error {
 	if r.Into != "" && r.Replace {
 		errs = append(errs, errors.New("into, replace: into a suffix nothing is replaced: give one of them"))
 	}
+	if r.Mode != "" && r.Mode != ModeDirect && r.Mode != ModeIngest {
+		errs = append(errs, fmt.Errorf("mode: %q: give %s or %s", r.Mode, ModeDirect, ModeIngest))
+	}
+	if r.Into != "" && r.Mode == ModeIngest {
+		errs = append(errs, fmt.Errorf("into, mode: what goes through the stream goes where it was: into a suffix goes mode %s alone", ModeDirect))
+	}
 	if !r.From.IsZero() && !r.To.IsZero() && !r.From.Before(r.To) {
 		errs = append(errs, fmt.Errorf("from, to: %s is not before %s", r.From.Format(time.RFC3339), r.To.Format(time.RFC3339)))
 	}
@@ -93,6 +102,10 @@ type Plan struct {
 	Suffix  string    `json:"suffix,omitempty"`
 	Tenant  string    `json:"tenant,omitempty"`
 	Prefix  string    `json:"prefix"` // of the backup
+	Mode    string    `json:"mode,omitempty"`
+	// Normal is how long live records took before, in seconds: the 99th
+	// percentile; zero: there were none.
+	Normal float64 `json:"normalSeconds,omitempty"`
 
 	Snapshot   string            `json:"snapshot,omitempty"`
 	Repository string            `json:"repository,omitempty"`
@@ -210,8 +223,12 @@ func (p Plan) Lines() (lines []string) {
 	if !p.Window.From.IsZero() {
 		from = p.Window.From.UTC().Format(time.RFC3339)
 	}
-	lines = append(lines, fmt.Sprintf("backfill from %s to %s: %d objects, %d bytes, about %d records", from,
-		p.Window.To.UTC().Format(time.RFC3339), p.Objects, p.Bytes, p.Records))
+	way := ""
+	if p.Mode == ModeIngest {
+		way = ", through the stream"
+	}
+	lines = append(lines, fmt.Sprintf("backfill from %s to %s: %d objects, %d bytes, about %d records%s", from,
+		p.Window.To.UTC().Format(time.RFC3339), p.Objects, p.Bytes, p.Records, way))
 	for _, warning := range p.Warnings {
 		lines = append(lines, "warning: "+warning)
 	}

@@ -160,7 +160,9 @@ func (s *settler) outcomes(c *chunk, at []int, items []index.Item, generation ui
 				continue
 			}
 			c.counts.Indexed++
-			c.received = append(c.received, c.times[i])
+			if received := c.times[i]; !received.IsZero() {
+				c.received = append(c.received, received)
+			}
 		case index.Poison:
 			c.dead = append(c.dead, verdict{at: i, cause: item.Error})
 		case index.Transient:

@@ -17,6 +17,7 @@ import (
 	"millrace/internal/backup"
 	"millrace/internal/index"
 	"millrace/internal/ledger"
+	"millrace/internal/stream"
 )
 
 // Bucket is where backup, ledger and the papers of a recovery are. See
@@ -45,7 +46,16 @@ type Sweeper struct {
 	Limiter   *index.Limiter // shared with live traffic, which goes first
 	Ledger    *ledger.Ledger
 	Graves    Graves
+	Replayer  Replayer
+	Shards    StreamShards
+	Workflows StreamWorkflows // that process the stream
 	Worker    string
+}
+
+// Replayer puts records into the stream that were in it before. See
+// stream.Stream.
+type Replayer interface {
+	Replay(ctx context.Context, records [][]byte) []stream.Rejection
 }
 
 // Graves take what Elasticsearch refuses of a backup. See Morgue.
@@ -73,7 +83,8 @@ type SweepInput struct {
 	Papers string        `json:"papers"` // prefix of the recovery's papers in the bucket
 	Stage  string        `json:"stage"`  // SweepBackfill or SweepVerify
 	Part   Part          `json:"part"`
-	Rate   float64       `json:"rate,omitempty"` // records a second; zero: as much as leaves Elasticsearch at rest
+	Rate   float64       `json:"rate,omitempty"` // records a second; zero: as many as live traffic does not feel
+	Pace   Pace          `json:"pace,omitzero"`  // where the last call came to
 	For    time.Duration `json:"for"`
 }
 
@@ -84,7 +95,8 @@ type SweepCounts struct {
 	Bytes      int64 `json:"bytes"`   // of the objects
 	Records    int64 `json:"records"` // wanted
 	Indexed    int64 `json:"indexed"`
-	Duplicates int64 `json:"duplicates"` // were there
+	Put        int64 `json:"put,omitempty"` // into the stream
+	Duplicates int64 `json:"duplicates"`    // were there
 	Dead       int64 `json:"deadLetters"`
 	Missing    int64 `json:"missing"` // neither
 }
@@ -96,6 +108,7 @@ func (c *SweepCounts) Add(o SweepCounts) {
 	c.Bytes += o.Bytes
 	c.Records += o.Records
 	c.Indexed += o.Indexed
+	c.Put += o.Put
 	c.Duplicates += o.Duplicates
 	c.Dead += o.Dead
 	c.Missing += o.Missing
@@ -110,6 +123,7 @@ type SweepProgress struct {
 	Counts    SweepCounts  `json:"counts"`         // since the call began
 	Lines     []ReportLine `json:"lines,omitempty"`
 	Missing   []Gap        `json:"missing,omitempty"` // the first of them
+	Pace      Pace         `json:"pace,omitzero"`
 	Worker    string       `json:"worker"`
 	LastError string       `json:"lastError,omitempty"`
 }
@@ -119,6 +133,7 @@ type ReportLine struct {
 	Object     string `json:"object,omitempty"`
 	Records    int64  `json:"records"`
 	Indexed    int64  `json:"indexed"`
+	Put        int64  `json:"put,omitempty"`
 	Duplicates int64  `json:"duplicates"`
 	Dead       int64  `json:"deadLetters,omitempty"`
 	Missing    int64  `json:"missing,omitempty"`
@@ -169,7 +184,7 @@ func (s *Sweeper) SweepObjects(ctx context.Context, in SweepInput) (SweepProgres
 	defer cancel()
 	going, cancelDue := context.WithTimeout(going, in.For)
 	defer cancelDue()
-	progress := SweepProgress{Stage: in.Stage, Part: in.Part, Worker: s.Worker}
+	progress := SweepProgress{Stage: in.Stage, Part: in.Part, Pace: in.Pace.from(plan), Worker: s.Worker}
 	var last SweepProgress
 	if activity.HasHeartbeatDetails(ctx) && activity.GetHeartbeatDetails(ctx, &last) == nil && last.Part.Page == in.Part.Page {
 		progress = last
@@ -177,6 +192,7 @@ func (s *Sweeper) SweepObjects(ctx context.Context, in SweepInput) (SweepProgres
 	call := newSweep(ctx, going, s, in, plan, page, progress)
 	defer call.abandon()
 	defer keepAlive(ctx, func() any { return call.state() })()
+	defer call.watchLive()()
 	call.run()
 	if err := call.conclude(); err != nil {
 		return SweepProgress{}, err

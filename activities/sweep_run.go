@@ -28,10 +28,6 @@ const (
 	sweepsAhead = 4
 	// sweepRecords and sweepBytes bound a chunk.
 	sweepRecords, sweepBytes = 2000, 2 << 20
-	// restRecords is the most in a chunk while there is none, and restFactor
-	// how many times as long as Elasticsearch took for one it is then left
-	// alone: so it has, whatever its size, most of its time for others.
-	restRecords, restFactor = 500, 3
 )
 
 // opening is what a sweep may have to wait for, as operators read it.
@@ -51,7 +47,7 @@ type sweep struct {
 	in    SweepInput
 	plan  Plan
 	page  []Listed
-	pace  *rate.Limiter // nil: Elasticsearch is given rest
+	pace  *rate.Limiter // nil: it gives way to live traffic, see Pace
 	queue chan *sweepChunk
 
 	mu   sync.Mutex
@@ -59,6 +55,7 @@ type sweep struct {
 
 	retired retired
 	dead    buried
+	keptUp  time.Time // when the shards were seen to; belongs to who reads
 }
 
 // sweepChunk is a stretch of one object.
@@ -76,6 +73,7 @@ type sweepChunk struct {
 	// Records that are not in the chunk any more: their documents are there, or
 	// they are in the ledger.
 	present, buried int64
+	put             int64 // into the stream
 	missing         []Gap
 }
 
@@ -154,8 +152,7 @@ func (s *sweep) readObject(object, skip int) bool {
 // cutObject cuts an object into chunks. skip is how many of its records are
 // handed over.
 func (s *sweep) cutObject(from reader, object int, skip *int) (ended bool, err error) {
-	most := s.bulkRecords()
-	c := &sweepChunk{object: object}
+	most, c := s.bulkRecords(), &sweepChunk{object: object}
 	for at := 0; ; at++ {
 		line, wanted, err := from.Next()
 		var damage *backup.DamageError
@@ -177,7 +174,7 @@ func (s *sweep) cutObject(from reader, object int, skip *int) (ended bool, err e
 			if !s.pass(c) {
 				return false, nil
 			}
-			*skip, c = at, &sweepChunk{object: object}
+			*skip, most, c = at, s.bulkRecords(), &sweepChunk{object: object}
 		}
 		if !wanted || !s.chooses(line) {
 			if c.read = at + 1; s.going.Err() != nil {
@@ -192,7 +189,7 @@ func (s *sweep) cutObject(from reader, object int, skip *int) (ended bool, err e
 
 func (s *sweep) bulkRecords() int {
 	if s.pace == nil {
-		return restRecords
+		return s.state().Pace.records()
 	}
 	return min(sweepRecords, s.pace.Burst())
 }
@@ -212,7 +209,7 @@ func (s *sweep) chooses(line backup.Line) bool {
 // pass has a chunk settled, at its pace and in its turn.
 func (s *sweep) pass(c *sweepChunk) bool {
 	c.settled, c.suffix = make(chan struct{}), s.plan.Suffix
-	if s.pace != nil && len(c.records) > 0 && s.pace.WaitN(s.going, len(c.records)) != nil {
+	if s.pace != nil && len(c.records) > 0 && s.pace.WaitN(s.going, len(c.records)) != nil || !s.keepUp() {
 		return false
 	}
 	select {
@@ -231,7 +228,7 @@ func (s *sweep) pass(c *sweepChunk) bool {
 	began := time.Now()
 	work()
 	if len(c.records) > 0 {
-		pause(s.going, min(restFactor*time.Since(began), longestWait))
+		pause(s.going, min(s.state().Pace.rest(time.Since(began)), longestWait))
 	}
 	return c.ok
 }
@@ -244,6 +241,9 @@ func (s *sweep) settleChunk(c *sweepChunk) bool {
 	}
 	if len(c.records) == 0 {
 		return true
+	}
+	if s.replays() {
+		return s.putChunk(c) && s.buryAll(c)
 	}
 	if s.indexAlone(&c.chunk) != nil {
 		return false
@@ -259,11 +259,11 @@ func (s *sweep) apply(c *sweepChunk) bool {
 	s.mu.Lock()
 	line := &s.done.Part.Line
 	add := SweepCounts{
-		Records: int64(len(c.records)) + c.present + c.buried, Indexed: c.counts.Indexed - int64(len(c.missing)),
+		Records: int64(len(c.records)) + c.present + c.buried, Indexed: c.counts.Indexed - int64(len(c.missing)), Put: c.put,
 		Duplicates: c.counts.Duplicates + c.present, Dead: int64(len(c.dead)) + c.buried, Missing: int64(len(c.missing)),
 	}
 	line.Records, line.Indexed, line.Duplicates = line.Records+add.Records, line.Indexed+add.Indexed, line.Duplicates+add.Duplicates
-	line.Dead, line.Missing = line.Dead+add.Dead, line.Missing+add.Missing
+	line.Put, line.Dead, line.Missing = line.Put+add.Put, line.Dead+add.Dead, line.Missing+add.Missing
 	gaps := c.missing
 	s.done.Part.Record = c.read
 	if c.last {

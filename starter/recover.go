@@ -36,7 +36,8 @@ type sweepFlags struct {
 	To        time.Time `help:"Backfill what arrived up to then." format:"2006-01-02T15:04:05Z07:00" placeholder:"2026-11-23T14:00:00Z"`
 	Tenant    string    `help:"Backfill this tenant's records only."`
 	Inventory string    `help:"manifest.json of an S3 Inventory: a key, or s3://bucket/key." placeholder:"KEY"`
-	Rate      float64   `help:"Records a second; 0: leave Elasticsearch most of its time for others." default:"0"`
+	Mode      string    `help:"direct: into the index; ingest: through the stream, whose shards index what is not there." enum:"direct,ingest" default:"direct"`
+	Rate      float64   `help:"Records a second; 0: as many as live traffic does not feel." default:"0"`
 	Lanes     int       `help:"Pages of 1,000 objects to work on at once." default:"${lanes}"`
 	Follow    bool      `help:"Show how far it is until it ends." default:"true" negatable:""`
 }
@@ -44,7 +45,7 @@ type sweepFlags struct {
 func (s sweepFlags) input() workflows.RecoverInput {
 	return workflows.RecoverInput{
 		RecoverRequest: activities.RecoverRequest{
-			Indices: s.Indices, Into: s.Into, From: s.From, To: s.To, Tenant: s.Tenant, Inventory: s.Inventory,
+			Indices: s.Indices, Into: s.Into, From: s.From, To: s.To, Tenant: s.Tenant, Inventory: s.Inventory, Mode: s.Mode,
 		},
 		Rate: s.Rate, Lanes: s.Lanes,
 	}
@@ -185,7 +186,7 @@ func commandRecovery(ctx context.Context, c client.Client, out output, command a
 }
 
 type recoverSetRate struct {
-	Rate float64 `arg:"" help:"Records a second; 0: leave Elasticsearch most of its time for others."`
+	Rate float64 `arg:"" help:"Records a second; 0: as many as live traffic does not feel."`
 	wait
 }
 
@@ -210,7 +211,7 @@ func (s recoverSetRate) Run(ctx context.Context, c client.Client, out output) er
 
 func rateText(limit float64) string {
 	if limit == 0 {
-		return "at a rate that leaves Elasticsearch most of its time"
+		return "as quick as live traffic does not feel"
 	}
 	return fmt.Sprintf("at %.0f records a second at the most", limit)
 }

@@ -99,8 +99,15 @@ func writeProgress(out output, p workflows.RecoverProgress) {
 	table(out,
 		[]string{"recovery", p.ID}, []string{"state", p.State}, []string{"paused by", orDash(holds(p.Holds))},
 		[]string{"shards", map[bool]string{true: "paused until the restore is done", false: "not paused by it"}[p.Held]},
-		[]string{"rate", rateText(p.Limit)}, []string{"papers", orDash(p.Papers)}, []string{"last error", orDash(p.LastError)},
+		[]string{"rate", pacing(p)}, []string{"papers", orDash(p.Papers)}, []string{"last error", orDash(p.LastError)},
 	)
+}
+
+func pacing(p workflows.RecoverProgress) string {
+	if p.Limit > 0 || p.Pace.Share == 0 {
+		return rateText(p.Limit)
+	}
+	return p.Pace.Text()
 }
 
 var errIncomplete = errors.New("not all is back: see what is missing above")
@@ -163,6 +170,9 @@ func writeResult(out output, r activities.RecoverResult) {
 
 func counts(c activities.SweepCounts) string {
 	text := fmt.Sprintf("%d records of %d objects: %d indexed, %d were there, %d dead letters", c.Records, c.Objects, c.Indexed, c.Duplicates, c.Dead)
+	if c.Put > 0 {
+		text = fmt.Sprintf("%d records of %d objects: %d put into the stream, %d dead letters", c.Records, c.Objects, c.Put, c.Dead)
+	}
 	if c.Damaged > 0 {
 		text += fmt.Sprintf("; %d objects are damaged", c.Damaged)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"go.temporal.io/sdk/converter"
+
 	"millrace/activities"
 	"millrace/internal/telemetry"
 )
@@ -29,4 +31,25 @@ func (l Launcher) Reached(ctx context.Context, stream activities.StreamID, shard
 		return telemetry.Checkpoint{}, false, nil
 	}
 	return status.Checkpoint, err == nil, err
+}
+
+// Live returns what the present call of IndexShard says of how its worker does;
+// false if there is none.
+func (l Launcher) Live(ctx context.Context, stream activities.StreamID, shard string) (live activities.LiveDelay, running bool, err error) {
+	id := ProcessShardID(stream.Name, stream.Created, shard)
+	described, err := l.Client.DescribeWorkflowExecution(ctx, id, "")
+	if isNotFound(err) {
+		return live, false, nil
+	}
+	if err != nil {
+		return live, false, fmt.Errorf("describe %s: %w", id, err)
+	}
+	for _, pending := range described.GetPendingActivities() {
+		var progress activities.Progress
+		if details := pending.GetHeartbeatDetails(); details != nil &&
+			converter.GetDefaultDataConverter().FromPayloads(details, &progress) == nil {
+			return progress.Live, true, nil
+		}
+	}
+	return live, false, nil
 }

@@ -22,8 +22,8 @@ const (
 
 // RateInput is the input of setRate.
 type RateInput struct {
-	// Rate is records a second, for all workers together. Zero leaves
-	// Elasticsearch most of its time for others.
+	// Rate is records a second, for all workers together. Zero is as many as
+	// live traffic does not feel.
 	Rate float64 `json:"rate"`
 }
 
@@ -261,7 +261,7 @@ func (r *recovery) setup(ctx workflow.Context) (err error) {
 			return err
 		}
 	}
-	if err := r.plan(ctx, activities.PlanInput{Freeze: true, Reached: r.Reached}); err != nil {
+	if err := r.plan(ctx, activities.PlanInput{Freeze: true, Reached: r.Reached, Normal: r.Plan.Normal}); err != nil {
 		return err
 	}
 	r.Backfill = Sweep{Stage: StageBackfill, Pages: r.Plan.Pages}
@@ -358,13 +358,16 @@ func (r *recovery) sweepList(ctx workflow.Context, list *Sweep, next string) err
 func (r *recovery) await(ctx workflow.Context) error {
 	var recoverer *activities.Recoverer
 	var found activities.AwaitResult
-	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, awaitOptions(r.in.BackupWait)), recoverer.AwaitBackup,
-		activities.AwaitInput{Papers: r.Plan.Papers, For: r.in.BackupWait, Request: r.in.RecoverRequest}).Get(ctx, &found)
+	in := activities.AwaitInput{Papers: r.Plan.Papers, For: r.in.BackupWait, Request: r.in.RecoverRequest}
+	if r.in.Mode == activities.ModeIngest {
+		in.Put = workflow.Now(ctx).UTC()
+	}
+	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, awaitOptions(r.in.BackupWait)), recoverer.AwaitBackup, in).Get(ctx, &found)
 	if err != nil {
 		return fmt.Errorf("wait for the backup: %w", err)
 	}
 	r.Gaps = found.Gaps
-	r.Verify = Sweep{Stage: StageVerify, Pages: found.Pages}
+	r.Verify = Sweep{Stage: StageVerify, Pages: found.Pages, Pace: r.Backfill.Pace}
 	r.Plan.Objects, r.Plan.Records = found.Objects, max(found.Records, r.Backfill.Counts.Records)
 	r.Stage = StageVerify
 	return nil

@@ -26,6 +26,7 @@ type RecoverProgress struct {
 	Rate        float64                    `json:"rate"`                // records a second
 	Remaining   float64                    `json:"remaining,omitempty"` // seconds
 	Limit       float64                    `json:"limit,omitempty"`     // of the rate; see setRate
+	Pace        activities.Pace            `json:"pace,omitzero"`       // how far it gives way to live traffic while there is no limit
 	Restore     activities.RestoreProgress `json:"restore,omitzero"`
 	Backfill    activities.SweepCounts     `json:"backfill"`
 	Verify      activities.SweepCounts     `json:"verify,omitzero"`
@@ -46,7 +47,7 @@ func (r *recovery) progress() RecoverProgress {
 		list = &r.Verify
 	}
 	p.Objects, p.Records = r.Plan.Objects, r.Plan.Records
-	p.ObjectsDone, p.RecordsDone = list.Counts.Objects, list.Counts.Records
+	p.ObjectsDone, p.RecordsDone, p.Pace = list.Counts.Objects, list.Counts.Records, list.Pace
 	if r.sweep != nil && p.LastError == "" {
 		p.LastError = r.sweep.lastError
 	}
@@ -111,7 +112,7 @@ func (l Launcher) RecoverProgress(ctx context.Context, id string) (p RecoverProg
 				continue
 			}
 			p.ObjectsDone, p.RecordsDone = p.ObjectsDone+live.Counts.Objects, p.RecordsDone+live.Counts.Records
-			p.LastError = live.LastError
+			p.LastError, p.Pace = live.LastError, live.Pace
 		case "RestoreIndices":
 			if converter.GetDefaultDataConverter().FromPayloads(details, &restore) == nil {
 				p.Restore, p.LastError = restore, restore.LastError
@@ -150,8 +151,19 @@ func (p RecoverProgress) Markdown() string {
 	}
 	t.row("Objects", fmt.Sprintf("%d of %d", p.ObjectsDone, p.Objects))
 	t.row("Records", fmt.Sprintf("%d of about %d, %.0f a second", p.RecordsDone, p.Records, p.Rate))
+	switch {
+	case p.Stage != StageBackfill && p.Stage != StageVerify:
+	case p.Limit > 0:
+		t.row("Pace", fmt.Sprintf("%.0f records a second at the most", p.Limit))
+	case p.Pace.Share > 0:
+		t.row("Pace", p.Pace.Text())
+	}
 	if c := p.Backfill; c.Records > 0 {
-		t.row("Backfill", fmt.Sprintf("%d records: %d indexed, %d were there, %d dead letters; %d objects are damaged", c.Records, c.Indexed, c.Duplicates, c.Dead, c.Damaged))
+		done := fmt.Sprintf("%d indexed, %d were there", c.Indexed, c.Duplicates)
+		if c.Put > 0 {
+			done = fmt.Sprintf("%d put into the stream", c.Put)
+		}
+		t.row("Backfill", fmt.Sprintf("%d records: %s, %d dead letters; %d objects are damaged", c.Records, done, c.Dead, c.Damaged))
 	}
 	if c := p.Verify; c.Records > 0 {
 		t.row("Verify", fmt.Sprintf("%d records: %d were there, %d had to be indexed again, %d dead letters, %d missing", c.Records, c.Duplicates, c.Indexed, c.Dead, c.Missing))

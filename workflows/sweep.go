@@ -21,6 +21,8 @@ type Sweep struct {
 	Began   time.Time              `json:"began"`
 	// Worked is for how long some lane has worked.
 	Worked time.Duration `json:"worked"`
+	// Pace is how far the last call gave way to live traffic.
+	Pace activities.Pace `json:"pace,omitzero"`
 }
 
 // sweeping runs a Sweep: some pages at a time, each by calls of SweepObjects.
@@ -113,7 +115,7 @@ func (s *sweeping) call(ctx workflow.Context, part activities.Part) (activities.
 	var sweeper *activities.Sweeper
 	var result activities.SweepProgress
 	err := workflow.ExecuteActivity(call, sweeper.SweepObjects, activities.SweepInput{
-		Papers: s.papers, Stage: s.Stage, Part: part, Rate: s.rate() / float64(s.lanes), For: s.callFor,
+		Papers: s.papers, Stage: s.Stage, Part: part, Rate: s.rate() / float64(s.lanes), Pace: s.Pace, For: s.callFor,
 	}).Get(ctx, &result)
 	s.Worked += workflow.Now(ctx).Sub(began) / time.Duration(s.lanes)
 	s.working--
@@ -125,7 +127,7 @@ func (s *sweeping) call(ctx workflow.Context, part activities.Part) (activities.
 	}
 	s.Counts.Add(result.Counts)
 	s.Missing = append(s.Missing, result.Missing[:min(len(result.Missing), max(0, mostMissing-len(s.Missing)))]...)
-	s.lastError = result.LastError
+	s.lastError, s.Pace = result.LastError, result.Pace
 	s.learned()
 	return result.Part, result.Done
 }

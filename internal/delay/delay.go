@@ -18,9 +18,10 @@ import (
 const (
 	// Window is how far back Summary looks, give or take one slot.
 	Window = 5 * time.Minute
+	// RecentWindow is how far back Recent looks, for those who act on it.
+	RecentWindow = 6 * time.Second
 
-	slots    = 30
-	slotSpan = Window / slots
+	slots = 30 // of a window
 )
 
 // Histogram counts delays. It is safe for concurrent use.
@@ -32,12 +33,18 @@ type Histogram struct {
 	sum      uint64                  // in milliseconds
 	negative uint64
 
-	slots [slots]slot // round, by the time of observation
+	window, recent ring
 }
 
-// slot holds what was observed within one slotSpan of the window.
+// ring has the slots of a window, by the time of observation.
+type ring struct {
+	span  time.Duration // of a slot
+	slots [slots]slot
+}
+
+// slot holds what was observed within one span of a ring.
 type slot struct {
-	number int64 // which slotSpan since 1970
+	number int64 // which span since 1970
 	counts [buckets]uint32
 	count  uint64
 	sum    uint64
@@ -45,7 +52,9 @@ type slot struct {
 }
 
 // New makes an empty histogram.
-func New() *Histogram { return &Histogram{} }
+func New() *Histogram {
+	return &Histogram{window: ring{span: Window / slots}, recent: ring{span: RecentWindow / slots}}
+}
 
 // Observe counts one record. See ObserveBatch.
 func (h *Histogram) Observe(received, indexed time.Time) {
@@ -60,8 +69,9 @@ func (h *Histogram) ObserveBatch(indexed time.Time, received []time.Time) {
 	now := indexed.UnixMilli()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s := h.slotAt(time.Now())
-	sum := uint64(0)
+	wall := time.Now() // our own: the clocks of collectors may differ by hours
+	long, short := h.window.at(wall), h.recent.at(wall)
+	sum, longest := uint64(0), uint64(0)
 	for _, r := range received {
 		ms := now - r.UnixMilli()
 		if ms < 0 {
@@ -70,32 +80,35 @@ func (h *Histogram) ObserveBatch(indexed time.Time, received []time.Time) {
 		}
 		delay := uint64(ms)
 		i := bucketOf(delay)
-		s.counts[i]++
+		long.counts[i]++
+		short.counts[i]++
 		sum += delay
-		s.max = max(s.max, delay)
+		longest = max(longest, delay)
 		bound := boundOf[i]
 		if bound < len(bounds) && delay > bounds[bound] {
 			bound++ // the bucket lies across the bound
 		}
 		h.totals[bound]++
 	}
-	s.count += uint64(len(received))
-	s.sum += sum
+	for _, s := range [...]*slot{long, short} {
+		s.count += uint64(len(received))
+		s.sum += sum
+		s.max = max(s.max, longest)
+	}
 	h.sum += sum
 }
 
-// slotAt returns the slot of now, emptied when it was of an earlier round. It
-// goes by our own clock: those of collectors may differ by hours.
-func (h *Histogram) slotAt(now time.Time) *slot {
-	number := now.UnixNano() / int64(slotSpan)
-	s := &h.slots[number%slots]
+// at returns the slot of now, emptied when it was of an earlier round.
+func (r *ring) at(now time.Time) *slot {
+	number := now.UnixNano() / int64(r.span)
+	s := &r.slots[number%slots]
 	if s.number != number {
 		*s = slot{number: number}
 	}
 	return s
 }
 
-// Summary describes the delays of the last Window.
+// Summary describes the delays of a window.
 type Summary struct {
 	Count         uint64
 	Average, Max  time.Duration // exact
@@ -103,14 +116,19 @@ type Summary struct {
 	NegativeTotal uint64        // records from the future, since the start
 }
 
-// Summary reads the window.
-func (h *Histogram) Summary() Summary {
+// Summary reads the last Window.
+func (h *Histogram) Summary() Summary { return h.summary(&h.window) }
+
+// Recent reads the last RecentWindow.
+func (h *Histogram) Recent() Summary { return h.summary(&h.recent) }
+
+func (h *Histogram) summary(of *ring) Summary {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	oldest := time.Now().UnixNano()/int64(slotSpan) - slots
+	oldest := time.Now().UnixNano()/int64(of.span) - slots
 	var all slot
-	for i := range h.slots {
-		s := &h.slots[i]
+	for i := range of.slots {
+		s := &of.slots[i]
 		if s.number <= oldest {
 			continue
 		}

@@ -40,6 +40,7 @@ type answer struct {
 type span struct {
 	data, sequence []byte
 	arrived        time.Time
+	replayed       bool
 }
 
 // workspace is what decoding a page needs and the page does not keep.
@@ -136,6 +137,10 @@ func (w *workspace) record(s *scanner) error {
 		switch string(key) {
 		case "Data":
 			r.data, err = s.optional()
+		case "PartitionKey":
+			var key []byte
+			key, err = s.optional()
+			r.replayed = isReplayed(key)
 		case "SequenceNumber":
 			r.sequence, err = s.optional()
 		case "ApproximateArrivalTimestamp":
@@ -185,7 +190,7 @@ func (w *workspace) build() (*memory, error) {
 			return nil, fmt.Errorf("decode the data of record %d: %w", i, err)
 		}
 		length := len(from.sequence)
-		m.records[i] = Record{Sequence: names[:length], Arrived: from.arrived, Data: data[:n:n]}
+		m.records[i] = Record{Sequence: names[:length], Arrived: from.arrived, Data: data[:n:n], Replayed: from.replayed}
 		data, names = data[n:], names[length:]
 	}
 	return m, nil

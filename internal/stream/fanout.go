@@ -83,6 +83,7 @@ func batchOf(event types.SubscribeToShardEvent) batch {
 	for _, r := range event.Records {
 		b.records = append(b.records, Record{
 			Sequence: aws.ToString(r.SequenceNumber), Arrived: aws.ToTime(r.ApproximateArrivalTimestamp), Data: r.Data,
+			Replayed: isReplayed(aws.ToString(r.PartitionKey)),
 		})
 	}
 	for _, child := range event.ChildShards {

@@ -7,6 +7,9 @@ type Record struct {
 	Sequence string
 	Arrived  time.Time // when Kinesis took it, approximately
 	Data     []byte
+	// Replayed: a recovery has put it, as a copy of one that was in the stream
+	// before. Nobody waits for it.
+	Replayed bool
 }
 
 // Page is what one call of Next returned. Its records are the caller's.

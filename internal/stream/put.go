@@ -38,7 +38,17 @@ const (
 // take some records of a call and reject others. A call that is refused as a
 // whole for one bad entry is bisected until that entry is found.
 func (s *Stream) Put(ctx context.Context, records [][]byte) []Rejection {
-	p := &put{stream: s}
+	return s.put(ctx, &put{stream: s}, records)
+}
+
+// Replay puts records that were in the stream before. They come into the shard
+// in which they meet themselves, and readers can tell them: see
+// Record.Replayed.
+func (s *Stream) Replay(ctx context.Context, records [][]byte) []Rejection {
+	return s.put(ctx, &put{stream: s, replay: true}, records)
+}
+
+func (s *Stream) put(ctx context.Context, p *put, records [][]byte) []Rejection {
 	var group errgroup.Group
 	group.SetLimit(s.settings.PutConcurrency)
 	for _, c := range p.split(records) {
@@ -57,6 +67,7 @@ func (s *Stream) Put(ctx context.Context, records [][]byte) []Rejection {
 // put is the work of one Put.
 type put struct {
 	stream *Stream
+	replay bool
 
 	mu       sync.Mutex
 	taken    int
@@ -92,7 +103,11 @@ func (p *put) split(records [][]byte) []call {
 			calls = append(calls, next)
 			next = call{}
 		}
-		next.entries = append(next.entries, types.PutRecordsRequestEntry{Data: data, PartitionKey: &key})
+		entry := types.PutRecordsRequestEntry{Data: data, PartitionKey: &key}
+		if p.replay {
+			entry = replayed(entry)
+		}
+		next.entries = append(next.entries, entry)
 		next.positions = append(next.positions, i)
 		next.bytes += size
 	}

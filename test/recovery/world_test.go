@@ -53,6 +53,7 @@ type world struct {
 	launcher  workflows.Launcher
 	documents *index.Client
 	seen      *dedup.Cache
+	delay     *delay.Histogram
 	indices   string // what the names of its indices begin with
 	url       string // of Elasticsearch
 	repo      string
@@ -87,7 +88,7 @@ func newWorld(t *testing.T) *world {
 	must(nil, err)
 	must(nil, documents.Setup(ctx, index.Layout{Shards: 1}))
 	w := &world{
-		t: t, Backends: backends, documents: documents, url: url, seen: dedup.New(100_000),
+		t: t, Backends: backends, documents: documents, url: url, seen: dedup.New(100_000), delay: delay.New(),
 		indices: telemetry.IndexPrefix + name[len(name)-8:] + "-", repo: name, chains: map[string]*backup.Chain{},
 		sent: map[string]bool{}, bad: map[string]bool{},
 	}
@@ -106,7 +107,7 @@ func newWorld(t *testing.T) *world {
 	limiter := index.NewLimiter(0, 0)
 	processor := activities.NewProcessor(activities.Processor{
 		Stream: w.StreamID(), Source: activities.StreamSource{Stream: w.Stream}, Bulk: documents, Limiter: limiter,
-		Seen: w.seen, Delay: delay.New(), Batches: w.launcher, Morgue: w.Morgue, Worker: "test",
+		Seen: w.seen, Delay: w.delay, Batches: w.launcher, Morgue: w.Morgue, Worker: "test",
 	})
 	supervisor := &activities.Supervisor{Stream: w.StreamID(), Shards: w.Stream, Workflows: w.launcher}
 	w.start(workers.Process(w.client, processor, supervisor))
@@ -243,6 +244,23 @@ func (w *world) scan(name string, found map[string]int) {
 			after = fmt.Sprintf(`,"search_after":[%q]`, hit.Source.ID)
 		}
 	}
+}
+
+// ask speaks with Elasticsearch past our client.
+func (w *world) ask(method, path, body string, into any) {
+	w.t.Helper()
+	request, err := http.NewRequestWithContext(w.t.Context(), method, w.url+path, strings.NewReader(body))
+	w.must(err)
+	request.Header.Set("Content-Type", "application/json")
+	response, err := http.DefaultClient.Do(request)
+	w.must(err)
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	w.must(err)
+	if response.StatusCode != http.StatusOK {
+		w.t.Fatalf("%s %s: %s: %s", method, path, response.Status, text)
+	}
+	w.must(json.Unmarshal(text, into))
 }
 
 // indexed waits until each good record is there.

@@ -1,0 +1,85 @@
+package recovery
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/client"
+
+	"millrace/activities"
+	"millrace/workflows"
+)
+
+// TestThroughTheStream: the backfill is put into the stream again, with the ids
+// and times that it has. Verify waits for the shards, and finds nothing to do.
+func TestThroughTheStream(t *testing.T) {
+	w := newWorld(t)
+	began := time.Now().Add(-time.Minute)
+	w.send("before", 800, 1)
+	w.indexed()
+	w.snapshot()
+	w.send("after", 2500, 2)
+	w.indexed()
+	w.backUp()
+	w.disaster()
+	lost, live := time.Now(), w.delay.Summary().Count
+	run := w.begin(workflows.RecoverInput{RecoverRequest: activities.RecoverRequest{Mode: activities.ModeIngest}})
+	result := w.result(run)
+	if c := result.Backfill; !result.Complete || c.Put != 2500 || c.Dead != 2 || c.Indexed != 0 || c.Duplicates != 0 {
+		t.Errorf("the result is %+v", result)
+	}
+	if c := result.Verify; c.Duplicates != 2500 || c.Dead != 2 || c.Indexed != 0 {
+		t.Errorf("verify did not wait for the shards: %+v", c)
+	}
+	w.complete()
+	w.keep(run, "recover_ingest")
+	if now := w.delay.Summary().Count; now != live {
+		t.Errorf("%d replayed records are part of the pipeline's delay", now-live)
+	}
+	if late := w.count(fmt.Sprintf(`{"range":{"received_at":{"gt":%q}}}`, lost.UTC().Format(time.RFC3339Nano))); late > 0 {
+		t.Errorf("%d documents say that they were received during the recovery", late)
+	}
+
+	// A replay raises no generation: what was indexed is remembered as that, and
+	// comes back all the same. While shards stand still nothing is put.
+	w.disaster()
+	paused := time.Now()
+	w.command(workflows.Pause)
+	w.await("the shards to be far behind", func() bool { return time.Since(paused) > 7*time.Second })
+	replay, err := w.client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: workflows.ReplayID("again"), TaskQueue: workflows.RecoverQueue},
+		workflows.Replay, workflows.RecoverInput{CallFor: 2 * time.Second, RecoverRequest: activities.RecoverRequest{
+			From: began, To: lost, Mode: activities.ModeIngest,
+		}})
+	w.must(err)
+	w.await("the sweep to wait for the shards", func() bool {
+		progress, err := w.launcher.RecoverProgress(t.Context(), workflows.ReplayID("again"))
+		return err == nil && strings.Contains(progress.LastError, "wait for the shards")
+	})
+	if progress, err := w.launcher.RecoverProgress(t.Context(), workflows.ReplayID("again")); err != nil || progress.Backfill.Put > 0 || progress.RecordsDone > 0 {
+		t.Errorf("with all shards paused it has put %+v, %v", progress, err)
+	}
+	w.command(workflows.Resume)
+	if c := w.result(replay).Backfill; c.Put != 3300 || c.Dead != 3 {
+		t.Errorf("the replay is %+v", c)
+	}
+	w.await("what was replayed to be indexed", func() bool { return len(w.ids("")) == 3300 })
+	w.complete()
+}
+
+// command has all shards pause or resume.
+func (w *world) command(name string) {
+	w.t.Helper()
+	_, err := w.launcher.CommandStream(w.t.Context(), w.StreamID(), activities.Command{Name: name, Hold: activities.Hold{By: "test"}})
+	w.must(err)
+}
+
+// count counts the documents of a query.
+func (w *world) count(query string) int {
+	w.t.Helper()
+	var answer struct{ Count int }
+	w.ask(http.MethodPost, "/"+w.indices+"*/_count", `{"query":`+query+`}`, &answer)
+	return answer.Count
+}
