@@ -31,6 +31,7 @@ const (
 	// It grows by growShare a look below growUnder times what is normal, and is
 	// halved above cutAbove times: well before twice as long.
 	growShare, growUnder, cutAbove = 0.02, 1.2, 1.5
+	growAlone                      = 1.5 // a look, while there is no live traffic
 	// leastNormal is in seconds: less than that is noise.
 	leastNormal = 0.1
 	// How fast what is normal falls with each look, and how fast it may rise
@@ -58,7 +59,7 @@ func (p Pace) from(plan Plan) Pace {
 // learn takes in how live traffic does.
 func (p *Pace) learn(live LiveDelay, now time.Time) {
 	if live.Records == 0 { // nobody waits
-		p.Live, p.Share = 0, min(1, p.Share+growShare)
+		p.Live, p.Share = 0, min(1, p.Share*growAlone)
 		return
 	}
 	p.Live = live.Seconds
