@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/workflow"
 
@@ -27,6 +28,7 @@ type RecoverProgress struct {
 	Remaining   float64                    `json:"remaining,omitempty"` // seconds
 	Limit       float64                    `json:"limit,omitempty"`     // of the rate; see setRate
 	Pace        activities.Pace            `json:"pace,omitzero"`       // how far it gives way to live traffic while there is no limit
+	Calls       int                        `json:"calls,omitempty"`     // of SweepObjects, that are under way
 	Restore     activities.RestoreProgress `json:"restore,omitzero"`
 	Backfill    activities.SweepCounts     `json:"backfill"`
 	Verify      activities.SweepCounts     `json:"verify,omitzero"`
@@ -48,8 +50,11 @@ func (r *recovery) progress() RecoverProgress {
 	}
 	p.Objects, p.Records = r.Plan.Objects, r.Plan.Records
 	p.ObjectsDone, p.RecordsDone, p.Pace = list.Counts.Objects, list.Counts.Records, list.Pace
-	if r.sweep != nil && p.LastError == "" {
-		p.LastError = r.sweep.lastError
+	if r.sweep != nil {
+		p.Calls = r.sweep.working
+		if p.LastError == "" {
+			p.LastError = r.sweep.lastError
+		}
 	}
 	p.rate(list.Worked)
 	return p
@@ -80,11 +85,41 @@ func (p RecoverProgress) Share() float64 {
 	return min(1, max(float64(p.ObjectsDone)/float64(p.Objects), float64(p.RecordsDone)/max(1, float64(p.Records))*0.999))
 }
 
+// progressLooks is how often is looked for a moment in which no call ends.
+const progressLooks = 10
+
 // RecoverProgress returns the progress of a recovery or a replay, with that of
-// the calls that run at the moment by their last heartbeats.
+// the calls that run at the moment by their last heartbeats. The workflow knows
+// of calls that ended, the server of those that run: of one that ends between
+// two questions it is not to be forgotten what it did, nor counted twice.
 func (l Launcher) RecoverProgress(ctx context.Context, id string) (p RecoverProgress, err error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
+	for range progressLooks {
+		if p, err = l.queryProgress(ctx, id); err != nil {
+			return p, err
+		}
+		described, err := l.Client.DescribeWorkflowExecution(ctx, id, "")
+		if err != nil {
+			return p, fmt.Errorf("describe %s: %w", id, err)
+		}
+		live := p
+		calls := live.addPending(described.GetPendingActivities())
+		if calls == 0 && p.Calls == 0 {
+			return live, nil
+		}
+		again, err := l.queryProgress(ctx, id)
+		if err != nil {
+			return p, err
+		}
+		if calls == p.Calls && again.Calls == p.Calls && again.Stage == p.Stage && again.RecordsDone == p.RecordsDone && again.ObjectsDone == p.ObjectsDone {
+			return live, nil
+		}
+	}
+	return p, nil // calls end all the time: what runs has hardly begun
+}
+
+func (l Launcher) queryProgress(ctx context.Context, id string) (p RecoverProgress, err error) {
 	answer, err := l.Client.QueryWorkflow(ctx, id, "", ProgressQuery)
 	if err == nil {
 		err = answer.Get(&p)
@@ -92,11 +127,17 @@ func (l Launcher) RecoverProgress(ctx context.Context, id string) (p RecoverProg
 	if err != nil {
 		return p, fmt.Errorf("query %s: %w", id, err)
 	}
-	described, err := l.Client.DescribeWorkflowExecution(ctx, id, "")
-	if err != nil {
-		return p, fmt.Errorf("describe %s: %w", id, err)
-	}
-	for _, pending := range described.GetPendingActivities() {
+	return p, nil
+}
+
+// addPending adds what activities that run say of themselves, and returns how
+// many of them are calls of SweepObjects.
+func (p *RecoverProgress) addPending(pendings []*workflowpb.PendingActivityInfo) (calls int) {
+	for _, pending := range pendings {
+		name := pending.GetActivityType().GetName()
+		if name == "SweepObjects" {
+			calls++
+		}
 		if failure := pending.GetLastFailure(); failure != nil {
 			p.LastError = failure.GetMessage()
 		}
@@ -106,7 +147,7 @@ func (l Launcher) RecoverProgress(ctx context.Context, id string) (p RecoverProg
 		}
 		var live activities.SweepProgress
 		var restore activities.RestoreProgress
-		switch pending.GetActivityType().GetName() {
+		switch name {
 		case "SweepObjects":
 			if converter.GetDefaultDataConverter().FromPayloads(details, &live) != nil {
 				continue
@@ -120,7 +161,7 @@ func (l Launcher) RecoverProgress(ctx context.Context, id string) (p RecoverProg
 		}
 	}
 	p.Records = max(p.Records, p.RecordsDone)
-	return p, nil
+	return calls
 }
 
 // show brings up to date what operators see.
