@@ -145,6 +145,12 @@ func TestSenderKeepsWhatWasAccepted(t *testing.T) {
 	server := httptest.NewServer(c)
 	defer server.Close()
 	sender := NewSender(testSource(), Settings{URL: server.URL, Key: "secret", Records: 503, Connections: 4, Duplicates: 0.3})
+	var told Set
+	sender.Answered = func(n uint64, sent, answered time.Time) {
+		if !told.Add(n) || answered.Before(sent) {
+			t.Errorf("record %d is told of twice, or was answered before it was sent", n)
+		}
+	}
 	if err := sender.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -155,6 +161,9 @@ func TestSenderKeepsWhatWasAccepted(t *testing.T) {
 			t.Errorf("%s was answered 202 and is not kept", id)
 		}
 		posted += times
+	}
+	if told.Len() != counts.Accepted {
+		t.Errorf("%d are told of, %d were accepted", told.Len(), counts.Accepted)
 	}
 	if int(counts.Accepted) != len(c.accepted) {
 		t.Errorf("%d are kept, %d were accepted", counts.Accepted, len(c.accepted))
@@ -206,6 +215,21 @@ func TestSenderEndsInTime(t *testing.T) {
 	}
 	if posted := sender.Counts().Posted; posted == 0 || posted > 1000 {
 		t.Errorf("%d records were posted in 50 ms at 1000 a second", posted)
+	}
+}
+
+func TestSenderEndsWhenItIsStopped(t *testing.T) {
+	t.Parallel()
+	c := &collector{accepted: map[string]int{}}
+	server := httptest.NewServer(c)
+	defer server.Close()
+	sender := NewSender(testSource(), Settings{URL: server.URL, Key: "secret", For: time.Hour, Rate: 1000})
+	sender.Answered = func(uint64, time.Time, time.Time) { sender.Stop() }
+	if err := sender.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if counts := sender.Counts(); counts.GivenUp > 0 || int(counts.Accepted) != len(c.accepted) || counts.Accepted == 0 {
+		t.Errorf("%d were accepted, and counts are %+v", len(c.accepted), counts)
 	}
 }
 

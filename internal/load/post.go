@@ -28,8 +28,9 @@ func (p *poster) post(ctx context.Context) error {
 		status, answer, wait := p.attempt(ctx)
 		switch {
 		case status >= 200 && status < 300:
-			p.Latency.Add(time.Since(attempt))
-			p.accept(answer)
+			answered := time.Now()
+			p.Latency.Add(answered.Sub(attempt))
+			p.accept(answer, attempt, answered)
 			return nil
 		case status == http.StatusUnauthorized || status == http.StatusForbidden || status == http.StatusNotFound:
 			return fmt.Errorf("the collector answered %d %s: %.200s", status, http.StatusText(status), answer)
@@ -79,7 +80,7 @@ func (p *poster) attempt(ctx context.Context) (status int, answer []byte, wait t
 
 // accept notes the records of a post that was answered 2xx, less those that
 // the answer names as rejected.
-func (p *poster) accept(answer []byte) {
+func (p *poster) accept(answer []byte, sent, answered time.Time) {
 	p.counts.posts.Add(1)
 	var partial struct {
 		Rejected []struct {
@@ -101,6 +102,8 @@ func (p *poster) accept(answer []byte) {
 			if p.Source.Bad(n) {
 				p.counts.resentBad.Add(1)
 			}
+		case p.Answered != nil:
+			p.Answered(n, sent, answered)
 		}
 	}
 }

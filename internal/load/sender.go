@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -84,12 +85,18 @@ type Sender struct {
 	Source   *Source
 	Accepted Set       // numbers answered 2xx
 	Latency  Histogram // of posts answered 2xx, the last attempt alone
+	// Answered is told of each record that was answered 2xx for the first time,
+	// when its post was sent, and when that was answered. It may be nil, and is
+	// called by many at once.
+	Answered func(n uint64, sent, answered time.Time)
 
 	settings Settings
 	client   *http.Client
 	pace     *rate.Limiter
 	next     atomic.Uint64
 	counts   counts
+	stopping chan struct{} // is closed by Stop
+	stop     sync.Once
 }
 
 type counts struct{ posts, resent, resentBad, retries, refused, givenUp atomic.Uint64 }
@@ -117,7 +124,7 @@ func NewSender(source *Source, settings Settings) *Sender {
 		limit = rate.Limit(settings.Rate)
 	}
 	return &Sender{
-		Source: source, settings: settings,
+		Source: source, settings: settings, stopping: make(chan struct{}),
 		client: &http.Client{Transport: transport, Timeout: attemptTimeout},
 		pace:   rate.NewLimiter(limit, max(settings.PerPost, int(settings.Rate/100))),
 	}
@@ -134,6 +141,9 @@ func (s *Sender) Counts() Counts {
 // SetRate changes how many records a second are posted, which Settings must
 // limit.
 func (s *Sender) SetRate(records float64) { s.pace.SetLimit(rate.Limit(records)) }
+
+// Stop ends a Run as if its time were over.
+func (s *Sender) Stop() { s.stop.Do(func() { close(s.stopping) }) }
 
 // Run posts until all records are posted or the time is over, and lets posts
 // in flight come to their end; when ctx ends it gives them up. A collector
@@ -153,6 +163,8 @@ func (s *Sender) Run(ctx context.Context) error {
 	go func() {
 		select {
 		case <-enough:
+			stop()
+		case <-s.stopping:
 			stop()
 		case <-making.Done():
 		}

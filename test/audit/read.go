@@ -27,7 +27,7 @@ func (s Stores) pattern() string {
 // documents refreshes the telemetry indices and reads every document, in no
 // order.
 func (s Stores) documents(ctx context.Context, each func(index string, source json.RawMessage) error) error {
-	if err := s.ask(ctx, http.MethodPost, "/"+s.pattern()+"/_refresh", nil, nil); err != nil {
+	if err := s.Ask(ctx, http.MethodPost, "/"+s.pattern()+"/_refresh", nil, nil); err != nil {
 		return err
 	}
 	query := map[string]any{"match_all": map[string]any{}}
@@ -47,7 +47,7 @@ func (s Stores) documents(ctx context.Context, each func(index string, source js
 	request := any(map[string]any{"size": pageSize, "sort": []string{"_doc"}, "query": query})
 	for path := "/" + s.pattern() + "/_search?scroll=1m&allow_partial_search_results=false"; ; path = "/_search/scroll" {
 		page.Hits.Hits = nil
-		if err := s.ask(ctx, http.MethodPost, path, request, &page); err != nil {
+		if err := s.Ask(ctx, http.MethodPost, path, request, &page); err != nil {
 			return err
 		}
 		if page.Shards.Failed > 0 {
@@ -55,7 +55,7 @@ func (s Stores) documents(ctx context.Context, each func(index string, source js
 		}
 		if len(page.Hits.Hits) == 0 {
 			// It ends by itself after a minute, or has with an index that was deleted.
-			_ = s.ask(ctx, http.MethodDelete, "/_search/scroll", map[string]string{"scroll_id": page.Scroll}, nil)
+			_ = s.Ask(ctx, http.MethodDelete, "/_search/scroll", map[string]string{"scroll_id": page.Scroll}, nil)
 			return nil
 		}
 		for _, hit := range page.Hits.Hits {
@@ -70,7 +70,7 @@ func (s Stores) documents(ctx context.Context, each func(index string, source js
 // Indexed counts the documents that a search would find: a cheap look at how
 // far things are, not a verdict.
 func (s Stores) Indexed(ctx context.Context) (uint64, error) {
-	if err := s.ask(ctx, http.MethodPost, "/"+s.pattern()+"/_refresh", nil, nil); err != nil {
+	if err := s.Ask(ctx, http.MethodPost, "/"+s.pattern()+"/_refresh", nil, nil); err != nil {
 		return 0, err
 	}
 	var answer struct{ Count uint64 }
@@ -78,11 +78,13 @@ func (s Stores) Indexed(ctx context.Context) (uint64, error) {
 	if s.Tenant != "" {
 		request["query"] = map[string]any{"term": map[string]any{"tenant": s.Tenant}}
 	}
-	err := s.ask(ctx, http.MethodPost, "/"+s.pattern()+"/_count", request, &answer)
+	err := s.Ask(ctx, http.MethodPost, "/"+s.pattern()+"/_count", request, &answer)
 	return answer.Count, err
 }
 
-func (s Stores) ask(ctx context.Context, method, path string, body, answer any) error {
+// Ask asks Elasticsearch and decodes its answer, unless that is nil. Anything
+// but 200 is an error.
+func (s Stores) Ask(ctx context.Context, method, path string, body, answer any) error {
 	var text []byte
 	if body != nil {
 		var err error

@@ -17,6 +17,7 @@ import (
 
 	"millrace/deploy/local"
 	"millrace/deploy/pipeline"
+	"millrace/test/tap"
 )
 
 // experiment is what serves all runs.
@@ -31,7 +32,7 @@ type experiment struct {
 	dir           string   // of logs
 	programs      pipeline.Programs
 	lambda        string // path of the program
-	tap           *tap
+	tap           *tap.Tap
 	to            io.Writer
 }
 
@@ -77,12 +78,12 @@ func (e *experiment) build(ctx context.Context, root string) error {
 
 // compare runs the contenders in alternation, and returns what came of each.
 func (e *experiment) compare(ctx context.Context) (results []*result, err error) {
-	if e.tap, err = startTap(ctx, e.elasticsearch); err != nil {
+	if e.tap, err = tap.Start(ctx, e.elasticsearch); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, e.tap.Close()) }()
 	for i, variable := range e.env {
-		e.env[i] = strings.ReplaceAll(variable, e.elasticsearch, e.tap.url)
+		e.env[i] = strings.ReplaceAll(variable, e.elasticsearch, e.tap.URL())
 	}
 	for _, contender := range []string{before, after, millrace} {
 		if e.options.runs(contender) {

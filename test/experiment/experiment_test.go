@@ -175,24 +175,6 @@ func TestPlotShowsEveryCurve(t *testing.T) {
 	}
 }
 
-func TestTapSeesWhatIsCreated(t *testing.T) {
-	t.Parallel()
-	tap := &tap{}
-	var seen []string
-	tap.watch("acme", func(s saved) { seen = append(seen, s.id+" "+day.Sub(s.received).String()) })
-	document := func(id, tenant string) string {
-		return `{"create":{}}` + "\n" + `{"indexed_at":"x","received_at":"2033-03-02T23:59:58.500Z","tenant":"` + tenant + `","id":"` + id + `"}` + "\n"
-	}
-	request := document("1", "acme") + document("2", "acme") + document("3", "other") + document("4", "acme")
-	answer := `{"errors":true,"items":[{"create":{"status":201}},{"create":{"status":409,"error":{}}},{"create":{"status":201}},{"create":{"status":400}}]}`
-	if err := tap.note([]byte(request), []byte(answer), day); err != nil || strings.Join(seen, ",") != "1 1.5s" {
-		t.Errorf("seen: %v, %v", seen, err)
-	}
-	if err := tap.note([]byte(document("1", "acme")), []byte(answer), day); err == nil {
-		t.Error("an answer to something else is taken")
-	}
-}
-
 func TestTraffic(t *testing.T) {
 	t.Parallel()
 	o := options{BurstEvery: 15 * time.Second, BurstFor: time.Second}

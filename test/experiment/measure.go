@@ -17,6 +17,8 @@ import (
 	"millrace/deploy/pipeline"
 	"millrace/internal/config"
 	"millrace/test/audit"
+	"millrace/test/poll"
+	"millrace/test/tap"
 )
 
 const (
@@ -32,7 +34,7 @@ func (e *experiment) measure(ctx context.Context, contender string, round int) (
 	stream := fmt.Sprintf("%s-%s-%d", e.name, contender, round+1)
 	about := contender + " " + strconv.Itoa(round+1)
 	dir := filepath.Join(e.dir, stream)
-	if err := errors.Join(os.MkdirAll(dir, 0o755), e.forget(ctx), e.makeNamespace(ctx, stream)); err != nil {
+	if err := errors.Join(os.MkdirAll(dir, 0o755), e.forget(ctx), pipeline.MakeNamespace(ctx, e.temporal, stream)); err != nil {
 		return one, fmt.Errorf("prepare the run: %w", err)
 	}
 	resources := config.Resources{Stream: stream, Queue: e.name, DeadLetters: e.name + "-dlq", Bucket: e.name}
@@ -88,18 +90,18 @@ func (e *experiment) observe(ctx context.Context, about string, t *traffic) (one
 	one.traffic, one.begin = t, time.Now()
 	var mu sync.Mutex
 	at := map[uint64]bool{}
-	e.tap.watch(e.name, func(s saved) {
-		n, ours := t.Source.Number(s.id)
+	e.tap.Watch(e.name, func(s tap.Saved) {
+		n, ours := t.Source.Number(s.ID)
 		mu.Lock()
 		defer mu.Unlock()
-		if !ours || at[n] {
+		if !ours || s.Before || at[n] {
 			return
 		}
 		at[n] = true
-		one.points = append(one.points, point{s.received.Sub(one.begin), s.at.Sub(s.received)})
-		one.last = s.at
+		one.points = append(one.points, point{s.Received.Sub(one.begin), s.At.Sub(s.Received)})
+		one.last = s.At
 	})
-	defer e.tap.watch("", nil)
+	defer e.tap.Watch("", nil)
 	savedNow := func() uint64 {
 		mu.Lock()
 		defer mu.Unlock()
@@ -121,14 +123,14 @@ func (e *experiment) observe(ctx context.Context, about string, t *traffic) (one
 	}
 	end := time.Now().Add(t.options.Drain)
 	for savedNow() < one.accepted-one.bad && time.Now().Before(end) {
-		if err := pause(ctx, pollInterval); err != nil {
+		if err := poll.For(ctx, pollInterval); err != nil {
 			return one, err
 		}
 	}
-	if err := e.tap.settle(); err != nil {
+	if err := e.tap.Settle(); err != nil {
 		return one, err
 	}
-	e.tap.watch("", nil)
+	e.tap.Watch("", nil)
 	now := time.Now()
 	mu.Lock()
 	defer mu.Unlock()
@@ -147,7 +149,7 @@ func (e *experiment) observe(ctx context.Context, about string, t *traffic) (one
 func (e *experiment) progress(ctx context.Context, about string, saved func() uint64) (stop func()) {
 	ctx, stop = context.WithCancel(ctx)
 	go func() {
-		for begin := time.Now(); pause(ctx, sayEvery) == nil; {
+		for begin := time.Now(); poll.For(ctx, sayEvery) == nil; {
 			e.say(about, "%3.0f s: %6d saved", time.Since(begin).Seconds(), saved())
 		}
 	}()
@@ -168,18 +170,8 @@ func (e *experiment) audit(ctx context.Context, runs ...outcome) (report audit.R
 		if report, err = audit.Run(ctx, stores, sent...); err != nil || report.Lost == 0 || time.Now().After(deadline) {
 			return report, err
 		}
-		if err := pause(ctx, pollInterval); err != nil {
+		if err := poll.For(ctx, pollInterval); err != nil {
 			return report, err
 		}
-	}
-}
-
-// pause waits, unless ctx ends first.
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }

@@ -3,16 +3,9 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
-	"time"
 
-	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/log"
-	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 
@@ -73,30 +66,23 @@ func (h *harness) start(ctx context.Context, programs pipeline.Programs, name st
 	h.pass()
 	behind := strings.NewReplacer(
 		h.stack.Service(local.AWS).URL(), h.aws.URL(), h.stack.Service(local.Elasticsearch).URL(), h.elasticsearch.URL())
-	h.env = nil
-	for _, variable := range h.stack.Env() {
-		h.env = append(h.env, behind.Replace(variable))
-	}
-	h.resources = resources
-	settings := pipeline.Settings{Programs: programs, Shards: 2, Dir: h.stack.LogDir()}
+	settings := pipeline.Settings{Programs: programs, Servers: h.stack.Env(), Resources: resources, Dir: h.stack.LogDir()}
 	namespace := client.DefaultNamespace
 	if name != "" {
 		namespace = name
-		h.resources = config.Resources{Stream: name, Queue: name, DeadLetters: name + "-dlq", Bucket: name}
-		settings.Dir = filepath.Join(h.stack.LogDir(), name)
-		if err := os.MkdirAll(settings.Dir, 0o755); err != nil {
-			return fmt.Errorf("make a folder for logs: %w", err)
-		}
-		if err := h.makeNamespace(ctx, name); err != nil {
+		if settings, err = pipeline.Apart(ctx, h.stack, programs, name); err != nil {
 			return err
 		}
-		h.env = append(h.env, "TEMPORAL_NAMESPACE="+name)
 	}
-	if h.temporal, err = h.dial(namespace); err != nil {
+	if h.temporal, err = pipeline.DialQuietly(h.stack.Service(local.Temporal).Address(), namespace); err != nil {
 		return err
 	}
-	settings.Servers, settings.Resources = h.env, h.resources
-	h.pipeline = pipeline.New(settings)
+	h.env = nil
+	for _, variable := range settings.Servers {
+		h.env = append(h.env, behind.Replace(variable))
+	}
+	settings.Servers, settings.Shards = h.env, 2
+	h.resources, h.pipeline = settings.Resources, pipeline.New(settings)
 	if err := h.pipeline.Setup(ctx); err != nil {
 		return err
 	}
@@ -160,53 +146,4 @@ func (h *harness) mend(ctx context.Context) error {
 func (h *harness) pass() {
 	h.aws.Set()
 	h.elasticsearch.Set()
-}
-
-func (h *harness) dial(namespace string) (client.Client, error) {
-	c, err := client.NewLazyClient(client.Options{
-		HostPort: h.stack.Service(local.Temporal).Address(), Namespace: namespace, Logger: log.NewStructuredLogger(quiet),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("make the Temporal client: %w", err)
-	}
-	return c, nil
-}
-
-func (h *harness) makeNamespace(ctx context.Context, name string) error {
-	c, err := h.dial(name)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	if _, err = c.WorkflowService().RegisterNamespace(ctx, &workflowservice.RegisterNamespaceRequest{
-		Namespace: name, WorkflowExecutionRetentionPeriod: durationpb.New(24 * time.Hour),
-	}); err != nil {
-		return fmt.Errorf("register a namespace: %w", err)
-	}
-	// The server's caches learn of it a little later.
-	return poll(ctx, func() (bool, error) {
-		_, err := c.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: name})
-		return err == nil, nil
-	})
-}
-
-// pollInterval lies between two looks at a condition.
-const pollInterval = 500 * time.Millisecond
-
-// poll waits until a condition holds, or ctx ends.
-func poll(ctx context.Context, condition func() (bool, error)) error {
-	tick := time.NewTicker(pollInterval)
-	defer tick.Stop()
-	for {
-		if done, err := condition(); done || err != nil {
-			return err
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
 }

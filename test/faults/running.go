@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"os"
 	"strconv"
@@ -24,6 +23,7 @@ import (
 	"millrace/internal/telemetry"
 	"millrace/test/audit"
 	"millrace/test/faultproxy"
+	"millrace/test/poll"
 )
 
 const (
@@ -33,9 +33,6 @@ const (
 	// the share of it that comes before the fault.
 	beyond, leadIn = 1.5, 0.1
 )
-
-// quiet is for clients that would log what is wanted here.
-var quiet = slog.New(slog.DiscardHandler)
 
 // running is a scenario under way.
 type running struct {
@@ -176,7 +173,7 @@ func (s *running) await(ctx context.Context) (report audit.Report, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.options.Patience+time.Minute)
 	defer cancel()
 	last, looked := uint64(0), time.Time{}
-	err = poll(ctx, func() (bool, error) {
+	err = poll.Until(ctx, func() (bool, error) {
 		// To read everything is dear: only when something may have changed.
 		indexed, err := s.stores.Indexed(ctx)
 		if err != nil || indexed == last && time.Since(looked) < 5*time.Second && time.Now().Before(deadline) {
@@ -233,18 +230,11 @@ const longest = 2 * time.Minute
 func (s *running) until(ctx context.Context, condition func() (bool, error)) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, longest+s.lasts, errors.New("what the scenario waits for does not come"))
 	defer cancel()
-	return poll(ctx, condition)
+	return poll.Until(ctx, condition)
 }
 
 // hold lets a fault go on for a while.
-func hold(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
+func hold(ctx context.Context, d time.Duration) error { return poll.For(ctx, d) }
 
 // end kills a program as kill -9 does.
 func (s *running) end(ctx context.Context, program *pipeline.Program) error {

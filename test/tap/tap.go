@@ -1,4 +1,6 @@
-package main
+// Package tap stands between whoever indexes and Elasticsearch, and sees when
+// a document is saved, by a clock that is nobody's but the test's.
+package tap
 
 import (
 	"bytes"
@@ -6,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -15,10 +18,10 @@ import (
 	"time"
 )
 
-// tap stands between whoever indexes and Elasticsearch, passes everything on,
-// and notes when Elasticsearch has said of a document that it is created. So
-// what is measured is the same for all, whatever they believe themselves.
-type tap struct {
+// Tap passes everything on, and notes when Elasticsearch has said of a document
+// that it is there. So what is measured is the same for all, whatever they
+// believe themselves.
+type Tap struct {
 	server  *http.Server
 	url     string
 	forward *httputil.ReverseProxy
@@ -26,18 +29,21 @@ type tap struct {
 	pending sync.WaitGroup // bulks that are answered and not looked at yet
 	mu      sync.Mutex
 	tenant  string // whose documents are noted
-	saved   func(saved)
+	saved   func(Saved)
 	broken  error // the first bulk that could not be understood
 }
 
-// saved is what was seen of one document.
-type saved struct {
-	id       string
-	received time.Time // by the collector
-	at       time.Time // when Elasticsearch had answered
+// Saved is what was seen of one document.
+type Saved struct {
+	ID       string
+	Received time.Time // by the collector
+	At       time.Time // when Elasticsearch had answered
+	// Before: it was there already. Whoever saved it has not seen the answer.
+	Before bool
 }
 
-func startTap(ctx context.Context, elasticsearch string) (*tap, error) {
+// Start starts a tap before the Elasticsearch at an address.
+func Start(ctx context.Context, elasticsearch string) (*Tap, error) {
 	to, err := url.Parse(elasticsearch)
 	if err != nil {
 		return nil, fmt.Errorf("read the address of Elasticsearch: %w", err)
@@ -48,33 +54,45 @@ func startTap(ctx context.Context, elasticsearch string) (*tap, error) {
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.Proxy, transport.DisableCompression, transport.MaxIdleConnsPerHost = nil, true, 64
-	t := &tap{url: "http://" + listener.Addr().String(), forward: &httputil.ReverseProxy{
-		Transport: transport,
-		Rewrite:   func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = to.Scheme, to.Host },
+	t := &Tap{url: "http://" + listener.Addr().String(), forward: &httputil.ReverseProxy{
+		Transport: transport, ErrorLog: quiet, // who indexes is killed, and so is Elasticsearch
+		Rewrite: func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = to.Scheme, to.Host },
 	}}
-	t.server = &http.Server{Handler: t, ReadHeaderTimeout: time.Minute}
+	t.server = &http.Server{Handler: t, ReadHeaderTimeout: time.Minute, ErrorLog: quiet}
 	go func() { _ = t.server.Serve(listener) }() // ends with Close
 	return t, nil
 }
 
+var quiet = log.New(io.Discard, "", 0)
+
+// URL is where those who are watched find Elasticsearch.
+func (t *Tap) URL() string { return t.url }
+
 // Close ends the tap.
-func (t *tap) Close() error {
+func (t *Tap) Close() error {
 	if err := t.server.Close(); err != nil {
 		return fmt.Errorf("close the tap: %w", err)
 	}
 	return nil
 }
 
-// watch passes every document of a tenant that is created to a function, one
-// at a time, from now on.
-func (t *tap) watch(tenant string, to func(saved)) {
+// Watch passes every document of a tenant that is found to be saved to a
+// function, one at a time, from now on.
+func (t *Tap) Watch(tenant string, to func(Saved)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.tenant, t.saved = tenant, to
 }
 
-// settle waits until every bulk that was answered has been looked at.
-func (t *tap) settle() error {
+// Locked does something while no document is passed on.
+func (t *Tap) Locked(do func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	do()
+}
+
+// Settle waits until every bulk that was answered has been looked at.
+func (t *Tap) Settle() error {
 	t.pending.Wait()
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -82,7 +100,7 @@ func (t *tap) settle() error {
 }
 
 // ServeHTTP passes a request on.
-func (t *tap) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (t *Tap) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !strings.HasPrefix(r.URL.Path, "/_bulk") {
 		t.forward.ServeHTTP(w, r)
 		return
@@ -128,8 +146,8 @@ func (k *keeper) Write(p []byte) (int, error) {
 	return k.ResponseWriter.Write(p)
 }
 
-// note looks for what a bulk has created.
-func (t *tap) note(request, answer []byte, at time.Time) error {
+// note looks for what a bulk has created, or has found.
+func (t *Tap) note(request, answer []byte, at time.Time) error {
 	var answered struct {
 		Items []struct{ Create struct{ Status int } }
 	}
@@ -143,7 +161,8 @@ func (t *tap) note(request, answer []byte, at time.Time) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for i, item := range answered.Items {
-		if item.Create.Status != http.StatusCreated {
+		before := item.Create.Status == http.StatusConflict
+		if item.Create.Status != http.StatusCreated && !before {
 			continue
 		}
 		var document struct {
@@ -155,7 +174,7 @@ func (t *tap) note(request, answer []byte, at time.Time) error {
 			return fmt.Errorf("decode a document: %w", err)
 		}
 		if t.saved != nil && document.Tenant == t.tenant {
-			t.saved(saved{document.ID, document.ReceivedAt, at})
+			t.saved(Saved{document.ID, document.ReceivedAt, at, before})
 		}
 	}
 	return nil
