@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"millrace/activities"
+	"millrace/test/poll"
+	"millrace/workflows"
+)
+
+// drills are those that there are.
+var drills = []drill{
+	{"disaster", disaster},
+}
+
+const (
+	// stillFor is how long is looked whether a paused recovery does nothing.
+	stillFor = 3 * time.Second
+	// pauseAt and killAt are shares of the backfill.
+	pauseAt, killAt = 0.2, 0.4
+)
+
+// disaster takes all indices away, some time after a snapshot, and has Recover
+// bring them back. Meanwhile it is paused and resumed, and its worker killed.
+func disaster(ctx context.Context, d *drilling) error {
+	half := d.options.Records / 2
+	if err := do(ctx,
+		d.load(half), d.snapshot(), d.load(d.options.Records-half), d.watch,
+		d.strike(""), d.recover(), d.pauseAndResume, d.killRecoverer,
+	); err != nil {
+		return err
+	}
+	result, err := d.complete(ctx)
+	if err != nil {
+		return err
+	}
+	if len(result.Restored) == 0 || result.Backfill.Indexed < int64(half)*9/10 {
+		return fmt.Errorf("the recovery had little to do: %+v", result)
+	}
+	return poll.For(ctx, d.options.Steady)
+}
+
+// pauseAndResume pauses the recovery in its backfill, sees to it that nothing
+// happens then, and resumes it.
+func (d *drilling) pauseAndResume(ctx context.Context) error {
+	if err := d.awaitBackfill(ctx, pauseAt); err != nil {
+		return err
+	}
+	if _, err := d.pipeline.Starter(ctx, "recover", "pause", "--reason", "drill", "--wait", "1m"); err != nil {
+		return err
+	}
+	p, _, err := d.look(ctx)
+	if err != nil {
+		return err
+	}
+	d.say("paused after %d of about %d records", p.RecordsDone, p.Records)
+	if err := poll.For(ctx, stillFor); err != nil {
+		return err
+	}
+	still, _, err := d.look(ctx)
+	if err != nil {
+		return err
+	}
+	if p.State != activities.StatePaused || still.State != activities.StatePaused || still.RecordsDone != p.RecordsDone || still.Stage != workflows.StageBackfill {
+		return fmt.Errorf("paused, the recovery went from %+v to %+v", p, still)
+	}
+	if _, err := d.pipeline.Starter(ctx, "recover", "resume", "--wait", "1m"); err != nil {
+		return err
+	}
+	d.say("resumed")
+	_, err = d.await(ctx, "the recovery to go on", func(p workflows.RecoverProgress) bool { return p.RecordsDone > still.RecordsDone })
+	return err
+}
+
+// killRecoverer kills the worker that recovers, in the middle of the backfill,
+// and starts it again.
+func (d *drilling) killRecoverer(ctx context.Context) error {
+	if err := d.awaitBackfill(ctx, killAt); err != nil {
+		return err
+	}
+	d.recoverer.Kill()
+	p := d.last
+	d.say("killed the worker of the recovery after %d of about %d records", p.RecordsDone, p.Records)
+	if p.RecordsDone >= p.Records {
+		return errors.New("there was nothing left to do when the worker was killed")
+	}
+	if err := d.recoverer.Restart(ctx); err != nil {
+		return err
+	}
+	d.say("started it again")
+	_, err := d.await(ctx, "the recovery to go on", func(now workflows.RecoverProgress) bool {
+		return now.Stage != p.Stage || now.RecordsDone > p.RecordsDone
+	})
+	return err
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"testing"
+	"time"
+
+	"millrace/internal/load"
+	"millrace/test/tap"
+)
+
+// A small disaster: all indices are taken, and all comes back, though the
+// recovery is paused, and its worker killed.
+func TestASmallDisaster(t *testing.T) {
+	o := options{Only: []string{"disaster"}, Records: 2400, Rate: 60, Steady: 3 * time.Second, Limit: 200, Patience: 2 * time.Minute}
+	if err := run(t.Context(), o); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTheRecordOfALoad(t *testing.T) {
+	t.Parallel()
+	traffic := newTraffic("run", load.Settings{URL: "http://127.0.0.1:1", Records: 1})
+	at := func(seconds int) time.Time { return time.Unix(int64(seconds), 0) }
+	bad := uint64(0)
+	for !traffic.Source.Bad(bad) {
+		bad++
+	}
+	for n, j := range map[uint64][2]int{0: {10, 20}, 1: {11, 30}, 2: {25, 27}, bad: {12, 0}} {
+		traffic.Answered(n, at(j[0]-1), at(j[0]))
+		if j[1] > 0 {
+			traffic.saved(tap.Saved{ID: traffic.Source.ID(n), At: at(j[1])})
+			traffic.saved(tap.Saved{ID: traffic.Source.ID(n), At: at(j[1] + 50), Before: true}) // once more
+		}
+	}
+	traffic.saved(tap.Saved{ID: "another-1", At: at(99)})
+	if left := traffic.unsaved(); left != 0 {
+		t.Errorf("%d are not saved: a bad one never is", left)
+	}
+	if taken, spans := traffic.savedBy(at(28), ""), traffic.savedBy(at(28), traffic.Source.Type(0)); taken != 2 || spans == 0 {
+		t.Errorf("%d were there, %d of a type", taken, spans)
+	}
+	if up := traffic.caughtUp(at(20)); !up.Equal(at(30)) {
+		t.Errorf("caught up at %v", up)
+	}
+	if up := traffic.caughtUp(at(5)); !up.Equal(at(5)) {
+		t.Errorf("caught up with nothing at %v", up)
+	}
+	if h := traffic.delays(at(10), at(25)); h.Count() != 2 || h.Max() != 20*time.Second {
+		t.Errorf("%d delays, up to %v", h.Count(), h.Max())
+	}
+	traffic.Answered(3, at(40), at(41))
+	if h := traffic.delays(at(40), at(50)); h.Count() != 1 || h.Max() < time.Hour || traffic.unsaved() != 1 {
+		t.Errorf("what is not there has a delay of %v", h.Max())
+	}
+}
+
+func TestDrillsAreChosenByName(t *testing.T) {
+	t.Parallel()
+	if all, err := choose(nil); err != nil || len(all) != len(drills) {
+		t.Errorf("%d drills, %v", len(all), err)
+	}
+	if some, err := choose([]string{"disaster", "disaster"}); err != nil || len(some) != 2 || some[1].name != "disaster" {
+		t.Errorf("%v, %v", some, err)
+	}
+	o := options{Only: []string{"nothing"}, Records: 2000, Rate: 1, Steady: time.Second, Patience: time.Second}
+	if o.Validate() == nil {
+		t.Error("a drill that there is not is taken")
+	}
+	if o.Only = nil; o.Validate() != nil {
+		t.Error(o.Validate())
+	}
+	if o.Records = 10; o.Validate() == nil {
+		t.Error("a disaster of ten records is taken")
+	}
+}

@@ -1,0 +1,54 @@
+// Command drill takes telemetry away from a running pipeline, while load goes
+// on, and has it recovered as an operator would, with real processes: each id
+// that was answered 2xx, before, during and after, must be there once in the
+// end, or in the ledger if it is bad.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+)
+
+type options struct {
+	Only     []string      `help:"Drills to run, by name: ${drills}. Default: all." placeholder:"NAME"`
+	Records  uint64        `help:"Records of the disaster, beside the live load: half of them are in its snapshot. Other drills have a tenth." default:"60000"`
+	Rate     float64       `help:"Records a second of the live load." default:"200"`
+	Steady   time.Duration `help:"How long the live load is watched before the disaster, and after the recovery." default:"30s"`
+	Limit    float64       `help:"Records a second of the backfill; 0: at a rate that leaves Elasticsearch most of its time." default:"0"`
+	Patience time.Duration `help:"How long a recovery may stand still, and records may take to arrive after it." default:"2m"`
+}
+
+// Validate reports options under which nothing would be shown.
+func (o options) Validate() error {
+	if o.Rate <= 0 || o.Steady < time.Second || o.Records < leastRecords {
+		return fmt.Errorf("--rate, --steady, --records: there must be a load, for a second at least, and a disaster that takes %d records", leastRecords)
+	}
+	if o.Limit < 0 || o.Patience <= 0 {
+		return errors.New("--limit, --patience: a number is negative")
+	}
+	_, err := choose(o.Only)
+	return err
+}
+
+// leastRecords take long enough that something can happen meanwhile.
+const leastRecords = 1000
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var o options
+	kong.Parse(&o, kong.Name("drill"), kong.Description("Takes the indices away under a load and has them recovered; nothing may be missing."),
+		kong.Vars{"drills": strings.Join(names(), ", ")})
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"millrace/deploy/local"
+	"millrace/deploy/pipeline"
+	"millrace/test/audit"
+	"millrace/test/tap"
+)
+
+// harness is what serves all drills.
+type harness struct {
+	options  options
+	stack    *local.Stack
+	programs pipeline.Programs
+	tap      *tap.Tap
+}
+
+// drill is a disaster, or what may go wrong in one.
+type drill struct {
+	name string
+	run  func(context.Context, *drilling) error
+}
+
+func names() (all []string) {
+	for _, d := range drills {
+		all = append(all, d.name)
+	}
+	return all
+}
+
+// choose returns the drills of these names; all without any.
+func choose(only []string) ([]drill, error) {
+	if len(only) == 0 {
+		return drills, nil
+	}
+	var chosen []drill
+	for _, name := range only {
+		i := slices.Index(names(), name)
+		if i < 0 {
+			return nil, fmt.Errorf("--only: there is no drill %q, but %s", name, strings.Join(names(), ", "))
+		}
+		chosen = append(chosen, drills[i])
+	}
+	return chosen, nil
+}
+
+// result is the last line: of the first drill, and what is missing or
+// duplicated after all of them.
+type result struct {
+	RecordsRecovered  int     `json:"records_recovered"`
+	RecordsS          float64 `json:"records_s"`
+	SecondsToVerified float64 `json:"seconds_to_verified"`
+	LiveP99MsBefore   int64   `json:"live_p99_ms_before"`
+	LiveP99MsRestore  int64   `json:"live_p99_ms_restore"`
+	LiveP99MsBackfill int64   `json:"live_p99_ms_backfill"`
+	LiveP99MsAfter    int64   `json:"live_p99_ms_after"`
+	Missing           uint64  `json:"missing"`
+	Duplicated        uint64  `json:"duplicated"`
+	Drills            int     `json:"drills"`
+	Passed            int     `json:"passed"`
+}
+
+func run(ctx context.Context, o options) (err error) {
+	chosen, err := choose(o.Only)
+	if err != nil {
+		return err
+	}
+	stack, programs, err := pipeline.StartServers(ctx, local.Options{Progress: os.Stdout})
+	if err != nil {
+		return err
+	}
+	h := &harness{options: o, stack: stack, programs: programs}
+	defer func() { err = errors.Join(err, stack.Stop()) }()
+	if h.tap, err = tap.Start(ctx, stack.Service(local.Elasticsearch).URL()); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, h.tap.Close()) }()
+	return h.runAll(ctx, chosen)
+}
+
+// runAll runs drills, one after the other.
+func (h *harness) runAll(ctx context.Context, chosen []drill) error {
+	var total result
+	var rows []string
+	var wrong []error
+	for _, what := range chosen {
+		began := time.Now()
+		one, err := h.run(ctx, what)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if total.Drills == 0 {
+			total = one.result
+		} else {
+			total.Missing, total.Duplicated = total.Missing+one.Missing, total.Duplicated+one.Duplicated
+		}
+		total.Drills++
+		outcome := "passed"
+		if err != nil {
+			outcome = "FAILED"
+			wrong = append(wrong, fmt.Errorf("drill %s: %w", what.name, err))
+			if err := h.mend(ctx); err != nil {
+				return errors.Join(append(wrong, err)...)
+			}
+		} else {
+			total.Passed++
+		}
+		rows = append(rows, one.row(what.name, outcome, time.Since(began)))
+	}
+	fmt.Printf("\n%-24s %8s %8s %8s %8s %8s %6s %8s %8s %8s %8s %6s\n", "", "accepted", "indexed", "dead", "missing", "recov.", "dupl.", "before", "restore", "backfill", "after", "took")
+	fmt.Println(strings.Join(rows, "\n"))
+	return errors.Join(json.NewEncoder(os.Stdout).Encode(total), errors.Join(wrong...))
+}
+
+// mend starts what a drill that failed has left dead.
+func (h *harness) mend(ctx context.Context) error {
+	for _, server := range h.stack.Services() {
+		if server.Pid() == 0 {
+			if err := server.Restart(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// figures are what came of one drill.
+type figures struct {
+	result
+	audited audit.Report
+}
+
+// row is the drill's line of the table. Delays are the 99th percentile, in ms.
+func (f figures) row(name, outcome string, took time.Duration) string {
+	a := f.audited
+	return fmt.Sprintf("%-17s %s %8d %8d %8d %8d %8d %6d %8d %8d %8d %8d %4.0f s", name, outcome, a.Accepted, a.Indexed, a.DeadLettered,
+		a.Lost, f.RecordsRecovered, a.Duplicated, f.LiveP99MsBefore, f.LiveP99MsRestore, f.LiveP99MsBackfill, f.LiveP99MsAfter, took.Seconds())
+}
+
+// measure makes the figures of a drill that is over.
+func (d *drilling) measure(report audit.Report) figures {
+	f := figures{audited: report}
+	f.Missing, f.Duplicated = report.Lost, report.Duplicated
+	if d.verified.IsZero() {
+		return f
+	}
+	f.RecordsRecovered = max(0, d.taken-int(report.Lost))
+	took := d.verified.Sub(d.begun).Seconds()
+	f.SecondsToVerified, f.RecordsS = round(took), round(float64(f.RecordsRecovered)/took)
+	caughtUp := d.live.caughtUp(d.released)
+	p99 := func(from, to time.Time) int64 { return d.live.delays(from, to).Quantile(0.99).Milliseconds() }
+	f.LiveP99MsBefore, f.LiveP99MsRestore = p99(d.steady, d.struck), p99(d.struck, caughtUp)
+	f.LiveP99MsBackfill, f.LiveP99MsAfter = p99(caughtUp, d.verified), p99(d.verified, time.Now())
+	return f
+}
+
+// round to one digit behind the point.
+func round(x float64) float64 { return math.Round(10*x) / 10 }
