@@ -24,6 +24,10 @@ const (
 	name   = "demo"
 	tenant = "demo"
 	bucket = "millrace-telemetry" // the default of package config
+
+	// backupWithin is how long a record waits for its object of the backup:
+	// nobody wants to wait minutes here.
+	backupWithin = 2 * time.Second
 )
 
 // demo is what runs.
@@ -110,10 +114,11 @@ func (d *demo) start(ctx context.Context) error {
 		return err
 	})
 	group.Go(func() (err error) {
-		d.worker, err = d.pipeline.StartWorker(groupCtx)
+		d.worker, err = d.pipeline.StartWorker(groupCtx, "MILLRACE_BACKUP_WITHIN="+backupWithin.String())
 		return err
 	})
 	group.Go(func() error { return d.pipeline.StartWorkflows(groupCtx) })
+	group.Go(func() error { return d.pipeline.StartBackup(groupCtx) })
 	if err := group.Wait(); err != nil {
 		return err
 	}

@@ -27,19 +27,23 @@ type outcome struct {
 	again      uint64 // of duplicates, those that are not bad: the worker must meet each in the index
 	skipped    uint64 // duplicates that the worker met, by its own count
 	redriven   uint64 // records that went through the queue, by our processes' counts
+	backup     audit.Backup
 }
 
 func (o outcome) indexed() uint64      { return o.report.Indexed + o.report.Others }
 func (o outcome) deadLettered() uint64 { return o.report.DeadLettered + o.report.OthersDead }
+func (o outcome) backedUp() uint64     { return o.backup.Accepted + o.backup.Others }
 func (o outcome) inFlight() uint64 {
 	return o.accepted - min(o.accepted, o.indexed()+o.deadLettered())
 }
 
-// await waits until every accepted record is indexed or in the ledger and every
-// duplicate has been met, or nothing has moved for a while.
+// await waits until every accepted record is indexed or in the ledger, and in
+// the backup, and every duplicate has been met, or nothing has moved for a
+// while.
 func (d *demo) await(ctx context.Context, s *sent) (outcome, error) {
 	sent := s.load.Counts()
 	o := outcome{accepted: s.accepted(), bad: s.bad(), duplicates: sent.Duplicates, again: sent.Duplicates - sent.BadAgain}
+	known := audit.Sent{Source: s.load.Source, Accepted: &s.load.Accepted}
 	last, moved := uint64(0), time.Now()
 	for {
 		indexed, err := d.stores.Indexed(ctx)
@@ -49,16 +53,19 @@ func (d *demo) await(ctx context.Context, s *sent) (outcome, error) {
 		if err := d.count(ctx, &o); err != nil {
 			return o, err
 		}
-		say("progress", "%8d accepted  %8d indexed", o.accepted, indexed)
-		if indexed+o.skipped != last {
-			last, moved = indexed+o.skipped, time.Now()
+		if o.backup, err = audit.BackedUp(ctx, d.stores, known); err != nil {
+			return o, fmt.Errorf("read the backup: %w", err)
+		}
+		say("progress", "%8d accepted  %8d indexed  %8d backed up", o.accepted, indexed, o.backedUp())
+		if now := indexed + o.skipped + o.backedUp(); now != last {
+			last, moved = now, time.Now()
 		}
 		waited := time.Since(moved) > patience
 		if indexed+o.bad >= o.accepted && o.skipped >= o.again || waited {
-			if o.report, err = audit.Run(ctx, d.stores, audit.Sent{Source: s.load.Source, Accepted: &s.load.Accepted}); err != nil {
+			if o.report, err = audit.Run(ctx, d.stores, known); err != nil {
 				return o, err
 			}
-			if o.inFlight() == 0 || waited {
+			if o.inFlight() == 0 && o.backedUp() >= o.accepted || waited {
 				break
 			}
 		}
@@ -92,6 +99,9 @@ func (o outcome) check() error {
 	if o.deadLettered() != o.bad {
 		errs = append(errs, fmt.Errorf("%d records were bad, %d are dead-lettered", o.bad, o.deadLettered()))
 	}
+	if o.backedUp() != o.accepted || o.backup.Altered > 0 {
+		errs = append(errs, fmt.Errorf("%d records were accepted, %d are in the backup, %d of them altered", o.accepted, o.backedUp(), o.backup.Altered))
+	}
 	if o.redriven == 0 {
 		errs = append(errs, errors.New("the queue was not used, though the stream throttled"))
 	}
@@ -117,6 +127,7 @@ func (o outcome) table(w io.Writer) {
 		{"duplicates skipped", fmt.Sprintf("by the worker; %d were sent twice", o.duplicates), o.skipped},
 		{"dead-lettered", fmt.Sprintf("in the ledger, with error and payload; %d were sent as bad", o.bad), o.deadLettered()},
 		{"in flight", "accepted, and neither of these", o.inFlight()},
+		{"backed up", fmt.Sprintf("distinct, in %d objects in S3, whatever became of them elsewhere", o.backup.Objects), o.backedUp()},
 		{"redriven", "went through the queue while the stream throttled", o.redriven},
 		{"delay, average", "from received to indexed, ms", milliseconds(delay.Average())},
 		{"delay, p50", "", milliseconds(delay.Quantile(0.5))},
@@ -135,10 +146,11 @@ func (o outcome) print(w io.Writer) error {
 		Duplicates   uint64  `json:"duplicates"`
 		DeadLettered uint64  `json:"dead_lettered"`
 		Redriven     uint64  `json:"redriven"`
+		BackedUp     uint64  `json:"backed_up"`
 		DelayAvg     float64 `json:"delay_avg_ms"`
 		DelayP99     float64 `json:"delay_p99_ms"`
 	}{
-		o.accepted, o.indexed(), o.duplicates, o.deadLettered(), o.redriven,
+		o.accepted, o.indexed(), o.duplicates, o.deadLettered(), o.redriven, o.backedUp(),
 		milliseconds(o.report.Delay.Average()), milliseconds(o.report.Delay.Quantile(0.99)),
 	})
 	return errors.Join(err, o.check())

@@ -16,6 +16,7 @@ func good() outcome {
 	o := outcome{accepted: 110, bad: 3, duplicates: 5, again: 4, skipped: 9, redriven: 20}
 	o.report = audit.Report{Accepted: 100, Indexed: 97, DeadLettered: 3, Bad: 3, Others: 10, Delay: new(load.Histogram)}
 	o.report.Delay.Add(200 * time.Millisecond)
+	o.backup = audit.Backup{Objects: 4, Records: 120, Accepted: 100, Others: 10}
 	return o
 }
 
@@ -34,6 +35,9 @@ func TestOnlyACompleteOutcomeIsGood(t *testing.T) {
 		"the queue was not used":             func(o *outcome) { o.redriven = 0 },
 		"no duplicates were sent":            func(o *outcome) { o.again = 0 },
 		"a duplicate was not skipped":        func(o *outcome) { o.skipped = 3 },
+		"the backup lacks a record":          func(o *outcome) { o.backup.Accepted-- },
+		"the backup lacks an agent's record": func(o *outcome) { o.backup.Others-- },
+		"the backup has an altered record":   func(o *outcome) { o.backup.Altered++ },
 	} {
 		o := good()
 		spoil(&o)
@@ -57,13 +61,13 @@ func TestTheLastLineIsOneFlatObject(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]float64{
-		"accepted": 110, "indexed": 107, "duplicates": 5, "dead_lettered": 3, "redriven": 20, "delay_avg_ms": 200, "delay_p99_ms": 200,
+		"accepted": 110, "indexed": 107, "duplicates": 5, "dead_lettered": 3, "redriven": 20, "backed_up": 110, "delay_avg_ms": 200, "delay_p99_ms": 200,
 	} {
 		if v, has := got[name]; !has || v != want {
 			t.Errorf("%s is %v, want %v", name, v, want)
 		}
 	}
-	if len(got) != 7 {
+	if len(got) != 8 {
 		t.Errorf("printed %v", got)
 	}
 }
