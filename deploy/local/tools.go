@@ -133,6 +133,15 @@ func findJava(ctx context.Context, forOpenSearch bool) (foundTool, error) {
 	return found, nil
 }
 
+// JavaHome returns the home of the Java on this machine that runs programs beside the services, such as Spark.
+func JavaHome(ctx context.Context) (string, error) {
+	found, err := findJava(ctx, false)
+	if err != nil {
+		return "", fmt.Errorf("find Java: %w: %s", err, remedy[java])
+	}
+	return found.home, nil
+}
+
 var (
 	javaVersion   = regexp.MustCompile(`(?m)^\s*java\.specification\.version = (?:1\.)?(\d+)`)
 	javaHome      = regexp.MustCompile(`(?m)^\s*java\.home = (.+?)\s*$`)
