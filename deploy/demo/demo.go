@@ -51,7 +51,12 @@ func run(ctx context.Context, o options) (err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	outcome, err := func() (_ outcome, err error) {
-		defer func() { err = errors.Join(err, d.stop()) }()
+		defer func() {
+			if ended := (errEnded{}); errors.As(context.Cause(ctx), &ended) { // that is why the rest failed
+				err = ended
+			}
+			err = errors.Join(err, d.stop())
+		}()
 		if err := d.start(ctx); err != nil {
 			return outcome{}, err
 		}
@@ -64,9 +69,6 @@ func run(ctx context.Context, o options) (err error) {
 		return d.show(ctx)
 	}()
 	if err != nil {
-		if ended := (errEnded{}); errors.As(context.Cause(ctx), &ended) { // that is why the rest failed
-			return ended
-		}
 		return err
 	}
 	if !o.Once {
