@@ -11,8 +11,20 @@ import argparse
 import json
 
 from pyspark.sql import SparkSession
-from pyspark.sql import functions as f
 from pyspark.sql.types import StructType
+
+# The hour is that of arrival in the stream.
+COUNT = """
+SELECT type, tenant, concat(dt, ' ', hour) AS hour, grouping_id() AS sets,
+  count(doc_id) AS records, count(DISTINCT doc_id) AS ids,
+  count_if(doc_id IS NULL AND backup_data IS NOT NULL) AS foreign,
+  count_if(doc_id IS NULL AND backup_data IS NULL) AS unreadable
+FROM telemetry GROUP BY GROUPING SETS ((type), (tenant), (concat(dt, ' ', hour)), ())
+ORDER BY sets, type, tenant, hour
+"""
+
+# grouping_id has a bit for each column that a row is not grouped by.
+GROUPS = {0b011: "type", 0b101: "tenant", 0b110: "hour"}
 
 
 def main():
@@ -30,33 +42,16 @@ def main():
         .config("spark.sql.sources.partitionColumnTypeInference.enabled", "false")
         .getOrCreate()
     )
-    records = (
-        spark.read.schema(schema)
-        .json(arguments.objects)
-        .select(
-            "type", "tenant", "doc_id", "backup_data",
-            f.concat_ws(" ", "dt", "hour").alias("hour"),  # in which they arrived
-        )
-        .cache()
-    )
-    ours = records.where(f.col("doc_id").isNotNull())
-
-    def print_groups(name):
-        groups = ours.groupBy(name).agg(f.count("*").alias("records"), f.countDistinct("doc_id").alias("ids"))
-        for row in groups.orderBy(name).collect():
-            print(json.dumps({"group": name, "value": row[name], "records": row["records"], "ids": row["ids"]}))
-
-    for name in ("type", "tenant", "hour"):
-        print_groups(name)
-    ours.select("doc_id").distinct().write.text(arguments.ids)
-    foreign = records.where(f.col("doc_id").isNull() & f.col("backup_data").isNotNull()).count()
-    everything, of_ours = records.count(), ours.count()
-    print(json.dumps({
-        "records": of_ours,
-        "ids": ours.select("doc_id").distinct().count(),
-        "foreign": foreign,  # that no collector wrote
-        "unreadable": everything - of_ours - foreign,
-    }))
+    records = spark.read.schema(schema).json(arguments.objects)
+    records.createOrReplaceTempView("telemetry")
+    for row in spark.sql(COUNT).collect():
+        counts = {"records": row.records, "ids": row.ids}
+        if row.sets not in GROUPS:  # of everything: it comes last
+            print(json.dumps(counts | {"foreign": row.foreign, "unreadable": row.unreadable}))
+        elif row.records > 0:
+            name = GROUPS[row.sets]
+            print(json.dumps({"group": name, "value": row[name]} | counts))
+    records.where("doc_id IS NOT NULL").select("doc_id").distinct().write.text(arguments.ids)
     spark.stop()
 
 

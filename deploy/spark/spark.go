@@ -93,7 +93,8 @@ func (s *Spark) Count(ctx context.Context, objects, work string) (Counts, error)
 var submit = []string{
 	"--master", fmt.Sprintf("local[%d]", threads), "--driver-memory", memory,
 	"--conf", "spark.driver.bindAddress=127.0.0.1", "--conf", "spark.driver.host=127.0.0.1", "--conf", "spark.ui.enabled=false",
-	"--conf", fmt.Sprintf("spark.sql.shuffle.partitions=%d", 2*threads),
+	"--conf", fmt.Sprintf("spark.sql.shuffle.partitions=%d", threads),
+	"--driver-java-options", "'-XX:TieredStopAtLevel=1 -XX:+UseSerialGC'", // a short job
 	"pyspark-shell",
 }
 

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -11,7 +12,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/athena"
 	"github.com/aws/aws-sdk-go-v2/service/glue"
 
+	"millrace/deploy/local"
 	"millrace/deploy/local/localtest"
+	"millrace/deploy/spark"
 	"millrace/deploy/tables"
 	"millrace/internal/archive"
 	"millrace/internal/backup"
@@ -19,9 +22,9 @@ import (
 	"millrace/test/audit"
 )
 
-// TestAnalystsFindWhatWasAccepted: by the tables, Athena finds in the backup
-// each _id that was answered 2xx, and no other, though some records came twice
-// and others are such as no index takes.
+// TestAnalystsFindWhatWasAccepted: Athena, by the tables, and Spark, by its
+// schema, find in the backup each _id that was answered 2xx, and no other,
+// though some records came twice and others are such as no index takes.
 //
 // The emulator's Athena runs the statement for real, with DuckDB over the
 // objects. It takes partitions from their folders and types from what it reads,
@@ -48,7 +51,7 @@ func TestAnalystsFindWhatWasAccepted(t *testing.T) {
 		return rows
 	}
 
-	expected, types := map[string]bool{}, map[string]int{}
+	expected, types := map[string]bool{}, map[string]uint64{}
 	for n := range sender.Accepted.All() {
 		expected[sender.Source.DocID(w.tenant, n)] = true
 		types[sender.Source.Type(n)]++
@@ -81,9 +84,49 @@ func TestAnalystsFindWhatWasAccepted(t *testing.T) {
 		hours = append(hours, name.Hour.Format("2006-01-02 15"))
 	}
 	slices.Sort(hours)
-	if rows := ask("SELECT DISTINCT dt || ' ' || hour FROM telemetry ORDER BY 1"); strings.Join(slices.Concat(rows...), ",") != strings.Join(slices.Compact(hours), ",") {
-		t.Errorf("Athena finds the hours %v, and there are %v", rows, slices.Compact(hours))
+	hours = slices.Compact(hours)
+	if rows := ask("SELECT DISTINCT dt || ' ' || hour FROM telemetry ORDER BY 1"); !slices.Equal(slices.Concat(rows...), hours) {
+		t.Errorf("Athena finds the hours %v, and there are %v", rows, hours)
 	}
+
+	counts := w.countWithSpark()
+	if !maps.Equal(counts.IDs, expected) || counts.Distinct != uint64(len(expected)) {
+		t.Errorf("Spark finds %d ids and counts %d, of %d", len(counts.IDs), counts.Distinct, len(expected))
+	}
+	if counts.Foreign > 0 || counts.Unreadable > 0 || counts.Records <= counts.Distinct {
+		t.Errorf("Spark counts %+v", counts)
+	}
+	of, seen := map[string]uint64{}, []string{}
+	for _, group := range counts.Groups {
+		switch group.Name {
+		case "type":
+			of[group.Value] = group.IDs
+		case "hour":
+			seen = append(seen, group.Value)
+		case "tenant":
+			if group.Value != w.tenant || group.IDs != uint64(len(expected)) {
+				t.Errorf("Spark counts %+v", group)
+			}
+		}
+	}
+	if !maps.Equal(of, types) || !slices.Equal(seen, hours) {
+		t.Errorf("by type Spark counts %v in the hours %v, and there are %v in %v", of, seen, types, hours)
+	}
+}
+
+// countWithSpark has Spark count what is in the backup.
+func (w *world) countWithSpark() spark.Counts {
+	w.t.Helper()
+	root, err := local.FindRoot(".")
+	w.must(err)
+	engine, err := spark.Install(w.t.Context(), root, nil)
+	w.must(err)
+	objects := w.t.TempDir()
+	_, _, err = spark.Download(w.t.Context(), archive.Open(w.stores.S3, w.resources.Bucket).Under(backup.Prefix), "dt=", objects)
+	w.must(err)
+	counts, err := engine.Count(w.t.Context(), objects, w.t.TempDir())
+	w.must(err)
+	return counts
 }
 
 // stopBackup ends the backup.
