@@ -140,7 +140,7 @@ func TestADrillFindsWhatNothingHas(t *testing.T) {
 	var result workflows.DrillResult
 	if !errors.As(err, &application) || application.Type() != workflows.DrillIncomplete || application.Details(&result) != nil ||
 		result.Complete || result.Fewer.Documents == 0 || result.Fewer.Indices == 0 {
-		t.Errorf("it ended with %v, %+v", err, result)
+		t.Fatalf("it ended with %v, %+v", err, result)
 	}
 	if !strings.Contains(err.Error(), w.indices+days["a"]+": the index has") {
 		t.Errorf("it does not say what is missing: %v", err)
