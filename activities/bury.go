@@ -93,7 +93,8 @@ func (s *settler) handOver(c *chunk) bool {
 	r := s.rangeOf(s.shard, c.records[first.at:last.at+1])
 	slog.Warn("handing a range over to a ProcessBatch", "stream", s.Stream.Name, "shard", s.shard,
 		"first", r.First, "last", r.Last, "records", len(c.open), "error", first.cause.Type)
-	start := func() error { return s.Batches.StartBatch(s.work, s.Stream, r, withoutBody(first.cause)) }
+	cause, copyAt := withoutBody(first.cause), s.copyAt(c.records[first.at])
+	start := func() error { return s.Batches.StartBatch(s.work, s.Stream, r, cause, copyAt) }
 	if !insist(s.going, &s.problem, handingOver, start) {
 		return false
 	}

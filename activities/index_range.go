@@ -167,7 +167,8 @@ func (p *Processor) BuryRange(ctx context.Context, in RangeInput) (RangeResult, 
 }
 
 // fetch returns the records of a range. Those that the stream has no longer
-// are entered in the ledger, without their payload, since nobody has it.
+// are in the copy that was made in time; else they are entered in the ledger,
+// without their payload, since nobody has it.
 func (s *settler) fetch(in RangeInput) ([]stream.Record, RangeResult, error) {
 	if err := s.serves(in.Stream); err != nil {
 		return nil, RangeResult{}, err
@@ -179,6 +180,12 @@ func (s *settler) fetch(in RangeInput) ([]stream.Record, RangeResult, error) {
 	}
 	if !insist(s.going, &s.problem, reading, fetch) {
 		return nil, RangeResult{}, errStopped
+	}
+	if len(records) < in.Range.Count {
+		var ok bool
+		if records, ok = s.recall(in.Range, records); !ok {
+			return nil, RangeResult{}, errStopped
+		}
 	}
 	missing := in.Range.Count - len(records)
 	if missing <= 0 {

@@ -50,14 +50,20 @@ func NewMorgue(l *ledger.Ledger, dlq *queue.DeadLetters) *Morgue {
 func (m *Morgue) Bury(ctx context.Context, dead []Dead) error {
 	entries := make([]ledger.Entry, len(dead))
 	for i, run := range dead {
-		entries[i] = ledger.Entry{Kind: ledger.Bulk, Range: run.Range}
-		for n, r := range run.Records {
-			record := ledger.NewRecord(r.Data, exact(run.Causes[n]))
-			record.Sequence, record.Arrived = r.Sequence, r.Arrived
-			entries[i].Records = append(entries[i].Records, record)
-		}
+		entries[i] = entryOf(run)
 	}
 	return m.bury(ctx, entries)
+}
+
+// entryOf is the entry of a run of neighbours.
+func entryOf(run Dead) ledger.Entry {
+	e := ledger.Entry{Kind: ledger.Bulk, Range: run.Range}
+	for n, r := range run.Records {
+		record := ledger.NewRecord(r.Data, exact(run.Causes[n]))
+		record.Sequence, record.Arrived = r.Sequence, r.Arrived
+		e.Records = append(e.Records, record)
+	}
+	return e
 }
 
 // BuryRange implements Burier.

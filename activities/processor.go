@@ -8,6 +8,7 @@ import (
 
 	"millrace/internal/delay"
 	"millrace/internal/index"
+	"millrace/internal/ledger"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
@@ -30,6 +31,7 @@ type Processor struct {
 	Delay   *delay.Histogram
 	Batches BatchStarter
 	Morgue  Burier
+	Ledger  *ledger.Ledger // for copies of what a ProcessBatch still holds
 	Limits  ProcessLimits
 	Worker  string // identity of this worker, for operators
 }
@@ -65,6 +67,9 @@ type Source interface {
 	Read(shard string, from telemetry.Checkpoint) Reader
 	// Fetch returns the records of a range that the stream still has.
 	Fetch(ctx context.Context, r telemetry.Range) ([]stream.Record, error)
+	// CurrentRetention is how long the stream keeps a record; zero if that is
+	// not known.
+	CurrentRetention(ctx context.Context) time.Duration
 }
 
 // Bulker sends a bulk once and says what became of each document. See
@@ -82,9 +87,9 @@ type Seen interface {
 }
 
 // BatchStarter starts the ProcessBatch workflow of a range. That it runs
-// already is success.
+// already is success. At copyAt it copies to the ledger what it still holds.
 type BatchStarter interface {
-	StartBatch(ctx context.Context, stream StreamID, r telemetry.Range, cause index.Error) error
+	StartBatch(ctx context.Context, stream StreamID, r telemetry.Range, cause index.Error, copyAt time.Time) error
 }
 
 // ProcessLimits bound what one shard may use of a worker. A zero field takes
@@ -95,6 +100,7 @@ type ProcessLimits struct {
 	PrefetchBytes int           `help:"Most bytes of one shard that are read and not indexed yet." default:"8388608" env:"MILLRACE_PREFETCH_BYTES"`
 	WaitingAfter  time.Duration `help:"How long a shard may stand still before its state says so." default:"20s" env:"MILLRACE_WAITING_AFTER"`
 	DrainTimeout  time.Duration `help:"How long a shard that is to pause or move waits for the requests it has in flight." default:"10s" env:"MILLRACE_DRAIN_TIMEOUT"`
+	CopyAfter     time.Duration `help:"Age at which a record that a ProcessBatch still holds is copied to the ledger; 0: half of the stream's retention." default:"0s" env:"MILLRACE_COPY_AFTER"`
 }
 
 // Defaults of ProcessLimits.
@@ -104,6 +110,9 @@ const (
 	DefaultPrefetchBytes = 8 << 20
 	DefaultWaitingAfter  = 20 * time.Second
 	DefaultDrainTimeout  = 10 * time.Second
+	// DefaultCopyAfter is half of the shortest retention that there is, for
+	// where that of the stream is not known.
+	DefaultCopyAfter = 12 * time.Hour
 )
 
 // leastPrefetch has room for four records of the largest size, so that a
@@ -117,6 +126,9 @@ func (l ProcessLimits) Validate() error {
 		if value < 0 {
 			errs = append(errs, fmt.Errorf("--%s: %d is negative", flag, value))
 		}
+	}
+	if l.CopyAfter < 0 {
+		errs = append(errs, fmt.Errorf("--copy-after: %v is negative", l.CopyAfter))
 	}
 	return errors.Join(errs...)
 }

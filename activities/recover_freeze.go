@@ -256,9 +256,10 @@ func wantsEntry(e ledger.Entry, since time.Time) bool {
 }
 
 // cameHome reports whether a record of an entry was indexed from there. One
-// that was refused again, or given up, is in no index.
+// that was refused again, or given up, is in no index. One that a ProcessBatch
+// held may have been indexed by it: those that it gave up are in open entries.
 func cameHome(e ledger.Entry, r ledger.Record) bool {
-	return e.Resolution != nil && e.Resolution.How == HowIndexed || r.Ended == indexedNow || r.Ended == indexedBefore
+	return e.Resolution != nil && (e.Resolution.How == HowIndexed || e.Resolution.How == HowReleased) || r.Ended == indexedNow || r.Ended == indexedBefore
 }
 
 // earlier finds the papers of recoveries and replays that wrote to the same

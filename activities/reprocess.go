@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"millrace/internal/index"
@@ -171,12 +172,15 @@ type reprocessing struct {
 	// known are the keys that were in the ledger before anything was ingested
 	// again, and those that were looked at since.
 	known map[string]bool
+
+	readingGraves sync.Mutex
+	graves        map[string][]grave // by shard: what was given up
 }
 
 func newReprocessing(r *Reprocessor, in ReprocessCall, going, work context.Context) *reprocessing {
 	c := &reprocessing{
 		Reprocessor: r, in: in, going: going, work: work, due: time.Now().Add(in.For),
-		holder: ledger.Holder{By: source(work), Run: in.Run}, progress: in.Progress, known: map[string]bool{},
+		holder: ledger.Holder{By: source(work), Run: in.Run}, progress: in.Progress, known: map[string]bool{}, graves: map[string][]grave{},
 	}
 	c.progress.Worker, c.progress.Waiting, c.progress.LastError = r.Worker, 0, ""
 	c.tell()
@@ -236,6 +240,9 @@ func (c *reprocessing) run() error {
 // take takes a portion to its end, slice by slice.
 func (c *reprocessing) take(p *portion) error {
 	if err := c.enter(p); err != nil {
+		return err
+	}
+	if err := c.conclude(p); err != nil { // what is known before anything is done
 		return err
 	}
 	todo := p.spots()

@@ -115,7 +115,7 @@ func (i *item) resolution() (r ledger.Resolution, done bool) {
 	}
 	if len(by) > 0 {
 		slices.Sort(by)
-		r.How, r.Note = HowSuperseded, "its records were refused again, and are in "+strings.Join(slices.Compact(by), ", ")
+		r.How, r.Note = HowSuperseded, "its records were refused, and are in "+strings.Join(slices.Compact(by), ", ")
 	}
 	return r, i.lost == 0
 }

@@ -84,7 +84,7 @@ func (g *gatherer) next() (*portion, error) {
 			g.progress.Counts.Held += int64(len(i.at))
 			continue
 		}
-		if len(i.at) == 0 && i.lost == 0 {
+		if len(i.at) == 0 && i.lost == 0 && !i.changed {
 			continue
 		}
 		p.items = append(p.items, i)
@@ -152,6 +152,9 @@ func (c *reprocessing) load(i *item) error {
 	if e.Held != nil && len(i.at) > 0 {
 		held, err := c.isHeld(e.Held.By)
 		if i.held = held; held || err != nil {
+			return err
+		}
+		if err := c.settleHeld(i); err != nil {
 			return err
 		}
 	}

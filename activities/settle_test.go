@@ -17,6 +17,7 @@ import (
 	"millrace/internal/dedup"
 	"millrace/internal/delay"
 	"millrace/internal/index"
+	"millrace/internal/ledger"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
@@ -37,6 +38,7 @@ type world struct {
 	item       func(id telemetry.DocID) index.Class
 	whole      func(ids []telemetry.DocID) bool // refuses requests
 	sizes      []int                            // of the bulks, in documents
+	retention  time.Duration
 }
 
 func sequence(n int) string { return fmt.Sprintf("%d", 1_000_000+10*n) }
@@ -72,7 +74,7 @@ func newWorld(seed uint64, count int) *world {
 
 func (w *world) processor() *Processor {
 	return NewProcessor(Processor{
-		Stream: StreamID{Name: "s", ARN: "arn:s"}, Source: w, Bulk: w, Batches: w, Morgue: w, Delay: delay.New(),
+		Stream: StreamID{Name: "s", ARN: "arn:s"}, Source: w, Bulk: w, Batches: w, Morgue: w, Ledger: ledger.New(newShelf(), "s"), Delay: delay.New(),
 		Limiter: index.NewLimiter(8, 0), Seen: dedup.New(10_000), Worker: "test",
 		Limits: ProcessLimits{BulkRecords: 40},
 	})
@@ -124,6 +126,8 @@ func (w *world) Fetch(_ context.Context, r telemetry.Range) (records []stream.Re
 	}
 	return records, nil
 }
+
+func (w *world) CurrentRetention(context.Context) time.Duration { return w.retention }
 
 func (w *world) Do(ctx context.Context, b *index.Bulk) index.Result {
 	ids := documents(b)
@@ -210,7 +214,7 @@ func (w *world) Bury(_ context.Context, dead []Dead) error {
 
 func (w *world) BuryRange(context.Context, telemetry.Range, index.Error) error { return nil }
 
-func (w *world) StartBatch(_ context.Context, _ StreamID, r telemetry.Range, _ index.Error) error {
+func (w *world) StartBatch(_ context.Context, _ StreamID, r telemetry.Range, _ index.Error, _ time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.chance(4) {

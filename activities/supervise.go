@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"go.temporal.io/sdk/activity"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 
+	"millrace/internal/ledger"
 	"millrace/internal/stream"
 )
 
@@ -31,6 +33,9 @@ type Supervisor struct {
 	Stream    StreamID
 	Shards    ShardLister
 	Workflows ShardWorkflows
+	// Ledger has copies of what ProcessBatch workflows hold for long; nil where
+	// they are not to be counted, as for the backup.
+	Ledger *ledger.Ledger
 }
 
 // ShardLister lists the shards of the stream. See stream.Stream.
@@ -136,6 +141,12 @@ func (s *Supervisor) SuperviseShards(ctx context.Context, in SuperviseInput) (Su
 	}
 	ctx, cancel := stopWithWorker(ctx)
 	defer cancel()
+	if s.Ledger != nil {
+		var counting sync.WaitGroup
+		counting.Go(func() { s.watchCopies(ctx) })
+		defer counting.Wait()
+		defer cancel() // before that
+	}
 	r := &round{Supervisor: s, in: in, limit: rate.NewLimiter(looksPerSecond, looksPerSecond)}
 	result := SuperviseResult{Stream: s.Stream, Shards: in.Shards}
 	for deadline := time.Now().Add(in.For); time.Now().Before(deadline); {

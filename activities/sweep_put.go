@@ -72,7 +72,7 @@ func (s *sweep) putChunk(c *sweepChunk) bool {
 func (s *sweep) dropBuried(c *sweepChunk) bool {
 	kept := 0
 	for i := range c.records {
-		buried, known := s.dead.has(s, c.lines[i].Shard, c.lines[i].Sequence)
+		buried, known := s.dead.given(s.insist, c.lines[i].Shard, c.lines[i].Sequence)
 		if !known {
 			return false
 		}

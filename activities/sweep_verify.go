@@ -1,7 +1,6 @@
 package activities
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"path"
@@ -36,7 +35,7 @@ func (s *sweep) dropPresent(c *sweepChunk) bool {
 	for i := range c.records {
 		buried, known := false, true
 		if !there[i] {
-			buried, known = s.dead.has(s, c.lines[i].Shard, c.lines[i].Sequence)
+			buried, known = s.dead.given(s.insist, c.lines[i].Shard, c.lines[i].Sequence)
 		}
 		switch {
 		case !known:
@@ -118,7 +117,7 @@ func (s *sweep) buryAll(c *sweepChunk) bool {
 	var swept []Swept
 	for _, v := range c.dead {
 		r, line := c.records[v.at], c.lines[v.at]
-		there, known := s.dead.has(s, line.Shard, line.Sequence)
+		there, known := s.dead.holds(s.insist, line.Shard, line.Sequence)
 		if !known {
 			return false
 		}
@@ -134,57 +133,10 @@ func (s *sweep) buryAll(c *sweepChunk) bool {
 	return insist(s.going, &s.problem, burying, bury)
 }
 
-// buried knows which stretches of shards are in the open ledger. It reads the
-// keys of a shard's entries when it is asked first.
-type buried struct {
-	ledger *ledger.Ledger
-	stream StreamID
-
-	mu     sync.Mutex
-	shards map[string][]telemetry.Range
-}
-
-// has reports whether a record is in an open entry. That is not known if it was
-// stopped before.
-func (b *buried) has(s *sweep, shard, sequence string) (there, known bool) {
-	if shard == "" || sequence == "" {
-		return false, true
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	ranges, loaded := b.shards[shard]
-	if !loaded {
-		load := func() (err error) {
-			ranges, err = b.load(s.work, shard)
-			return err
-		}
-		if !insist(s.going, &s.problem, "read the ledger", load) {
-			return false, false
-		}
-		if b.shards == nil {
-			b.shards = map[string][]telemetry.Range{}
-		}
-		b.shards[shard] = ranges
-	}
-	at, found := slices.BinarySearchFunc(ranges, sequence, func(r telemetry.Range, sequence string) int {
-		return telemetry.CompareSequence(r.First, sequence)
-	})
-	return found || at > 0 && telemetry.CompareSequence(sequence, ranges[at-1].Last) <= 0, true
-}
-
-func (b *buried) load(ctx context.Context, shard string) (ranges []telemetry.Range, err error) {
-	for key, err := range b.ledger.List(ctx, ledger.Filter{Stream: b.stream.Name, Shard: shard}) {
-		if err != nil {
-			return nil, err
-		}
-		if r, ok := ledger.RangeOf(key, b.stream.Created); ok {
-			ranges = append(ranges, r)
-		}
-	}
-	slices.SortFunc(ranges, func(x, y telemetry.Range) int {
-		return cmp.Or(telemetry.CompareSequence(x.First, y.First), telemetry.CompareSequence(x.Last, y.Last))
-	})
-	return ranges, nil
+// insist repeats a look into the ledger until it succeeds, or the sweep is
+// stopped.
+func (s *sweep) insist(look func(context.Context) error) bool {
+	return insist(s.going, &s.problem, readingLedger, func() error { return look(s.work) })
 }
 
 // retired knows which indices retention has deleted: what had arrived by then

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"testing"
+	"time"
 
 	"millrace/activities"
 	"millrace/internal/index"
@@ -40,7 +41,7 @@ func TestBatchIsShownRetriedSkippedAndCanceled(t *testing.T) {
 	p := newPipeline(t, true)
 	p.must("batch list", "none")
 	launcher := workflows.Launcher{Client: p.client}
-	if err := launcher.StartBatch(t.Context(), p.stream, badRange, odd); err != nil {
+	if err := launcher.StartBatch(t.Context(), p.stream, badRange, odd, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	id := workflows.ProcessBatchID(streamName, telemetry.Range{

@@ -10,9 +10,11 @@ import (
 	"strings"
 	"time"
 
+	"millrace/activities"
 	"millrace/internal/archive"
 	"millrace/internal/config"
 	"millrace/internal/ledger"
+	"millrace/internal/telemetry"
 )
 
 type dlqCommands struct {
@@ -95,6 +97,16 @@ type deadGroup struct {
 	First   time.Time `json:"first"` // when the first and the last entry were written
 	Last    time.Time `json:"last"`
 	Keys    []string  `json:"keys"` // of entries
+	// Held: they are not given up. It is a copy of what a ProcessBatch is at work
+	// on, for half of the stream's retention by then.
+	Held   bool     `json:"held,omitempty"`
+	HeldBy []string `json:"heldBy,omitempty"`
+}
+
+// cause is what a group has in common.
+type cause struct {
+	ledger.Error
+	held bool
 }
 
 // Run lists the entries of the ledger that match, grouped by error.
@@ -103,7 +115,7 @@ func (l dlqList) Run(ctx context.Context, r *config.Resources, out output) error
 	if err != nil {
 		return err
 	}
-	groups := map[ledger.Error]*deadGroup{}
+	groups, given := map[cause]*deadGroup{}, graves{}
 	for key, err := range book.List(ctx, ledger.Filter{Done: l.Done, Stream: r.Stream, Shard: l.Shard}) {
 		if err != nil {
 			return err
@@ -115,30 +127,38 @@ func (l dlqList) Run(ctx context.Context, r *config.Resources, out output) error
 		if err != nil {
 			return err
 		}
-		l.collect(groups, key, e)
+		given.add(e)
+		l.collect(groups, key, e, given)
 	}
 	sorted := make([]deadGroup, 0, len(groups))
 	for _, g := range groups {
 		sorted = append(sorted, *g)
 	}
 	slices.SortFunc(sorted, func(a, b deadGroup) int {
+		if a.Held != b.Held {
+			return map[bool]int{false: -1, true: 1}[a.Held]
+		}
 		return cmp.Or(b.Records-a.Records, strings.Compare(a.Error, b.Error), strings.Compare(a.Reason, b.Reason))
 	})
 	return l.print(out, sorted, func() { writeGroups(out, sorted) })
 }
 
-// collect adds to groups the records of an entry that match.
-func (l dlqList) collect(groups map[ledger.Error]*deadGroup, key string, e ledger.Entry) {
+// collect adds to groups the records of an entry that match, but of a copy those
+// that its holder has given up since: they are in entries of their own.
+func (l dlqList) collect(groups map[cause]*deadGroup, key string, e ledger.Entry, given graves) {
 	chosen := l.of("")
-	if !chosen.Written(e) {
+	if !chosen.Written(e) || e.Resolution != nil && e.Resolution.How == activities.HowReleased {
 		return
 	}
-	add := func(cause ledger.Error, records int, tenant, kind string) {
-		same := cause.Alike()
+	add := func(err ledger.Error, records int, tenant, kind string) {
+		same := cause{err.Alike(), e.Held != nil}
 		g := groups[same]
 		if g == nil {
-			g = &deadGroup{Error: same.Type, Reason: same.Reason, Tenants: []string{}, Types: []string{}, First: e.At, Last: e.At}
+			g = &deadGroup{Error: same.Type, Reason: same.Reason, Tenants: []string{}, Types: []string{}, First: e.At, Last: e.At, Held: same.held}
 			groups[same] = g
+		}
+		if e.Held != nil {
+			g.HeldBy = with(g.HeldBy, e.Held.By)
 		}
 		g.Records += records
 		g.Tenants, g.Types, g.Keys = with(g.Tenants, tenant), with(g.Types, kind), with(g.Keys, key)
@@ -150,6 +170,9 @@ func (l dlqList) collect(groups map[ledger.Error]*deadGroup, key string, e ledge
 		}
 	}
 	for _, record := range e.Records {
+		if e.Held != nil && given.has(e.Range, record.Sequence) {
+			continue
+		}
 		if (record.Ended == "" || l.Done) && chosen.Record(record) {
 			add(record.Error, 1, record.Tenant, record.Type)
 		}
@@ -157,6 +180,22 @@ func (l dlqList) collect(groups map[ledger.Error]*deadGroup, key string, e ledge
 	if len(e.Records) == 0 && chosen.Entry(e) {
 		add(*e.Cause, e.Range.Count, "", "")
 	}
+}
+
+// graves are the ranges of entries of records that were given up, by shard.
+// They are listed before the copies of what is held.
+type graves map[string][]telemetry.Range
+
+func (g graves) add(e ledger.Entry) {
+	if e.Kind == ledger.Bulk && e.Held == nil {
+		g[e.Range.Shard] = append(g[e.Range.Shard], e.Range)
+	}
+}
+
+func (g graves) has(of telemetry.Range, sequence string) bool {
+	return slices.ContainsFunc(g[of.Shard], func(r telemetry.Range) bool {
+		return r.StreamCreated.Equal(of.StreamCreated) && telemetry.CompareSequence(r.First, sequence) <= 0 && telemetry.CompareSequence(sequence, r.Last) <= 0
+	})
 }
 
 // with adds a text to a sorted list that has it once.
@@ -178,10 +217,11 @@ func writeGroups(out output, groups []deadGroup) {
 			fmt.Fprintln(out)
 		}
 		fmt.Fprintf(out, "%d records in %d entries: %s: %s\n", g.Records, len(g.Keys), g.Error, g.Reason)
-		table(out,
-			[]string{"  tenants", orDash(strings.Join(g.Tenants, ", "))}, []string{"  types", orDash(strings.Join(g.Types, ", "))},
-			[]string{"  written", clock(g.First) + " to " + clock(g.Last)}, []string{"  such as", g.Keys[0]},
-		)
+		rows := [][]string{{"  tenants", orDash(strings.Join(g.Tenants, ", "))}, {"  types", orDash(strings.Join(g.Types, ", "))}}
+		if g.Held {
+			rows = append(rows, []string{"  held by", strings.Join(g.HeldBy, ", ") + ": copies, nothing is given up"})
+		}
+		table(out, append(rows, []string{"  written", clock(g.First) + " to " + clock(g.Last)}, []string{"  such as", g.Keys[0]})...)
 	}
 }
 
@@ -219,8 +259,8 @@ func writeEntry(out output, e ledger.Entry) {
 	if e.Cause != nil {
 		rows = append(rows, []string{"cause", e.Cause.Type + ": " + e.Cause.Reason})
 	}
-	if e.Held != nil {
-		rows = append(rows, []string{"held", e.Held.By + " is at work on its records"})
+	if e.Held != nil && e.Resolution == nil {
+		rows = append(rows, []string{"held", e.Held.By + " is at work on its records, unless it was terminated: this is a copy"})
 	}
 	if r := e.Reprocessing; r != nil {
 		rows = append(rows, []string{"tried", fmt.Sprintf("%s at %s by %s", r.Mode, clock(r.At), r.By)})

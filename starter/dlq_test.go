@@ -8,6 +8,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"millrace/activities"
 	"millrace/deploy/local/localtest"
 	"millrace/internal/archive"
 	"millrace/internal/ledger"
@@ -79,4 +80,29 @@ func TestDeadLettersAreGroupedByError(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.must("dlq show "+second, "indexed by ada")
+
+	// What a batch holds is in nobody's way, and of it nothing counts twice.
+	held := func(id, sequence string) ledger.Record {
+		r := record(id, "acme", "span", "odd_exception")
+		r.Sequence = sequence
+		return r
+	}
+	entry := ledger.Entry{
+		Kind: ledger.Bulk, At: at, Held: &ledger.Holder{By: "batch/1", Run: "r"}, Records: []ledger.Record{held("x", "15"), held("y", "50"), held("z", "60")},
+		Range: telemetry.Range{StreamARN: "arn:aws:kinesis:eu-west-1:0:stream/" + name, Shard: "shardId-000000000001", First: "15", Last: "60"},
+	}
+	held1, err := book.Add(t.Context(), entry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.must("dlq list", "2 records in 1 entries: odd_exception", "batch/1: copies, nothing is given up", "2 records in 1 entries: document_parsing_exception")
+	o.must("dlq show "+held1, "batch/1 is at work on its records")
+	if err := book.Resolve(t.Context(), held1, ledger.Resolution{How: activities.HowReleased, By: "batch/1", At: at}); err != nil {
+		t.Fatal(err)
+	}
+	var done []deadGroup
+	if err := json.Unmarshal([]byte(o.must("dlq list --done --json")), &done); err != nil || len(done) != 2 {
+		t.Errorf("done are %+v, %v", done, err)
+	}
+	o.must("dlq show "+held1, "released by batch/1")
 }

@@ -25,6 +25,8 @@ func Process(c client.Client, processor *activities.Processor, supervisor *activ
 	w.RegisterWorkflow(workflows.ProcessBatch)
 	w.RegisterActivity(processor.IndexRange)
 	w.RegisterActivity(processor.BuryRange)
+	w.RegisterActivity(processor.CopyHeld)
+	w.RegisterActivity(processor.ReleaseHeld)
 	w.RegisterActivity(supervisor)
 	return w
 }

@@ -24,9 +24,9 @@ type Launcher struct{ Client client.Client }
 // StartBatch starts the ProcessBatch of a range. One that runs already is
 // joined; one that has ended is run again, which does no harm to records that
 // are indexed.
-func (l Launcher) StartBatch(ctx context.Context, stream activities.StreamID, r telemetry.Range, cause index.Error) error {
+func (l Launcher) StartBatch(ctx context.Context, stream activities.StreamID, r telemetry.Range, cause index.Error, copyAt time.Time) error {
 	return l.start(ctx, ProcessQueue, ProcessBatchID(stream.Name, r), "batch", r.Shard, "range "+r.String(),
-		ProcessBatch, BatchInput{Stream: stream, Range: r, Cause: cause})
+		ProcessBatch, BatchInput{Stream: stream, Range: r, Cause: cause, CopyAt: copyAt})
 }
 
 // Start starts the ProcessShard of a shard: at the beginning of what the

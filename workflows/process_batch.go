@@ -32,7 +32,12 @@ type BatchInput struct {
 	// MaxAge is how long a piece may wait between attempts, all in all, before
 	// it goes to the ledger; DefaultBatchAge when zero. Time in which
 	// Elasticsearch cannot be reached does not count: an attempt waits it out.
-	MaxAge time.Duration     `json:"maxAge,omitempty"`
+	MaxAge time.Duration `json:"maxAge,omitempty"`
+	// CopyAt is when what it still holds is copied to the ledger: at half of the
+	// stream's retention, counted from the arrival of the first record. Without
+	// it, activities.DefaultCopyAfter behind the start.
+	CopyAt time.Time         `json:"copyAt,omitzero"`
+	Copied bool              `json:"copied,omitempty"` // that has been done
 	Tree   *BatchNode        `json:"tree,omitempty"`
 	Counts activities.Counts `json:"counts,omitzero"`
 }
@@ -45,13 +50,16 @@ type BatchStatus struct {
 	Counts      activities.Counts `json:"counts"`
 	Tree        *BatchNode        `json:"tree"`
 	MaxAttempts int               `json:"maxAttempts"`
+	CopyAt      time.Time         `json:"copyAt,omitzero"` // when what it holds then is copied to the ledger
+	Copied      bool              `json:"copied,omitempty"`
 }
 
 // batch is one run of ProcessBatch.
 type batch struct {
 	in       BatchInput
 	state    string
-	commands int // that operators have given
+	commands int  // that operators have given
+	copying  bool // to the ledger, at this moment
 }
 
 // ProcessBatch takes a range that could not be indexed with the rest of its
@@ -59,7 +67,8 @@ type batch struct {
 // the end, or in the ledger. What cannot be attributed to a record is bisected
 // until it can; each piece is tried again by itself, and waits longer from
 // attempt to attempt. An operator may retry a branch at once, or skip it to the
-// ledger. Canceling the workflow writes what is left to the ledger first.
+// ledger. Canceling the workflow writes what is left to the ledger first. What
+// it still holds at half of the stream's retention is copied to the ledger.
 func ProcessBatch(ctx workflow.Context, in BatchInput) (BatchStatus, error) {
 	b := &batch{in: in}
 	if b.in.MaxAttempts <= 0 {
@@ -78,13 +87,14 @@ func ProcessBatch(ctx workflow.Context, in BatchInput) (BatchStatus, error) {
 	if err := accept(ctx, []string{Retry, Skip}, b.command); err != nil {
 		return b.status(), err
 	}
+	b.copyInTime(ctx)
 	return b.run(ctx)
 }
 
 func (b *batch) run(ctx workflow.Context) (BatchStatus, error) {
 	for b.in.Tree.open() && ctx.Err() == nil {
 		if workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
-			if err := awaitHandlers(ctx); err != nil {
+			if err := b.awaitAll(ctx); err != nil {
 				return b.status(), err
 			}
 			return b.status(), workflow.NewContinueAsNewError(ctx, ProcessBatch, b.in)
@@ -98,13 +108,10 @@ func (b *batch) run(ctx workflow.Context) (BatchStatus, error) {
 			b.wait(ctx)
 		}
 	}
-	if err := awaitHandlers(ctx); err != nil {
+	if err := b.awaitAll(ctx); err != nil {
 		return b.status(), err
 	}
-	if !b.in.Tree.open() {
-		b.show(ctx, activities.StateDrained)
-		return b.status(), nil
-	}
+	canceled := b.in.Tree.open()
 	ctx, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
 	for b.in.Tree.open() {
@@ -116,7 +123,13 @@ func (b *batch) run(ctx workflow.Context) (BatchStatus, error) {
 			return b.status(), err
 		}
 	}
+	if err := b.release(ctx); err != nil {
+		return b.status(), err
+	}
 	b.show(ctx, activities.StateDrained)
+	if !canceled {
+		return b.status(), nil
+	}
 	return b.status(), temporal.NewCanceledError(b.status())
 }
 
@@ -216,7 +229,7 @@ func (b *batch) command(ctx workflow.Context, name string, branch Branch) (any, 
 func (b *batch) status() BatchStatus {
 	return BatchStatus{
 		Range: b.in.Range, Cause: b.in.Cause, State: b.state,
-		Counts: b.in.Counts, Tree: b.in.Tree, MaxAttempts: b.in.MaxAttempts,
+		Counts: b.in.Counts, Tree: b.in.Tree, MaxAttempts: b.in.MaxAttempts, CopyAt: b.in.CopyAt, Copied: b.in.Copied,
 	}
 }
 

@@ -113,7 +113,7 @@ func TestProcessBatchCanceledWritesToTheLedgerFirst(t *testing.T) {
 	s := newServer(t, bad.register)
 	ctx, id := t.Context(), ProcessBatchID(testStream.Name, wholeRange)
 	for range 2 { // what runs already is joined
-		if err := s.StartBatch(ctx, testStream, wholeRange, badCause); err != nil {
+		if err := s.StartBatch(ctx, testStream, wholeRange, badCause, time.Time{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -134,7 +134,7 @@ func TestProcessBatchCanceledWritesToTheLedgerFirst(t *testing.T) {
 	}
 	s.keep("process", id, "batch_canceled")
 	// One that has ended is run again: nobody knows what became of the index since.
-	if err := s.StartBatch(ctx, testStream, wholeRange, badCause); err != nil {
+	if err := s.StartBatch(ctx, testStream, wholeRange, badCause, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	await(t, "the attempt of the second run", func() bool { return s.running(id) })

@@ -17,10 +17,10 @@ func TestATerminatedProcessBatchIsStartedAgain(t *testing.T) {
 	s := newServer(t, bad.register)
 	ctx, other := t.Context(), badRecord
 	ids := []string{ProcessBatchID(testStream.Name, wholeRange), ProcessBatchID(testStream.Name, other)}
-	if err := s.StartBatch(ctx, testStream, wholeRange, badCause); err != nil {
+	if err := s.StartBatch(ctx, testStream, wholeRange, badCause, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.StartBatch(ctx, testStream, other, badCause); err != nil {
+	if err := s.StartBatch(ctx, testStream, other, badCause, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.TerminateWorkflow(ctx, ids[0], "", "a test"); err != nil {

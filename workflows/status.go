@@ -50,6 +50,7 @@ func (s BatchStatus) Markdown() string {
 	t.row("Range", s.Range.String())
 	t.row("Cause", s.Cause.Type+": "+s.Cause.Reason)
 	t.counts(s.Counts)
+	t.row("In the ledger", s.Copy())
 	text := "### Records that could not be indexed with their neighbours\n\n" + t.String() + "\n"
 	if lines := s.Lines(); len(lines) > 0 {
 		if more := len(lines) - mostDrawn; more > 0 {
@@ -58,6 +59,17 @@ func (s BatchStatus) Markdown() string {
 		text += "```\n" + strings.Join(lines, "\n") + "\n```\n"
 	}
 	return text
+}
+
+// Copy says in words whether what is held is in the ledger as well.
+func (s BatchStatus) Copy() string {
+	switch {
+	case s.CopyAt.IsZero() || s.Tree == nil || !s.Tree.open():
+		return ""
+	case s.Copied:
+		return "a copy, since half of the stream's retention is over"
+	}
+	return "a copy of what is left then, at " + s.CopyAt.UTC().Format(time.RFC3339)
 }
 
 // Lines draw the tree of what is left, a line for each node.

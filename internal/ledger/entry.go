@@ -146,7 +146,7 @@ func (e Entry) place(stream string) string {
 		mark, held = copyMark, "."+segment(e.Held.Run)
 	}
 	if !r.StreamCreated.IsZero() { // numbers may come again in a later stream of the same name
-		created = "." + strconv.FormatInt(r.StreamCreated.Unix(), 10)
+		created = "." + stamp(r.StreamCreated)
 	}
 	return path.Join(segment(stream), segment(r.Shard)) + "/" + mark + number(r.First, r.FirstSub) + "-" + number(r.Last, r.LastSub) + created + held + suffix
 }

@@ -13,18 +13,44 @@ import (
 // from First to Last, of a stream that was made at that time. It is false for
 // any other entry.
 func RangeOf(key string, created time.Time) (r telemetry.Range, ok bool) {
-	place, err := placeOf(key)
-	if err != nil {
+	shard, numbers, marks := parts(key)
+	if len(marks) > 1 || len(marks) == 1 && marks[0] != stamp(created) {
 		return r, false
 	}
+	return between(shard, numbers, created)
+}
+
+// CopyOf is RangeOf for the key of a copy of what somebody still holds.
+func CopyOf(key string, created time.Time) (r telemetry.Range, ok bool) {
+	shard, numbers, marks := parts(key)
+	numbers, isCopy := strings.CutPrefix(numbers, copyMark)
+	if !isCopy || len(marks) == 0 || len(marks) > 2 || len(marks) == 2 && marks[0] != stamp(created) {
+		return r, false
+	}
+	return between(shard, numbers, created)
+}
+
+// parts takes a key apart: ledger/open/<stream>/<shard>/<numbers>.<marks>.json.
+func parts(key string) (shard, numbers string, marks []string) {
+	place, err := placeOf(key)
 	folder, file := path.Split(place)
 	name, ok := strings.CutSuffix(file, suffix)
-	numbers, of, dated := strings.Cut(name, ".")
+	if err != nil || !ok {
+		return "", "", nil
+	}
+	marks = strings.Split(name, ".")
+	return path.Base(folder), marks[0], marks[1:]
+}
+
+// stamp is how a key names the stream: by the second in which it was made.
+func stamp(created time.Time) string { return strconv.FormatInt(created.Unix(), 10) }
+
+func between(shard, numbers string, created time.Time) (r telemetry.Range, ok bool) {
 	first, last, pair := strings.Cut(numbers, "-")
-	if !ok || !pair || dated && of != strconv.FormatInt(created.Unix(), 10) || !isNumber(first) || !isNumber(last) {
+	if !pair || !isNumber(first) || !isNumber(last) {
 		return r, false
 	}
-	return telemetry.Range{StreamCreated: created, Shard: path.Base(folder), First: first, Last: last}, true
+	return telemetry.Range{StreamCreated: created, Shard: shard, First: first, Last: last}, true
 }
 
 func isNumber(text string) bool {

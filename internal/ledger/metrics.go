@@ -8,7 +8,7 @@ import (
 var (
 	addedEntries = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "millrace_ledger_entries_added_total",
-		Help: "Entries that were new in the ledger, by kind: bulk, ingest or loss.",
+		Help: "Entries that were new in the ledger, by kind: bulk, ingest, loss, or copy of what a ProcessBatch still holds.",
 	}, []string{"kind"})
 	addedRecords = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "millrace_ledger_records_added_total",
@@ -17,6 +17,10 @@ var (
 )
 
 func countAdded(e Entry) {
-	addedEntries.WithLabelValues(string(e.Kind)).Inc()
-	addedRecords.WithLabelValues(string(e.Kind)).Add(float64(len(e.Records)))
+	kind := string(e.Kind)
+	if e.Held != nil {
+		kind = "copy" // which is not given up
+	}
+	addedEntries.WithLabelValues(kind).Inc()
+	addedRecords.WithLabelValues(kind).Add(float64(len(e.Records)))
 }

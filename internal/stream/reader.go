@@ -166,7 +166,7 @@ func (r *Reader) page(ctx context.Context, b batch) Page {
 // shard was quiet: the record has aged away, but what came after the shard was
 // read is still kept.
 func (r *Reader) judge(ctx context.Context, b batch) *Loss {
-	kept := b.answered.Add(-r.stream.currentRetention(ctx)).Add(trimMargin)
+	kept := b.answered.Add(-r.stream.CurrentRetention(ctx)).Add(trimMargin)
 	if !r.done.ReadUpTo.IsZero() && !r.done.ReadUpTo.Before(kept) {
 		return nil
 	}

@@ -27,7 +27,8 @@ type Stream struct {
 	consumers map[string]string  // ARNs of fan-out consumers that are known, by name
 }
 
-// retentionAge is how old the known retention may be when a loss is judged.
+// retentionAge is how old the known retention may be when something depends on
+// it.
 const retentionAge = 10 * time.Minute
 
 // Open finds the stream of that name. The error wraps the service's
@@ -72,9 +73,9 @@ func (s *Stream) describe(ctx context.Context) (*types.StreamDescriptionSummary,
 	return out.StreamDescriptionSummary, nil
 }
 
-// currentRetention reads the retention again when it is old: an operator may
+// CurrentRetention reads the retention again when it is old: an operator may
 // have shortened it. If that fails, the one last known has to do.
-func (s *Stream) currentRetention(ctx context.Context) time.Duration {
+func (s *Stream) CurrentRetention(ctx context.Context) time.Duration {
 	s.mu.Lock()
 	old := time.Since(s.described) > retentionAge
 	s.mu.Unlock()

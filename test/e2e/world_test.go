@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"go.temporal.io/sdk/client"
 
 	"millrace/deploy/local"
 	"millrace/deploy/local/localtest"
@@ -73,6 +74,7 @@ type world struct {
 	tenant    string
 	key       string
 	stores    audit.Stores
+	temporal  client.Options
 
 	collector, worker *pipeline.Program
 }
@@ -86,8 +88,9 @@ type servers struct {
 	aws, kinesis, elasticsearch string
 }
 
-// start brings a pipeline up. through may change the way to the servers.
-func start(t testing.TB, through func(*servers)) *world {
+// start brings a pipeline up. through may change the way to the servers; workers
+// are set up with what more says, too.
+func start(t testing.TB, through func(*servers), more ...string) *world {
 	t.Helper()
 	built, err := programs()
 	if err != nil {
@@ -97,7 +100,7 @@ func start(t testing.TB, through func(*servers)) *world {
 	temporal := localtest.TemporalNamespace(t)
 	cfg := localtest.AWS(t)
 	w := &world{
-		t: t, tenant: name,
+		t: t, tenant: name, temporal: temporal,
 		resources: config.Resources{Stream: name, Queue: name, DeadLetters: name + "-dlq", Bucket: name},
 		stores: audit.Stores{
 			Elasticsearch: localtest.Elasticsearch(t), Tenant: name, Bucket: name,
@@ -123,7 +126,7 @@ func start(t testing.TB, through func(*servers)) *world {
 	t.Cleanup(w.end)
 	w.collector, err = w.StartCollector(t.Context())
 	w.must(err)
-	w.worker, err = w.StartWorker(t.Context(), workerEnv...)
+	w.worker, err = w.StartWorker(t.Context(), append(slices.Clone(workerEnv), more...)...)
 	w.must(err)
 	w.must(w.StartWorkflows(t.Context()))
 	return w

@@ -76,8 +76,8 @@ var All = []Mutant{
 		Name: "hands-nothing-over", Clause: "the mark passes a range only when its ProcessBatch has started", Scenario: "canceled-and-terminated",
 		Edits: []Edit{{
 			File: "activities/bury.go",
-			Old:  "\tstart := func() error { return s.Batches.StartBatch(s.work, s.Stream, r, withoutBody(first.cause)) }\n",
-			New:  "\tstart := func() error { return nil }\n",
+			Old:  "\tstart := func() error { return s.Batches.StartBatch(s.work, s.Stream, r, cause, copyAt) }\n",
+			New:  "\tstart := func() error { _, _ = cause, copyAt; return nil }\n",
 		}},
 	},
 	{

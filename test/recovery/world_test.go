@@ -107,7 +107,7 @@ func newWorld(t *testing.T) *world {
 	limiter := index.NewLimiter(0, 0)
 	processor := activities.NewProcessor(activities.Processor{
 		Stream: w.StreamID(), Source: activities.StreamSource{Stream: w.Stream}, Bulk: documents, Limiter: limiter,
-		Seen: w.seen, Delay: w.delay, Batches: w.launcher, Morgue: w.Morgue, Worker: "test",
+		Seen: w.seen, Delay: w.delay, Batches: w.launcher, Morgue: w.Morgue, Ledger: w.Ledger, Worker: "test",
 	})
 	supervisor := &activities.Supervisor{Stream: w.StreamID(), Shards: w.Stream, Workflows: w.launcher}
 	w.start(workers.Process(w.client, processor, supervisor))

@@ -163,7 +163,7 @@ func (s *settings) workers(c client.Client, b *workers.Backends, documents *inde
 			})
 		},
 		"process": func() worker.Worker {
-			return workers.Process(c, processor, &activities.Supervisor{Stream: b.StreamID(), Shards: b.Stream, Workflows: launcher})
+			return workers.Process(c, processor, &activities.Supervisor{Stream: b.StreamID(), Shards: b.Stream, Workflows: launcher, Ledger: b.Ledger})
 		},
 		"index": func() worker.Worker { return workers.Index(c, processor, s.IndexSlots) },
 		"backup": func() worker.Worker {
@@ -199,7 +199,7 @@ func (s *settings) processor(b *workers.Backends, documents *index.Client, launc
 	return activities.NewProcessor(activities.Processor{
 		Stream: b.StreamID(), Source: activities.StreamSource{Stream: b.Stream},
 		Bulk: documents, Limiter: index.NewLimiter(s.Bulks, s.BulkBytes), Seen: seen, Delay: delays,
-		Batches: launcher, Morgue: b.Morgue, Limits: s.ProcessLimits, Worker: identity,
+		Batches: launcher, Morgue: b.Morgue, Ledger: b.Ledger, Limits: s.ProcessLimits, Worker: identity,
 	})
 }
 

@@ -1,0 +1,199 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+
+	"millrace/deploy/local/localtest"
+	"millrace/test/faultproxy"
+)
+
+// held is a pipeline whose batches hold records for long: they are copied to
+// the ledger when they are three seconds old.
+type held struct {
+	*world
+	operator               client.Client
+	kinesis, elasticsearch *faultproxy.Proxy
+	batches                []string
+}
+
+const (
+	heldRecords = 20 // too few for a circuit
+	copyAfter   = "MILLRACE_COPY_AFTER=3s"
+)
+
+func newHeld(t *testing.T) *held {
+	t.Helper()
+	h := &held{}
+	proxyOf := func(url string) *faultproxy.Proxy {
+		proxy, err := faultproxy.Start(t.Context(), url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = proxy.Close() })
+		return proxy
+	}
+	h.world = start(t, func(at *servers) {
+		h.kinesis, h.elasticsearch = proxyOf(at.aws), proxyOf(at.elasticsearch)
+		at.kinesis, at.elasticsearch = h.kinesis.URL(), h.elasticsearch.URL()
+	}, copyAfter)
+	h.operator = localtest.TemporalClient(t, h.temporal)
+	h.elasticsearch.Set(faultproxy.Rule{Name: "undecided", Path: "/_bulk", Fault: faultproxy.RejectItems{Share: 1, Status: 400, Type: "mystery_exception"}})
+	var body bytes.Buffer
+	for n := range heldRecords {
+		fmt.Fprintf(&body, `{"id":"held-%d","type":"event","timestamp":%q}`+"\n", n, time.Now().UTC().Format(time.RFC3339))
+	}
+	h.post("/v1/telemetry", "application/x-ndjson", body.Bytes(), http.StatusAccepted)
+	h.awaitCopies(heldRecords)
+	h.batches = h.running("ProcessBatch")
+	return h
+}
+
+// running are the workflows of a type that run.
+func (h *held) running(workflowType string) (ids []string) {
+	h.t.Helper()
+	page, err := h.operator.ListWorkflow(h.t.Context(), &workflowservice.ListWorkflowExecutionsRequest{
+		Query: "WorkflowType = '" + workflowType + "' AND ExecutionStatus = 'Running'",
+	})
+	h.must(err)
+	for _, info := range page.GetExecutions() {
+		ids = append(ids, info.GetExecution().GetWorkflowId())
+	}
+	return ids
+}
+
+// group is what `starter dlq list` says of records that have the same error.
+type group struct {
+	Records int
+	Error   string
+	Held    bool
+	HeldBy  []string
+	Keys    []string
+}
+
+func (h *held) groups() (groups []group) {
+	h.t.Helper()
+	said, err := h.Starter(h.t.Context(), "dlq", "list", "--json")
+	h.must(err)
+	h.must(json.Unmarshal([]byte(said), &groups))
+	return groups
+}
+
+// awaitCopies waits until the ledger has so many records that are held.
+func (h *held) awaitCopies(records int) {
+	h.t.Helper()
+	h.await(2*time.Minute, func() error {
+		if groups := h.groups(); len(groups) != 1 || !groups[0].Held || groups[0].Records != records {
+			return fmt.Errorf("the ledger has %+v, want %d records that are held", groups, records)
+		}
+		return nil
+	})
+}
+
+// trim has the stream forget the records.
+func (h *held) trim() {
+	h.kinesis.Set(faultproxy.Rule{
+		Name: "trimmed", Operation: "GetShardIterator", Fault: faultproxy.AWSError(http.StatusBadRequest, "ResourceNotFoundException"),
+	})
+}
+
+// mend lets Elasticsearch take everything.
+func (h *held) mend() { h.elasticsearch.Set() }
+
+// TestWhatABatchHeldComesHomeWhenItWasTerminated: from the copy, since the
+// stream has it no longer. While the batch runs that is left to it.
+func TestWhatABatchHeldComesHomeWhenItWasTerminated(t *testing.T) {
+	t.Parallel()
+	h := newHeld(t)
+	group := h.groups()[0]
+	if len(h.batches) == 0 || len(group.HeldBy) != len(h.batches) || group.Error != "mystery_exception" {
+		t.Errorf("%v run, and the ledger says %+v", h.batches, group)
+	}
+	shown, err := h.Starter(t.Context(), "dlq", "show", group.Keys[0])
+	h.must(err)
+	if !strings.Contains(shown, "is at work on its records") {
+		t.Errorf("the entry says:\n%s", shown)
+	}
+	shown, err = h.Starter(t.Context(), "batch", "show", h.batches[0])
+	h.must(err)
+	if !strings.Contains(shown, "a copy, since half of the stream's retention is over") {
+		t.Errorf("the batch says:\n%s", shown)
+	}
+	h.await(2*time.Minute, func() error { // it is counted every minute
+		copies, err := h.worker.Metric(t.Context(), "millrace_batch_copies")
+		if err == nil && copies != float64(len(group.Keys)) {
+			err = fmt.Errorf("%g copies are counted, want %d", copies, len(group.Keys))
+		}
+		return err
+	})
+	said, err := h.Starter(t.Context(), "dlq", "reprocess", "--direct", "--wait")
+	h.must(err)
+	if want := fmt.Sprintf("%d: a ProcessBatch is at work on them", heldRecords); !strings.Contains(said, want) {
+		t.Errorf("while they run it says:\n%s", said)
+	}
+	h.awaitCopies(heldRecords)
+
+	// Reconcile would start them again.
+	for _, id := range append(h.running("Reconcile"), h.batches...) {
+		h.must(h.operator.TerminateWorkflow(t.Context(), id, "", "a test"))
+	}
+	h.trim()
+	h.mend()
+	said, err = h.Starter(t.Context(), "dlq", "reprocess", "--direct", "--wait")
+	h.must(err)
+	if want := fmt.Sprintf("%d in ", heldRecords); !strings.Contains(said, want) || strings.Contains(said, "is at work") {
+		t.Errorf("when they are gone it says:\n%s", said)
+	}
+	h.empty(heldRecords)
+	if lost, err := h.worker.Metric(t.Context(), "millrace_process_losses_total"); err != nil || lost != 0 {
+		t.Errorf("%g losses are reported, %v", lost, err)
+	}
+}
+
+// TestABatchGoesOnFromItsCopy when the stream has its records no longer, also in
+// a worker that was killed, and then releases it.
+func TestABatchGoesOnFromItsCopy(t *testing.T) {
+	t.Parallel()
+	h := newHeld(t)
+	h.trim()
+	h.worker.Kill()
+	h.mend()
+	h.must(h.worker.Restart(t.Context()))
+	for _, id := range h.batches {
+		_, err := h.Starter(t.Context(), "batch", "retry", id, "--wait", "0")
+		h.must(err)
+	}
+	h.empty(heldRecords)
+	listed, err := h.Starter(t.Context(), "dlq", "list", "--done")
+	h.must(err)
+	if !strings.Contains(listed, "none") { // nothing was ever given up
+		t.Errorf("of what is done it lists:\n%s", listed)
+	}
+}
+
+// TestWhatABatchGivesUpIsNotInItsCopyAsWell: each record is in one open entry.
+func TestWhatABatchGivesUpIsNotInItsCopyAsWell(t *testing.T) {
+	t.Parallel()
+	h := newHeld(t)
+	h.leaveLetters()
+	for _, id := range h.batches {
+		_, err := h.Starter(t.Context(), "batch", "cancel", id)
+		h.must(err)
+	}
+	if groups := h.groups(); len(groups) != 1 || groups[0].Held || groups[0].Records != heldRecords || groups[0].Error != "canceled" {
+		t.Errorf("the ledger has %+v", groups)
+	}
+	want := map[string]string{}
+	for n := range heldRecords {
+		want[fmt.Sprint("held-", n)] = "canceled"
+	}
+	h.awaitDead(want)
+}
