@@ -2,8 +2,11 @@ package recovery
 
 import (
 	"errors"
+	"fmt"
+	"maps"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.temporal.io/sdk/client"
@@ -48,14 +51,8 @@ func (w *world) inner() client.WorkflowRun {
 // there was touched.
 func (w *world) untouched(before map[string]string) {
 	w.t.Helper()
-	for name, state := range w.states() {
-		if before[name] != state.UUID {
-			w.t.Errorf("%s was made", name)
-		}
-		delete(before, name)
-	}
-	for name := range before {
-		w.t.Errorf("%s has gone", name)
+	if after := w.uuids(); !maps.Equal(before, after) {
+		w.t.Errorf("the indices were %v, and are %v", before, after)
 	}
 	if !w.running() {
 		w.t.Error("shards do not go on")
@@ -125,7 +122,7 @@ func TestADrillBringsEverythingBack(t *testing.T) {
 	if err != nil || !fromBackup.Complete || fromBackup.Restored != 0 || fromBackup.Backfill.Indexed != 1300 || fromBackup.Snapshot != "" {
 		t.Errorf("%s from the backup alone: %v, %+v", alone.GetID(), err, fromBackup)
 	}
-	w.untouched(w.uuids())
+	w.untouched(before)
 }
 
 // TestADrillFindsWhatNothingHas: an object of the backup is gone. A recovery
@@ -184,7 +181,6 @@ func TestADrillGivesWay(t *testing.T) {
 		t.Errorf("with its recovery canceled it ended with %v", err)
 	}
 	w.untouched(before)
-	before = w.uuids()
 
 	go func() {
 		_, _, err := w.drill(workflows.DrillInput{Rate: 20, NoSnapshot: true})
@@ -197,4 +193,43 @@ func TestADrillGivesWay(t *testing.T) {
 	}
 	w.keep(w.inner(), "drill_canceled")
 	w.untouched(before)
+
+	_, _, err = w.drill(workflows.DrillInput{Rate: 20, NoSnapshot: true, Within: time.Second})
+	if failure(err) != workflows.DrillFailed || !strings.Contains(err.Error(), "it was not done within 1s") {
+		t.Errorf("with too little time it ended with %v", err)
+	}
+	w.keep(w.inner(), "drill_too_long")
+	w.untouched(before)
+}
+
+// TestADrillUnderLoad: what is indexed while the drill begins is not called
+// missing, and no shard stands still for it.
+func TestADrillUnderLoad(t *testing.T) {
+	w := backedUp(t)
+	before := w.uuids()
+	done := make(chan error, 1)
+	go func() {
+		_, result, err := w.drill(workflows.DrillInput{})
+		if err == nil && (!result.Complete || result.Live.Documents < 1300 || result.Backfill.Indexed <= 700) {
+			err = fmt.Errorf("it is %+v", result)
+		}
+		done <- err
+	}()
+	for n := 0; ; n++ {
+		w.send(fmt.Sprintf("live%d", n), 100, 0)
+		w.backUp()
+		if !w.running() {
+			t.Error("a shard stands still")
+		}
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Error(err)
+			}
+			w.indexed()
+			w.untouched(before)
+			return
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
