@@ -44,6 +44,8 @@ type running struct {
 	stores audit.Stores
 	ended  time.Time // when the fault was over
 
+	renewed time.Time // when the shards began new calls
+
 	before     float64   // a figure, as it was before the fault, or in it
 	deleted    *load.Set // records that were indexed, and were deleted by intent
 	terminated []string  // workflows
