@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -56,19 +57,16 @@ func planMutants(only []string) (func(context.Context, *harness) error, error) {
 				continue
 			}
 			total.Noticed++
-			fmt.Printf("%-30s noticed by %s, since it breaks that %s:\n  %s\n", m.Name, m.Scenario, m.Clause, strings.ReplaceAll(noticed, "\n", "\n  "))
+			by := cmp.Or(m.Scenario, m.Test.Name)
+			fmt.Printf("%-30s noticed by %s, since it breaks that %s:\n  %s\n", m.Name, by, m.Clause, strings.ReplaceAll(noticed, "\n", "\n  "))
 		}
 		return errors.Join(json.NewEncoder(os.Stdout).Encode(total), errors.Join(missed...))
 	}, nil
 }
 
-// mutate runs a mutant's scenario in a pipeline of its own, and returns what
-// it found wrong.
+// mutate runs a mutant's scenario in a pipeline of its own, or its test, and
+// returns what it found wrong.
 func (h *harness) mutate(ctx context.Context, m mutants.Mutant) (noticed string, err error) {
-	what, err := choose([]string{m.Scenario})
-	if err != nil {
-		return "", err
-	}
 	root, err := local.FindRoot(".")
 	if err != nil {
 		return "", err
@@ -78,6 +76,13 @@ func (h *harness) mutate(ctx context.Context, m mutants.Mutant) (noticed string,
 		return "", fmt.Errorf("make a folder for the mutant: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if m.Scenario == "" {
+		return m.Notice(ctx, root, dir)
+	}
+	what, err := choose([]string{m.Scenario})
+	if err != nil {
+		return "", err
+	}
 	programs, err := m.Build(ctx, root, dir)
 	if err != nil {
 		return "", err

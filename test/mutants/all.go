@@ -112,4 +112,49 @@ var All = []Mutant{
 			New:  "restarted, err := 0, error(nil)",
 		}},
 	},
+	{
+		Name: "resolves-too-early", Clause: "an entry is done only when each of its records has ended well",
+		Test: Test{"./activities", "TestReprocessingBringsEveryRecordHome"},
+		Edits: []Edit{{
+			File: "activities/reprocess_entry.go",
+			Old:  "\t\tif record.Ended == \"\" {\n\t\t\treturn r, false\n\t\t}\n",
+			New:  "",
+		}},
+	},
+	{
+		Name: "deletes-letters-first", Clause: "a dead letter is deleted only when the ledger has what it tells of",
+		Test: Test{"./activities", "TestNoLetterIsLostWhenItsKeeperDies"},
+		Edits: []Edit{{
+			File: "activities/keep_letters.go",
+			Old:  "\terr := l.Damaged\n\tif err == nil {\n\t\terr = k.keep(l)\n\t}\n",
+			New:  "\t_ = k.Queue.Delete(k.work, l)\n\terr := l.Damaged\n\tif err == nil {\n\t\terr = k.keep(l)\n\t}\n",
+		}},
+	},
+	{
+		Name: "takes-what-is-held", Clause: "what a ProcessBatch holds is not brought home by another while it runs",
+		Test: Test{"./activities", "TestWhatABatchHoldsIsLeftToIt"},
+		Edits: []Edit{{
+			File: "activities/reprocess_gather.go",
+			Old:  "\t\tif i.held = held; held || err != nil {\n",
+			New:  "\t\tif i.held = held && false; err != nil {\n",
+		}},
+	},
+	{
+		Name: "releases-what-is-held", Clause: "a copy is done only when its ProcessBatch has ended",
+		Test: Test{"./workflows", "TestWhatABatchHoldsForLongIsCopiedOnce"},
+		Edits: []Edit{{
+			File: "workflows/batch_copy.go",
+			Old:  "\t\tworkflow.SetCurrentDetails(ctx, b.status().Markdown())\n\t})\n",
+			New:  "\t\t_ = b.release(ctx)\n\t})\n",
+		}},
+	},
+	{
+		Name: "forgets-its-copy", Clause: "what the stream has no longer is indexed from its copy",
+		Test: Test{"./activities", "TestWhatIsTrimmedIsIndexedFromTheCopy"},
+		Edits: []Edit{{
+			File: "activities/index_range.go",
+			Old:  "\tif len(records) < in.Range.Count {\n",
+			New:  "\tif in.Range.Count < 0 {\n",
+		}},
+	},
 }

@@ -9,7 +9,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"millrace/deploy/pipeline"
 )
@@ -18,10 +20,15 @@ import (
 type Mutant struct {
 	Name   string
 	Clause string // of conservation, that it breaks
-	// Scenario that must notice it.
+	// Scenario that must notice it, or a test that needs no servers, where the
+	// mistake shows only if somebody is killed at one moment.
 	Scenario string
+	Test     Test
 	Edits    []Edit
 }
+
+// Test is one of a package of the module.
+type Test struct{ Package, Name string }
 
 // Edit replaces a text that is in a file exactly once.
 type Edit struct{ File, Old, New string }
@@ -33,6 +40,27 @@ func (m Mutant) Build(ctx context.Context, root, dir string) (pipeline.Programs,
 		return pipeline.Programs{}, err
 	}
 	return pipeline.Build(ctx, root, dir, "-overlay", overlay)
+}
+
+// Notice runs the test that must notice the mistake, and returns what it found
+// wrong.
+func (m Mutant) Notice(ctx context.Context, root, dir string) (found string, err error) {
+	overlay, err := m.Overlay(root, dir)
+	if err != nil {
+		return "", err
+	}
+	test := exec.CommandContext(ctx, "go", "test", "-count=1", "-overlay", overlay, "-run", "^"+m.Test.Name+"$", m.Test.Package)
+	test.Dir = root
+	output, err := test.CombinedOutput()
+	if err == nil {
+		return "", fmt.Errorf("%s of %s passes", m.Test.Name, m.Test.Package)
+	}
+	_, findings, failed := bytes.Cut(output, []byte("--- FAIL: "+m.Test.Name))
+	if !failed { // it did not compile, or ran into something else
+		return "", fmt.Errorf("run %s of %s: %w: %s", m.Test.Name, m.Test.Package, err, output)
+	}
+	lines := strings.SplitN(string(findings), "\n", 4)
+	return "--- FAIL: " + m.Test.Name + strings.Join(lines[:min(3, len(lines))], "\n"), nil
 }
 
 // Overlay writes what go build -overlay wants, and returns its path.
