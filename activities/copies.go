@@ -158,7 +158,8 @@ func (s *settler) release(r telemetry.Range, by string) error {
 }
 
 // recall completes the records of a range by those that were copied to the
-// ledger in time, since the stream has them no longer.
+// ledger in time, since the stream has them no longer. They go past the cache of
+// what is indexed, since nobody knows whether they were replayed.
 func (s *settler) recall(r telemetry.Range, records []stream.Record) ([]stream.Record, bool) {
 	var copies map[string]ledger.Record
 	read := func() (err error) {
@@ -172,7 +173,7 @@ func (s *settler) recall(r telemetry.Range, records []stream.Record) ([]stream.R
 		delete(copies, had.Sequence)
 	}
 	for sequence, c := range copies {
-		records = append(records, stream.Record{Sequence: sequence, Arrived: c.Arrived, Data: c.Data})
+		records = append(records, stream.Record{Sequence: sequence, Arrived: c.Arrived, Data: c.Data, Replayed: true})
 	}
 	slices.SortFunc(records, func(a, b stream.Record) int { return telemetry.CompareSequence(a.Sequence, b.Sequence) })
 	return records, true

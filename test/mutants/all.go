@@ -6,8 +6,8 @@ var PanicsAtBad = Mutant{
 	Name: "panics-at-bad", Clause: "none: a panic is to be survived", Scenario: "record-that-panics",
 	Edits: []Edit{{
 		File: "activities/chunk.go",
-		Old:  "\t\tr, err := telemetry.Parse(c.records[i].Data)\n\t\tc.ids,",
-		New:  "\t\tif strings.Contains(string(c.records[i].Data), `\"not a number\"`) {\n\t\t\tpanic(\"a bug\")\n\t\t}\n\t\tr, err := telemetry.Parse(c.records[i].Data)\n\t\tc.ids,",
+		Old:  "\t\tr, err := telemetry.Parse(c.records[i].Data)\n\t\treplayed :=",
+		New:  "\t\tif strings.Contains(string(c.records[i].Data), `\"not a number\"`) {\n\t\t\tpanic(\"a bug\")\n\t\t}\n\t\tr, err := telemetry.Parse(c.records[i].Data)\n\t\treplayed :=",
 	}, {
 		File: "activities/chunk.go",
 		Old:  "\t\"slices\"\n", New: "\t\"slices\"\n\t\"strings\"\n",
