@@ -13,9 +13,15 @@ import (
 
 const kinesaliteVersion = "3.3.3"
 
-// Kinesalite's own launcher listens on every interface, and limits an account to ten shards.
+// Kinesalite's own launcher listens on every interface, and limits an account to ten shards. Kinesalite throws what it
+// hears of a client that goes away within its request, and dies of it: that is no reason to.
 const kinesaliteLauncher = `
 const [program, path, port] = process.argv.slice(1)
+process.on('uncaughtException', err => {
+  if (err.code === 'ECONNRESET') return
+  console.error(err)
+  process.exit(1)
+})
 require(program)({path, shardLimit: 10000, createStreamMs: 50, deleteStreamMs: 50, updateStreamMs: 50})
   .listen(Number(port), '127.0.0.1')
 `
