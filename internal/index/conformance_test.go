@@ -96,7 +96,7 @@ func (s server) call(t testing.TB, method, path, body string) map[string]any {
 // came.
 func (s server) name(t testing.TB) string {
 	t.Helper()
-	name := telemetry.IndexPrefix + localtest.Name(t, "index")
+	name := telemetry.IndexPrefix + localtest.Name(t, "index") + "-2026.11.24" // with dots, as all have
 	t.Cleanup(func() { s.call(t, http.MethodDelete, "/"+name+"?ignore_unavailable=true", "") })
 	return name
 }

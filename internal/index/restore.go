@@ -74,8 +74,12 @@ func (c *Client) Recovery(ctx context.Context, pattern string, indices []string)
 	for _, name := range indices {
 		wanted[name] = true
 	}
+	started := map[string]int{} // primaries, by index
 	for name, of := range shards {
 		for _, shard := range of.Shards {
+			if shard.Primary && shard.Stage == "DONE" {
+				started[name]++
+			}
 			if !wanted[name] || !shard.Primary || shard.Type != "SNAPSHOT" {
 				continue
 			}
@@ -86,7 +90,8 @@ func (c *Client) Recovery(ctx context.Context, pattern string, indices []string)
 			p.Copied += shard.Index.Size.Recovered + shard.Index.Size.Reused
 		}
 	}
-	// A shard that waits for a node, or cannot be restored, is in no recovery.
+	// A shard that waits for a node, or cannot be restored, is in no recovery. That
+	// an index is yellow says nothing: it is so from the beginning of its restore.
 	states, err := c.Indices(ctx, pattern)
 	if err != nil {
 		return p, fmt.Errorf("follow the restore: %w", err)
@@ -95,7 +100,7 @@ func (c *Client) Recovery(ctx context.Context, pattern string, indices []string)
 	for _, name := range indices {
 		state, there := states[name]
 		p.Shards += state.Shards
-		p.Ready = p.Ready && there && !state.Red()
+		p.Ready = p.Ready && there && !state.Red() && started[name] >= state.Shards && state.Documents >= 0
 	}
 	return p, nil
 }
