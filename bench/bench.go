@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"time"
 
 	"millrace/deploy/local"
@@ -21,6 +23,7 @@ type bench struct {
 	programs pipeline.Programs
 	bareloop string // path of the program
 	replay   string // path of the program
+	store    string // path of the program
 	figures  figures
 }
 
@@ -35,16 +38,17 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	for _, part := range []struct {
-		name    string
+		names   []string
 		measure func(context.Context) error
 	}{
-		{"allocations", b.allocations}, {"index", b.index}, {"ingest", b.ingest}, {"delay", b.delay},
+		{[]string{"allocations"}, b.allocations}, {[]string{"index", "recover"}, b.index}, {[]string{"backup"}, b.backup},
+		{[]string{"ingest"}, b.ingest}, {[]string{"delay"}, b.delay},
 	} {
-		if !o.measures(part.name) {
+		if !slices.ContainsFunc(part.names, o.measures) {
 			continue
 		}
 		if err := part.measure(ctx); err != nil {
-			return fmt.Errorf("measure %s: %w", part.name, err)
+			return fmt.Errorf("measure %s: %w", strings.Join(part.names, " and "), err)
 		}
 	}
 	if err := b.servers(); err != nil {
@@ -70,8 +74,8 @@ func (b *bench) start(ctx context.Context) error {
 		return err
 	}
 	dir := filepath.Join(root, ".local", "bin")
-	b.bareloop, b.replay = filepath.Join(dir, "bareloop"), filepath.Join(dir, "replay")
-	for path, source := range map[string]string{b.bareloop: "./bench/bareloop", b.replay: "./bench/replay/cmd"} {
+	b.bareloop, b.replay, b.store = filepath.Join(dir, "bareloop"), filepath.Join(dir, "replay"), filepath.Join(dir, "store")
+	for path, source := range map[string]string{b.bareloop: "./bench/bareloop", b.replay: "./bench/replay/cmd", b.store: "./bench/store/cmd"} {
 		cmd := exec.CommandContext(ctx, "go", "build", "-o", path, source)
 		cmd.Dir = root
 		if output, err := cmd.CombinedOutput(); err != nil {

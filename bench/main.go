@@ -1,6 +1,6 @@
-// Command bench measures how fast the pipeline is, on this machine: the
-// processor against a bare loop (see bareloop), the collector's answers, and
-// the delay from one end to the other. It starts servers and programs of its
+// Command bench measures how fast the pipeline is, on this machine: processor,
+// backup and recovery against a bare loop (see bareloop), the collector's
+// answers, and the delay from one end to the other. It starts servers and programs of its
 // own, prints a table, and as its last line one JSON object.
 package main
 
@@ -18,9 +18,9 @@ import (
 
 type options struct {
 	Runs    int           `help:"Measured runs of each contender, behind a discarded one." default:"5"`
-	Records int           `help:"Records that the processor drains in a run." default:"500000"`
+	Records int           `help:"Records that are indexed in a run; a backup gets twice as many." default:"500000"`
 	For     time.Duration `help:"How long load is put on the collector, for each figure." default:"20s"`
-	Only    []string      `help:"What to measure: index, ingest, delay, allocations." enum:"index,ingest,delay,allocations" default:"index,ingest,delay,allocations"`
+	Only    []string      `help:"What to measure: index, recover, backup, ingest, delay, allocations." enum:"index,recover,backup,ingest,delay,allocations" default:"index,recover,backup,ingest,delay,allocations"`
 }
 
 // Validate reports options that give no figure.

@@ -6,7 +6,8 @@
 //
 // It reads GetRecords over HTTP, takes the Data of each record out of the
 // text, and sends a page as one _bulk body with the same action and _id as
-// Millrace. It uses nothing but the standard library, in this one file.
+// Millrace. It uses nothing but the standard library, in this one file; what
+// the backup is measured against is in the other one.
 package main
 
 import (
@@ -34,7 +35,7 @@ var (
 
 var (
 	client  = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}}
-	indexed atomic.Int64
+	moved   atomic.Int64 // records
 	buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 )
 
@@ -44,10 +45,16 @@ func main() {
 	must(call("ListShards", map[string]any{"StreamName": *stream}, &listed))
 	var wait sync.WaitGroup
 	for _, shard := range listed.Shards {
-		wait.Go(func() { must(drain(shard.ShardId)) })
+		wait.Go(func() {
+			if *s3Address != "" {
+				must(backUp(shard.ShardId))
+				return
+			}
+			must(drain(shard.ShardId))
+		})
 	}
 	wait.Wait()
-	fmt.Println(indexed.Load())
+	fmt.Println(moved.Load())
 }
 
 func must(err error) {
@@ -59,10 +66,6 @@ func must(err error) {
 
 // drain moves one shard, page by page.
 func drain(shard string) error {
-	var at struct{ ShardIterator string }
-	if err := call("GetShardIterator", map[string]any{"StreamName": *stream, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"}, &at); err != nil {
-		return err
-	}
 	pages := make(chan *bytes.Buffer)
 	var senders sync.WaitGroup
 	for range *inFlight {
@@ -72,6 +75,18 @@ func drain(shard string) error {
 			}
 		})
 	}
+	err := read(shard, pages)
+	senders.Wait()
+	return err
+}
+
+// read reads one shard to its tip.
+func read(shard string, pages chan<- *bytes.Buffer) error {
+	defer close(pages)
+	var at struct{ ShardIterator string }
+	if err := call("GetShardIterator", map[string]any{"StreamName": *stream, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"}, &at); err != nil {
+		return err
+	}
 	for iterator := at.ShardIterator; ; {
 		page := buffers.Get().(*bytes.Buffer)
 		page.Reset()
@@ -79,13 +94,11 @@ func drain(shard string) error {
 		if err := post(*kinesis, "application/x-amz-json-1.1", "Kinesis_20131202.GetRecords", request, page); err != nil {
 			return err
 		}
-		iterator = member(page.Bytes(), `"NextShardIterator":"`)
+		iterator = string(member(page.Bytes(), `"NextShardIterator":"`))
 		start := page.Bytes()[:min(page.Len(), 256)] // The replay server says it before the records.
 		atTip := bytes.Contains(start, []byte(`"MillisBehindLatest":0,`))
 		pages <- page
 		if atTip {
-			close(pages)
-			senders.Wait()
 			return nil
 		}
 	}
@@ -133,7 +146,7 @@ func index(page *bytes.Buffer) error {
 	if !bytes.HasPrefix(answer.Bytes(), []byte(`{"errors":false`)) {
 		return fmt.Errorf("a bulk request had errors: %.300s", answer.Bytes())
 	}
-	indexed.Add(count)
+	moved.Add(count)
 	return nil
 }
 
@@ -178,11 +191,11 @@ func post(url, contentType, target string, body []byte, answer *bytes.Buffer) er
 }
 
 // member returns a string of the answer that has nothing to unescape.
-func member(text []byte, key string) string {
+func member(text []byte, key string) []byte {
 	at := bytes.Index(text, []byte(key))
 	if at < 0 {
-		return ""
+		return nil
 	}
 	text = text[at+len(key):]
-	return string(text[:bytes.IndexByte(text, '"')])
+	return text[:bytes.IndexByte(text, '"')]
 }

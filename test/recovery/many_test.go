@@ -18,26 +18,31 @@ import (
 // TestManyObjects: history grows with pages and calls, not with objects, and
 // not at all with records.
 func TestManyObjects(t *testing.T) {
-	const objects, each = 10_000, 100
+	const objects, each, writers = 10_000, 100, 8
 	w := newWorld(t)
 	hour := time.Now().UTC().Truncate(time.Hour).Add(-2 * time.Hour)
 	store := w.Bucket.Under(backup.Prefix)
+	var records [objects * each / 10][]byte // a tenth are distinct: the index need not be a large one
+	for n := range records {
+		records[n] = w.record(fmt.Sprintf("m-%d", n), false)
+	}
 	var writing errgroup.Group
-	writing.SetLimit(8)
-	for n := range objects {
+	for n := range writers {
 		writing.Go(func() error {
-			// Each is a shard of its own: nobody looks up what is before it.
 			chain := backup.Open(store, backup.Shard{Stream: "another", Created: hour, ID: fmt.Sprintf("shardId-%012d", n)}, "")
-			for i := range each {
-				// A tenth are distinct: the index need not be a large one.
-				id := fmt.Sprintf("m-%d", (n%(objects/10))*each+i)
-				record := backup.Record{Sequence: fmt.Sprint(i + 1), Arrived: hour.Add(time.Duration(i) * time.Second), Data: w.record(id, false)}
+			for at := n * objects / writers * each; at < (n+1)*objects/writers*each; at++ {
+				record := backup.Record{Sequence: fmt.Sprint(at + 1), Arrived: hour.Add(time.Duration(at%each) * time.Second), Data: records[at%len(records)]}
 				if err := chain.Add(record); err != nil {
 					return err
 				}
+				if (at+1)%each > 0 {
+					continue
+				}
+				if _, err := chain.Flush(t.Context()); err != nil {
+					return err
+				}
 			}
-			_, err := chain.Flush(t.Context())
-			return err
+			return nil
 		})
 	}
 	w.must(writing.Wait())

@@ -1,13 +1,9 @@
-// Command cmd loads the records of a benchmark and serves them, in a process
-// of its own, so that what serving costs can be told from what is measured.
+// Command cmd loads the records of a benchmark and serves them as Kinesis does.
 package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -18,6 +14,7 @@ import (
 
 	"millrace/bench/data"
 	"millrace/bench/replay"
+	"millrace/bench/serving"
 )
 
 type command struct {
@@ -44,18 +41,5 @@ func (c command) run(ctx context.Context) error {
 		return err
 	}
 	debug.FreeOSMemory() // The records are encoded now.
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Listen)
-	if err != nil {
-		return fmt.Errorf("listen: %w", err)
-	}
-	fmt.Printf("http://%s\n", listener.Addr())
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}
-	go func() {
-		<-ctx.Done()
-		_ = server.Close()
-	}()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve: %w", err)
-	}
-	return nil
+	return serving.Run(ctx, c.Listen, handler)
 }

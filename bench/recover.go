@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"millrace/activities"
+	"millrace/bench/data"
+	"millrace/deploy/local"
+	"millrace/deploy/pipeline"
+	"millrace/internal/archive"
+	"millrace/internal/backup"
+	"millrace/workers"
+)
+
+// filled is the bucket with the backup of the records.
+const filled = "bench-backup"
+
+// fillBackup writes a backup of the records, with objects as large as by
+// default.
+func fillBackup(ctx context.Context, address string, records int) error {
+	client := s3.NewFromConfig(local.AWSConfig(address), func(o *s3.Options) { o.UsePathStyle = true })
+	bucket := archive.Open(client, filled).Under(backup.Prefix)
+	var chains [streamShards]*backup.Chain
+	for n := range chains {
+		shard := backup.Shard{Stream: "bench", Created: recordsAt, ID: fmt.Sprintf("shardId-%012d", n)}
+		chains[n] = backup.Open(bucket, shard, "")
+	}
+	flush := func(chain *backup.Chain) error {
+		_, err := chain.Flush(ctx)
+		return err
+	}
+	for n, record := range data.Records(records, recordsAt) {
+		chain := chains[n%streamShards]
+		if chain.Held().Bytes+int64(len(record)) > activities.DefaultBackupBytes {
+			if err := flush(chain); err != nil {
+				return err
+			}
+		}
+		if err := chain.Add(backup.Record{Sequence: fmt.Sprintf("%056d", n+1), Arrived: recordsAt, Data: record}); err != nil {
+			return err
+		}
+	}
+	for _, chain := range chains {
+		if err := flush(chain); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// startBackfill returns how to start a worker that indexes what is in the
+// backup, by a replay of the hour that it is of. It is given a rate that it
+// cannot reach, as where nobody else needs Elasticsearch.
+func (b *bench) startBackfill(address string) func(context.Context, string) (drainer, error) {
+	return func(ctx context.Context, _ string) (drainer, error) {
+		p := b.pipeline()
+		worker, err := p.StartWorker(ctx, "AWS_ENDPOINT_URL_S3="+address, "MILLRACE_BUCKET="+filled)
+		if err != nil {
+			return drainer{}, err
+		}
+		idle, err := pipeline.PeakMemory(worker.Pid())
+		begin := time.Now()
+		if err == nil {
+			_, err = p.Starter(ctx, "replay", "--from", recordsAt.Format(time.RFC3339), "--to", recordsAt.Add(time.Hour).Format(time.RFC3339),
+				"--rate", "1000000000", "--no-follow")
+		}
+		if err != nil {
+			worker.Kill()
+			return drainer{}, err
+		}
+		began := func(ctx context.Context) (time.Time, error) {
+			calls, err := callsOf(ctx, address, filled)
+			if err != nil {
+				return begin, err
+			}
+			for _, call := range calls {
+				if call.Read && call.At.After(begin) {
+					return call.At, nil
+				}
+			}
+			return begin, fmt.Errorf("no object was read after %v", begin)
+		}
+		return drainer{worker.Process, worker, began, func(context.Context) error { return p.Stop() }, idle}, nil
+	}
+}
+
+// sweepMost is what a page of a recovery may hold: see workers.DefaultRecoverSlots.
+const sweepMost = 30 << 20
+
+// compareRecover enters the figures of a backfill beside the bare loop.
+func (b *bench) compareRecover(backfill, loop *contender) {
+	ours, theirs := collect(backfill.runs, rateOf), collect(loop.runs, rateOf)
+	ourCPU, theirCPU := collect(backfill.runs, cpuOf), collect(loop.runs, cpuOf)
+	b.figures.add("recover_ratio", ours.median()/theirs.median(), "recover_records_s / bare_records_s; at least 0.7")
+	b.figures.add("recover_cpu_ratio", ourCPU.median()/theirCPU.median(), "recover_cpu_s / bare_cpu_s")
+	b.figures.add("recover_records_s", ours.median(), "%s; median and range of %d runs with %d records, read from a server that has the objects in memory; processors %.0f %% busy",
+		ours, b.Runs, b.Records, 100*collect(backfill.runs, busyOf).median())
+	b.figures.add("recover_cpu_s", ourCPU.median(), "%s; CPU seconds per million records, of the worker's whole life", ourCPU)
+	for _, other := range []string{local.Elasticsearch, local.Temporal, storeName} {
+		with, without := collect(backfill.runs, otherOf(other)), collect(loop.runs, otherOf(other))
+		b.figures.add("recover_"+other+"_cpu_s", with.median(), "%s; beside the bare loop %s", with, short(without.median()))
+	}
+	peak, idle := collect(backfill.runs, peakOf), collect(backfill.runs, idleOf).median()
+	b.figures.add("recover_peak_mib", peak.median(), "%s; of the worker, which has one page at work", peak)
+	b.figures.add("recover_bound_mib", idle+collected*mebibytes(sweepMost),
+		"%s of a worker that is idle, and %d times %.0f MiB, for one page at work; with all %d of --recover-slots, %d times %.0f MiB",
+		short(idle), collected, mebibytes(sweepMost), workers.DefaultRecoverSlots, collected, mebibytes(workers.DefaultRecoverSlots*sweepMost))
+}
+
+// collected is how many times as much memory as what is in use the heap may
+// have until garbage is collected (GOGC=100).
+const collected = 2
