@@ -1,7 +1,11 @@
 package recovery
 
 import (
+	"bytes"
+	"context"
 	"fmt"
+	"io/fs"
+	"iter"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"millrace/activities"
+	"millrace/internal/archive"
 	"millrace/internal/backup"
 	"millrace/workflows"
 )
@@ -18,27 +23,15 @@ import (
 // TestManyObjects: history grows with pages and calls, not with objects, and
 // not at all with records.
 func TestManyObjects(t *testing.T) {
-	const objects, each, writers = 10_000, 100, 8
+	const objects, each, streams, writers = 10_000, 100, 10, 8
 	w := newWorld(t)
 	hour := time.Now().UTC().Truncate(time.Hour).Add(-2 * time.Hour)
 	store := w.Bucket.Under(backup.Prefix)
-	var records [objects * each / 10][]byte // a tenth are distinct: the index need not be a large one
-	for n := range records {
-		records[n] = w.record(fmt.Sprintf("m-%d", n), false)
-	}
 	var writing errgroup.Group
-	for n := range writers {
+	for writer := range writers {
 		writing.Go(func() error {
-			chain := backup.Open(store, backup.Shard{Stream: "another", Created: hour, ID: fmt.Sprintf("shardId-%012d", n)}, "")
-			for at := n * objects / writers * each; at < (n+1)*objects/writers*each; at++ {
-				record := backup.Record{Sequence: fmt.Sprint(at + 1), Arrived: hour.Add(time.Duration(at%each) * time.Second), Data: records[at%len(records)]}
-				if err := chain.Add(record); err != nil {
-					return err
-				}
-				if (at+1)%each > 0 {
-					continue
-				}
-				if _, err := chain.Flush(t.Context()); err != nil {
+			for n := writer; n < objects/streams; n += writers {
+				if err := w.writeObject(store, streams, n, each, hour); err != nil {
 					return err
 				}
 			}
@@ -62,7 +55,7 @@ func TestManyObjects(t *testing.T) {
 	for _, state := range w.states() {
 		documents += state.Documents
 	}
-	if documents != objects*each/10 {
+	if documents != objects*each/streams {
 		t.Errorf("%d documents", documents)
 	}
 	pages, calls := result.Plan.Pages, 0
@@ -93,4 +86,46 @@ func TestManyObjects(t *testing.T) {
 		t.Errorf("the report has %d lines", report)
 	}
 	t.Logf("%d records of %d objects in %s: %d calls, %d events", result.Backfill.Records, objects, took, calls, events)
+}
+
+// writeObject writes an object of a shard, for each of some streams that had the
+// same records in it, so that the index need not be a large one.
+func (w *world) writeObject(store *archive.Bucket, streams, shard, records int, hour time.Time) error {
+	made := &written{}
+	of := backup.Shard{Created: hour, ID: fmt.Sprintf("shardId-%012d", shard)}
+	chain := backup.Open(made, of, "")
+	first := backup.Record{Sequence: "1", Arrived: hour}
+	for i := range records {
+		record := backup.Record{Sequence: fmt.Sprint(i + 1), Arrived: hour.Add(time.Duration(i) * time.Second), Data: w.record(fmt.Sprintf("m-%d-%d", shard, i), false)}
+		if err := chain.Add(record); err != nil {
+			return err
+		}
+	}
+	if _, err := chain.Flush(w.t.Context()); err != nil {
+		return err
+	}
+	for n := range streams {
+		of.Stream = fmt.Sprintf("another-%d", n)
+		if created, err := store.PutNew(w.t.Context(), of.Key(first), made.body, made.meta); err != nil || !created {
+			return fmt.Errorf("write object %d of %s: created %v, %w", shard, of.Stream, created, err)
+		}
+	}
+	return nil
+}
+
+// written is a backup.Store that keeps what was written last.
+type written struct {
+	body []byte
+	meta map[string]string
+}
+
+func (o *written) PutNew(_ context.Context, _ string, body []byte, meta map[string]string) (bool, error) {
+	o.body, o.meta = bytes.Clone(body), meta
+	return true, nil
+}
+
+func (*written) Meta(context.Context, string) (map[string]string, error) { return nil, fs.ErrNotExist }
+
+func (*written) Keys(context.Context, string) iter.Seq2[string, error] {
+	return func(func(string, error) bool) {}
 }

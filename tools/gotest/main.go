@@ -1,9 +1,11 @@
 // Command gotest runs go test, and shows what a person wants to see of it: a line for each package, what failed with its
-// output, once a minute what is still running, and a count at the end. Arguments are those of go test.
+// output, once a minute what is still running, and at the end a count, and what took longest. Arguments are those of go
+// test, which runs packages in the order in which they are named.
 package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,7 +17,10 @@ import (
 	"time"
 )
 
-const heartbeat = time.Minute
+const (
+	heartbeat = time.Minute
+	slow      = 20 * time.Second // is named at the end
+)
 
 func main() {
 	status, err := run(os.Args[1:])
@@ -73,6 +78,7 @@ type summary struct {
 	running map[test]time.Time
 	output  map[test]*strings.Builder
 	failed  []test
+	slow    []event // that have ended
 	passed  int
 	skipped int
 }
@@ -135,6 +141,9 @@ func (s *summary) handle(e event) {
 		s.output[t].WriteString(e.Output)
 	case "pass", "skip", "fail":
 		delete(s.running, t)
+		if t.name != "" && e.Elapsed >= slow.Seconds() {
+			s.slow = append(s.slow, e)
+		}
 		s.end(t, e.Action)
 		delete(s.output, t)
 	}
@@ -187,6 +196,10 @@ func (s *summary) beat(now time.Time) {
 
 // close repeats what failed, so that nobody has to scroll, and counts.
 func (s *summary) close(now time.Time) {
+	slices.SortStableFunc(s.slow, func(a, b event) int { return cmp.Compare(b.Elapsed, a.Elapsed) })
+	for _, e := range s.slow {
+		s.printf("slow: %.0f s %s %s\n", e.Elapsed, e.Package, e.Test)
+	}
 	for _, t := range s.failed {
 		s.printf("FAILED %s %s\n", t.pkg, t.name)
 	}

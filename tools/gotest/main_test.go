@@ -9,10 +9,10 @@ import (
 const events = `{"Action":"start","Package":"m/a"}
 {"Action":"run","Package":"m/a","Test":"TestGood"}
 {"Action":"output","Package":"m/a","Test":"TestGood","Output":"chatter\n"}
-{"Action":"pass","Package":"m/a","Test":"TestGood"}
+{"Action":"pass","Package":"m/a","Test":"TestGood","Elapsed":20.4}
 {"Action":"run","Package":"m/a","Test":"TestBad"}
 {"Action":"output","Package":"m/a","Test":"TestBad","Output":"    a_test.go:7: got 1, want 2\n"}
-{"Action":"fail","Package":"m/a","Test":"TestBad"}
+{"Action":"fail","Package":"m/a","Test":"TestBad","Elapsed":65}
 {"Action":"output","Package":"m/a","Output":"FAIL\tm/a\t0.1s\n"}
 {"Action":"fail","Package":"m/a"}
 {"Action":"start","Package":"m/b"}
@@ -40,6 +40,8 @@ ok  	m/b	0.2s
 c.go:1: undefined: x
 FAIL	m/c [build failed]
 a line that is no event
+slow: 65 s m/a TestBad
+slow: 20 s m/a TestGood
 FAILED m/a TestBad
 FAILED m/c 
 DONE 3 tests, 2 failures in 1.5s
