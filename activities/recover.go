@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -28,6 +29,9 @@ type Recoverer struct {
 	Other   func(bucket string) backup.Objects
 	Catalog func(repository string) Catalog
 	Cluster Cluster
+	// Patience is for how long the repository may be away during a restore;
+	// DefaultPatience when zero.
+	Patience time.Duration
 }
 
 // Cluster restores snapshots. See index.Client.
@@ -150,6 +154,9 @@ func (r *Recoverer) planRestore(ctx context.Context, in PlanInput, plan *Plan) e
 		if err := r.planIndices(ctx, in.Request, record, plan); err != nil {
 			return err
 		}
+		if asked := in.Request.Indices; len(asked) > 0 && !slices.ContainsFunc(index.Names(record.Indices), func(name string) bool { return matches(asked, name) }) {
+			plan.Warnings = append(plan.Warnings, "no index of the snapshot matches "+strings.Join(asked, ", "))
+		}
 		if plan.More, err = r.earlier(ctx, *plan); err != nil {
 			return err
 		}
@@ -168,10 +175,7 @@ func (r *Recoverer) planRestore(ctx context.Context, in PlanInput, plan *Plan) e
 
 // planIndices decides about each index of a snapshot.
 func (r *Recoverer) planIndices(ctx context.Context, request RecoverRequest, record snapshot.Record, plan *Plan) error {
-	if _, err := r.Cluster.GetSnapshot(ctx, plan.Repository, record.Name); err != nil {
-		if errors.Is(err, index.ErrMissing) {
-			return invalid("%v: choose another one with `starter snapshot list`, or recover from the backup alone with noSnapshot", err)
-		}
+	if err := r.readSnapshot(ctx, *plan); err != nil {
 		return err
 	}
 	states, err := r.Cluster.Indices(ctx, telemetry.IndexPrefix+"*")

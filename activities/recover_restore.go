@@ -47,12 +47,19 @@ func (r *Recoverer) RestoreIndices(ctx context.Context, in RestoreInput) (Restor
 	defer keepAlive(ctx, func() any { return f.state() })()
 	for len(plan.Restore) > 0 {
 		done := false
+		var failed error
 		step := func() (err error) {
 			done, err = f.step(ctx)
+			if failed = f.givesUp(err); failed != nil {
+				return nil
+			}
 			return err
 		}
 		if !insist(ctx, &f.problem, restoring, step) {
 			return f.state(), ctx.Err()
+		}
+		if failed != nil {
+			return f.state(), failed
 		}
 		if done {
 			break
@@ -77,6 +84,7 @@ type following struct {
 	problem  problem
 	progress guarded[RestoreProgress]
 	moved    time.Time // when something was copied last
+	refused  time.Time // since when the cluster cannot read the snapshot
 }
 
 func (f *following) state() RestoreProgress {
@@ -92,7 +100,7 @@ func (f *following) step(ctx context.Context) (done bool, err error) {
 		return false, err
 	}
 	stuck := time.Since(f.moved) > stuckAfter
-	var begin, targets []string
+	var begin, replace, targets []string
 	for _, one := range f.plan.Restore {
 		target := one.Name + f.plan.Suffix
 		targets = append(targets, target)
@@ -104,14 +112,14 @@ func (f *following) step(ctx context.Context) (done bool, err error) {
 			// What is to be replaced; or a document that came meanwhile has made it
 			// anew; or the cluster has forgotten that it restores it.
 			slog.Info("deleting an index that is to be restored", "index", target, "why", one.Why)
-			if err := f.Cluster.DeleteIndex(ctx, target); err != nil {
-				return false, err
-			}
-			begin = append(begin, one.Name)
+			begin, replace = append(begin, one.Name), append(replace, target)
 		}
 	}
 	if len(begin) > 0 {
 		f.moved = time.Now()
+		if err := f.remove(ctx, replace); err != nil {
+			return false, err
+		}
 		err := f.Cluster.StartRestore(ctx, f.plan.Repository, f.plan.Snapshot, index.Restore{Indices: begin, Suffix: f.plan.Suffix})
 		if err != nil {
 			return false, err
@@ -127,6 +135,22 @@ func (f *following) step(ctx context.Context) (done bool, err error) {
 	}
 	f.progress.set(RestoreProgress{Progress: progress})
 	return progress.Ready, nil
+}
+
+// remove deletes what is to be replaced, if there is what is to replace it.
+func (f *following) remove(ctx context.Context, indices []string) error {
+	if len(indices) == 0 {
+		return nil
+	}
+	if _, err := f.Cluster.GetSnapshot(ctx, f.plan.Repository, f.plan.Snapshot); err != nil {
+		return err
+	}
+	for _, name := range indices {
+		if err := f.Cluster.DeleteIndex(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // count holds the restored documents against what the snapshot has.

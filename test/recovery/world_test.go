@@ -55,7 +55,7 @@ type world struct {
 	seen      *dedup.Cache
 	delay     *delay.Histogram
 	indices   string // what the names of its indices begin with
-	url       string // of Elasticsearch
+	url       string // of Elasticsearch, as the test goes there
 	repo      string
 	chains    map[string]*backup.Chain
 
@@ -65,6 +65,12 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
+	t.Helper()
+	return newWorldAt(t, localtest.Elasticsearch(t))
+}
+
+// newWorldAt has workers that go to Elasticsearch at another address.
+func newWorldAt(t *testing.T, address string) *world {
 	t.Helper()
 	cfg, name := localtest.AWS(t), localtest.Name(t, "rec")
 	ctx := t.Context()
@@ -87,6 +93,8 @@ func newWorld(t *testing.T) *world {
 	documents, err := index.Open(index.Settings{URLs: []string{url}})
 	must(nil, err)
 	must(nil, documents.Setup(ctx, index.Layout{Shards: 1}))
+	theirs, err := index.Open(index.Settings{URLs: []string{address}})
+	must(nil, err)
 	w := &world{
 		t: t, Backends: backends, documents: documents, url: url, seen: dedup.New(100_000), delay: delay.New(),
 		indices: telemetry.IndexPrefix + name[len(name)-8:] + "-", repo: name, chains: map[string]*backup.Chain{},
@@ -106,22 +114,20 @@ func newWorld(t *testing.T) *world {
 	})
 	limiter := index.NewLimiter(0, 0)
 	processor := activities.NewProcessor(activities.Processor{
-		Stream: w.StreamID(), Source: activities.StreamSource{Stream: w.Stream}, Bulk: documents, Limiter: limiter,
+		Stream: w.StreamID(), Source: activities.StreamSource{Stream: w.Stream}, Bulk: theirs, Limiter: limiter,
 		Seen: w.seen, Delay: w.delay, Batches: w.launcher, Morgue: w.Morgue, Ledger: w.Ledger, Worker: "test",
 	})
 	supervisor := &activities.Supervisor{Stream: w.StreamID(), Shards: w.Stream, Workflows: w.launcher}
 	w.start(workers.Process(w.client, processor, supervisor))
 	w.start(workers.Index(w.client, processor, 4))
-	w.start(w.recoverWorker(limiter))
+	recoverer := w.Recoverer(theirs, limiter, w.launcher, w.repo, "test")
+	recoverer.Patience = 3 * time.Second
+	w.start(workers.Recover(w.client, recoverer, 4))
 	if _, err := w.client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: workflows.ProcessStreamID(name), TaskQueue: workflows.ProcessQueue},
 		workflows.ProcessStream, workflows.StreamInput{Stream: name}); err != nil {
 		t.Fatal(err)
 	}
 	return w
-}
-
-func (w *world) recoverWorker(limiter *index.Limiter) worker.Worker {
-	return workers.Recover(w.client, w.Recoverer(w.documents, limiter, w.launcher, w.repo, "test"), 4)
 }
 
 func (w *world) start(one worker.Worker) {
