@@ -21,22 +21,27 @@ type Pace struct {
 	Share  float64 `json:"share,omitempty"`         // of the time, in which it works
 	Normal float64 `json:"normalSeconds,omitempty"` // p99 of the live delay without it
 	Live   float64 `json:"liveSeconds,omitempty"`   // at present; zero: there is no live traffic
+	Record float64 `json:"recordSeconds,omitempty"` // that one of its own records takes
 
 	cut time.Time // when it was halved last
 }
 
 const (
-	// leastShare is what it does in any case, firstShare where it begins.
-	leastShare, firstShare = 0.02, 0.1
+	// leastShare is what it does in any case, and where it begins.
+	leastShare = 0.01
 	// It grows by growShare a look below growUnder times what is normal, and is
 	// halved above cutAbove times: well before twice as long.
-	growShare, growUnder, cutAbove = 0.02, 1.2, 1.5
+	growShare, growUnder, cutAbove = 0.01, 1.2, 1.5
 	growAlone                      = 1.5 // a look, while there is no live traffic
 	// leastNormal is in seconds: less than that is noise.
 	leastNormal = 0.1
 	// How fast what is normal falls with each look, and how fast it may rise
 	// while the sweep does its least.
 	followNormal, riseNormal = 1.0 / 4, 1.02
+
+	// bulkShare is how long a bulk may take, of what is normal for a live record;
+	// followRecord how fast follows how long one of its own records takes.
+	bulkShare, followRecord = 0.2, 1.0 / 4
 
 	// lookLive is how often is looked how live traffic does, shardsAsked of how
 	// many shards at a time: each knows of all on its worker.
@@ -45,13 +50,13 @@ const (
 
 	// yieldRecords are those of a bulk at a share of one, leastRecords of the
 	// smallest.
-	yieldRecords, leastRecords = sweepRecords, 50
+	yieldRecords, leastRecords = sweepRecords, 20
 )
 
 // from fills in where the first call begins.
 func (p Pace) from(plan Plan) Pace {
 	if p.Share == 0 {
-		p.Share, p.Normal = firstShare, plan.Normal
+		p.Share, p.Normal = leastShare, plan.Normal
 	}
 	return p
 }
@@ -86,8 +91,24 @@ func (p Pace) rest(worked time.Duration) time.Duration {
 	return time.Duration(float64(worked) * (1/p.Share - 1))
 }
 
-// records is how many a bulk has.
-func (p Pace) records() int { return max(leastRecords, int(p.Share*yieldRecords)) }
+// worked takes in how long a bulk took.
+func (p *Pace) worked(took time.Duration, records int) {
+	each := took.Seconds() / float64(records)
+	if p.Record == 0 {
+		p.Record = each
+	}
+	p.Record += (each - p.Record) * followRecord
+}
+
+// records is how many a bulk has: while somebody waits for it, so many that it
+// takes a part of what is normal for a live record.
+func (p Pace) records() int {
+	n := p.Share * yieldRecords
+	if p.Live > 0 && p.Record > 0 {
+		n = min(n, bulkShare*p.Normal/p.Record)
+	}
+	return max(leastRecords, int(n))
+}
 
 // Text says how a sweep gives way, for people.
 func (p Pace) Text() string {

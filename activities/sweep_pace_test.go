@@ -54,8 +54,25 @@ func TestASweepGivesWay(t *testing.T) {
 	for now = now.Add(delay.RecentWindow); p.Share > leastShare; now = now.Add(delay.RecentWindow) {
 		look(&p, 10*normal)
 	}
-	if p.records() != leastRecords || p.rest(time.Second) != 49*time.Second {
+	if p.records() != leastRecords || p.rest(time.Second) != 99*time.Second {
 		t.Errorf("at the least it has bulks of %d records and rests %s: %+v", p.records(), p.rest(time.Second), p)
+	}
+}
+
+// TestBulksOfASweepAreShort: of a server that takes 2 ms for a record, a live
+// one that takes 0.4 s waits for less than a quarter of that.
+func TestBulksOfASweepAreShort(t *testing.T) {
+	t.Parallel()
+	p := Pace{Share: 1, Normal: 0.4, Live: 0.4}
+	for range 20 {
+		n := p.records()
+		p.worked(time.Duration(n)*2*time.Millisecond, n)
+	}
+	if n := p.records(); n < 30 || n > 50 {
+		t.Errorf("a bulk has %d records: %+v", n, p)
+	}
+	if p.Live = 0; p.records() != yieldRecords {
+		t.Errorf("where nobody waits a bulk has %d records", p.records())
 	}
 }
 

@@ -227,8 +227,12 @@ func (s *sweep) pass(c *sweepChunk) bool {
 	}
 	began := time.Now()
 	work()
-	if len(c.records) > 0 {
-		pause(s.going, min(s.state().Pace.rest(time.Since(began)), longestWait))
+	if took, records := time.Since(began), len(c.records); records > 0 {
+		s.mu.Lock()
+		s.done.Pace.worked(took, records)
+		rest := s.done.Pace.rest(took)
+		s.mu.Unlock()
+		pause(s.going, min(rest, longestWait))
 	}
 	return c.ok
 }
