@@ -35,6 +35,7 @@ type RecoverProgress struct {
 	Held        bool                       `json:"held,omitempty"` // shards are paused
 	Holds       []activities.Hold          `json:"holds,omitempty"`
 	Missing     int                        `json:"missing,omitempty"`
+	Verified    bool                       `json:"verified,omitempty"`
 	Papers      string                     `json:"papers,omitempty"`
 	LastError   string                     `json:"lastError,omitempty"`
 }
@@ -43,6 +44,7 @@ func (r *recovery) progress() RecoverProgress {
 	p := RecoverProgress{
 		ID: r.ID, Stage: r.Stage, State: r.state, Limit: r.in.Rate, Restore: r.Restore, Backfill: r.Backfill.Counts, Verify: r.Verify.Counts,
 		Held: r.Held, Holds: r.Holds, Missing: len(r.Gaps) + len(r.Verify.Missing), Papers: r.Plan.Papers, LastError: r.problem,
+		Verified: r.Verified,
 	}
 	list := &r.Backfill
 	if r.Stage == StageVerify {
@@ -177,21 +179,48 @@ func (r *recovery) show(ctx workflow.Context) {
 	workflow.SetCurrentDetails(ctx, r.progress().Markdown()+r.Plan.Markdown())
 }
 
+// outcome says how it ended, as far as that is known from here.
+func (p RecoverProgress) outcome() string {
+	missing := p.Missing > 0 || p.Verify.Missing > 0
+	for _, one := range p.Restore.Restored {
+		missing = missing || one.Documents < one.Wanted
+	}
+	switch {
+	case missing:
+		return "not complete: see what is missing in the result"
+	case p.Verified:
+		return "complete: nothing is missing"
+	}
+	return "done"
+}
+
 // Markdown shows the progress in the Temporal UI.
 func (p RecoverProgress) Markdown() string {
 	var t table
-	t.row("Stage", p.Stage+", "+p.State)
+	if p.Stage == StageDone {
+		t.row("Ended", p.outcome())
+	} else {
+		t.row("Stage", p.Stage+", "+p.State)
+	}
 	for _, hold := range p.Holds {
 		t.row("Paused by", describe(hold))
 	}
 	if p.Held {
 		t.row("Shards", "paused until the restore is done")
 	}
-	if p.Restore.Shards > 0 {
+	if restored := p.Restore.Restored; len(restored) > 0 {
+		documents := int64(0)
+		for _, one := range restored {
+			documents += one.Documents
+		}
+		t.row("Restored", fmt.Sprintf("%d indices with %d documents", len(restored), documents))
+	} else if p.Restore.Shards > 0 {
 		t.row("Restored", fmt.Sprintf("%d of %d shards, %d of %d bytes", p.Restore.Done, p.Restore.Shards, p.Restore.Copied, p.Restore.Bytes))
 	}
-	t.row("Objects", fmt.Sprintf("%d of %d", p.ObjectsDone, p.Objects))
-	t.row("Records", fmt.Sprintf("%d of about %d, %.0f a second", p.RecordsDone, p.Records, p.Rate))
+	if p.Stage != StageDone {
+		t.row("Objects", fmt.Sprintf("%d of %d", p.ObjectsDone, p.Objects))
+		t.row("Records", fmt.Sprintf("%d of about %d, %.0f a second", p.RecordsDone, p.Records, p.Rate))
+	}
 	switch {
 	case p.Stage != StageBackfill && p.Stage != StageVerify:
 	case p.Limit > 0:
