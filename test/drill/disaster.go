@@ -11,9 +11,20 @@ import (
 	"millrace/workflows"
 )
 
-// drills are those that there are.
+// drills are the disaster, and what else may be wrong on its night.
 var drills = []drill{
 	{"disaster", disaster},
+	{"partial-snapshot", partialSnapshot},
+	{"suspect-snapshot", suspectSnapshot},
+	{"no-snapshot", noSnapshot},
+	{"repository-unreachable", repositoryUnreachable},
+	{"elasticsearch-restarted", elasticsearchRestarted},
+	{"damaged-backup", damagedBackup},
+	{"dead-letters-home", deadLettersHome},
+	{"one-index", oneIndex},
+	{"into-a-suffix", intoASuffix},
+	{"two-at-once", twoAtOnce},
+	{"terminated", terminated},
 }
 
 const (

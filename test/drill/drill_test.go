@@ -9,7 +9,8 @@ import (
 )
 
 // A small disaster: all indices are taken, and all comes back, though the
-// recovery is paused, and its worker killed.
+// recovery is paused, and its worker killed. All that else may be wrong on that
+// night: go tool task drill.
 func TestASmallDisaster(t *testing.T) {
 	o := options{Only: []string{"disaster"}, Records: 2400, Rate: 60, Steady: 3 * time.Second, Limit: 200, Patience: 2 * time.Minute}
 	if err := run(t.Context(), o); err != nil {
@@ -19,7 +20,7 @@ func TestASmallDisaster(t *testing.T) {
 
 func TestTheRecordOfALoad(t *testing.T) {
 	t.Parallel()
-	traffic := newTraffic("run", load.Settings{URL: "http://127.0.0.1:1", Records: 1})
+	traffic := newTraffic("run", time.Unix(0, 0), load.Settings{URL: "http://127.0.0.1:1", Records: 1})
 	at := func(seconds int) time.Time { return time.Unix(int64(seconds), 0) }
 	bad := uint64(0)
 	for !traffic.Source.Bad(bad) {
@@ -38,6 +39,9 @@ func TestTheRecordOfALoad(t *testing.T) {
 	}
 	if taken, spans := traffic.savedBy(at(28), ""), traffic.savedBy(at(28), traffic.Source.Type(0)); taken != 2 || spans == 0 {
 		t.Errorf("%d were there, %d of a type", taken, spans)
+	}
+	if accepted := traffic.acceptedBy(at(12)); accepted.Len() != 2 || !accepted.Has(1) {
+		t.Errorf("%d had been accepted", accepted.Len())
 	}
 	if up := traffic.caughtUp(at(20)); !up.Equal(at(30)) {
 		t.Errorf("caught up at %v", up)
@@ -59,7 +63,7 @@ func TestDrillsAreChosenByName(t *testing.T) {
 	if all, err := choose(nil); err != nil || len(all) != len(drills) {
 		t.Errorf("%d drills, %v", len(all), err)
 	}
-	if some, err := choose([]string{"disaster", "disaster"}); err != nil || len(some) != 2 || some[1].name != "disaster" {
+	if some, err := choose([]string{"one-index", "disaster"}); err != nil || len(some) != 2 || some[1].name != "disaster" {
 		t.Errorf("%v, %v", some, err)
 	}
 	o := options{Only: []string{"nothing"}, Records: 2000, Rate: 1, Steady: time.Second, Patience: time.Second}

@@ -75,7 +75,7 @@ func (h *harness) run(ctx context.Context, what drill) (f figures, err error) {
 	if err := d.open(ctx); err != nil {
 		return f, err
 	}
-	d.live = d.traffic("live", load.Settings{Rate: h.options.Rate, For: 24 * time.Hour})
+	d.live = d.traffic("live", time.Now(), load.Settings{Rate: h.options.Rate, For: 24 * time.Hour})
 	d.live.start(ctx)
 	missed := what.run(ctx, d)
 	d.live.Stop()
@@ -168,10 +168,11 @@ func (d *drilling) close() (err error) {
 	return err
 }
 
-// traffic makes a load that the end of the drill asks about.
-func (d *drilling) traffic(name string, settings load.Settings) *traffic {
+// traffic makes a load that the end of the drill asks about. Its records say that
+// they are from a time on.
+func (d *drilling) traffic(name string, start time.Time, settings load.Settings) *traffic {
 	settings.URL, settings.Key = d.collector.URL, d.key
-	t := newTraffic("drill-"+d.name+"-"+name, settings)
+	t := newTraffic("drill-"+d.name+"-"+name, start, settings)
 	d.tap.Locked(func() { d.loads = append(d.loads, t) })
 	d.sent = append(d.sent, audit.Sent{Source: t.Source, Accepted: &t.Accepted})
 	return t
@@ -181,7 +182,7 @@ func (d *drilling) traffic(name string, settings load.Settings) *traffic {
 // the good ones are there.
 func (d *drilling) load(records uint64) step {
 	return func(ctx context.Context) error {
-		t := d.traffic(fmt.Sprintf("load%d", len(d.loads)), load.Settings{Records: records})
+		t := d.traffic(fmt.Sprintf("load%d", len(d.loads)), time.Now(), load.Settings{Records: records})
 		t.start(ctx)
 		if err := <-t.ended; err != nil {
 			return err
@@ -213,6 +214,24 @@ func (d *drilling) snapshot(flags ...string) step {
 		d.say("snapshot %s: %s, %d documents at the least", status.Name, status.Snapshot.State, status.Begun.Documents)
 		return nil
 	}
+}
+
+// badSnapshot has one taken of which the operator is told what is wrong with it.
+func (d *drilling) badSnapshot(kind, why string) step {
+	return func(ctx context.Context) error {
+		_, err := d.pipeline.Starter(ctx, "snapshot", "take", "--wait", "2m")
+		if err == nil || !strings.Contains(err.Error(), kind) || !strings.Contains(err.Error(), why) {
+			return fmt.Errorf("a snapshot that is to fail as %s, %s: %w", kind, why, err)
+		}
+		d.say("a snapshot fails as %s: %s", kind, why)
+		return nil
+	}
+}
+
+// prepare has records before a snapshot and records after it.
+func (d *drilling) prepare(flags ...string) step {
+	few := max(leastRecords/2, d.options.Records/20)
+	return func(ctx context.Context) error { return do(ctx, d.load(few), d.snapshot(flags...), d.load(few)) }
 }
 
 // all are the telemetry indices.

@@ -29,10 +29,10 @@ type traffic struct {
 // journey is that of one record.
 type journey struct{ sent, answered, saved time.Time }
 
-func newTraffic(run string, settings load.Settings) *traffic {
+func newTraffic(run string, start time.Time, settings load.Settings) *traffic {
 	settings.Connections, settings.PerPost = connections, perPost
 	t := &traffic{ended: make(chan error, 1), Sender: load.NewSender(
-		&load.Source{Run: run, Start: time.Now(), Interval: time.Millisecond, BadShare: badShare}, settings)}
+		&load.Source{Run: run, Start: start, Interval: time.Millisecond, BadShare: badShare}, settings)}
 	t.Answered = func(n uint64, sent, answered time.Time) {
 		t.note(n, func(j *journey) { j.sent, j.answered = sent, answered })
 	}
@@ -93,6 +93,19 @@ func (t *traffic) savedBy(at time.Time, kind string) (count int) {
 		}
 	})
 	return count
+}
+
+// acceptedBy are the records, good and bad, that had been accepted by a time.
+func (t *traffic) acceptedBy(at time.Time) *load.Set {
+	accepted := new(load.Set)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for n, j := range t.journeys {
+		if !j.answered.IsZero() && j.answered.Before(at) {
+			accepted.Add(uint64(n))
+		}
+	}
+	return accepted
 }
 
 // caughtUp returns when the last of those was there that had been accepted by

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"millrace/activities"
+	"millrace/internal/telemetry"
+	"millrace/test/audit"
+	"millrace/workflows"
+)
+
+// oneIndex: one index of many is gone. It comes back, and the others are left
+// alone.
+func oneIndex(ctx context.Context, d *drilling) error {
+	if err := d.prepare()(ctx); err != nil {
+		return err
+	}
+	before, err := d.indices(ctx, all)
+	if err != nil {
+		return err
+	}
+	if err := do(ctx, d.strike("log"), d.recover()); err != nil {
+		return err
+	}
+	result, err := d.fromGood(ctx)
+	if err != nil {
+		return err
+	}
+	after, err := d.indices(ctx, all)
+	if err != nil {
+		return err
+	}
+	for name, uuid := range before {
+		if log := strings.HasPrefix(name, telemetry.IndexPrefix+"log-"); log == (after[name] == uuid) || after[name] == "" {
+			err = errors.Join(err, fmt.Errorf("%s: it was %s, and is %s", name, uuid, after[name]))
+		}
+	}
+	if len(result.Restored) != 1 || len(before) < 3 {
+		err = errors.Join(err, fmt.Errorf("of %d indices these were restored: %+v", len(before), result.Restored))
+	}
+	return err
+}
+
+// intoASuffix: a copy is made beside what is there, which nobody notices. It is
+// what a drill in production does.
+func intoASuffix(ctx context.Context, d *drilling) error {
+	const suffix = "drill"
+	if err := d.prepare()(ctx); err != nil {
+		return err
+	}
+	before, err := d.indices(ctx, all)
+	if err != nil {
+		return err
+	}
+	d.struck = time.Now() // nothing is
+	if err := d.recover("--into", suffix)(ctx); err != nil {
+		return err
+	}
+	held := false
+	if _, err := d.await(ctx, "the copy to be verified", func(p workflows.RecoverProgress) bool {
+		held = held || p.Held
+		return p.Stage == workflows.StageDone
+	}); err != nil {
+		return err
+	}
+	if held {
+		return errors.New("shards were paused for a copy")
+	}
+	if _, err := d.fromGood(ctx); err != nil {
+		return err
+	}
+	copies := d.stores
+	copies.Index = all + "-" + suffix
+	report, err := audit.Run(ctx, copies, d.upTo(d.begun)...)
+	if err := errors.Join(err, report.Clean()); err != nil {
+		return fmt.Errorf("the copy: %w", err)
+	}
+	d.say("the copy has all of the %d records that had been accepted when it was begun", report.Accepted)
+	removed, err := d.deleteIndices(ctx, copies.Index)
+	if err != nil {
+		return err
+	}
+	after, err := d.indices(ctx, all)
+	if err != nil {
+		return err
+	}
+	for name, uuid := range before {
+		if after[name] != uuid {
+			err = errors.Join(err, fmt.Errorf("%s: it was %s, and is %s", name, uuid, after[name]))
+		}
+	}
+	if len(removed) < len(before) {
+		err = errors.Join(err, fmt.Errorf("%d indices were copied of %d", len(removed), len(before)))
+	}
+	return err
+}
+
+// twoAtOnce: somebody else starts a recovery too. It is told of the first one.
+func twoAtOnce(ctx context.Context, d *drilling) error {
+	if err := do(ctx, d.prepare(), d.strike(""), d.recover()); err != nil {
+		return err
+	}
+	first := d.temporal.GetWorkflow(ctx, workflows.RecoverID, "")
+	_, err := d.pipeline.Starter(ctx, "recover", "--no-follow")
+	if err == nil || !strings.Contains(err.Error(), "one runs already, run "+first.GetRunID()) {
+		return fmt.Errorf("the second of two recoveries, beside run %s: %w", first.GetRunID(), err)
+	}
+	d.say("a second recovery is refused")
+	_, err = d.fromGood(ctx)
+	return err
+}
+
+// shortLease is how long shards stay paused for a recovery that is terminated.
+const shortLease = 30 * time.Second
+
+// terminated: somebody ends the recovery for good while shards are paused for
+// it. They go on by themselves, and another recovery finishes.
+func terminated(ctx context.Context, d *drilling) error {
+	if err := do(ctx, d.prepare(slowRestore), d.strike(""), d.recover("--lease", shortLease.String())); err != nil {
+		return err
+	}
+	if _, err := d.await(ctx, "the restore", func(p workflows.RecoverProgress) bool {
+		return p.Held && p.Stage == workflows.StageRestore
+	}); err != nil {
+		return err
+	}
+	if err := d.temporal.TerminateWorkflow(ctx, workflows.RecoverID, "", "drill"); err != nil {
+		return fmt.Errorf("terminate the recovery: %w", err)
+	}
+	paused, err := d.inState(ctx, activities.StatePaused)
+	if err != nil {
+		return err
+	}
+	if paused != shards {
+		return fmt.Errorf("%d shards are paused when the recovery is terminated", paused)
+	}
+	d.say("terminated the recovery, with all shards paused for it")
+	if err := d.until(ctx, "the shards to go on by themselves", func() (bool, error) {
+		running, err := d.inState(ctx, activities.StateRunning)
+		return running == shards, err
+	}); err != nil {
+		return err
+	}
+	d.say("the shards go on by themselves")
+	if err := d.recover()(ctx); err != nil {
+		return err
+	}
+	_, err = d.complete(ctx)
+	return err
+}
+
+// inState counts the shards that are in a state, as an operator sees them.
+func (d *drilling) inState(ctx context.Context, state string) (count int, err error) {
+	out, err := d.pipeline.Starter(ctx, "shards", "--json")
+	if err != nil {
+		return 0, err
+	}
+	var listed []struct{ State string }
+	if err := json.Unmarshal([]byte(out), &listed); err != nil {
+		return 0, fmt.Errorf("read the state of the shards: %w", err)
+	}
+	for _, shard := range listed {
+		if shard.State == state {
+			count++
+		}
+	}
+	return count, nil
+}
