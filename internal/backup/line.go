@@ -50,6 +50,23 @@ func appendLine(dst []byte, shard string, r Record) []byte {
 // ParseLine returns the record of a line, with or without its line break, as
 // it was in the stream.
 func ParseLine(line []byte) (shard string, r Record, err error) {
+	return new(parser).parse(line)
+}
+
+// parser parses lines that follow each other. Most have the shard of the one
+// before, and many its arrival; what it returns is the caller's, but shares
+// memory with its neighbours.
+type parser struct {
+	shard       string
+	arrivedText []byte
+	arrived     time.Time
+	room        []byte // for what comes next
+}
+
+// roomBytes is what a parser takes at once, of memory that is returned.
+const roomBytes = 64 << 10
+
+func (p *parser) parse(line []byte) (shard string, r Record, err error) {
 	line = bytes.TrimSuffix(line, []byte{'\n'})
 	rest, ok := bytes.CutPrefix(line, []byte(keyShard))
 	id, rest, ok2 := bytes.Cut(rest, []byte(keySequence))
@@ -59,19 +76,41 @@ func ParseLine(line []byte) (shard string, r Record, err error) {
 		return "", r, fmt.Errorf("read a line of %d bytes: the pointers are missing", len(line))
 	}
 	r.Sequence = string(sequence)
-	if r.Arrived, err = time.Parse(arrivedLayout, string(arrived)); err != nil {
-		return "", r, fmt.Errorf("read record %s: %w", sequence, err)
+	if !bytes.Equal(arrived, p.arrivedText) {
+		if p.arrived, err = time.Parse(arrivedLayout, string(arrived)); err != nil {
+			p.arrivedText = nil
+			return "", r, fmt.Errorf("read record %s: %w", sequence, err)
+		}
+		p.arrivedText = append(p.arrivedText[:0], arrived...)
+	}
+	r.Arrived = p.arrived
+	if string(id) != p.shard {
+		p.shard = string(id)
 	}
 	if text, foreign := bytes.CutPrefix(rest, []byte(keyForeign)); foreign {
 		text, ok = bytes.CutSuffix(text, []byte(`"}`))
 		if r.Data, err = base64.StdEncoding.AppendDecode(nil, text); err != nil || !ok {
 			return "", r, fmt.Errorf("read record %s: it is not base64", sequence)
 		}
-		return string(id), r, nil
+		return p.shard, r, nil
 	}
 	if rest[len(rest)-1] != '}' {
 		return "", r, fmt.Errorf("read record %s: its line is cut off", sequence)
 	}
-	r.Data = append([]byte{'{'}, rest[1:]...)
-	return string(id), r, nil
+	r.Data = p.keep(rest)
+	r.Data[0] = '{'
+	return p.shard, r, nil
+}
+
+// keep copies a text.
+func (p *parser) keep(text []byte) []byte {
+	if len(text) > roomBytes/4 { // it would keep its neighbours in memory for long
+		return bytes.Clone(text)
+	}
+	if len(text) > len(p.room) {
+		p.room = make([]byte, roomBytes)
+	}
+	kept := p.room[:len(text):len(text)]
+	p.room = p.room[copy(kept, text):]
+	return kept
 }

@@ -42,11 +42,12 @@ func (d *DamageError) Unwrap() error { return d.Err }
 
 // Reader reads the records of one object, ours or Firehose's: compressed or
 // not, of one gzip member or several, with or without a delimiter between
-// documents. It holds readerBytes and one record at the most.
+// documents. It holds readerBytes, roomBytes and one record at the most.
 type Reader struct {
 	key      string
 	network  *network
 	splitter *splitter
+	parser   parser
 	damage   error // of the object as such
 }
 
@@ -99,7 +100,7 @@ func (r *Reader) Next() (Line, error) {
 		return Line{}, &DamageError{r.key, err}
 	}
 	if bytes.HasPrefix(document, []byte(keyShard)) {
-		if shard, record, err := ParseLine(document); err == nil {
+		if shard, record, err := r.parser.parse(document); err == nil {
 			return Line{shard, record}, nil
 		}
 	}

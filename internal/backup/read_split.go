@@ -49,9 +49,10 @@ func (s *splitter) next() ([]byte, error) {
 		return nil, s.err
 	}
 	at := bytes.Index(line[1:], head) + 1
-	switch end := documentEnd(line); {
-	case whole && at == 0: // by far the most
+	if whole && at == 0 { // by far the most
 		return s.cut(len(line)), nil
+	}
+	switch end := documentEnd(line); {
 	case end > 0:
 		return s.cut(end), nil
 	case at > 0: // a piece of something, and behind it one of ours
