@@ -20,6 +20,7 @@ func TestThroughTheStream(t *testing.T) {
 	began := time.Now().Add(-time.Minute)
 	w.send("before", 800, 1)
 	w.indexed()
+	w.passed()
 	w.snapshot()
 	w.send("after", 2500, 2)
 	w.indexed()

@@ -275,6 +275,22 @@ func (w *world) indexed() {
 	w.await("the records to be indexed", func() bool { return len(w.ids("")) >= len(w.sent) })
 }
 
+// passed waits until the checkpoints have passed what was sent, by the word of
+// the shards: what a snapshot's window begins with.
+func (w *world) passed() {
+	w.t.Helper()
+	sent := time.Now()
+	shards, err := w.Stream.Shards(w.t.Context())
+	w.must(err)
+	for _, shard := range shards {
+		w.await("the checkpoint of "+shard.ID, func() bool {
+			at, known, err := w.launcher.Reached(w.t.Context(), w.StreamID(), shard.ID)
+			w.must(err)
+			return known && !at.ReadUpTo.Before(sent)
+		})
+	}
+}
+
 // complete asserts that each good record is there once, and each bad one in the
 // ledger.
 func (w *world) complete() {
