@@ -205,6 +205,29 @@ func TestSenderBeginsWithAnyNumber(t *testing.T) {
 	}
 }
 
+// Two that take at the same time must not share the last post between them.
+func TestPostsAreFull(t *testing.T) {
+	t.Parallel()
+	for range 2000 {
+		sender := NewSender(testSource(), Settings{Records: 1003, PerPost: 500})
+		var sizes [4][]int
+		var posters sync.WaitGroup
+		for i := range sizes {
+			posters.Go(func() {
+				for p := (poster{Sender: sender}); p.take(t.Context()); {
+					sizes[i] = append(sizes[i], len(p.numbers))
+				}
+			})
+		}
+		posters.Wait()
+		all := slices.Concat(sizes[:]...)
+		slices.Sort(all)
+		if !slices.Equal(all, []int{3, 500, 500}) || sender.Counts().Posted != 1003 {
+			t.Fatalf("posts had %v records, counts are %+v", all, sender.Counts())
+		}
+	}
+}
+
 func TestSenderEndsInTime(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(&collector{accepted: map[string]int{}})

@@ -93,7 +93,7 @@ type Sender struct {
 	settings Settings
 	client   *http.Client
 	pace     *rate.Limiter
-	next     atomic.Uint64
+	next     atomic.Uint64 // records that posters took, and may go past Settings.Records
 	counts   counts
 	stopping chan struct{} // is closed by Stop
 	stop     sync.Once
@@ -132,8 +132,12 @@ func NewSender(source *Source, settings Settings) *Sender {
 
 // Counts returns what was done so far.
 func (s *Sender) Counts() Counts {
+	posted := s.next.Load()
+	if s.settings.Records > 0 {
+		posted = min(posted, s.settings.Records)
+	}
 	return Counts{
-		Posted: s.next.Load(), Accepted: s.Accepted.Len(), Duplicates: s.counts.resent.Load(), BadAgain: s.counts.resentBad.Load(),
+		Posted: posted, Accepted: s.Accepted.Len(), Duplicates: s.counts.resent.Load(), BadAgain: s.counts.resentBad.Load(),
 		Posts: s.counts.posts.Load(), Retries: s.counts.retries.Load(), Refused: s.counts.refused.Load(), GivenUp: s.counts.givenUp.Load(),
 	}
 }
@@ -201,18 +205,19 @@ func (p *poster) take(ctx context.Context) bool {
 	if p.pace.WaitN(ctx, p.settings.PerPost) != nil || ctx.Err() != nil {
 		return false
 	}
+	// All of a post at once, so that posts are full, whoever else takes some.
+	end := p.next.Add(uint64(p.settings.PerPost))
+	begin := end - uint64(p.settings.PerPost)
+	if p.settings.Records > 0 {
+		end = min(end, p.settings.Records)
+	}
 	p.numbers = p.numbers[:0]
-	for range p.settings.PerPost {
+	for made := begin; made < end; made++ {
 		// What a post holds beside its duplicates is new, so that the share
 		// is that of records posted a second time.
-		made := p.next.Add(1) - 1
-		if p.settings.Records > 0 && made >= p.settings.Records {
-			p.next.Add(^uint64(0))
-			break
-		}
 		n := p.settings.First + made
 		p.numbers = append(p.numbers, n)
-		if p.random.Float64() < p.settings.Duplicates {
+		if p.settings.Duplicates > 0 && p.random.Float64() < p.settings.Duplicates {
 			p.numbers = append(p.numbers, n-p.random.Uint64N(min(made, duplicateReach)+1))
 		}
 	}
