@@ -136,7 +136,7 @@ func (b *bench) compareBackup(backup, loop, plain *contender, records int) {
 	peak, idle := collect(backup.runs, peakOf), collect(backup.runs, idleOf).median()
 	page := mebibytes(min(stream.DefaultLimitPerCall*usualRecord, stream.MaxPageBytes))
 	shard := mebibytes(activities.DefaultBackupBytes+compressor) + pagesHeld*page
-	b.figures.add("backup_peak_mib", peak.median(), "%s; of the worker; the bare loop %s", peak, short(collect(loop.runs, peakOf).median()))
+	b.figures.add("backup_peak_mib", peak.median(), "%s; of the worker", peak)
 	b.figures.add("backup_bound_mib", idle+collected*streamShards*shard,
 		"%s of a worker that is idle, and %d times %d shards of %.1f MiB: an object of --backup-bytes, a compressor, %d pages of --limit-per-call records",
 		short(idle), collected, streamShards, shard, pagesHeld)

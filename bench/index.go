@@ -86,14 +86,15 @@ func (b *bench) compareIndex(processor, loop *contender) {
 	ourCPU, theirCPU := collect(processor.runs, cpuOf), collect(loop.runs, cpuOf)
 	b.figures.add("index_ratio", ours.median()/theirs.median(), "index_records_s / bare_records_s; at least 0.85")
 	b.figures.add("cpu_ratio", ourCPU.median()/theirCPU.median(), "index_cpu_s / bare_cpu_s; at most 2")
-	b.figures.add("index_records_s", ours.median(), "%s; median and range of %d runs with %d records", ours, b.Runs, b.Records)
+	b.figures.add("index_records_s", ours.median(), "%s; median and range of %d runs with %d records; processors %.0f %% busy",
+		ours, b.Runs, b.Records, 100*collect(processor.runs, busyOf).median())
 	b.figures.add("index_cpu_s", ourCPU.median(), "%s; CPU seconds per million records, of the worker's whole life", ourCPU)
 	for _, other := range []string{local.Elasticsearch, local.Temporal, replayName} {
 		with, without := collect(processor.runs, otherOf(other)), collect(loop.runs, otherOf(other))
 		b.figures.add("index_"+other+"_cpu_s", with.median(), "%s; beside the bare loop %s", with, short(without.median()))
 	}
 	peak := collect(processor.runs, peakOf)
-	b.figures.add("worker_peak_mib", peak.median(), "%s; while it drains; the bare loop %s", peak, short(collect(loop.runs, peakOf).median()))
+	b.figures.add("worker_peak_mib", peak.median(), "%s; while it drains", peak)
 }
 
 // startProcessor returns how to start a worker that reads the replayed stream,

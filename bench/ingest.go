@@ -19,6 +19,7 @@ import (
 
 	"millrace/bench/data"
 	"millrace/deploy/local"
+	"millrace/deploy/pipeline"
 	"millrace/internal/load"
 	"millrace/internal/telemetry"
 )
@@ -117,10 +118,10 @@ func (b *bench) ingestBy(ctx context.Context, mode, prefix, stream string) (f fi
 	f.add(prefix+"ack_p50_ms", milliseconds(sender.Latency.Quantile(0.5)), "%s; until 202, at that load; %d attempts were made again", mode, counts.Retries)
 	f.add(prefix+"ack_p99_ms", milliseconds(sender.Latency.Quantile(0.99)), "%s", mode)
 	f.add(prefix+"ingest_cpu_s", perMillion(used[collector.Name], int(counts.Accepted)), "%s; of the collector, CPU seconds per million records", mode)
-	if err := p.Stop(); err != nil {
+	peak, err := pipeline.PeakMemory(collector.Pid())
+	if err := errors.Join(err, p.Stop()); err != nil {
 		return nil, err
 	}
-	_, peak := collector.Usage()
 	f.add(prefix+"collector_peak_mib", mebibytes(peak), "%s", mode)
 	return f, nil
 }

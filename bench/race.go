@@ -36,7 +36,7 @@ type drainer struct {
 type drained struct {
 	rate  float64 // records a second
 	cpu   float64 // seconds per million records, of the whole life of the process
-	peak  int64   // bytes
+	peak  int64   // bytes; zero of a bare loop
 	idle  int64   // bytes, before it began
 	busy  float64 // share of all processors
 	other map[string]float64
@@ -114,10 +114,16 @@ func (b *bench) measured(ctx context.Context, c *contender, run string, records 
 		return drained{}, err
 	}
 	began, err := d.began(ctx)
+	var peak int64
+	if d.worker != nil { // a bare loop may have ended by itself
+		var peakErr error
+		peak, peakErr = pipeline.PeakMemory(d.Pid())
+		err = errors.Join(err, peakErr)
+	}
 	if err := errors.Join(err, d.finish(ctx)); err != nil {
 		return drained{}, err
 	}
-	cpu, peak := d.Usage()
+	cpu := d.CPU()
 	result := drained{
 		rate: float64(counted) / end.Sub(began).Seconds(),
 		cpu:  perMillion(cpu, records), peak: peak, idle: d.idle, busy: machineAfter.busySince(machineBefore), other: map[string]float64{},

@@ -98,16 +98,15 @@ func (p *Process) Kill() {
 	<-p.ended
 }
 
-// Usage returns what an ended process took; zero before.
-func (p *Process) Usage() (cpu time.Duration, peakBytes int64) {
+// CPU returns what an ended process took of the processors; zero before. What
+// it had in memory must be asked while it runs: see PeakMemory. The kernel's
+// account of an ended process (ru_maxrss) begins with what its parent had.
+func (p *Process) CPU() time.Duration {
 	state := p.cmd.ProcessState
 	if state == nil {
-		return 0, 0
+		return 0
 	}
-	if usage, ok := state.SysUsage().(*syscall.Rusage); ok {
-		peakBytes = usage.Maxrss * maxrssUnit
-	}
-	return state.UserTime() + state.SystemTime(), peakBytes
+	return state.UserTime() + state.SystemTime()
 }
 
 // Wait waits until the process ends by itself.

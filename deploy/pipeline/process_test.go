@@ -34,8 +34,8 @@ func TestAProcessEndsInOrder(t *testing.T) {
 	if err := p.Stop(); err != nil {
 		t.Errorf("stopped again: %v", err)
 	}
-	if cpu, peak := p.Usage(); cpu <= 0 || peak < 100<<10 {
-		t.Errorf("it took %v and %d bytes", cpu, peak)
+	if cpu := p.CPU(); cpu <= 0 {
+		t.Errorf("it took %v", cpu)
 	}
 }
 

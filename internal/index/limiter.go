@@ -50,8 +50,10 @@ const (
 	// DefaultConcurrency is the most requests in flight that a worker grows to.
 	DefaultConcurrency = 16
 
-	// startConcurrency is enough to keep a small server busy at once.
-	startConcurrency = 2
+	// startConcurrency is enough to keep a small server busy at once, also
+	// while one of its requests waits for a merge, a flush or a collection of
+	// garbage: some take a second then, and of two that was half of all.
+	startConcurrency = 4
 
 	// Concurrency grows while the smoothed latency is below growBelow times
 	// its baseline, and shrinks above shrinkAbove, but never below
@@ -62,7 +64,7 @@ const (
 	// something about the server. A smaller one takes what a sync of the disk
 	// takes, and how many indices it touches decides how many: of many shards
 	// that each send a few records, the quickest bulk would be the baseline,
-	// and the others wait for two places beside an idle server.
+	// and the others wait for a few places beside an idle server.
 	leastTelling = 64 << 10
 
 	// How fast smoothed latency and baseline follow each new latency.

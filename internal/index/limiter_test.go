@@ -100,7 +100,7 @@ func TestARoundTripThatFailsHalvesOnce(t *testing.T) {
 		old, young := take(t, l, Live), take(t, l, Live)
 		young(bad)
 		old(bad)
-		if s := l.State(); s.Limit != 1 || s.Paused != 0 {
+		if s := l.State(); s.Limit != startConcurrency/2 || s.Paused != 0 {
 			t.Errorf("%+v: paid twice", s)
 		}
 	})
@@ -216,10 +216,7 @@ func TestSmallBulksAreNotHeldBackByTheirLatency(t *testing.T) {
 func TestLiveGoesFirstAndRecoveryLeavesAPlace(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLimiter(8, 0)
-		for l.State().Limit < 3 {
-			round(t, l, good)
-		}
+		l := NewLimiter(3, 0)
 		releases := []func(Feedback){take(t, l, Recovery), take(t, l, Recovery)}
 		full(t, l, Recovery)
 		releases = append(releases, take(t, l, Live)) // at once, though recovery is at work

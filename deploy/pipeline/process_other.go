@@ -1,6 +1,0 @@
-//go:build !linux
-
-package pipeline
-
-// maxrssUnit is the unit of Rusage.Maxrss in bytes.
-const maxrssUnit = 1
