@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 	"google.golang.org/grpc"
@@ -81,7 +82,7 @@ func (c *serveCommand) Run(ctx context.Context) error {
 
 	d := &door{}
 	server := api.New(api.Settings{Region: c.Region, Limits: c.Limits}, keys, d)
-	stopServing, err := c.serve(server, c.routes(server, d, temporal), secured)
+	stopServing, err := c.serve(server, c.routes(server, c.checks(cfg, d, temporal)), secured)
 	if err != nil {
 		return err
 	}
@@ -109,12 +110,23 @@ func (c *serveCommand) Run(ctx context.Context) error {
 	return nil
 }
 
-// routes are those for agents, and those for operators.
-func (c *serveCommand) routes(server *api.Server, d *door, temporal client.Client) http.Handler {
-	checks := ops.Checks{Required: map[string]ops.Check{"start": d.check}}
-	if c.Mode != ingest.Direct { // without Temporal batches take the direct way
-		checks.Optional = map[string]ops.Check{"temporal": func(ctx context.Context) error { return config.CheckTemporal(ctx, temporal) }}
+// checks are what a collector depends on: one of those that make a record
+// durable is enough.
+func (c *serveCommand) checks(cfg aws.Config, d *door, temporal client.Client) ops.Checks {
+	inAWS := workers.Checks(cfg, c.Resources)
+	checks := ops.Checks{
+		Required: map[string]ops.Check{workers.Starting: d.check},
+		OneOf:    map[string]ops.Check{workers.Kinesis: inAWS[workers.Kinesis], workers.SQS: inAWS[workers.SQS]},
+		Optional: map[string]ops.Check{workers.S3: inAWS[workers.S3]},
 	}
+	if c.Mode != ingest.Direct {
+		checks.OneOf[workers.Temporal] = func(ctx context.Context) error { return config.CheckTemporal(ctx, temporal) }
+	}
+	return checks
+}
+
+// routes are those for agents, and those for operators.
+func (c *serveCommand) routes(server *api.Server, checks ops.Checks) http.Handler {
 	operators := ops.Handler(checks)
 	mux := http.NewServeMux()
 	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
@@ -162,7 +174,7 @@ func (d *door) Ingest(ctx context.Context, records [][]byte) error {
 
 func (d *door) check(context.Context) error {
 	if d.to.Load() == nil {
-		return errors.New("waiting for stream, queues or bucket: see the log")
+		return errors.New("stream, queues and bucket were not all found yet")
 	}
 	return nil
 }

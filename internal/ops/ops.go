@@ -5,6 +5,7 @@ package ops
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -21,6 +22,7 @@ type Check func(ctx context.Context) error
 // Checks are what a process depends on, by name.
 type Checks struct {
 	Required map[string]Check // without one of these it cannot work
+	OneOf    map[string]Check // without all of these it cannot work, without some less well
 	Optional map[string]Check // without one of these it works, but less well
 }
 
@@ -40,7 +42,18 @@ func Handler(checks Checks) http.Handler {
 		answer(w, http.StatusOK, map[string]bool{"alive": true})
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		readiness := Readiness{Missing: look(r.Context(), checks.Required), Degraded: look(r.Context(), checks.Optional)}
+		var readiness Readiness
+		var group sync.WaitGroup
+		var lost map[string]string
+		group.Go(func() { readiness.Missing = look(r.Context(), checks.Required) })
+		group.Go(func() { lost = look(r.Context(), checks.OneOf) })
+		group.Go(func() { readiness.Degraded = look(r.Context(), checks.Optional) })
+		group.Wait()
+		if len(lost) < len(checks.OneOf) {
+			maps.Copy(readiness.Degraded, lost)
+		} else {
+			maps.Copy(readiness.Missing, lost)
+		}
 		readiness.Ready = len(readiness.Missing) == 0
 		status := http.StatusOK
 		if !readiness.Ready {
@@ -70,6 +83,30 @@ func look(ctx context.Context, checks map[string]Check) map[string]string {
 	}
 	group.Wait()
 	return failed
+}
+
+// againSoon is how long a check that failed is not made again.
+const againSoon = time.Second
+
+// Seldom makes a check at most once in an interval while it succeeds, and once
+// a second while it fails: services limit how often they are asked.
+func Seldom(interval time.Duration, check Check) Check {
+	var mu sync.Mutex
+	var last error
+	var due time.Time
+	return func(ctx context.Context) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if time.Now().Before(due) {
+			return last
+		}
+		wait := interval
+		if last = check(ctx); last != nil {
+			wait = min(interval, againSoon)
+		}
+		due = time.Now().Add(wait)
+		return last
+	}
 }
 
 func answer(w http.ResponseWriter, status int, body any) {

@@ -10,6 +10,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"millrace/internal/ops"
 )
@@ -32,6 +34,14 @@ func TestReadyzNamesWhatIsMissing(t *testing.T) {
 			ops.Checks{Required: map[string]ops.Check{"a": works}, Optional: map[string]ops.Check{"b": fails}}, http.StatusOK,
 			ops.Readiness{Ready: true, Degraded: map[string]string{"b": "it is away"}},
 		},
+		"one of several is away": {
+			ops.Checks{OneOf: map[string]ops.Check{"a": works, "b": fails}}, http.StatusOK,
+			ops.Readiness{Ready: true, Degraded: map[string]string{"b": "it is away"}},
+		},
+		"all of several are away": {
+			ops.Checks{OneOf: map[string]ops.Check{"a": fails, "b": fails}}, http.StatusServiceUnavailable,
+			ops.Readiness{Missing: map[string]string{"a": "it is away", "b": "it is away"}},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -42,6 +52,34 @@ func TestReadyzNamesWhatIsMissing(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestSeldomAsksSeldom(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		asked, away := 0, errors.New("it is away")
+		var answer error
+		check := ops.Seldom(10*time.Second, func(context.Context) error {
+			asked++
+			return answer
+		})
+		ask := func(want error, times int) {
+			t.Helper()
+			if err := check(t.Context()); !errors.Is(err, want) || asked != times {
+				t.Errorf("the answer is %v after %d times, want %v after %d", err, asked, want, times)
+			}
+		}
+		ask(nil, 1)
+		answer = away
+		time.Sleep(9 * time.Second) // no time passes here
+		ask(nil, 1)
+		time.Sleep(time.Second)
+		ask(away, 2)
+		answer = nil
+		ask(away, 2)
+		time.Sleep(time.Second)
+		ask(nil, 3)
+	})
 }
 
 func TestHealthzAndMetrics(t *testing.T) {

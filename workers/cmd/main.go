@@ -112,16 +112,22 @@ func (s *settings) run(ctx context.Context) error {
 	defer temporal.Close()
 
 	var started atomic.Bool
-	stopServing, err := ops.Serve(s.Listen, ops.Handler(ops.Checks{Required: map[string]ops.Check{
-		"temporal":      func(ctx context.Context) error { return config.CheckTemporal(ctx, temporal) },
-		"elasticsearch": documents.Ready,
-		"start": func(context.Context) error {
-			if !started.Load() {
-				return errors.New("waiting for stream, queues or Temporal: see the log")
-			}
-			return nil
+	inAWS := workers.Checks(cfg, s.Resources)
+	stopServing, err := ops.Serve(s.Listen, ops.Handler(ops.Checks{
+		Required: map[string]ops.Check{
+			workers.Temporal:      func(ctx context.Context) error { return config.CheckTemporal(ctx, temporal) },
+			workers.Elasticsearch: documents.Ready,
+			workers.Kinesis:       inAWS[workers.Kinesis],
+			workers.S3:            inAWS[workers.S3],
+			workers.Starting: func(context.Context) error {
+				if !started.Load() {
+					return errors.New("not all that it needs was found yet, or it does not poll all task queues yet")
+				}
+				return nil
+			},
 		},
-	}}))
+		Optional: map[string]ops.Check{workers.SQS: inAWS[workers.SQS]},
+	}))
 	if err != nil {
 		return err
 	}

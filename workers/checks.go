@@ -1,0 +1,58 @@
+package workers
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"millrace/internal/config"
+	"millrace/internal/ops"
+)
+
+// What a process depends on, as /readyz names it.
+const (
+	Kinesis       = "kinesis"
+	SQS           = "sqs"
+	S3            = "s3"
+	Temporal      = "temporal"
+	Elasticsearch = "elasticsearch"
+	Starting      = "start"
+)
+
+// askAWS is how often AWS is asked for the sake of /readyz, of one process:
+// DescribeStreamSummary is answered 20 times a second for a whole account
+// (Kinesis API reference).
+const askAWS = 15 * time.Second
+
+// Checks look for stream, queues and bucket, also before they are found by
+// OpenBackends.
+func Checks(cfg aws.Config, names config.Resources) map[string]ops.Check {
+	streams, queues, buckets := kinesis.NewFromConfig(cfg), sqs.NewFromConfig(cfg), config.S3(cfg)
+	return map[string]ops.Check{
+		Kinesis: ops.Seldom(askAWS, func(ctx context.Context) error {
+			if _, err := streams.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: &names.Stream}); err != nil {
+				return fmt.Errorf("look for stream %s: %w", names.Stream, err)
+			}
+			return nil
+		}),
+		SQS: ops.Seldom(askAWS, func(ctx context.Context) error {
+			for _, name := range []string{names.Queue, names.DeadLetters} {
+				if _, err := queues.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &name}); err != nil {
+					return fmt.Errorf("look for queue %s: %w", name, err)
+				}
+			}
+			return nil
+		}),
+		S3: ops.Seldom(askAWS, func(ctx context.Context) error {
+			if _, err := buckets.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &names.Bucket}); err != nil {
+				return fmt.Errorf("look for bucket %s: %w", names.Bucket, err)
+			}
+			return nil
+		}),
+	}
+}
