@@ -414,6 +414,7 @@ func TestOTLPBecomesStreamRecords(t *testing.T) {
 			{"JSON, zstd", "JSON", http("application/json", "zstd", compressed(t, "zstd", s.asJSON), "{}")},
 			{"gRPC", "protobuf", func() error { return s.export(c.ctx(t), connection) }},
 			{"gRPC, gzip", "protobuf", func() error { return s.export(c.ctx(t), connection, grpc.UseCompressor(gzip.Name)) }},
+			{"gRPC, zstd", "protobuf", func() error { return s.export(c.ctx(t), connection, grpc.UseCompressor(zstdName)) }},
 		} {
 			if err := way.post(); err != nil {
 				t.Errorf("%s, %s: %v", s.signal.name, way.name, err)
@@ -603,7 +604,7 @@ func TestGRPCFailures(t *testing.T) {
 	expect("a good key", err, codes.OK, false)
 	_, err = client.Export(c.ctx(t), twoSpans())
 	expect("nothing good", err, codes.InvalidArgument, false)
-	for _, options := range [][]grpc.CallOption{nil, {grpc.UseCompressor(gzip.Name)}} {
+	for _, options := range [][]grpc.CallOption{nil, {grpc.UseCompressor(gzip.Name)}, {grpc.UseCompressor(zstdName)}} {
 		_, err = client.Export(c.ctx(t), large, options...)
 		expect("too large", err, codes.ResourceExhausted, false)
 	}
