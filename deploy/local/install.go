@@ -60,7 +60,8 @@ func (s *Service) installZip(ctx context.Context, group, name, version string) (
 	return installOnce(s.installDir(version), func(dir string) error {
 		s.stack.progress.line(s.Name(), "downloading version %s (once)", version)
 		download := filepath.Join(dir, ".download")
-		err := s.client(ctx, download, s.tools[maven].path, "--batch-mode", "--quiet",
+		// With a repository of its own, nothing stays outside of the clone.
+		err := s.client(ctx, download, s.tools[maven].path, "--batch-mode", "--quiet", "-Dmaven.repo.local="+filepath.Join(download, "repository"),
 			"org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy",
 			fmt.Sprintf("-Dartifact=%s:%s:%s:zip", group, name, version), "-DoutputDirectory="+download)
 		if err != nil {
@@ -76,6 +77,9 @@ func (s *Service) installZip(ctx context.Context, group, name, version string) (
 // installPython downloads packages with pip into a folder of their own.
 func (s *Service) installPython(ctx context.Context, version string, requirements ...string) (string, error) {
 	return installOnce(s.installDir(version), func(dir string) error {
+		if err := exec.CommandContext(ctx, s.tools[python].path, "-c", "import pip").Run(); err != nil {
+			return fmt.Errorf("%s has no pip: install it (python3-pip on Debian)", s.tools[python].path)
+		}
 		s.stack.progress.line(s.Name(), "downloading version %s (once)", version)
 		return s.client(ctx, dir, s.tools[python].path, append([]string{"-m", "pip", "install", "--quiet",
 			"--disable-pip-version-check", "--no-warn-script-location", "--target", dir}, requirements...)...)
