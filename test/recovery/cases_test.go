@@ -81,6 +81,7 @@ func (w *world) progress() workflows.RecoverProgress {
 // TestWithoutASnapshot: a dry run changes nothing, the backup alone brings all
 // back, and what the ledger has is not there twice.
 func TestWithoutASnapshot(t *testing.T) {
+	t.Parallel()
 	w := gone(t, 1500)
 	plan := w.result(w.begin(workflows.RecoverInput{DryRun: true})).Plan
 	if plan.Objects == 0 || plan.Records < 1000 || plan.Snapshot != "" || len(plan.Warnings) == 0 {
@@ -110,6 +111,7 @@ func TestWithoutASnapshot(t *testing.T) {
 // TestDamagedObjectsAreListed: one is corrupt, one is empty, and their
 // neighbours come back.
 func TestDamagedObjectsAreListed(t *testing.T) {
+	t.Parallel()
 	w := gone(t, 3000)
 	all := w.objects()
 	corrupt, err := w.Bucket.Get(t.Context(), all[0].Key)
@@ -138,6 +140,7 @@ func TestDamagedObjectsAreListed(t *testing.T) {
 
 // TestIntoASuffix: nothing that is there is touched, and no shard stands still.
 func TestIntoASuffix(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.send("before", 500, 0)
 	w.indexed()
@@ -169,6 +172,7 @@ func TestIntoASuffix(t *testing.T) {
 // another id; what is canceled leaves the shards going on, and the next one
 // brings the rest.
 func TestTwoAtOnceAndOneThatIsCanceled(t *testing.T) {
+	t.Parallel()
 	w := gone(t, 4000)
 	first := w.begin(workflows.RecoverInput{Rate: 200, CallFor: time.Second})
 	_, err := w.client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{
@@ -218,6 +222,7 @@ func TestTwoAtOnceAndOneThatIsCanceled(t *testing.T) {
 
 // TestTerminated: the lease of the pause runs out, and a new recovery finishes.
 func TestTerminated(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.send("before", 500, 0)
 	w.indexed()
@@ -251,6 +256,7 @@ func TestTerminated(t *testing.T) {
 
 // TestReplayOfATenant: only that tenant's records, and only into the copy.
 func TestReplayOfATenant(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	began := time.Now().Add(-time.Minute)
 	w.send("r", 600, 1)

@@ -16,6 +16,7 @@ import (
 // TestThroughTheStream: the backfill is put into the stream again, with the ids
 // and times that it has. Verify waits for the shards, and finds nothing to do.
 func TestThroughTheStream(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	began := time.Now().Add(-time.Minute)
 	w.send("before", 800, 1)

@@ -23,6 +23,7 @@ import (
 // TestManyObjects: history grows with pages and calls, not with objects, and
 // not at all with records.
 func TestManyObjects(t *testing.T) {
+	t.Parallel()
 	const objects, each, streams, writers = 10_000, 100, 10, 8
 	w := newWorld(t)
 	hour := time.Now().UTC().Truncate(time.Hour).Add(-2 * time.Hour)

@@ -22,6 +22,7 @@ func (w *world) broughtHome(id string) {
 // TestEverythingComesBack: restored from the snapshot, from the backup, from
 // the ledger, and what was sent during it all.
 func TestEverythingComesBack(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.send("before", 2000, 3)
 	w.indexed()

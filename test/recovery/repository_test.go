@@ -32,6 +32,7 @@ func (w *world) failsWith(run client.WorkflowRun, text string) {
 // TestRepositoryUnreachable: the recovery says so and changes nothing, and once
 // the repository is mended another one brings all back.
 func TestRepositoryUnreachable(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.send("before", 400, 1)
 	w.indexed()
@@ -68,6 +69,7 @@ func TestRepositoryUnreachable(t *testing.T) {
 // TestRepositoryLostDuringTheRestore: the shards do not stand still for it for
 // ever.
 func TestRepositoryLostDuringTheRestore(t *testing.T) {
+	t.Parallel()
 	proxy, err := faultproxy.Start(t.Context(), localtest.Elasticsearch(t))
 	if err != nil {
 		t.Fatal(err)
@@ -100,6 +102,7 @@ func TestRepositoryLostDuringTheRestore(t *testing.T) {
 // TestOneIndexOfMany: what is lost beside it stays lost, what is there stays as
 // it is.
 func TestOneIndexOfMany(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.send("before", 600, 2)
 	w.indexed()

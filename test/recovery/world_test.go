@@ -75,7 +75,6 @@ func newWorldAt(t *testing.T, address string) *world {
 	cfg, name := localtest.AWS(t), localtest.Name(t, "rec")
 	ctx := t.Context()
 	names := config.Resources{Stream: name, Queue: name, DeadLetters: name + "-dlq", Bucket: name}
-	t.Setenv("AWS_ENDPOINT_URL", *cfg.BaseEndpoint) // has S3 be addressed by path
 	must := func(_ any, err error) {
 		t.Helper()
 		if err != nil {
