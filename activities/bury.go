@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"slices"
 
+	"go.temporal.io/sdk/activity"
+
 	"millrace/internal/index"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
@@ -39,16 +41,48 @@ type Burier interface {
 
 // bury writes the dead of a chunk into the ledger and the dead-letter queue.
 func (s *settler) bury(c *chunk) bool {
-	if len(c.dead) == 0 {
+	anew, ok := s.unburied(c)
+	if !ok {
+		return false
+	}
+	if len(anew) == 0 {
+		c.counts.DeadLetters = int64(len(c.dead))
 		return true
 	}
-	dead := s.runs(s.shard, c.records, c.dead)
+	dead := s.runs(s.shard, c.records, anew)
 	bury := func() error { return s.Morgue.Bury(s.work, dead) }
 	if !insist(s.going, &s.problem, burying, bury) {
 		return false
 	}
 	c.counts.DeadLetters = int64(len(c.dead))
 	return true
+}
+
+// remember has the settler bury nothing again that is in the open ledger: what
+// was left of a range is tried with all that lies between, and its dead would
+// have another entry, and another letter, with other neighbours. An attempt that
+// died may not have told of what it wrote, so then all is told of again.
+func (s *settler) remember(ctx context.Context) {
+	if activity.GetInfo(ctx).Attempt == 1 {
+		s.graves = &buried{ledger: s.Ledger, stream: s.Stream}
+	}
+}
+
+// unburied are the dead of a chunk that are not in the open ledger.
+func (s *settler) unburied(c *chunk) (dead []verdict, known bool) {
+	if s.graves == nil {
+		return c.dead, true
+	}
+	for _, v := range c.dead {
+		there, known := s.graves.given(s.insist, s.shard, c.records[v.at].Sequence)
+		if !known {
+			return nil, false
+		}
+		if !there {
+			dead = append(dead, v)
+		}
+	}
+	return dead, true
 }
 
 // runs groups records with a verdict into runs of neighbours.

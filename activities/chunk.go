@@ -26,6 +26,7 @@ type chunk struct {
 	counts   Counts
 	dead     []verdict   // Elasticsearch will never take these
 	open     []verdict   // what is to become of these is for a ProcessBatch
+	stopped  []int       // that have no outcome, since the settler was stopped before
 	received []time.Time // scratch: of what one bulk created
 }
 
@@ -45,14 +46,14 @@ func (c *chunk) reset() {
 	c.bulk.Reset()
 	c.at, c.received = c.at[:0], c.received[:0]
 	c.stretch, c.size, c.counts = nil, 0, Counts{}
-	c.dead, c.open = nil, nil
+	c.dead, c.open, c.stopped = nil, nil, nil
 }
 
 // blameAll leaves the whole chunk open, after a panic: which record is to blame
 // is not known. A ProcessBatch finds those indexed that are.
 func (c *chunk) blameAll(err error) {
 	c.counts = Counts{Records: int64(len(c.records))}
-	c.dead, c.open = nil, c.open[:0]
+	c.dead, c.open, c.stopped = nil, c.open[:0], nil
 	for i := range c.records {
 		c.open = append(c.open, verdict{i, index.Error{Type: panicked, Reason: err.Error()}, len(c.records) > 1})
 	}

@@ -3,11 +3,11 @@ package activities
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
 	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/temporal"
 
 	"millrace/internal/index"
 	"millrace/internal/stream"
@@ -35,7 +35,8 @@ type RangeResult struct {
 // LeftRange is a part of a range that could not be indexed this time.
 type LeftRange struct {
 	Range telemetry.Range `json:"range"`
-	Cause index.Error     `json:"cause"`
+	// Cause is none where the attempt was interrupted before there was one.
+	Cause index.Error `json:"cause"`
 	// Half: the cause cannot be attributed to one of the records. It is half of
 	// what was tried, to be tried by itself.
 	Half bool `json:"half,omitempty"`
@@ -59,6 +60,7 @@ const trimmedRecord = "trimmed"
 // to the ledger at once; what cannot be attributed to a record is bisected, in
 // here or by the workflow, which costs no attempt either; what stays undecided
 // is left to the workflow, or after the last attempt goes to the ledger, too.
+// When it is canceled it ends well: what has no outcome by then is left.
 func (p *Processor) IndexRange(ctx context.Context, in RangeInput) (RangeResult, error) {
 	s := newSettler(ctx, p, in.Range.Shard)
 	defer s.abandon()
@@ -67,11 +69,10 @@ func (p *Processor) IndexRange(ctx context.Context, in RangeInput) (RangeResult,
 	if err != nil || len(records) == 0 {
 		return result, err
 	}
-	if err := s.tryRange(records, in.Last, &result); err != nil {
-		if ctx.Err() != nil {
-			return result, ctx.Err()
-		}
-		return result, fmt.Errorf("index %s: %w", in.Range, err)
+	s.remember(ctx)
+	s.tryRange(records, in.Last, &result)
+	if ctx.Err() != nil && !temporal.IsCanceledError(context.Cause(ctx)) {
+		return result, ctx.Err() // the worker stops: another one begins anew, and meets what is indexed again
 	}
 	if len(result.Left) > mostLeft {
 		result.Left = []LeftRange{s.merge(records, result.Left)}
@@ -81,24 +82,19 @@ func (p *Processor) IndexRange(ctx context.Context, in RangeInput) (RangeResult,
 
 // tryRange makes one attempt at neighbouring records, and enters in the result
 // what became of them.
-func (s *settler) tryRange(records []stream.Record, last bool, result *RangeResult) error {
-	place, err := s.Limiter.Acquire(s.going, index.Live)
-	if err != nil {
-		return errStopped
-	}
+func (s *settler) tryRange(records []stream.Record, last bool, result *RangeResult) {
 	c := &chunk{records: records}
-	if err := s.indexChunk(c, place); errors.Is(err, errStopped) {
-		return err
-	} else if err != nil { // a panic
-		c.blameAll(err)
-	}
+	s.indexOnce(c)
 	whole := c.notAttributable()
 	c.open = slices.DeleteFunc(c.open, func(v verdict) bool { return v.whole })
 	if last {
 		c.dead, c.open = append(c.dead, c.open...), nil
 	}
 	if !s.bury(c) {
-		return errStopped
+		c.open, c.dead = append(c.open, c.dead...), nil
+	}
+	for _, at := range c.stopped {
+		c.open = append(c.open, verdict{at: at})
 	}
 	for _, run := range s.runs(s.shard, records, c.open) {
 		result.Left = append(result.Left, LeftRange{Range: run.Range, Cause: withoutBody(run.Causes[0])})
@@ -106,26 +102,39 @@ func (s *settler) tryRange(records []stream.Record, last bool, result *RangeResu
 	c.counts.Records -= int64(len(c.open) + len(whole)) // they are still with this ProcessBatch
 	c.counts.publish()
 	result.Counts.Add(c.counts)
-	if len(whole) == 0 {
-		return nil
+	if len(whole) > 0 {
+		s.bisect(records[whole[0].at:whole[len(whole)-1].at+1], whole[0].cause, last, result)
 	}
-	return s.bisect(records[whole[0].at:whole[len(whole)-1].at+1], whole[0].cause, last, result)
+}
+
+// indexOnce sends a chunk, unless the settler is stopped: then all of it is as
+// it was.
+func (s *settler) indexOnce(c *chunk) {
+	if s.going.Err() == nil {
+		if place, err := s.Limiter.Acquire(s.going, index.Live); err == nil {
+			if err := s.indexChunk(c, place); err != nil && !errors.Is(err, errStopped) { // a panic
+				c.blameAll(err)
+			}
+			return
+		}
+	}
+	c.counts.Records = int64(len(c.records))
+	for at := range c.records {
+		c.stopped = append(c.stopped, at)
+	}
 }
 
 // bisect tries both halves of records of which nobody knows which one is to
 // blame, or leaves that to the workflow if they are many.
-func (s *settler) bisect(records []stream.Record, cause index.Error, last bool, result *RangeResult) error {
+func (s *settler) bisect(records []stream.Record, cause index.Error, last bool, result *RangeResult) {
 	half := len(records) / 2
 	for _, part := range [...][]stream.Record{records[:half], records[half:]} {
 		if len(records) > bisectInside {
 			result.Left = append(result.Left, LeftRange{Range: s.rangeOf(s.shard, part), Cause: withoutBody(cause), Half: true})
 			continue
 		}
-		if err := s.tryRange(part, last, result); err != nil {
-			return err
-		}
+		s.tryRange(part, last, result)
 	}
-	return nil
 }
 
 // merge makes one part of many.
@@ -145,7 +154,8 @@ func (s *settler) merge(records []stream.Record, left []LeftRange) LeftRange {
 }
 
 // BuryRange writes the records of a range to the ledger and the dead-letter
-// queue, all with the same cause.
+// queue, all with the same cause, but those that are known to be indexed or
+// buried.
 func (p *Processor) BuryRange(ctx context.Context, in RangeInput) (RangeResult, error) {
 	s := newSettler(ctx, p, in.Range.Shard)
 	defer s.abandon()
@@ -154,8 +164,14 @@ func (p *Processor) BuryRange(ctx context.Context, in RangeInput) (RangeResult, 
 	if err != nil || len(records) == 0 {
 		return result, err
 	}
+	s.remember(ctx)
 	c := &chunk{records: records, counts: Counts{Records: int64(len(records))}}
-	for i := range records {
+	for i, record := range records {
+		r, err := telemetry.Parse(record.Data)
+		if err == nil && !record.Replayed && s.Seen.Seen(r.DocID) {
+			c.counts.Duplicates++
+			continue
+		}
 		c.dead = append(c.dead, verdict{at: i, cause: in.Cause})
 	}
 	if !s.bury(c) {

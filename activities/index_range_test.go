@@ -2,31 +2,43 @@ package activities
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
 
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
 
 	"millrace/internal/index"
+	"millrace/internal/ledger"
+	"millrace/internal/queue"
 	"millrace/internal/telemetry"
 )
 
 // indexRange runs one attempt outside of any workflow.
 func indexRange(t *testing.T, p *Processor, r telemetry.Range, last bool) RangeResult {
 	t.Helper()
-	env := new(testsuite.WorkflowTestSuite).NewTestActivityEnvironment()
-	env.SetTestTimeout(5 * time.Minute)
-	env.RegisterActivity(p.IndexRange)
-	encoded, err := env.ExecuteActivity(p.IndexRange, RangeInput{Stream: p.Stream, Range: r, Last: last})
-	var result RangeResult
-	if err == nil {
-		err = encoded.Get(&result)
-	}
+	result, err := runRange(t.Context(), p.IndexRange, RangeInput{Stream: p.Stream, Range: r, Last: last})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return result
+}
+
+// runRange runs an activity outside of any workflow, and on a worker whose
+// activities have this context.
+func runRange(ctx context.Context, of func(context.Context, RangeInput) (RangeResult, error), in RangeInput) (result RangeResult, err error) {
+	env := new(testsuite.WorkflowTestSuite).NewTestActivityEnvironment()
+	env.SetTestTimeout(5 * time.Minute)
+	env.SetWorkerOptions(worker.Options{BackgroundActivityContext: ctx})
+	env.RegisterActivity(of)
+	encoded, err := env.ExecuteActivity(of, in)
+	if err == nil {
+		err = encoded.Get(&result)
+	}
+	return result, err
 }
 
 // TestIndexRangeBisectsWhatIsNotAttributable: a record that makes each request
@@ -116,5 +128,165 @@ func TestIndexRangeLeavesUndecidedRecordsAlone(t *testing.T) {
 	}
 	if len(w.sizes) != 1 || w.indexed() != 499 {
 		t.Errorf("bulks of %v, %d are indexed", w.sizes, w.indexed())
+	}
+}
+
+// TestAnInterruptedAttemptLeavesWhatHasNoOutcome, and nothing else, however it
+// is waiting at that moment; an attempt whose worker stops is tried again.
+func TestAnInterruptedAttemptLeavesWhatHasNoOutcome(t *testing.T) {
+	t.Parallel()
+	const records, stuck, odd, poison = 200, 50, 60, 70
+	for name, c := range map[string]struct {
+		cause error
+		ends  bool
+	}{
+		"canceled":         {temporal.NewCanceledError(), true},
+		"the worker stops": {worker.ErrWorkerShutdown, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := calmWorld(records)
+			w.item = func(id telemetry.DocID) index.Class {
+				switch id {
+				case w.docs[stuck], w.docs[stuck+1], w.docs[stuck+40]:
+					return index.Transient
+				case w.docs[odd]:
+					return index.Undecided
+				case w.docs[poison]:
+					return index.Poison
+				}
+				return index.Indexed
+			}
+			p := w.processor()
+			ctx, cancel := context.WithCancelCause(t.Context())
+			go func() {
+				for w.indexed() < records-5 {
+					<-time.After(time.Millisecond)
+				}
+				cancel(c.cause)
+			}()
+			result, err := runRange(ctx, p.IndexRange, RangeInput{Stream: p.Stream, Range: p.rangeOf("shard", w.records)})
+			if !c.ends {
+				if err == nil {
+					t.Errorf("it ended with %+v", result)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			var left []string
+			for _, part := range result.Left {
+				left = append(left, part.Range.First, part.Range.Last)
+				if none := part.Cause == (index.Error{}); none == (part.Range.First == sequence(odd)) {
+					t.Errorf("%s is left for %+v", part.Range, part.Cause)
+				}
+			}
+			if want := []string{sequence(stuck), sequence(stuck + 1), sequence(odd), sequence(odd), sequence(stuck + 40), sequence(stuck + 40)}; !slices.Equal(left, want) {
+				t.Errorf("left are %v, want %v", left, want)
+			}
+			if want := (Counts{Records: records - 4, Indexed: records - 5, DeadLetters: 1}); result.Counts != want || w.durable[sequence(poison)] != "ledger" {
+				t.Errorf("it counts %+v, want %+v", result.Counts, want)
+			}
+		})
+	}
+}
+
+// TestAnInterruptedAttemptLeavesWhatItHasNotComeTo: while it waits for a place,
+// or bisects.
+func TestAnInterruptedAttemptLeavesWhatItHasNotComeTo(t *testing.T) {
+	t.Parallel()
+	w := calmWorld(40)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	w.whole = func(ids []telemetry.DocID) bool {
+		if len(ids) == 5 {
+			cancel(temporal.NewCanceledError())
+		}
+		return slices.Contains(ids, w.docs[0])
+	}
+	p := w.processor()
+	result, err := runRange(ctx, p.IndexRange, RangeInput{Stream: p.Stream, Range: p.rangeOf("shard", w.records)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := 0
+	for _, part := range result.Left {
+		count += part.Range.Count
+	}
+	if count == 0 || count+w.indexed() != len(w.records) || int(result.Counts.Records) != w.indexed() {
+		t.Errorf("%d are indexed, left are %+v, the counts are %+v", w.indexed(), result.Left, result.Counts)
+	}
+}
+
+// letterBox counts the letters that tell of a record, by its id.
+type letterBox map[string]int
+
+func (l letterBox) Send(_ context.Context, letters []queue.DeadLetter) error {
+	for _, letter := range letters {
+		for _, r := range letter.Millrace.Records {
+			l[r.ID]++
+		}
+	}
+	return nil
+}
+
+// TestARecordIsBuriedOnce, and told of once, also when what was left of its
+// range was too scattered to be tried without it, or is given up as a whole.
+func TestARecordIsBuriedOnce(t *testing.T) {
+	t.Parallel()
+	const first, poison, last = 20, 31, 80
+	for name, end := range map[string]func(p *Processor, r telemetry.Range) (RangeResult, error){
+		"after the last attempt": func(p *Processor, r telemetry.Range) (RangeResult, error) {
+			return runRange(t.Context(), p.IndexRange, RangeInput{Stream: p.Stream, Range: r, Last: true})
+		},
+		"given up": func(p *Processor, r telemetry.Range) (RangeResult, error) {
+			return runRange(t.Context(), p.BuryRange, RangeInput{Stream: p.Stream, Range: r, Cause: index.Error{Type: "skipped"}})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := calmWorld(100)
+			bad := map[telemetry.DocID]index.Class{w.docs[poison]: index.Poison}
+			for n := first; n <= last; n += 2 {
+				bad[w.docs[n]] = index.Undecided
+			}
+			w.item = func(id telemetry.DocID) index.Class {
+				if class, ok := bad[id]; ok {
+					return class
+				}
+				return index.Indexed
+			}
+			p, told := w.processor(), letterBox{}
+			p.Morgue = &Morgue{ledger: p.Ledger, dlq: told}
+			result := indexRange(t, p, p.rangeOf("shard", w.records), false)
+			if len(result.Left) != 1 || result.Left[0].Range.First != sequence(first) || result.Left[0].Range.Last != sequence(last) {
+				t.Fatalf("left are %+v", result.Left)
+			}
+			if result, err := end(p, result.Left[0].Range); err != nil || len(result.Left) > 0 {
+				t.Fatalf("in the end there is left %+v, %v", result.Left, err)
+			}
+			entries := map[string]int{}
+			for key, err := range p.Ledger.List(t.Context(), ledger.Filter{}) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				e, err := p.Ledger.Get(t.Context(), key)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, r := range e.Records {
+					entries[r.ID]++
+				}
+			}
+			for n := range w.records {
+				want := 0
+				if _, ok := bad[w.docs[n]]; ok {
+					want = 1
+				}
+				if id := fmt.Sprint(n); entries[id] != want || told[id] != want {
+					t.Errorf("record %d is in %d entries and %d letters, want %d", n, entries[id], told[id], want)
+				}
+			}
+		})
 	}
 }

@@ -31,6 +31,9 @@ type settler struct {
 
 	problem problem
 	circuit circuit
+	// graves tell what an earlier attempt has buried, where there may have been
+	// one; else nil.
+	graves *buried
 }
 
 func newSettler(ctx context.Context, p *Processor, shard string) *settler {
@@ -102,6 +105,7 @@ func (s *settler) send(c *chunk, at []int, place func(index.Feedback)) error {
 			return nil
 		}
 		if !pause(s.going, wait) {
+			c.stopped = append(c.stopped, at...)
 			return errStopped
 		}
 		var err error
@@ -121,25 +125,28 @@ func (s *settler) sendOnce(c *chunk, place func(index.Feedback)) (result index.R
 // refill waits for a place and builds the bulk anew, of these records alone.
 func (s *settler) refill(c *chunk, at []int) (place func(index.Feedback), err error) {
 	if place, err = s.Limiter.Acquire(s.going, s.priority); err != nil {
+		c.stopped = append(c.stopped, at...)
 		return nil, errStopped
 	}
 	c.fill(at, time.Now())
 	return place, nil
 }
 
-// sendHalves sends in two bulks what was too much for one.
+// sendHalves sends in two bulks what was too much for one. When the settler is
+// stopped, each half says itself what of it has no outcome.
 func (s *settler) sendHalves(c *chunk, at []int) error {
 	first, second := c.halves(at)
+	var stopped error
 	for _, half := range [...][]int{first, second} {
 		place, err := s.refill(c, half)
-		if err != nil {
-			return err
+		if err == nil {
+			err = s.send(c, half, place)
 		}
-		if err := s.send(c, half, place); err != nil {
-			return err
+		if err != nil {
+			stopped = err
 		}
 	}
-	return nil
+	return stopped
 }
 
 // outcomes enters what became of each record of a bulk that was answered, and
@@ -174,4 +181,10 @@ func (s *settler) outcomes(c *chunk, at []int, items []index.Item, generation ui
 	}
 	s.Delay.ObserveBatch(now, c.received)
 	return again
+}
+
+// insist repeats a look into the ledger until it succeeds, or the settler is
+// stopped.
+func (s *settler) insist(look func(context.Context) error) bool {
+	return insist(s.going, &s.problem, readingLedger, func() error { return look(s.work) })
 }

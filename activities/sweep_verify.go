@@ -133,12 +133,6 @@ func (s *sweep) buryAll(c *sweepChunk) bool {
 	return insist(s.going, &s.problem, burying, bury)
 }
 
-// insist repeats a look into the ledger until it succeeds, or the sweep is
-// stopped.
-func (s *sweep) insist(look func(context.Context) error) bool {
-	return insist(s.going, &s.problem, readingLedger, func() error { return look(s.work) })
-}
-
 // retired knows which indices retention has deleted: what had arrived by then
 // is not brought back.
 type retired struct {
