@@ -10,7 +10,8 @@ const (
 	// looks at.
 	circuitWindow = 1000
 	// circuitLeast is how many there must be for a judgement: fewer dead
-	// letters than that are no flood.
+	// letters than that are no flood. A probe judges by what there is, since it
+	// follows many that were bad.
 	circuitLeast = 100
 	// circuitShare is the share of bad ones above which the circuit opens.
 	circuitShare = 0.5
@@ -24,7 +25,7 @@ var errTripped = errors.New("most records are refused")
 // ledger nor the dead-letter queue is to be flooded. It is safe for concurrent
 // use.
 type circuit struct {
-	off bool
+	off, probe bool
 
 	mu      sync.Mutex
 	samples []sample // of the last chunks
@@ -51,7 +52,7 @@ func (c *circuit) passes(of *chunk) bool {
 	c.samples = c.samples[kept:]
 	// Nothing is given up any more once it is open, also of chunks that were
 	// under way.
-	c.open = c.open || records >= circuitLeast && float64(bad) > circuitShare*float64(records)
+	c.open = c.open || (c.probe || records >= circuitLeast) && float64(bad) > circuitShare*float64(records)
 	if !c.open || len(of.dead)+len(of.open) == 0 {
 		return true
 	}

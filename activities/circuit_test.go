@@ -1,11 +1,13 @@
 package activities
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
 
 	"millrace/internal/index"
+	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
 
@@ -41,7 +43,7 @@ func TestTheCircuitOpensBeforeAFlood(t *testing.T) {
 			given := got.Counts.DeadLetters + got.Counts.HandedOver
 			probes := len(w.sizes)
 			again := indexShard(t, p, IndexInput{For: time.Minute, Probe: true, Checkpoint: got.Checkpoint, Counts: got.Counts})
-			if !again.Tripped || again.Counts.DeadLetters+again.Counts.HandedOver >= given+circuitLeast {
+			if !again.Tripped || again.Counts.DeadLetters+again.Counts.HandedOver != given {
 				t.Errorf("the probe ended with %+v", again)
 			}
 			for _, size := range w.sizes[probes:] {
@@ -83,4 +85,67 @@ func TestTheCircuitStaysClosed(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAProbeJudgesByWhatThereIs: also fewer records than the circuit opens for
+// keep it open, and of them nothing is given up.
+func TestAProbeJudgesByWhatThereIs(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		records int
+		share   float64
+		tripped bool
+	}{
+		"few, and all are bad": {circuitLeast - 25, 1, true},
+		"one, and it is bad":   {1, 1, true},
+		"few, and some are":    {circuitLeast - 25, 0.3, false},
+		"none":                 {0, 1, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := calmWorld(c.records)
+			w.item = badShare(c.share)
+			got := indexShard(t, w.processor(), IndexInput{For: time.Minute, Probe: true})
+			given := got.Counts.DeadLetters + got.Counts.HandedOver
+			if got.Tripped != c.tripped || c.tripped && (given > 0 || got.Checkpoint.Sequence != "") {
+				t.Errorf("the probe ended with %+v", got)
+			}
+		})
+	}
+}
+
+// TestAProbeThatLearnsNothingLeavesTheCircuitOpen: it was stopped while
+// Elasticsearch did not answer, after an empty page of the shard.
+func TestAProbeThatLearnsNothingLeavesTheCircuitOpen(t *testing.T) {
+	t.Parallel()
+	w := calmWorld(circuitLeast)
+	w.item = func(telemetry.DocID) index.Class { return index.Transient }
+	p := w.processor()
+	p.Source = emptyFirst{w}
+	p.Limits.WaitingAfter = 2 * heartbeatEvery
+	got := indexShard(t, p, IndexInput{For: time.Minute, Probe: true})
+	if !got.Tripped || got.Waiting || got.Counts.Records > 0 || !strings.Contains(got.LastError, indexing) {
+		t.Errorf("the probe ended with %+v", got)
+	}
+}
+
+// emptyFirst is a source whose readers begin with an empty page, as the stream's
+// may.
+type emptyFirst struct{ Source }
+
+func (s emptyFirst) Read(shard string, from telemetry.Checkpoint) Reader {
+	return &afterEmpty{Reader: s.Source.Read(shard, from)}
+}
+
+type afterEmpty struct {
+	Reader
+	begun bool
+}
+
+func (r *afterEmpty) Next(ctx context.Context) (stream.Page, error) {
+	if !r.begun {
+		r.begun = true
+		return stream.Page{ReadUpTo: time.Unix(1, 0)}, nil
+	}
+	return r.Reader.Next(ctx)
 }

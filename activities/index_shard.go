@@ -58,7 +58,8 @@ type IndexResult struct {
 	// state says it; the next call goes on trying.
 	Waiting bool `json:"waiting,omitempty"`
 	// Tripped: most of the last records are bad, and nothing was done with
-	// them. The checkpoint stands before them.
+	// them; or a probe ended before it knew of any. The checkpoint stands before
+	// them.
 	Tripped bool `json:"tripped,omitempty"`
 	// Children are the shards that go on after this one, when
 	// Checkpoint.Closed says that it is drained.
@@ -96,7 +97,7 @@ func (p *Processor) IndexShard(ctx context.Context, in IndexInput) (IndexResult,
 		p = p.probing()
 	}
 	c := &call{in: in, pipeline: newPipeline(ctx, p, in.Shard, newMark(at, counts))}
-	c.circuit.off = in.Force
+	c.circuit.off, c.circuit.probe = in.Force, in.Probe
 	defer c.abandon()
 	defer forgetShard(in.Shard)
 	reader := p.Source.Read(in.Shard, at)
@@ -151,7 +152,7 @@ func (c *call) watch(ctx context.Context, finished <-chan struct{}) {
 			if c.isWaiting() != c.in.Waiting {
 				end(errChanged)
 			}
-			if c.in.Probe && c.mark.state().moves > 0 {
+			if c.in.Probe && c.hasPassed() {
 				end(errProbed)
 			}
 		case <-due:
@@ -171,6 +172,17 @@ func (c *call) watch(ctx context.Context, finished <-chan struct{}) {
 			end(errDue)
 		}
 	}
+}
+
+// hasPassed reports whether the mark has passed records.
+func (c *call) hasPassed() bool { return c.mark.state().counts.Records > c.in.Counts.Records }
+
+// isUndecided reports whether a probe has not come to know of any record what
+// becomes of it. Of an idle shard there is nothing to know.
+func (c *call) isUndecided() bool {
+	state := c.mark.state()
+	isIdle := state.moves > 0 && state.stuckSince.IsZero()
+	return c.in.Probe && !c.hasPassed() && !isIdle
 }
 
 // isWaiting reports whether the shard waits for something that does not work.
@@ -204,6 +216,8 @@ func (c *call) result() IndexResult {
 	result := IndexResult{Progress: c.progress(), Waiting: c.isWaiting()}
 	if open, cause := c.circuit.isOpen(); open {
 		result.Tripped, result.Waiting, result.LastError = true, false, cause
+	} else if c.isUndecided() {
+		result.Tripped, result.Waiting = true, false
 	}
 	if result.Checkpoint.Closed {
 		result.Children, result.Waiting = c.children, false

@@ -103,8 +103,8 @@ func (s *running) renewCalls(ctx context.Context) error {
 // they are 100 (activities.circuitLeast) or more, of which more than half are
 // bad. Chunks are judged one by one, also the four that a shard has in flight
 // (activities.circuit.passes, under its lock): the one that opens it is not
-// given up, and none after it. A probe is a call like any other, whose chunk is
-// of 100 records. Were there good records before the bad ones, it would be up to
+// given up, and none after it. A probe gives up none while most are bad, and is
+// counted here as a call like any other. Were there good records before the bad ones, it would be up to
 // half of the 1,000 and more, since a whole chunk of them stays in the window;
 // renewCalls sees to it that there are none.
 const letPass = 100 - 1
