@@ -28,6 +28,9 @@ type chunk struct {
 	open     []verdict   // what is to become of these is for a ProcessBatch
 	stopped  []int       // that have no outcome, since the settler was stopped before
 	received []time.Time // scratch: of what one bulk created
+	// acquitted is the share of a sample of those that are blamed as a whole
+	// that turned out to be fine.
+	acquitted float64
 }
 
 // verdict is on a record that is not indexed.
@@ -46,7 +49,18 @@ func (c *chunk) reset() {
 	c.bulk.Reset()
 	c.at, c.received = c.at[:0], c.received[:0]
 	c.stretch, c.size, c.counts = nil, 0, Counts{}
-	c.dead, c.open, c.stopped = nil, nil, nil
+	c.dead, c.open, c.stopped, c.acquitted = nil, nil, nil, 0
+}
+
+// bad is how many of the records are bad, as far as one can say.
+func (c *chunk) bad() float64 {
+	bad := float64(len(c.dead))
+	for _, v := range c.open {
+		if bad++; v.whole {
+			bad -= c.acquitted
+		}
+	}
+	return bad
 }
 
 // blameAll leaves the whole chunk open, after a panic: which record is to blame

@@ -33,7 +33,10 @@ type circuit struct {
 	cause   string
 }
 
-type sample struct{ records, bad int }
+type sample struct {
+	records int
+	bad     float64
+}
 
 // passes enters what became of a chunk, and reports whether its bad records may
 // be given up.
@@ -43,8 +46,8 @@ func (c *circuit) passes(of *chunk) bool {
 	if c.off {
 		return true
 	}
-	c.samples = append(c.samples, sample{len(of.records), len(of.dead) + len(of.open)})
-	records, bad, kept := 0, 0, len(c.samples)
+	c.samples = append(c.samples, sample{len(of.records), of.bad()})
+	records, bad, kept := 0, 0.0, len(c.samples)
 	for kept > 0 && records < circuitWindow {
 		kept--
 		records, bad = records+c.samples[kept].records, bad+c.samples[kept].bad
@@ -52,7 +55,7 @@ func (c *circuit) passes(of *chunk) bool {
 	c.samples = c.samples[kept:]
 	// Nothing is given up any more once it is open, also of chunks that were
 	// under way.
-	c.open = c.open || (c.probe || records >= circuitLeast) && float64(bad) > circuitShare*float64(records)
+	c.open = c.open || (c.probe || records >= circuitLeast) && bad > circuitShare*float64(records)
 	if !c.open || len(of.dead)+len(of.open) == 0 {
 		return true
 	}
