@@ -31,6 +31,10 @@ var (
 		Name: "millrace_process_waiting",
 		Help: "1 for each shard of this worker that stands still because something does not work.",
 	}, []string{"shard"})
+	shardStates = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "millrace_shard_state",
+		Help: "1 for the state of each shard, also while no worker has it. Said by the worker that looks after the stream.",
+	}, []string{"stage", "shard", "state"})
 )
 
 // publish counts what became of a chunk.
@@ -56,6 +60,15 @@ func (c *call) publish(progress Progress) {
 func forgetShard(shard string) {
 	shardLag.DeleteLabelValues(shard)
 	shardWaiting.DeleteLabelValues(shard)
+}
+
+// show publishes the states of shards until forget is called: somebody else may
+// look after them then.
+func (s *Supervisor) show(shards []ShardState) (forget func()) {
+	for _, shard := range shards {
+		shardStates.WithLabelValues(s.Stage, shard.ID, shard.State).Set(1)
+	}
+	return func() { shardStates.DeletePartialMatch(prometheus.Labels{"stage": s.Stage}) }
 }
 
 var unreadableLetters = promauto.NewGauge(prometheus.GaugeOpts{

@@ -30,6 +30,7 @@ const (
 
 // Supervisor is what the activities of ProcessStream need.
 type Supervisor struct {
+	Stage     string // what is done with the shards, for metrics: process or backup
 	Stream    StreamID
 	Shards    ShardLister
 	Workflows ShardWorkflows
@@ -147,6 +148,8 @@ func (s *Supervisor) SuperviseShards(ctx context.Context, in SuperviseInput) (Su
 		defer counting.Wait()
 		defer cancel() // before that
 	}
+	// When one changes, the call ends, and the next one knows.
+	defer s.show(in.Shards)()
 	r := &round{Supervisor: s, in: in, limit: rate.NewLimiter(looksPerSecond, looksPerSecond)}
 	result := SuperviseResult{Stream: s.Stream, Shards: in.Shards}
 	for deadline := time.Now().Add(in.For); time.Now().Before(deadline); {

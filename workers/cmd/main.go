@@ -169,11 +169,15 @@ func (s *settings) workers(c client.Client, b *workers.Backends, documents *inde
 			})
 		},
 		"process": func() worker.Worker {
-			return workers.Process(c, processor, &activities.Supervisor{Stream: b.StreamID(), Shards: b.Stream, Workflows: launcher, Ledger: b.Ledger})
+			return workers.Process(c, processor, &activities.Supervisor{
+				Stage: "process", Stream: b.StreamID(), Shards: b.Stream, Workflows: launcher, Ledger: b.Ledger,
+			})
 		},
 		"index": func() worker.Worker { return workers.Index(c, processor, s.IndexSlots) },
 		"backup": func() worker.Worker {
-			return workers.Backup(c, &activities.Supervisor{Stream: b.StreamID(), Shards: b.Stream, Workflows: workflows.BackupLauncher{Launcher: launcher}})
+			return workers.Backup(c, &activities.Supervisor{
+				Stage: "backup", Stream: b.StreamID(), Shards: b.Stream, Workflows: workflows.BackupLauncher{Launcher: launcher},
+			})
 		},
 		"copy": func() worker.Worker { return workers.Copy(c, s.archivist(b, identity), s.CopySlots) },
 		"dead": func() worker.Worker {

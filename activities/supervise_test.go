@@ -1,0 +1,80 @@
+package activities
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.temporal.io/sdk/testsuite"
+)
+
+// looks are shards whose workflows are in some state, by shard.
+type looks struct {
+	ShardWorkflows
+	state map[string]string
+	began func()
+}
+
+func (l looks) Look(_ context.Context, _ StreamID, shard string) (string, error) {
+	l.began()
+	return l.state[shard], nil
+}
+
+// said are the states in the metrics of one stage.
+func said(t *testing.T, stage string) (states []string) {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(shardStates)
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			labels := map[string]string{}
+			for _, label := range metric.GetLabel() {
+				labels[label.GetName()] = label.GetValue()
+			}
+			if labels["stage"] == stage && metric.GetGauge().GetValue() == 1 {
+				states = append(states, labels["shard"]+" is "+labels["state"])
+			}
+		}
+	}
+	slices.Sort(states)
+	return states
+}
+
+// TestShardsThatNoWorkerHasAreInTheMetrics: those that are tripped or paused are
+// seen by who looks after the stream, for as long as it does.
+func TestShardsThatNoWorkerHasAreInTheMetrics(t *testing.T) {
+	t.Parallel()
+	s := &Supervisor{Stage: "a test", Stream: StreamID{Name: "s"}, Shards: listed{"a", "b", "c"}}
+	call := func(in []ShardState, now map[string]string) (during []string, next []ShardState) {
+		s.Workflows = looks{state: now, began: func() { during = said(t, "a test") }}
+		env := new(testsuite.WorkflowTestSuite).NewTestActivityEnvironment()
+		env.RegisterActivity(s.SuperviseShards)
+		encoded, err := env.ExecuteActivity(s.SuperviseShards, SuperviseInput{Stream: "s", Shards: in, For: time.Minute})
+		var result SuperviseResult
+		if err == nil {
+			err = encoded.Get(&result)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if left := said(t, "a test"); len(left) > 0 {
+			t.Errorf("the gauges outlive the call, with %v", left)
+		}
+		return during, result.Shards
+	}
+	_, known := call(nil, map[string]string{"a": StateRunning, "b": StateTripped, "c": StatePaused})
+	during, known := call(known, map[string]string{"a": StateRunning, "b": StateRunning, "c": StatePaused})
+	if want := []string{"a is running", "b is tripped", "c is paused"}; !slices.Equal(during, want) {
+		t.Errorf("the gauges say %v, want %v", during, want)
+	}
+	during, _ = call(known, map[string]string{"a": StateRunning, "b": StateRunning, "c": StateRunning})
+	if want := []string{"a is running", "b is running", "c is paused"}; !slices.Equal(during, want) {
+		t.Errorf("after a change the gauges say %v, want %v", during, want)
+	}
+}
