@@ -1,7 +1,7 @@
 // Package audit says what became of the records that a sender was told are
-// safe. It reads Elasticsearch and the ledger in S3 with no code of the
-// pipeline but the names of things, and believes no counter: sets of ids
-// decide.
+// safe. It reads Elasticsearch, the ledger in S3 and the dead-letter queue with
+// no code of the pipeline but the names of things, and believes no counter:
+// sets of ids decide.
 package audit
 
 import (
@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"millrace/internal/load"
 )
@@ -25,6 +26,13 @@ type Stores struct {
 	Tenant        string // whose documents and ledger entries count; empty: all
 	S3            *s3.Client
 	Bucket        string
+
+	// DeadLetters is the address of the dead-letter queue, which must tell of
+	// each record of the ledger that counts. Empty: nobody asks it. It can be
+	// asked only while KeepDeadLetters is paused, which deletes each letter whose
+	// entry the ledger has and leaves no trace of it.
+	DeadLetters string
+	Queues      *sqs.Client
 }
 
 // Sent is what a sender keeps: a load.Sender's Source and Accepted.
@@ -52,7 +60,7 @@ func (s Sent) dead(n uint64) bool {
 type Report struct {
 	Accepted     uint64 // distinct
 	Indexed      uint64 // of the accepted
-	DeadLettered uint64 // of the accepted, in the ledger and not indexed
+	DeadLettered uint64 // of the accepted, in the ledger with error and payload, told of, and not indexed
 	Lost         uint64 // of the accepted, neither
 	Duplicated   uint64 // documents whose tenant, type and id another one has
 	Altered      uint64 // documents that differ from what was posted
@@ -95,7 +103,7 @@ const maxFindings = 20
 // Run reads all there is and compares. Nothing may be in flight: a record that
 // is indexed while Run reads may be called lost.
 func Run(ctx context.Context, stores Stores, sent ...Sent) (Report, error) {
-	a := &audit{senders: sent, others: map[string]bool{}, othersDead: map[string]bool{}}
+	a := &audit{senders: sent, others: map[string]bool{}, othersDead: map[string]bool{}, amiss: map[string]string{}}
 	a.Delay = new(load.Histogram)
 	for range sent {
 		a.indexed = append(a.indexed, new(load.Set))
@@ -103,6 +111,12 @@ func Run(ctx context.Context, stores Stores, sent ...Sent) (Report, error) {
 	}
 	if err := stores.documents(ctx, a.document); err != nil {
 		return a.Report, fmt.Errorf("audit Elasticsearch: %w", err)
+	}
+	if stores.DeadLetters != "" {
+		var err error
+		if a.told, err = stores.tales(ctx); err != nil {
+			return a.Report, fmt.Errorf("audit the dead-letter queue: %w", err)
+		}
 	}
 	if err := stores.deadLetters(ctx, a.deadLetter); err != nil {
 		return a.Report, fmt.Errorf("audit the ledger: %w", err)
@@ -117,6 +131,8 @@ type audit struct {
 	indexed, dead []*load.Set // by sender
 	others        map[string]bool
 	othersDead    map[string]bool
+	told          map[tale]bool     // by the dead-letter queue; nil if that is not asked
+	amiss         map[string]string // why a record of the ledger does not count, by id
 }
 
 // identity is what tells records apart.
@@ -180,13 +196,27 @@ func (a *audit) document(index string, source json.RawMessage) error {
 	return nil
 }
 
-// deadLetter takes one record of the ledger.
-func (a *audit) deadLetter(id identity) {
-	if sender, n := a.sender(id.ID); sender >= 0 {
-		a.dead[sender].Add(n)
+// deadLetter takes one record of the ledger. It counts only with its error, as
+// it was posted, and if the dead-letter queue tells of it.
+func (a *audit) deadLetter(g grave) {
+	sender, n := a.sender(g.ID)
+	if sender < 0 {
+		if g.cause != "" {
+			a.othersDead[g.key()] = true
+		}
 		return
 	}
-	a.othersDead[id.key()] = true
+	altered := difference(a.senders[sender].Source.Append(nil, n), g.payload)
+	switch {
+	case g.cause == "":
+		a.amiss[g.ID] = "without its error"
+	case altered != "":
+		a.amiss[g.ID] = "with another " + altered
+	case a.told != nil && !a.told[tale{g.entry, g.ID}]:
+		a.amiss[g.ID] = "but the dead-letter queue does not tell of it"
+	default:
+		a.dead[sender].Add(n)
+	}
 }
 
 func (a *audit) conclude() {
@@ -211,7 +241,11 @@ func (a *audit) conclude() {
 				}
 			default:
 				a.Lost++
-				a.find("lost: %s", s.Source.ID(n))
+				if amiss := a.amiss[s.Source.ID(n)]; amiss != "" {
+					a.find("lost: %s is in the ledger, %s", s.Source.ID(n), amiss)
+				} else {
+					a.find("lost: %s", s.Source.ID(n))
+				}
 			}
 		}
 		for _, ended := range []*load.Set{a.indexed[i], a.dead[i]} {

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"millrace/deploy/local/localtest"
 	"millrace/internal/load"
@@ -34,8 +35,16 @@ func TestVerdicts(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
+	queues := sqs.NewFromConfig(cfg)
+	queue, err := queues.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: &name})
+	if err != nil {
+		t.Fatal(err)
+	}
 	index := "telemetry-" + name // others' may go while they are read
-	stores := audit.Stores{Elasticsearch: localtest.Elasticsearch(t), Index: index, Tenant: name, S3: client, Bucket: name}
+	stores := audit.Stores{
+		Elasticsearch: localtest.Elasticsearch(t), Index: index, Tenant: name, S3: client, Bucket: name,
+		DeadLetters: *queue.QueueUrl, Queues: queues,
+	}
 	// The pipeline's templates may be installed, in which the duration of a bad
 	// record is no number and refused: here it must be indexed.
 	do(t, http.MethodPut, stores.Elasticsearch+"/"+index, `{"settings":{"number_of_shards":1,"number_of_replicas":0},
@@ -44,6 +53,7 @@ func TestVerdicts(t *testing.T) {
 		do(t, http.MethodDelete, stores.Elasticsearch+"/"+index, "")
 		_, _ = client.DeleteObject(context.WithoutCancel(t.Context()), &s3.DeleteObjectInput{Bucket: &name, Key: aws.String(ledgerKey)})
 		_, _ = client.DeleteBucket(context.WithoutCancel(t.Context()), &s3.DeleteBucketInput{Bucket: &name})
+		_, _ = queues.DeleteQueue(context.WithoutCancel(t.Context()), &sqs.DeleteQueueInput{QueueUrl: queue.QueueUrl})
 	})
 
 	source := &load.Source{Run: name, Start: time.Now(), Interval: time.Millisecond, BadShare: 0.1}
@@ -74,24 +84,26 @@ func TestVerdicts(t *testing.T) {
 		}
 		fmt.Fprintf(&bulk, "{\"create\":{\"_index\":%q}}\n%s\n", index, text)
 	}
-	entry := func(numbers ...uint64) {
-		var records []map[string]any
-		for _, n := range numbers {
-			d := document(n)
-			text, err := json.Marshal(d)
-			if err != nil {
-				t.Fatal(err)
-			}
-			records = append(records, map[string]any{"id": d["id"], "type": d["type"], "tenant": name, "data": text})
-		}
-		text, err := json.Marshal(map[string]any{"kind": "bulk", "records": records})
+	why := map[string]any{"type": "document_parsing_exception", "reason": "failed to parse field [duration]"}
+	var dead []map[string]any // in the ledger's entry
+	bury := func(n uint64, cause any, change func(payload map[string]any)) {
+		d := document(n)
+		change(d)
+		text, err := json.Marshal(d)
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = client.PutObject(t.Context(), &s3.PutObjectInput{
-			Bucket: &name, Key: aws.String(ledgerKey), Body: bytes.NewReader(text),
-		})
+		dead = append(dead, map[string]any{"id": source.ID(n), "type": d["type"], "tenant": name, "error": cause, "data": text})
+	}
+	same := func(map[string]any) {}
+	tell := func(n uint64, entry string, cause any) {
+		text, err := json.Marshal(map[string]any{"version": "1.0", "millrace": map[string]any{
+			"ledger": entry, "records": []map[string]any{{"id": source.ID(n), "error": cause}},
+		}})
 		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := queues.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: queue.QueueUrl, MessageBody: aws.String(string(text))}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -110,7 +122,32 @@ func TestVerdicts(t *testing.T) {
 	accepted.Add(good[12])  // lost
 	accepted.Add(good[13])  // good, but dead-lettered
 	accepted.Add(bad[0])    // dead-lettered
-	entry(good[13], bad[0], good[1] /* indexed wins */)
+	bury(good[13], why, same)
+	bury(bad[0], why, same)
+	bury(good[1], why, same) // indexed wins
+	for range 6 {            // more letters than come at once
+		tell(good[13], ledgerKey, why)
+		tell(bad[0], ledgerKey, why)
+	}
+	for _, n := range good[14:19] { // lost too, each in the ledger
+		accepted.Add(n)
+	}
+	tell(good[14], ledgerKey, why)
+	bury(good[14], nil, same)
+	tell(good[15], ledgerKey, why)
+	bury(good[15], why, func(payload map[string]any) { delete(payload, "resource") })
+	bury(good[16], why, same) // nobody tells of it,
+	tell(good[17], ledgerKey, nil)
+	bury(good[17], why, same) // or not of its error,
+	tell(good[18], strings.Replace(ledgerKey, "1-2", "1-1", 1), why)
+	bury(good[18], why, same) // or of another entry
+	entry, err := json.Marshal(map[string]any{"kind": "bulk", "records": dead})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: &name, Key: aws.String(ledgerKey), Body: bytes.NewReader(entry)}); err != nil {
+		t.Fatal(err)
+	}
 	accepted.Add(bad[1]) // bad, but indexed
 	put(document(bad[1]))
 	for range 2 { // an agent's, twice
@@ -124,23 +161,40 @@ func TestVerdicts(t *testing.T) {
 		t.Fatalf("put documents: %v %s", err, outcome.Items)
 	}
 
-	report, err := audit.Run(t.Context(), stores, audit.Sent{Source: source, Accepted: &accepted})
+	sent := audit.Sent{Source: source, Accepted: &accepted}
+	report, err := audit.Run(t.Context(), stores, sent)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := report
-	got.Delay, got.Findings = nil, nil
+	verdicts := func(r audit.Report) string {
+		r.Delay, r.Findings = nil, nil
+		return fmt.Sprintf("%+v", r)
+	}
 	want := audit.Report{
-		Accepted: 15, Indexed: 12, DeadLettered: 2, Lost: 1, Duplicated: 2, Altered: 1, Misjudged: 2, Unanswered: 1, Bad: 2, Others: 1,
+		Accepted: 20, Indexed: 12, DeadLettered: 2, Lost: 6, Duplicated: 2, Altered: 1, Misjudged: 2, Unanswered: 1, Bad: 2, Others: 1,
 	}
-	if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) {
-		t.Errorf("the report is\n%+v, want\n%+v\n%s", got, want, strings.Join(report.Findings, "\n"))
+	if verdicts(report) != verdicts(want) {
+		t.Errorf("the report is\n%+v, want\n%+v\n%s", report, want, strings.Join(report.Findings, "\n"))
 	}
-	if len(report.Findings) != 6 {
+	if len(report.Findings) != 11 {
 		t.Errorf("findings: %q", report.Findings)
+	}
+	for _, finding := range []string{"without its error", "with another resource", "does not tell of it"} {
+		if !strings.Contains(strings.Join(report.Findings, "\n"), finding) {
+			t.Errorf("no finding says %q: %q", finding, report.Findings)
+		}
 	}
 	if report.Clean() == nil {
 		t.Error("all that is called clean")
+	}
+	// What is read is there for who comes next.
+	if again, err := audit.Run(t.Context(), stores, sent); err != nil || verdicts(again) != verdicts(want) {
+		t.Errorf("the second report is %+v, error %v", again, err)
+	}
+	stores.DeadLetters = ""
+	want.DeadLettered, want.Misjudged, want.Lost = 5, 5, 3
+	if unasked, err := audit.Run(t.Context(), stores, sent); err != nil || verdicts(unasked) != verdicts(want) {
+		t.Errorf("without the dead-letter queue the report is %+v, error %v", unasked, err)
 	}
 	if m := report.Delay.Max(); m != 100*time.Millisecond {
 		t.Errorf("the longest delay is %v", m)

@@ -118,21 +118,35 @@ func (s Stores) Ask(ctx context.Context, method, path string, body, answer any) 
 	return nil
 }
 
+// grave is one record of the ledger.
+type grave struct {
+	identity        // as its payload says
+	entry    string // the key of its entry, without its state
+	cause    string // the type of its error
+	payload  []byte // the stream record
+}
+
 // deadLetters reads every record of every ledger entry, open or done.
-func (s Stores) deadLetters(ctx context.Context, each func(identity)) error {
+func (s Stores) deadLetters(ctx context.Context, each func(grave)) error {
 	return s.objects(ctx, ledgerKey, func(key string, body io.Reader) error {
 		if !strings.HasSuffix(key, ".json") {
 			return nil
 		}
-		return s.entry(body, each)
+		return s.entry(stateless(key), body, each)
 	})
 }
 
-func (s Stores) entry(body io.Reader, each func(identity)) error {
+// stateless is the key of a ledger entry without open or done.
+func stateless(key string) string {
+	_, place, _ := strings.Cut(strings.TrimPrefix(key, ledgerKey), "/")
+	return place
+}
+
+func (s Stores) entry(key string, body io.Reader, each func(grave)) error {
 	var entry struct {
 		Records []struct {
-			identity
-			Data []byte // the stream record
+			Data  []byte
+			Error struct{ Type string }
 		}
 	}
 	if err := json.NewDecoder(body).Decode(&entry); err != nil {
@@ -140,12 +154,12 @@ func (s Stores) entry(body io.Reader, each func(identity)) error {
 	}
 	for _, r := range entry.Records {
 		// A ledger that forgot the payload has lost the record.
-		var payload identity
-		if json.Unmarshal(r.Data, &payload) != nil || payload.ID == "" {
+		g := grave{entry: key, cause: r.Error.Type, payload: r.Data}
+		if json.Unmarshal(r.Data, &g.identity) != nil || g.ID == "" {
 			continue
 		}
-		if s.Tenant == "" || payload.Tenant == s.Tenant {
-			each(payload)
+		if s.Tenant == "" || g.Tenant == s.Tenant {
+			each(g)
 		}
 	}
 	return nil

@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"go.temporal.io/sdk/client"
 
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"millrace/deploy/local"
 	"millrace/deploy/pipeline"
@@ -23,9 +25,11 @@ type harness struct {
 	programs           pipeline.Programs
 	aws, elasticsearch *faultproxy.Proxy
 	streams            *kinesis.Client // past the proxy
+	queues             *sqs.Client     // past the proxy
 
 	env               []string // that leads programs to the servers
 	resources         config.Resources
+	deadLetters       string // address of the queue
 	temporal          client.Client
 	pipeline          *pipeline.Pipeline
 	collector, worker *pipeline.Program
@@ -45,6 +49,7 @@ func (h *harness) open(ctx context.Context) (err error) {
 		return err
 	}
 	h.streams = kinesis.NewFromConfig(local.AWSConfig(streams))
+	h.queues = sqs.NewFromConfig(local.AWSConfig(h.stack.Service(local.AWS).URL()))
 	h.elasticsearch, err = faultproxy.Start(ctx, elasticsearch)
 	return err
 }
@@ -86,6 +91,11 @@ func (h *harness) start(ctx context.Context, programs pipeline.Programs, name st
 	if err := h.pipeline.Setup(ctx); err != nil {
 		return err
 	}
+	found, err := h.queues.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &h.resources.DeadLetters})
+	if err != nil {
+		return fmt.Errorf("find the dead-letter queue: %w", err)
+	}
+	h.deadLetters = *found.QueueUrl
 	h.keys = map[string]string{}
 	for _, s := range scenarios { // a collector learns of others too late
 		if h.keys[s.tenant()], err = h.pipeline.CreateKey(ctx, s.tenant()); err != nil {
@@ -101,8 +111,19 @@ func (h *harness) start(ctx context.Context, programs pipeline.Programs, name st
 	if err := h.pipeline.StartWorkflows(ctx); err != nil {
 		return err
 	}
-	return h.pipeline.AwaitShards(ctx)
+	if err := h.pipeline.AwaitShards(ctx); err != nil {
+		return err
+	}
+	return h.pauseLetters(ctx)
 }
+
+// pauseLetters leaves the letters in the dead-letter queue, where the audit
+// reads them.
+func (h *harness) pauseLetters(ctx context.Context) error {
+	_, err := h.pipeline.Starter(ctx, "letters", "pause", "--reason", "the audit reads them")
+	return err
+}
+
 
 // workerEnv keeps a worker small: the memory of its cache is taken at once.
 const workerEnv = "MILLRACE_DEDUP_IDS=1000000"

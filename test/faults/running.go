@@ -107,6 +107,7 @@ func (h *harness) begin(what scenario) *running {
 		}},
 		stores: audit.Stores{
 			Elasticsearch: h.stack.Service(local.Elasticsearch).URL(), Tenant: what.tenant(), Bucket: h.resources.Bucket, S3: pipeline.S3(h.stack),
+			DeadLetters: h.deadLetters, Queues: h.queues,
 		},
 	}
 }

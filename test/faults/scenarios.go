@@ -176,7 +176,7 @@ var basics = []scenario{
 			return s.kill(ctx, s.worker)
 		},
 	},
-	{number: 10, name: "scattered-poison", bad: 0.005},
+	{number: 10, name: "scattered-poison", bad: 0.001}, // of the first 1,000 records two
 	{
 		number: 25, name: "call-invalid-for-one-entry", bad: 0.003,
 		aws: []faultproxy.Rule{{Name: "25 invalid", Operation: "PutRecords", Fault: faultproxy.RefuseCalls{With: isBad, Code: "ValidationException"}}},

@@ -14,7 +14,6 @@ import (
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"golang.org/x/sync/errgroup"
 
-	"millrace/deploy/local"
 	"millrace/test/audit"
 	"millrace/test/faultproxy"
 )
@@ -29,12 +28,7 @@ var dead = []scenario{
 		fault: func(context.Context, *running) error { return nil }, settle: reprocessTrimmed,
 	},
 	{
-		number: 19, name: "reprocessed-twice", ownDay: true,
-		prepare: func(ctx context.Context, s *running) error {
-			_, err := s.pipeline.Starter(ctx, "letters", "pause", "--reason", "the test delivers them twice")
-			return errors.Join(err, refuseEvents(ctx, s))
-		},
-		settle: reprocessTwice,
+		number: 19, name: "reprocessed-twice", ownDay: true, prepare: refuseEvents, settle: reprocessTwice,
 		check: func(_ context.Context, s *running, _ audit.Report) error {
 			if s.before == 0 {
 				return errors.New("no letter was delivered twice")
@@ -78,14 +72,10 @@ func reprocessTrimmed(ctx context.Context, s *running) error {
 	if err != nil {
 		return fmt.Errorf("describe the stream: %w", err)
 	}
-	queues, queue, err := s.deadLetters(ctx)
-	if err != nil {
-		return err
-	}
 	// AWS Lambda's message has no payload.
 	letter := fmt.Sprintf(`{"version":"1.0","timestamp":"2026-11-23T00:00:00.000Z","KinesisBatchInfo":{"shardId":"shardId-000000000000",
 		"startSequenceNumber":"1","endSequenceNumber":"2","batchSize":2,"streamArn":%q}}`, *described.StreamDescriptionSummary.StreamARN)
-	if _, err := queues.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &queue, MessageBody: &letter}); err != nil {
+	if _, err := s.queues.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &s.deadLetters, MessageBody: &letter}); err != nil {
 		return fmt.Errorf("send a letter: %w", err)
 	}
 	s.breakAll()
@@ -98,9 +88,11 @@ func reprocessTrimmed(ctx context.Context, s *running) error {
 		return fmt.Errorf("reprocessing says %s", said)
 	}
 	loss := ""
-	if err := s.until(ctx, func() (bool, error) {
-		loss, err = s.lossEntry(ctx)
-		return loss != "", err
+	if err := s.keepLetters(ctx, func() error {
+		return s.until(ctx, func() (bool, error) {
+			loss, err = s.lossEntry(ctx)
+			return loss != "", err
+		})
 	}); err != nil {
 		return fmt.Errorf("the trimmed range is not in the ledger: %w", err)
 	}
@@ -111,6 +103,28 @@ func reprocessTrimmed(ctx context.Context, s *running) error {
 		return fmt.Errorf("reprocessing a range that nobody has says %s", said)
 	}
 	return s.seen()
+}
+
+// keepLetters has the letters taken from the queue while something is done, and
+// until there are none.
+func (s *running) keepLetters(ctx context.Context, something func() error) error {
+	if _, err := s.pipeline.Starter(ctx, "letters", "resume"); err != nil {
+		return err
+	}
+	err := something()
+	if err == nil {
+		err = s.until(ctx, func() (bool, error) {
+			left, err := s.queues.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
+				QueueUrl: &s.deadLetters, AttributeNames: []sqstypes.QueueAttributeName{sqstypes.QueueAttributeNameAll},
+			})
+			if err != nil {
+				return false, fmt.Errorf("count the letters: %w", err)
+			}
+			visible, held := left.Attributes["ApproximateNumberOfMessages"], left.Attributes["ApproximateNumberOfMessagesNotVisible"]
+			return visible == "0" && held == "0", nil
+		})
+	}
+	return errors.Join(err, s.pauseLetters(ctx))
 }
 
 // lossEntry finds the ledger's entry about the range that nobody has.
@@ -144,9 +158,11 @@ func reprocessTwice(ctx context.Context, s *running) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.pipeline.Starter(ctx, "letters", "resume"); err != nil {
-		return err
-	}
+	return s.keepLetters(ctx, func() error { return s.reprocessAtOnce(ctx) })
+}
+
+// reprocessAtOnce has two operators reprocess: one of them does.
+func (s *running) reprocessAtOnce(ctx context.Context) error {
 	// Whoever is first finds nobody to work for it until the second has asked.
 	if err := s.end(ctx, s.worker); err != nil {
 		return err
@@ -176,25 +192,11 @@ func reprocessTwice(ctx context.Context, s *running) error {
 	return nil
 }
 
-// deadLetters returns the dead-letter queue, past the proxy.
-func (s *running) deadLetters(ctx context.Context) (queues *sqs.Client, url string, err error) {
-	queues = sqs.NewFromConfig(local.AWSConfig(s.stack.Service(local.AWS).URL()))
-	found, err := queues.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &s.resources.DeadLetters})
-	if err != nil {
-		return nil, "", fmt.Errorf("find the dead-letter queue: %w", err)
-	}
-	return queues, *found.QueueUrl, nil
-}
-
 // deliverAgain sends every letter of the queue a second time.
 func (s *running) deliverAgain(ctx context.Context) (letters int, err error) {
-	queues, queue, err := s.deadLetters(ctx)
-	if err != nil {
-		return 0, err
-	}
 	var all []sqstypes.Message
 	for {
-		got, err := queues.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: &queue, MaxNumberOfMessages: 10, VisibilityTimeout: 60, WaitTimeSeconds: 1})
+		got, err := s.queues.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: &s.deadLetters, MaxNumberOfMessages: 10, VisibilityTimeout: 60, WaitTimeSeconds: 1})
 		if err != nil {
 			return 0, fmt.Errorf("receive letters: %w", err)
 		}
@@ -204,12 +206,12 @@ func (s *running) deliverAgain(ctx context.Context) (letters int, err error) {
 		all = append(all, got.Messages...)
 	}
 	for _, message := range all {
-		if _, err := queues.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &queue, MessageBody: message.Body}); err != nil {
+		if _, err := s.queues.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &s.deadLetters, MessageBody: message.Body}); err != nil {
 			return letters, fmt.Errorf("send a letter again: %w", err)
 		}
 		letters++
-		if _, err := queues.ChangeMessageVisibility(ctx, &sqs.ChangeMessageVisibilityInput{
-			QueueUrl: &queue, ReceiptHandle: message.ReceiptHandle, VisibilityTimeout: int32(time.Second.Seconds()),
+		if _, err := s.queues.ChangeMessageVisibility(ctx, &sqs.ChangeMessageVisibilityInput{
+			QueueUrl: &s.deadLetters, ReceiptHandle: message.ReceiptHandle, VisibilityTimeout: int32(time.Second.Seconds()),
 		}); err != nil {
 			return letters, fmt.Errorf("let go of a letter: %w", err)
 		}

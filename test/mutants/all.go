@@ -73,6 +73,22 @@ var All = []Mutant{
 		}},
 	},
 	{
+		Name: "forgets-the-error", Clause: "what is not indexed is in the ledger, with its error", Scenario: "scattered-poison",
+		Edits: []Edit{{File: "internal/ledger/entry.go", Old: "Type: f.Type, Error: cause, Data: data}", New: "Type: f.Type, Data: data}"}},
+	},
+	{
+		Name: "mends-the-payload", Clause: "the ledger has a record as it was posted", Scenario: "scattered-poison",
+		Edits: []Edit{{
+			File: "internal/ledger/entry.go",
+			Old:  "Error: cause, Data: data}",
+			New:  "Error: cause, Data: []byte(strings.Replace(string(data), `\"not a number\"`, \"0\", 1))}",
+		}},
+	},
+	{
+		Name: "tells-nobody", Clause: "the dead-letter queue tells of what is in the ledger", Scenario: "scattered-poison",
+		Edits: []Edit{{File: "activities/morgue.go", Old: "\tif len(letters) == 0 {\n", New: "\tif len(letters) >= 0 {\n"}},
+	},
+	{
 		Name: "hands-nothing-over", Clause: "the mark passes a range only when its ProcessBatch has started", Scenario: "canceled-and-terminated",
 		Edits: []Edit{{
 			File: "activities/bury.go",
