@@ -13,6 +13,7 @@ import (
 	"slices"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/prometheus/client_golang/prometheus"
@@ -40,6 +41,8 @@ type settings struct {
 	CopySlots  int      `name:"backup-slots" help:"Most shards to back up at the same time." default:"16" env:"MILLRACE_BACKUP_SLOTS"`
 	BulkBytes  int      `help:"Most bytes of a bulk request, 0: the default of 5 MiB." default:"0" env:"MILLRACE_BULK_BYTES"`
 	Bulks      int      `name:"bulk-requests" help:"Most bulk requests in flight, of all shards together, 0: the default of 16." default:"0" env:"MILLRACE_BULK_REQUESTS"`
+
+	BulkTimeout time.Duration `help:"How long a bulk request may take; one of which that is not enough twice is split." default:"30s" env:"MILLRACE_BULK_TIMEOUT"`
 
 	config.Resources         `embed:"" group:"aws"`
 	stream.Settings          `embed:"" group:"aws"`
@@ -89,6 +92,9 @@ func (s *settings) Validate() error {
 	if s.Bulks < 0 {
 		errs = append(errs, fmt.Errorf("--bulk-requests: %d is negative", s.Bulks))
 	}
+	if s.BulkTimeout <= 0 {
+		errs = append(errs, fmt.Errorf("--bulk-timeout: %s is not positive", s.BulkTimeout))
+	}
 	return errors.Join(append(errs,
 		s.Resources.Validate(), s.Elasticsearch.Validate(), s.ProcessLimits.Validate(), s.RedriveLimits.Validate(), s.Recovering.Validate(),
 		s.BackupLimits.Validate())...)
@@ -101,7 +107,9 @@ func (s *settings) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	documents, err := index.Open(s.Elasticsearch.Settings(cfg))
+	server := s.Elasticsearch.Settings(cfg)
+	server.Timeout = s.BulkTimeout
+	documents, err := index.Open(server)
 	if err != nil {
 		return err
 	}
