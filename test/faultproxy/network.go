@@ -14,10 +14,10 @@ type Network struct {
 	target   string
 	listener net.Listener
 
-	mu    sync.Mutex
-	whole chan struct{} // closed while bytes may pass
-	held  int           // pieces that had to wait
-	ends  []net.Conn
+	mu          sync.Mutex
+	there, back chan struct{} // each is closed while bytes may pass
+	held        int           // pieces that had to wait
+	ends        []net.Conn
 }
 
 // StartNetwork makes a way to a server's host and port.
@@ -26,8 +26,9 @@ func StartNetwork(ctx context.Context, target string) (*Network, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	n := &Network{target: target, listener: listener, whole: make(chan struct{})}
-	close(n.whole)
+	n := &Network{target: target, listener: listener, there: make(chan struct{}), back: make(chan struct{})}
+	close(n.there)
+	close(n.back)
 	go n.accept()
 	return n, nil
 }
@@ -36,20 +37,39 @@ func StartNetwork(ctx context.Context, target string) (*Network, error) {
 func (n *Network) Address() string { return n.listener.Addr().String() }
 
 // Cut lets nothing through any more.
-func (n *Network) Cut() {
+func (n *Network) Cut() { n.cut(&n.there, &n.back) }
+
+// CutBack lets nothing of what the server says through any more: it goes on
+// hearing, and doing, what it is asked.
+func (n *Network) CutBack() { n.cut(&n.back) }
+
+func (n *Network) cut(ways ...*chan struct{}) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.whole = make(chan struct{})
+	for _, way := range ways {
+		if isClosed(*way) {
+			*way = make(chan struct{})
+		}
+	}
 }
 
 // Mend lets everything through that has waited, and all that follows.
 func (n *Network) Mend() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	for _, way := range []chan struct{}{n.there, n.back} {
+		if !isClosed(way) {
+			close(way)
+		}
+	}
+}
+
+func isClosed(c chan struct{}) bool {
 	select {
-	case <-n.whole:
+	case <-c:
+		return true
 	default:
-		close(n.whole)
+		return false
 	}
 }
 
@@ -90,13 +110,13 @@ func (n *Network) accept() {
 		n.mu.Lock()
 		n.ends = append(n.ends, client, server)
 		n.mu.Unlock()
-		go n.carry(client, server)
-		go n.carry(server, client)
+		go n.carry(client, server, &n.there)
+		go n.carry(server, client, &n.back)
 	}
 }
 
 // carry moves bytes one way, and ends both when one of them has.
-func (n *Network) carry(from, to net.Conn) {
+func (n *Network) carry(from, to net.Conn, way *chan struct{}) {
 	defer from.Close()
 	defer to.Close()
 	buffer := make([]byte, 32<<10)
@@ -105,7 +125,7 @@ func (n *Network) carry(from, to net.Conn) {
 		if err != nil {
 			return
 		}
-		<-n.open()
+		<-n.open(way)
 		if _, err := to.Write(buffer[:size]); err != nil {
 			return
 		}
@@ -113,13 +133,11 @@ func (n *Network) carry(from, to net.Conn) {
 }
 
 // open returns what is closed when bytes may pass, and counts who must wait.
-func (n *Network) open() <-chan struct{} {
+func (n *Network) open(way *chan struct{}) <-chan struct{} {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	select {
-	case <-n.whole:
-	default:
+	if !isClosed(*way) {
 		n.held++
 	}
-	return n.whole
+	return *way
 }

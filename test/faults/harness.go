@@ -124,7 +124,6 @@ func (h *harness) pauseLetters(ctx context.Context) error {
 	return err
 }
 
-
 // workerEnv keeps a worker small: the memory of its cache is taken at once.
 const workerEnv = "MILLRACE_DEDUP_IDS=1000000"
 

@@ -51,6 +51,9 @@ type running struct {
 	terminated []string  // workflows
 	missed     error     // what a scenario found wrong on its way
 	defect     *pipeline.Pipeline
+
+	collector *pipeline.Program   // that the load is posted to: the harness's, if there is no other
+	network   *faultproxy.Network // between that and Temporal
 }
 
 func (s scenario) tenant() string { return "faults-" + strconv.Itoa(s.number) }
@@ -67,7 +70,7 @@ func (h *harness) run(ctx context.Context, what scenario) (report audit.Report, 
 	}
 	// Only now are the source and the settings what the scenario wants.
 	s.sender = load.NewSender(s.sent.Source, load.Settings{
-		URL: h.collector.URL, Key: s.key, Records: h.options.Records, Rate: s.rate(),
+		URL: s.collector.URL, Key: s.key, Records: h.options.Records, Rate: s.rate(),
 		Duplicates: what.duplicates, Connections: connections, PerPost: perPost,
 	})
 	s.sent.Accepted = &s.sender.Accepted
@@ -101,7 +104,7 @@ func (h *harness) begin(what scenario) *running {
 		start = time.Date(2024, 1, h.days, 8, 0, 0, 0, time.UTC)
 	}
 	return &running{
-		harness: h, scenario: what, key: h.keys[what.tenant()],
+		harness: h, scenario: what, key: h.keys[what.tenant()], collector: h.collector,
 		sent: audit.Sent{Source: &load.Source{
 			Run: what.tenant() + "-" + strings.ToLower(rand.Text()[:8]), Start: start, Interval: time.Millisecond, BadShare: what.bad,
 		}},

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -53,7 +54,7 @@ func holding() faultproxy.Delay {
 	return faultproxy.Delay{After: 20 * time.Second, Holding: new(atomic.Int64)}
 }
 
-var heldBulks, heldPuts = holding(), holding()
+var heldBulks = holding()
 
 // basics are those that rules of the proxies, and kills, are enough for.
 var basics = []scenario{
@@ -116,11 +117,17 @@ var basics = []scenario{
 		},
 	},
 	{
-		number: 4, name: "bulk-answer-lost",
+		number: 4, name: "bulk-answer-lost", spans: 30 * time.Second,
 		elasticsearch: []faultproxy.Rule{
+			{Name: "4 timed out", Path: "/_bulk", AtLeast: splitFrom, Fault: faultproxy.Applied{After: time.Minute}},
 			{Name: "4 truncated", Path: "/_bulk", Share: 0.3, Fault: faultproxy.Truncate{Keep: 0.5}},
-			{Name: "4 applied", Path: "/_bulk", Share: 0.3, Fault: faultproxy.Applied{After: time.Second}},
+			{Name: "4 applied", Path: "/_bulk", Share: 0.3, Fault: faultproxy.Applied{}},
 		},
+		prepare: func(_ context.Context, s *running) error {
+			s.sent.Source.Padding = func(uint64) int { return 2 << 10 } // a few of them are too much together
+			return nil
+		},
+		fault: loseAnswers,
 	},
 	{
 		number: 5, name: "stream-throttled", lasts: 10 * time.Second,
@@ -157,15 +164,8 @@ var basics = []scenario{
 	},
 	{
 		number: 8, name: "collector-killed-before-answer",
-		aws: []faultproxy.Rule{{Name: "8 answer held", Operation: "PutRecords", Fault: heldPuts}},
-		fault: func(ctx context.Context, s *running) error {
-			s.breakAll()
-			// The stream has taken records and nobody was told.
-			if err := s.awaitHeld(ctx, heldPuts); err != nil {
-				return err
-			}
-			return s.kill(ctx, s.collector)
-		},
+		prepare: collectBehindNetwork, fault: killBeforeAnswer,
+		settle: func(_ context.Context, s *running) error { return errors.Join(s.collector.Stop(), s.network.Close()) },
 	},
 	{
 		number: 9, name: "duplicates-across-restart", duplicates: 0.3,
@@ -181,6 +181,79 @@ var basics = []scenario{
 		number: 25, name: "call-invalid-for-one-entry", bad: 0.003,
 		aws: []faultproxy.Rule{{Name: "25 invalid", Operation: "PutRecords", Fault: faultproxy.RefuseCalls{With: isBad, Code: "ValidationException"}}},
 	},
+}
+
+// splitFrom is the size in bytes from which a bulk that times out is split
+// (activities.leastSplit).
+const splitFrom = 64<<10 + 1
+
+// loseAnswers has a worker time out at each body that can be split, though all
+// of it is applied; and then loses answers to bodies of any size.
+func loseAnswers(ctx context.Context, s *running) error {
+	if err := s.worker.Stop(); err != nil {
+		return err
+	}
+	// Of what waits meanwhile it makes bulks that are large enough.
+	if err := s.awaitAccepted(ctx, 0.3); err != nil {
+		return err
+	}
+	const again = `"status":409`
+	watch := faultproxy.NewWatch(again)
+	s.harness.elasticsearch.Set(s.scenario.elasticsearch[0], faultproxy.Rule{Name: "4 watched", Path: "/_bulk", Fault: watch})
+	impatient, err := s.pipeline.StartWorker(ctx, workerEnv, "MILLRACE_BULK_TIMEOUT=1s")
+	if err != nil {
+		return err
+	}
+	// What is there already was in a body that timed out, and is answered for in
+	// one that is too small for that: in a part of it.
+	if err := s.until(ctx, func() (bool, error) {
+		timeouts, _ := s.harness.elasticsearch.Count(s.scenario.elasticsearch[0].Name)
+		return timeouts >= 2 && watch.Seen(again) > 0, nil
+	}); err != nil {
+		return fmt.Errorf("no bulk that times out is split: %w", err)
+	}
+	s.harness.elasticsearch.Set(s.scenario.elasticsearch[1:]...)
+	if err := s.until(ctx, func() (bool, error) { return s.seen() == nil, nil }); err != nil {
+		return errors.Join(s.seen(), err)
+	}
+	s.pass()
+	return errors.Join(impatient.Stop(), s.worker.Restart(ctx))
+}
+
+// collectBehindNetwork has the load posted to a collector that reaches Temporal
+// by a way of its own, and does not look for another one while it waits.
+func collectBehindNetwork(ctx context.Context, s *running) (err error) {
+	if s.network, err = faultproxy.StartNetwork(ctx, s.stack.Service(local.Temporal).Address()); err != nil {
+		return err
+	}
+	s.collector, err = s.pipeline.StartCollector(ctx, "TEMPORAL_ADDRESS="+s.network.Address(), "MILLRACE_INGEST_START_TIMEOUT=5m")
+	return err
+}
+
+// killBeforeAnswer kills the collector when workflows were started and it was
+// not told. While nobody can be answered any more, what they hold must arrive.
+func killBeforeAnswer(ctx context.Context, s *running) error {
+	s.network.CutBack()
+	cut := time.Now().UTC().Format(time.RFC3339Nano)
+	if err := s.until(ctx, func() (bool, error) {
+		started, err := s.list(ctx, fmt.Sprintf("WorkflowType='IngestBatch' AND StartTime > '%s'", cut))
+		return len(started) > 0 && s.network.Held() > 0, err
+	}); err != nil {
+		return fmt.Errorf("no start of a workflow is unanswered: %w", err)
+	}
+	if err := s.end(ctx, s.collector); err != nil {
+		return err
+	}
+	s.network.Mend()
+	var unread error // while the indices of the day are being made
+	if err := s.until(ctx, func() (bool, error) {
+		var report audit.Report
+		report, unread = audit.Run(ctx, s.stores, s.sent)
+		return unread == nil && report.Unanswered > 0 && report.Lost == 0, nil
+	}); err != nil {
+		return fmt.Errorf("nothing arrives that was started and not answered: %w", errors.Join(err, unread))
+	}
+	return s.collector.Restart(ctx)
 }
 
 // isBad tells a bad record of a load.Source in the stream.
