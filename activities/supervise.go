@@ -37,6 +37,10 @@ type Supervisor struct {
 	// Ledger has copies of what ProcessBatch workflows hold for long; nil where
 	// they are not to be counted, as for the backup.
 	Ledger *ledger.Ledger
+	// Reconcile starts the workflow Reconcile, which takes up what was
+	// terminated, if it does not run; nil where that is left to another
+	// supervisor.
+	Reconcile func(ctx context.Context) error
 }
 
 // ShardLister lists the shards of the stream. See stream.Stream.
@@ -128,6 +132,9 @@ const (
 	// restartAfter is the least time between two starts of one shard's
 	// workflow, should it end at once.
 	restartAfter = 15 * time.Second
+	// reconcileAgainEvery is how often Reconcile is started, should it run no
+	// more.
+	reconcileAgainEvery = time.Minute
 	// commandsAtOnce bounds the shards that are commanded at the same time.
 	commandsAtOnce = 16
 )
@@ -141,12 +148,14 @@ func (s *Supervisor) SuperviseShards(ctx context.Context, in SuperviseInput) (Su
 		return SuperviseResult{}, fmt.Errorf("supervise stream %s: this worker reads %s", in.Stream, s.Stream.Name)
 	}
 	ctx, cancel := stopWithWorker(ctx)
-	defer cancel()
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	defer cancel() // before that
 	if s.Ledger != nil {
-		var counting sync.WaitGroup
-		counting.Go(func() { s.watchCopies(ctx) })
-		defer counting.Wait()
-		defer cancel() // before that
+		beside.Go(func() { s.watchCopies(ctx) })
+	}
+	if s.Reconcile != nil {
+		beside.Go(func() { s.keepReconciling(ctx) })
 	}
 	// When one changes, the call ends, and the next one knows.
 	defer s.show(in.Shards)()
@@ -169,6 +178,20 @@ func (s *Supervisor) SuperviseShards(ctx context.Context, in SuperviseInput) (Su
 		}
 	}
 	return result, nil
+}
+
+// keepReconciling sees to it that Reconcile runs, until ctx ends. Where
+// collectors take the direct way nobody else starts it, and an operator may
+// have terminated it.
+func (s *Supervisor) keepReconciling(ctx context.Context) {
+	for {
+		if err := s.Reconcile(ctx); err != nil && ctx.Err() == nil {
+			slog.Warn("could not see to it that Reconcile runs, trying again", "error", err)
+		}
+		if !pause(ctx, reconcileAgainEvery) {
+			return
+		}
+	}
 }
 
 // round looks after the shards during one call.

@@ -2,8 +2,10 @@ package activities
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -77,4 +79,23 @@ func TestShardsThatNoWorkerHasAreInTheMetrics(t *testing.T) {
 	if want := []string{"a is running", "b is running", "c is paused"}; !slices.Equal(during, want) {
 		t.Errorf("after a change the gauges say %v, want %v", during, want)
 	}
+}
+
+// TestReconcileIsStartedAgainAndAgain, also when that has failed, until another
+// worker looks after the shards.
+func TestReconcileIsStartedAgainAndAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		starts := 0
+		s := &Supervisor{Reconcile: func(context.Context) error {
+			starts++
+			return errors.New("Temporal is made to be away")
+		}}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*reconcileAgainEvery+time.Second)
+		defer cancel()
+		s.keepReconciling(ctx)
+		if starts < 10 || starts > 21 { // each wait is between a half and the whole
+			t.Errorf("in ten of its waits it was started %d times", starts)
+		}
+	})
 }

@@ -41,7 +41,7 @@ func newStream(t *testing.T, shard *madeUpShard, shards *listed) (s server, id s
 		shard.register(w)
 		w.RegisterActivity(supervisor)
 	})
-	supervisor.Workflows = s.Launcher
+	supervisor.Workflows, supervisor.Reconcile = s.Launcher, s.StartReconcile
 	id = ProcessStreamID(testStream.Name)
 	_, err := s.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: ProcessQueue},
 		ProcessStream, StreamInput{Stream: testStream.Name})
@@ -110,6 +110,20 @@ func TestStreamStartsChildrenWhenTheirParentsAreDrained(t *testing.T) {
 	shards.set(stream.Shard{ID: "c", Parents: []string{"a", "b"}}, stream.Shard{ID: "d"})
 	s.awaitStates(id, map[string]string{"c": "running", "d": "running"})
 	s.keep("process", id, "stream_resharded")
+}
+
+// TestStreamHasReconcileRun, though no collector starts it, and also again when
+// it was terminated.
+func TestStreamHasReconcileRun(t *testing.T) {
+	t.Parallel()
+	shards := &listed{}
+	s, _ := newStream(t, &madeUpShard{endless: true}, shards)
+	await(t, "Reconcile", func() bool { return s.running(ReconcileID) })
+	if err := s.TerminateWorkflow(t.Context(), ReconcileID, "", "a test"); err != nil {
+		t.Fatal(err)
+	}
+	shards.set(stream.Shard{ID: "a"}) // the next call need not wait for its minute
+	await(t, "Reconcile again", func() bool { return s.running(ReconcileID) })
 }
 
 func TestStreamPausesResumesAndStopsAllShards(t *testing.T) {

@@ -137,8 +137,8 @@ func (c *serveCommand) routes(server *api.Server, checks ops.Checks) http.Handle
 }
 
 // work runs the worker for the ingest queue in this process, so that a batch
-// begins in the round trip that starts it, and sees to it that Reconcile runs.
-// While Temporal is away, it waits.
+// begins in the round trip that starts it, and starts Reconcile, which has no
+// need of processing. While Temporal is away, it waits.
 func (c *serveCommand) work(ctx context.Context, temporal client.Client, launcher workflows.Launcher, b *workers.Backends) (stop func()) {
 	if c.Mode == ingest.Direct {
 		return func() {}

@@ -141,7 +141,9 @@ func TestWhatABatchHeldComesHomeWhenItWasTerminated(t *testing.T) {
 	}
 	h.awaitCopies(heldRecords)
 
-	// Reconcile would start them again.
+	// Reconcile would start them again, and while processing runs it is itself.
+	_, err = h.Starter(t.Context(), "process", "stop")
+	h.must(err)
 	for _, id := range append(h.running("Reconcile"), h.batches...) {
 		h.must(h.operator.TerminateWorkflow(t.Context(), id, "", "a test"))
 	}

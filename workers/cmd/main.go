@@ -179,6 +179,7 @@ func (s *settings) workers(c client.Client, b *workers.Backends, documents *inde
 		"process": func() worker.Worker {
 			return workers.Process(c, processor, &activities.Supervisor{
 				Stage: "process", Stream: b.StreamID(), Shards: b.Stream, Workflows: launcher, Ledger: b.Ledger,
+				Reconcile: launcher.StartReconcile,
 			})
 		},
 		"index": func() worker.Worker { return workers.Index(c, processor, s.IndexSlots) },
