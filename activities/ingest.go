@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -188,7 +189,8 @@ func (g *Ingester) BuryBatch(ctx context.Context, in FinishInput) error {
 
 // IngestWorkflows are the IngestBatch workflows.
 type IngestWorkflows interface {
-	// IngestInput returns the input of a run, from its history.
+	// IngestInput returns the input of a run, from its history. The error wraps
+	// ErrUnreadable when it can never be had.
 	IngestInput(ctx context.Context, id, run string) ([]byte, error)
 	// UnfinishedIngests yields the runs that closed since then without
 	// completing. It stops at the first error of each.
@@ -196,10 +198,17 @@ type IngestWorkflows interface {
 	// ReplayIngest starts a batch again under the id it had. That it runs, or
 	// has completed by now, is success, and reported as false.
 	ReplayIngest(ctx context.Context, id string, batch []byte) (started bool, err error)
-	// RestartBatches starts each ProcessBatch again that closed since then
-	// without completing or being canceled: its shard is past its range.
-	RestartBatches(ctx context.Context, since time.Time) (restarted int, err error)
+	// UnfinishedBatches is UnfinishedIngests for ProcessBatch.
+	UnfinishedBatches(ctx context.Context, since time.Time, each func(id, run string) error) error
+	// RestartBatch starts a ProcessBatch again as a run of it began, since its
+	// shard is past its range. One of which there is a later run is left alone,
+	// and reported as false. The error is as that of IngestInput.
+	RestartBatch(ctx context.Context, id, run string) (started bool, err error)
 }
+
+// ErrUnreadable says that the input of a run can never be read: its history is
+// gone or damaged, or it holds something else.
+var ErrUnreadable = errors.New("the input cannot be read")
 
 // ReconcileInput says how far the reconciler is.
 type ReconcileInput struct {
@@ -218,36 +227,44 @@ const reconcileOverlap = 10 * time.Minute
 // on their range.
 func (g *Ingester) ReconcileBatches(ctx context.Context, in ReconcileInput) (ReconcileInput, error) {
 	next := ReconcileInput{Since: time.Now().Add(-reconcileOverlap).UTC(), Replayed: in.Replayed}
-	err := g.Batches.UnfinishedIngests(ctx, in.Since, func(id, run string) error {
-		activity.RecordHeartbeat(ctx)
-		batch, err := g.Batches.IngestInput(ctx, id, run)
-		if err != nil {
-			return fmt.Errorf("read the batch from the history of %s: %w", id, err)
-		}
-		if _, err := pack.Unpack(batch); err != nil {
-			// Nothing that a collector started. It stays where an operator sees it: failed.
-			slog.Error("a closed IngestBatch has an input that is no batch", "workflow", id, "run", run, "error", err)
+	takeUp := func(again func(ctx context.Context, id, run string) (bool, error)) func(id, run string) error {
+		return func(id, run string) error {
+			activity.RecordHeartbeat(ctx)
+			started, err := again(ctx, id, run)
+			if errors.Is(err, ErrUnreadable) {
+				// No attempt would get past it to those behind it.
+				unreadableRuns.Inc()
+				slog.Error("a workflow that was closed unfinished cannot be started again", "workflow", id, "run", run, "error", err)
+				return nil
+			}
+			if err != nil {
+				return fmt.Errorf("start %s again: %w", id, err)
+			}
+			if started {
+				next.Replayed++
+				replayedBatches.Inc()
+				slog.Warn("started a workflow again that was closed unfinished", "workflow", id, "run", run)
+			}
 			return nil
 		}
-		started, err := g.Batches.ReplayIngest(ctx, id, batch)
-		if err != nil {
-			return fmt.Errorf("replay %s: %w", id, err)
-		}
-		if started {
-			next.Replayed++
-			replayedBatches.Inc()
-			slog.Warn("replayed a batch whose workflow was closed unfinished", "workflow", id, "run", run)
-		}
-		return nil
-	})
-	if err != nil {
+	}
+	if err := g.Batches.UnfinishedIngests(ctx, in.Since, takeUp(g.replay)); err != nil {
 		return in, fmt.Errorf("reconcile ingest batches: %w", err)
 	}
-	restarted, err := g.Batches.RestartBatches(ctx, in.Since)
-	if err != nil {
+	if err := g.Batches.UnfinishedBatches(ctx, in.Since, takeUp(g.Batches.RestartBatch)); err != nil {
 		return in, fmt.Errorf("reconcile ranges: %w", err)
 	}
-	next.Replayed += restarted
-	replayedBatches.Add(float64(restarted))
 	return next, nil
+}
+
+// replay starts an IngestBatch again with the input of a run.
+func (g *Ingester) replay(ctx context.Context, id, run string) (started bool, err error) {
+	batch, err := g.Batches.IngestInput(ctx, id, run)
+	if err != nil {
+		return false, fmt.Errorf("read the batch from the history: %w", err)
+	}
+	if _, err := pack.Unpack(batch); err != nil { // nothing that a collector started
+		return false, fmt.Errorf("%w: %w", ErrUnreadable, err)
+	}
+	return g.Batches.ReplayIngest(ctx, id, batch)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"go.temporal.io/api/enums/v1"
@@ -43,7 +42,8 @@ func (l Launcher) StartReconcile(ctx context.Context) error {
 	return nil
 }
 
-// IngestInput returns the input of a run of IngestBatch, from its history.
+// IngestInput returns the input of a run of IngestBatch, from its history. The
+// error wraps activities.ErrUnreadable when it can never be had.
 func (l Launcher) IngestInput(ctx context.Context, id, run string) (batch []byte, err error) {
 	err = l.input(ctx, id, run, &batch)
 	return batch, err
@@ -53,17 +53,27 @@ func (l Launcher) IngestInput(ctx context.Context, id, run string) (batch []byte
 func (l Launcher) input(ctx context.Context, id, run string, in any) error {
 	events := l.Client.GetWorkflowHistory(ctx, id, run, false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	if !events.HasNext() {
-		return errors.New("the history is empty")
+		return fmt.Errorf("%w: the history is empty", activities.ErrUnreadable)
 	}
 	first, err := events.Next()
 	if err != nil {
-		return fmt.Errorf("read the history: %w", err)
+		return fmt.Errorf("read the history: %w", lasting(err))
 	}
 	input := first.GetWorkflowExecutionStartedEventAttributes().GetInput()
 	if err := converter.GetDefaultDataConverter().FromPayloads(input, in); err != nil {
-		return fmt.Errorf("decode the input: %w", err)
+		return fmt.Errorf("%w: decode it: %w", activities.ErrUnreadable, err)
 	}
 	return nil
+}
+
+// lasting marks what Temporal will always answer about a run: that it has its
+// history no longer, or not whole.
+func lasting(err error) error {
+	var lost *serviceerror.DataLoss
+	if isNotFound(err) || errors.As(err, &lost) {
+		return fmt.Errorf("%w: %w", activities.ErrUnreadable, err)
+	}
+	return err
 }
 
 // UnfinishedIngests yields the runs of IngestBatch that closed after a time
@@ -101,33 +111,33 @@ func (l Launcher) ReplayIngest(ctx context.Context, id string, batch []byte) (st
 	return l.again(ctx, client.StartWorkflowOptions{ID: id, TaskQueue: IngestQueue}, IngestBatch, batch)
 }
 
-// RestartBatches starts each ProcessBatch again that closed after a time
-// without completing or being canceled, as its last run began. One of which
-// there is a later run is left alone.
-func (l Launcher) RestartBatches(ctx context.Context, since time.Time) (restarted int, err error) {
-	err = l.unfinished(ctx, "ProcessBatch", since, func(id, run string) error {
-		last, err := l.Client.DescribeWorkflowExecution(ctx, id, "")
-		if err != nil {
-			return fmt.Errorf("describe %s: %w", id, err)
-		}
-		if last.GetWorkflowExecutionInfo().GetExecution().GetRunId() != run {
-			return nil
-		}
-		var in BatchInput
-		if err := l.input(ctx, id, run, &in); err != nil {
-			return fmt.Errorf("restart %s: %w", id, err)
-		}
-		started, err := l.again(ctx, client.StartWorkflowOptions{
-			ID: id, TaskQueue: ProcessQueue,
-			TypedSearchAttributes: temporal.NewSearchAttributes(Stage.ValueSet("batch"), Shard.ValueSet(in.Range.Shard)),
-		}, ProcessBatch, in)
-		if started {
-			restarted++
-			slog.Warn("restarted a batch whose workflow was closed unfinished", "workflow", id, "run", run)
-		}
-		return err
-	})
-	return restarted, err
+// UnfinishedBatches is UnfinishedIngests for ProcessBatch.
+func (l Launcher) UnfinishedBatches(ctx context.Context, since time.Time, each func(id, run string) error) error {
+	return l.unfinished(ctx, "ProcessBatch", since, each)
+}
+
+// RestartBatch starts a ProcessBatch again as a run of it began. One of which
+// there is a later run is left alone, and reported as false. The error is as
+// that of IngestInput.
+func (l Launcher) RestartBatch(ctx context.Context, id, run string) (started bool, err error) {
+	last, err := l.Client.DescribeWorkflowExecution(ctx, id, "")
+	if err != nil {
+		return false, fmt.Errorf("describe its last run: %w", lasting(err))
+	}
+	if last.GetWorkflowExecutionInfo().GetExecution().GetRunId() != run {
+		return false, nil
+	}
+	var in BatchInput
+	if err := l.input(ctx, id, run, &in); err != nil {
+		return false, err
+	}
+	if in.Range.First == "" { // it was started by hand, without
+		return false, fmt.Errorf("%w: it has no range", activities.ErrUnreadable)
+	}
+	return l.again(ctx, client.StartWorkflowOptions{
+		ID: id, TaskQueue: ProcessQueue,
+		TypedSearchAttributes: temporal.NewSearchAttributes(Stage.ValueSet("batch"), Shard.ValueSet(in.Range.Shard)),
+	}, ProcessBatch, in)
 }
 
 // again starts a workflow whose last run was closed unfinished.

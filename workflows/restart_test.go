@@ -31,19 +31,15 @@ func TestATerminatedProcessBatchIsStartedAgain(t *testing.T) {
 	}
 	restarted := 0
 	await(t, "visibility to know of the termination", func() bool {
-		n, err := s.RestartBatches(ctx, time.Time{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		restarted += n
+		restarted += s.restartBatches()
 		return restarted > 0
 	})
 	if !s.running(ids[0]) {
 		t.Error("the terminated batch does not run again")
 	}
 	await(t, "the end of the canceled batch", func() bool { return !s.running(ids[1]) })
-	if n, err := s.RestartBatches(ctx, time.Time{}); n != 0 || err != nil || restarted != 1 {
-		t.Errorf("%d and then %d batches were restarted: %v", restarted, n, err)
+	if n := s.restartBatches(); n != 0 || restarted != 1 {
+		t.Errorf("%d and then %d batches were restarted", restarted, n)
 	}
 	answer, err := s.QueryWorkflow(ctx, ids[0], "", StatusQuery)
 	var got BatchStatus
@@ -54,4 +50,20 @@ func TestATerminatedProcessBatchIsStartedAgain(t *testing.T) {
 	if err != nil || described.GetWorkflowExecutionInfo().GetStatus() != enums.WORKFLOW_EXECUTION_STATUS_RUNNING {
 		t.Errorf("the new run is not running: %v", err)
 	}
+}
+
+// restartBatches starts each ProcessBatch again that closed unfinished.
+func (s server) restartBatches() (restarted int) {
+	s.t.Helper()
+	err := s.UnfinishedBatches(s.t.Context(), time.Time{}, func(id, run string) error {
+		started, err := s.RestartBatch(s.t.Context(), id, run)
+		if started {
+			restarted++
+		}
+		return err
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return restarted
 }

@@ -124,8 +124,8 @@ var All = []Mutant{
 		Name: "forgets-what-was-terminated", Clause: "what an operator terminates is taken up again", Scenario: "canceled-and-terminated",
 		Edits: []Edit{{
 			File: "activities/ingest.go",
-			Old:  "restarted, err := g.Batches.RestartBatches(ctx, in.Since)",
-			New:  "restarted, err := 0, error(nil)",
+			Old:  "if err := g.Batches.UnfinishedBatches(ctx, in.Since, takeUp(g.Batches.RestartBatch)); err != nil {",
+			New:  "if err := error(nil); err != nil {",
 		}},
 	},
 	{
