@@ -152,7 +152,7 @@ func (p *pipeline) reportLoss(loss *stream.Loss) bool {
 	r := telemetry.Range{
 		StreamARN: p.Stream.ARN, StreamCreated: p.Stream.Created, Shard: p.shard, First: loss.After, Last: loss.Before,
 	}
-	cause := index.Error{Type: possibleLoss, Reason: "the checkpoint was read up to " + loss.From.String() + ", and is no longer in the stream, which begins at " + loss.To.String()}
+	cause := index.Error{Type: possibleLoss, Reason: "a part of the shard may have been trimmed before it was indexed: " + loss.String()}
 	bury := func() error { return p.Morgue.BuryRange(p.work, r, cause) }
 	if !insist(p.going, &p.problem, burying, bury) {
 		return false

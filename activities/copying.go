@@ -238,7 +238,7 @@ func (c *copying) reportLoss(loss *stream.Loss) error {
 	r := telemetry.Range{
 		StreamARN: c.Stream.ARN, StreamCreated: c.Stream.Created, Shard: c.in.Shard, First: loss.After, Last: loss.Before,
 	}
-	cause := index.Error{Type: missingInBackup, Reason: "the backup was read up to " + loss.From.String() + ", which is no longer in the stream: that begins at " + loss.To.String()}
+	cause := index.Error{Type: missingInBackup, Reason: "a part of the shard may have been trimmed before it was backed up: " + loss.String()}
 	if !insist(c.work, &c.problem, burying, func() error { return c.Losses.BuryRange(c.work, r, cause) }) {
 		return errStopped
 	}

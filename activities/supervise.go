@@ -205,15 +205,23 @@ type round struct {
 // had, it is the state that was known, and an error.
 func (r *round) step(ctx context.Context, listed []stream.Shard) ([]ShardState, error) {
 	states := map[string]*ShardState{}
-	shards := make([]ShardState, len(listed))
-	for i, shard := range listed {
-		shards[i] = ShardState{ID: shard.ID, Parents: shard.Parents}
-		states[shard.ID] = &shards[i]
+	var shards []ShardState
+	for _, shard := range listed {
+		shards = append(shards, ShardState{ID: shard.ID, Parents: shard.Parents})
 	}
-	for _, known := range r.in.Shards { // those that are not listed any more are forgotten
-		if shard := states[known.ID]; shard != nil {
-			shard.State, shard.Started = known.State, known.Started
+	for _, known := range r.in.Shards {
+		at := slices.IndexFunc(shards, func(s ShardState) bool { return s.ID == known.ID })
+		switch {
+		case at >= 0:
+			shards[at].State, shards[at].Started = known.State, known.Started
+		case known.State != StateDrained:
+			// It has left the stream before it was read to its end: its workflow
+			// says what that means.
+			shards = append(shards, known)
 		}
+	}
+	for i := range shards {
+		states[shards[i].ID] = &shards[i]
 	}
 	var errs []error
 	for i := range shards {

@@ -7,11 +7,14 @@ import (
 	"sync"
 	"testing"
 
+	"go.temporal.io/api/common/v1"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 
 	"millrace/activities"
+	"millrace/deploy/local/localtest"
 	"millrace/internal/stream"
 )
 
@@ -106,8 +109,9 @@ func TestStreamStartsChildrenWhenTheirParentsAreDrained(t *testing.T) {
 	s.awaitStates(id, map[string]string{"a": "drained", "b": "running", "c": "blocked", "d": "running"})
 	drain("b")
 	s.awaitStates(id, map[string]string{"a": "drained", "b": "drained", "c": "running", "d": "running"})
-	// Past their retention the parents are forgotten.
-	shards.set(stream.Shard{ID: "c", Parents: []string{"a", "b"}}, stream.Shard{ID: "d"})
+	// Past their retention the parents are forgotten; one that is not drained is
+	// looked after until it is.
+	shards.set(stream.Shard{ID: "c", Parents: []string{"a", "b"}})
 	s.awaitStates(id, map[string]string{"c": "running", "d": "running"})
 	s.keep("process", id, "stream_resharded")
 }
@@ -185,13 +189,44 @@ func TestStreamStartsAgainAShardThatWasTerminated(t *testing.T) {
 	}
 	s.awaitStates(id, map[string]string{"a": "closed"}) // and not again and again
 	await(t, "the run after it", func() bool { return s.running(ProcessShardID(testStream.Name, testStream.Created, "a")) })
-	last := func() activities.IndexInput {
-		shard.mu.Lock()
-		defer shard.mu.Unlock()
-		return shard.calls[len(shard.calls)-1]
-	}
 	await(t, "its first call", func() bool { return shard.count() >= 3 })
-	if got := last().Checkpoint.Sequence; got != "1" {
+	if got := shard.last().Checkpoint.Sequence; got != "1" {
 		t.Errorf("it was started again at %q", got)
+	}
+}
+
+// TestAShardWhoseHistoryIsGoneBeginsAnew, at the beginning of what the stream
+// keeps: its reader says what that may have lost.
+func TestAShardWhoseHistoryIsGoneBeginsAnew(t *testing.T) {
+	t.Parallel()
+	shard := &madeUpShard{endless: true}
+	options := localtest.TemporalNamespace(t, SearchAttributes...)
+	s := serverIn(t, options, shard.register)
+	start := activities.ShardStart{Stream: testStream, Shard: "a"}
+	id := ProcessShardID(testStream.Name, testStream.Created, "a")
+	for n, want := range []string{"", "1", ""} { // at first, after a stop, and when that is forgotten
+		if err := s.Start(t.Context(), start); err != nil {
+			t.Fatal(err)
+		}
+		await(t, "the call", func() bool { return shard.count() == n+1 })
+		if got := shard.last().Checkpoint.Sequence; got != want {
+			t.Errorf("start %d begins at %q", n, got)
+		}
+		if err := s.Command(t.Context(), testStream, "a", activities.Command{Name: activities.CommandCancel}); err != nil {
+			t.Fatal(err)
+		}
+		if n == 0 {
+			continue
+		}
+		_, err := s.WorkflowService().DeleteWorkflowExecution(t.Context(), &workflowservice.DeleteWorkflowExecutionRequest{
+			Namespace: options.Namespace, WorkflowExecution: &common.WorkflowExecution{WorkflowId: id},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		await(t, "the end of its history", func() bool {
+			state, err := s.Look(t.Context(), testStream, "a")
+			return err == nil && state == ""
+		})
 	}
 }

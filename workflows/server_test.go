@@ -37,7 +37,12 @@ type server struct {
 
 func newServer(t *testing.T, register func(worker.Registry)) server {
 	t.Helper()
-	c := localtest.TemporalClient(t, localtest.TemporalNamespace(t, SearchAttributes...))
+	return serverIn(t, localtest.TemporalNamespace(t, SearchAttributes...), register)
+}
+
+func serverIn(t *testing.T, options client.Options, register func(worker.Registry)) server {
+	t.Helper()
+	c := localtest.TemporalClient(t, options)
 	for _, queue := range []string{ProcessQueue, IndexQueue} {
 		w := worker.New(c, queue, worker.Options{MaxHeartbeatThrottleInterval: 50 * time.Millisecond})
 		w.RegisterWorkflow(ProcessStream)
@@ -122,6 +127,12 @@ func (m *madeUpShard) count() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return len(m.calls)
+}
+
+func (m *madeUpShard) last() activities.IndexInput {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.calls[len(m.calls)-1]
 }
 
 func (m *madeUpShard) register(w worker.Registry) {

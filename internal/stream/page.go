@@ -40,11 +40,21 @@ func (p Page) Release() {
 }
 
 // Loss is a possible loss: the shard was not read for longer than the stream
-// keeps records, and the record at the checkpoint is gone. Whether there were
-// others between After and Before, only the backup can tell.
+// keeps records, or as far as is known never, and the record at the checkpoint
+// is gone. Whether there were others between After and Before, only the backup
+// can tell.
 type Loss struct {
 	After  string    // the checkpoint's sequence number; empty if nothing had ever come
 	Before string    // of the first record that is there; empty if there is none
-	From   time.Time // up to when the shard had been read; zero if that is not known
-	To     time.Time // arrival of Before, or the time when it was seen that there is none
+	From   time.Time // up to when the shard had been read; zero if it never was, or that is not known
+	To     time.Time // arrival of Before, or the time up to which it was seen that there is none
+}
+
+// String says it to people.
+func (l Loss) String() string {
+	began := ", and the stream goes on at " + l.To.Format(time.RFC3339)
+	if l.From.IsZero() {
+		return "no checkpoint says that its beginning was ever read" + began
+	}
+	return "it was read up to " + l.From.Format(time.RFC3339) + ", longer ago than the stream keeps records" + began
 }

@@ -24,7 +24,7 @@ type Reader struct {
 
 	done telemetry.Checkpoint // how far the pages returned reach
 	// unverified: the source was opened anew, and it is not yet seen whether
-	// the record at the checkpoint is still there.
+	// what comes first is what followed the checkpoint.
 	unverified bool
 	horizon    bool // the service does not know the checkpoint's record: begin at TRIM_HORIZON
 	end        *Page
@@ -81,27 +81,47 @@ func (r *Reader) Next(ctx context.Context) (Page, error) {
 
 // step opens the source if it must and makes one page of what comes next.
 func (r *Reader) step(ctx context.Context) (Page, error) {
-	if !r.opened {
-		at := position{sequence: r.done.Sequence}
-		if r.horizon {
-			at.sequence = ""
-		}
-		if err := r.source.open(ctx, at); err != nil {
-			return Page{}, err
-		}
-		r.opened = true
-		r.unverified = r.done != telemetry.Checkpoint{}
-	}
-	b, err := r.source.next(ctx)
+	b, err := r.read(ctx)
 	if err != nil {
 		return Page{}, err
 	}
+	var loss *Loss
 	if b.end {
-		if err := r.confirmEnd(ctx, &b); err != nil {
-			return Page{}, err
-		}
+		err = r.confirmEnd(ctx, &b)
 	}
-	return r.page(ctx, b), nil
+	if err == nil {
+		loss, err = r.verify(ctx, &b)
+	}
+	if err != nil {
+		r.opened = false // what was read is read again
+		return Page{}, err
+	}
+	return r.page(b, loss), nil
+}
+
+// read opens the source if it must and returns what comes next. A shard that
+// has left the stream has nothing but its end.
+func (r *Reader) read(ctx context.Context) (batch, error) {
+	if r.opened {
+		return r.source.next(ctx)
+	}
+	at := position{sequence: r.done.Sequence}
+	if r.horizon {
+		at.sequence = ""
+	}
+	if err := r.source.open(ctx, at); err != nil {
+		if at.sequence != "" || code(err) != codeNotFound {
+			return batch{}, err
+		}
+		listed, listErr := r.stream.lists(ctx, r.shard, nil)
+		if listed || listErr != nil {
+			return batch{}, errors.Join(err, listErr)
+		}
+		r.unverified = true
+		return batch{end: true, gone: true, answered: time.Now()}, nil
+	}
+	r.opened, r.unverified = true, true
+	return r.source.next(ctx)
 }
 
 // recover decides what an error of step means. It returns nil to try again.
@@ -117,6 +137,7 @@ func (r *Reader) recover(ctx context.Context, err error) error {
 		r.horizon = true
 		return nil
 	case !passes(err):
+		r.opened = false // should it be asked again
 		return err
 	}
 	if r.failures == 0 {
@@ -134,17 +155,50 @@ func (r *Reader) recover(ctx context.Context, err error) error {
 // number, or for something else that TRIM_HORIZON will meet again.
 func unknownSequence(err error) bool { return invalidCodes[code(err)] || code(err) == codeNotFound }
 
-// page makes the page of what was read, and moves the checkpoint behind it.
-func (r *Reader) page(ctx context.Context, b batch) Page {
-	page := Page{Records: b.records, memory: b.memory, BehindLatest: b.behind, End: b.end, Children: b.children}
-	if r.unverified && (len(b.records) > 0 || b.behind == 0 || b.end) {
-		r.unverified, r.horizon = false, false
-		if len(b.records) > 0 && b.records[0].Sequence == r.done.Sequence {
-			page.Records = b.records[1:] // it was done before
-		} else {
-			page.Loss = r.judge(ctx, b)
+// verify sees, once after the source was opened, whether what comes first is
+// what followed the checkpoint. The record at the checkpoint itself was done
+// before, and is dropped.
+func (r *Reader) verify(ctx context.Context, b *batch) (*Loss, error) {
+	if !r.unverified || len(b.records) == 0 && b.behind > 0 && !b.end && r.done != (telemetry.Checkpoint{}) {
+		return nil, nil
+	}
+	var loss *Loss
+	if len(b.records) > 0 && b.records[0].Sequence == r.done.Sequence {
+		b.records = b.records[1:]
+	} else if trimmed, err := r.mayBeTrimmed(ctx, b); err != nil {
+		return nil, err
+	} else if trimmed {
+		losses.Inc()
+		loss = &Loss{After: r.done.Sequence, From: r.done.ReadUpTo, To: b.answered.Add(-b.behind)}
+		if len(b.records) > 0 {
+			loss.Before, loss.To = b.records[0].Sequence, b.records[0].Arrived
 		}
 	}
+	r.unverified, r.horizon = false, false
+	return loss, nil
+}
+
+// mayBeTrimmed is asked when the first record is not the one at the checkpoint.
+// While the shard was read within the stream's retention that only means that
+// the shard was quiet: the record has aged away, but what came after the shard
+// was read is still kept. A shard of which nothing was ever read has lost
+// nothing while the stream, or the shard, is younger than that.
+func (r *Reader) mayBeTrimmed(ctx context.Context, b *batch) (bool, error) {
+	kept := b.answered.Add(-r.stream.CurrentRetention(ctx)).Add(trimMargin)
+	switch {
+	case !r.done.ReadUpTo.IsZero():
+		return r.done.ReadUpTo.Before(kept), nil
+	case r.done.Sequence != "" || b.gone:
+		return true, nil
+	case r.stream.created.After(kept):
+		return false, nil
+	}
+	return r.stream.lists(ctx, r.shard, atTrimHorizon)
+}
+
+// page makes the page of what was read, and moves the checkpoint behind it.
+func (r *Reader) page(b batch, loss *Loss) Page {
+	page := Page{Records: b.records, memory: b.memory, BehindLatest: b.behind, End: b.end, Children: b.children, Loss: loss}
 	upTo := b.answered.Add(-b.behind)
 	if n := len(b.records); n > 0 {
 		r.done.Sequence = b.records[n-1].Sequence
@@ -159,23 +213,6 @@ func (r *Reader) page(ctx context.Context, b batch) Page {
 		r.end = &Page{ReadUpTo: page.ReadUpTo, End: true, Children: b.children}
 	}
 	return page
-}
-
-// judge is asked when the first record is not the one at the checkpoint. While
-// the shard was read within the stream's retention that only means that the
-// shard was quiet: the record has aged away, but what came after the shard was
-// read is still kept.
-func (r *Reader) judge(ctx context.Context, b batch) *Loss {
-	kept := b.answered.Add(-r.stream.CurrentRetention(ctx)).Add(trimMargin)
-	if !r.done.ReadUpTo.IsZero() && !r.done.ReadUpTo.Before(kept) {
-		return nil
-	}
-	loss := &Loss{After: r.done.Sequence, From: r.done.ReadUpTo, To: b.answered}
-	if len(b.records) > 0 {
-		loss.Before, loss.To = b.records[0].Sequence, b.records[0].Arrived
-	}
-	losses.Inc()
-	return loss
 }
 
 // errUnconfirmed says that an answer had no iterator to go on with while the
@@ -194,7 +231,6 @@ func (r *Reader) confirmEnd(ctx context.Context, b *batch) error {
 	}
 	for _, shard := range shards {
 		if shard.ID == r.shard && shard.Last == "" {
-			r.opened = false
 			return errUnconfirmed
 		}
 		if slices.Contains(shard.Parents, r.shard) {

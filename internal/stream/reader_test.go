@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 	"testing"
@@ -192,6 +193,120 @@ func TestATrimmedCheckpointIsAPossibleLoss(t *testing.T) {
 			}
 			if loss != nil && (loss.After != trimmed.Sequence || loss.Before == "" || !loss.From.Equal(c.readUpTo)) {
 				t.Errorf("the loss is %+v", loss)
+			}
+		})
+	}
+}
+
+// through opens a stream behind a proxy.
+func through(ctx context.Context, t *testing.T, straight *Stream, settings Settings, rules ...faultproxy.Rule) (*Stream, *faultproxy.Proxy) {
+	t.Helper()
+	proxy, err := faultproxy.Start(ctx, *localtest.AWS(t).BaseEndpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = proxy.Close() })
+	proxy.Set(rules...)
+	config := localtest.AWS(t)
+	config.BaseEndpoint = aws.String(proxy.URL())
+	s, err := Open(ctx, kinesis.NewFromConfig(config), straight.name, settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, proxy
+}
+
+// answering is a rule that answers calls in the service's place.
+func answering(operation, body string) faultproxy.Rule {
+	return faultproxy.Rule{Operation: operation, Fault: faultproxy.Answer{
+		Status: http.StatusOK, Header: http.Header{"Content-Type": {"application/x-amz-json-1.1"}}, Body: body,
+	}}
+}
+
+// TestAShardWithoutACheckpointMayHaveLostItsBeginning when it was there before
+// the oldest records that the stream keeps, and only then.
+func TestAShardWithoutACheckpointMayHaveLostItsBeginning(t *testing.T) {
+	t.Parallel()
+	created := func(age time.Duration) faultproxy.Rule {
+		return answering("DescribeStreamSummary", fmt.Sprintf(`{"StreamDescriptionSummary":{"StreamName":"s","StreamARN":"arn:aws:kinesis:eu-west-1:000000000000:stream/s",
+			"StreamStatus":"ACTIVE","RetentionPeriodHours":24,"StreamCreationTimestamp":%d}}`, time.Now().Add(-age).Unix()))
+	}
+	younger := answering("ListShards", `{"Shards":[]}`)
+	younger.Holds = "AT_TRIM_HORIZON"
+	throttled := faultproxy.Rule{Operation: "ListShards", Times: 3, Fault: faultproxy.Throttle()}
+	for name, c := range map[string]struct {
+		rules []faultproxy.Rule
+		loss  bool
+	}{
+		"an old stream":                            {[]faultproxy.Rule{created(48 * time.Hour)}, true},
+		"an old stream that throttles":             {[]faultproxy.Rule{created(48 * time.Hour), throttled}, true},
+		"a young stream":                           {[]faultproxy.Rule{created(time.Hour)}, false},
+		"a shard that an old stream has got since": {[]faultproxy.Rule{created(48 * time.Hour), younger}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			t.Cleanup(cancel)
+			straight := newStream(ctx, t, localtest.AWS(t), Settings{})
+			if rejected := straight.Put(ctx, makeRecords(0, 3)); len(rejected) > 0 {
+				t.Fatalf("rejected %+v", rejected)
+			}
+			s, _ := through(ctx, t, straight, Settings{}, c.rules...)
+			reader := s.Reader(shardsOf(ctx, t, straight)[0].ID, telemetry.Checkpoint{})
+			var found []*Loss
+			for records := 0; records < 3; {
+				page, err := reader.Next(ctx)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if records += len(page.Records); page.Loss != nil {
+					found = append(found, page.Loss)
+				}
+			}
+			if c.loss != (len(found) == 1) {
+				t.Fatalf("the losses are %+v", found)
+			}
+			if c.loss && (found[0].After != "" || found[0].Before == "" || !found[0].From.IsZero() || found[0].To.IsZero()) {
+				t.Errorf("the loss is %+v", found[0])
+			}
+		})
+	}
+}
+
+// TestAShardThatHasLeftTheStreamIsAtItsEnd, and what lay behind its checkpoint
+// may be lost.
+func TestAShardThatHasLeftTheStreamIsAtItsEnd(t *testing.T) {
+	t.Parallel()
+	notFound := func(operation string) faultproxy.Rule {
+		return faultproxy.Rule{Operation: operation, Fault: faultproxy.AWSError(http.StatusBadRequest, codeNotFound)}
+	}
+	others := answering("ListShards", `{"Shards":[{"ShardId":"child","ParentShardId":"shardId-000000000000"}]}`)
+	for name, c := range map[string]struct {
+		from      telemetry.Checkpoint
+		listed    []faultproxy.Rule
+		end, loss bool
+	}{
+		"never read":             {telemetry.Checkpoint{}, []faultproxy.Rule{others}, true, true},
+		"not read to its end":    {telemetry.Checkpoint{Sequence: "1", ReadUpTo: time.Now().Add(-25 * time.Hour)}, []faultproxy.Rule{others}, true, true},
+		"read to its end":        {telemetry.Checkpoint{Sequence: "1", ReadUpTo: time.Now().Add(-time.Hour)}, []faultproxy.Rule{others}, true, false},
+		"it is still there":      {telemetry.Checkpoint{Sequence: "1"}, nil, false, false},
+		"the stream is not, too": {telemetry.Checkpoint{Sequence: "1"}, []faultproxy.Rule{notFound("ListShards")}, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			t.Cleanup(cancel)
+			straight := newStream(ctx, t, localtest.AWS(t), Settings{})
+			s, _ := through(ctx, t, straight, Settings{}, append(c.listed, notFound("GetShardIterator"))...)
+			page, err := s.Reader("shardId-000000000000", c.from).Next(ctx)
+			if !c.end {
+				if code(err) != codeNotFound {
+					t.Errorf("it gives %+v, %v", page, err)
+				}
+				return
+			}
+			if err != nil || !page.End || (page.Loss != nil) != c.loss || !slices.Equal(page.Children, []string{"child"}) {
+				t.Errorf("it gives %+v, %v", page, err)
 			}
 		})
 	}

@@ -18,6 +18,7 @@ type batch struct {
 	behind   time.Duration
 	answered time.Time // by the service's clock, where it tells
 	end      bool
+	gone     bool     // the shard has left the stream
 	children []string // known at the end of the shard, or not
 }
 

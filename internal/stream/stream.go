@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -95,9 +96,22 @@ type Shard struct {
 }
 
 // Shards lists all shards, open and closed, that the stream still keeps.
-func (s *Stream) Shards(ctx context.Context) ([]Shard, error) {
+func (s *Stream) Shards(ctx context.Context) ([]Shard, error) { return s.list(ctx, nil) }
+
+// atTrimHorizon are the shards that were there already when the oldest records
+// came that the stream still keeps (API reference of ListShards, ShardFilter).
+var atTrimHorizon = &types.ShardFilter{Type: types.ShardFilterTypeAtTrimHorizon}
+
+// lists reports whether a shard is among those that the stream still keeps, or
+// among those of a filter.
+func (s *Stream) lists(ctx context.Context, shard string, filter *types.ShardFilter) (bool, error) {
+	shards, err := s.list(ctx, filter)
+	return slices.ContainsFunc(shards, func(listed Shard) bool { return listed.ID == shard }), err
+}
+
+func (s *Stream) list(ctx context.Context, filter *types.ShardFilter) ([]Shard, error) {
 	var shards []Shard
-	input := &kinesis.ListShardsInput{StreamName: &s.name}
+	input := &kinesis.ListShardsInput{StreamName: &s.name, ShardFilter: filter}
 	for {
 		out, err := s.client.ListShards(ctx, input)
 		if err != nil {
@@ -118,7 +132,8 @@ func (s *Stream) Shards(ctx context.Context) ([]Shard, error) {
 		if aws.ToString(out.NextToken) == "" {
 			return shards, nil
 		}
-		// The token names the stream: giving both is an error (ListShards, API reference).
+		// The token names the stream, and has the filter: giving both is an error
+		// (ListShards, API reference).
 		input = &kinesis.ListShardsInput{NextToken: out.NextToken}
 	}
 }
