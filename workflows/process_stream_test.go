@@ -215,7 +215,7 @@ func TestAShardWhoseHistoryIsGoneBeginsAnew(t *testing.T) {
 		if err := s.Command(t.Context(), testStream, "a", activities.Command{Name: activities.CommandCancel}); err != nil {
 			t.Fatal(err)
 		}
-		if n == 0 {
+		if n != 1 {
 			continue
 		}
 		_, err := s.WorkflowService().DeleteWorkflowExecution(t.Context(), &workflowservice.DeleteWorkflowExecutionRequest{

@@ -19,14 +19,21 @@ type subscriber struct {
 	name   string // of the consumer
 	shard  string
 	events *kinesis.SubscribeToShardEventStream
+	cancel context.CancelFunc // ends the subscription
 }
+
+// errSilent says that nothing came for Settings.AnswerWithin: the connection
+// may be gone without anybody having said so.
+var errSilent = errors.New("nothing was heard of the subscription")
 
 // open subscribes. A subscription that this consumer had is ended by that; it
 // lasts for five minutes, and Kinesis takes a new one every five seconds (API
 // reference of SubscribeToShard).
 func (s *subscriber) open(ctx context.Context, at position) error {
 	s.close()
-	consumer, err := s.stream.consumer(ctx, s.name)
+	asked, answered := s.stream.awaiting(ctx)
+	defer answered()
+	consumer, err := s.stream.consumer(asked, s.name)
 	if err != nil {
 		return err
 	}
@@ -38,11 +45,20 @@ func (s *subscriber) open(ctx context.Context, at position) error {
 	// the same buffer, at the same time (seen in service/kinesis v1.56.11 with
 	// smithy-go v1.28.8, by the race detector).
 	client := kinesis.New(s.stream.client.Options())
-	// The subscription lives as long as this context, which is the reader's.
+	// The subscription lives as long as this context.
+	ctx, s.cancel = context.WithCancel(ctx)
+	silent := time.AfterFunc(s.stream.settings.AnswerWithin, s.cancel)
 	out, err := client.SubscribeToShard(ctx, &kinesis.SubscribeToShardInput{
 		ConsumerARN: &consumer, ShardId: &s.shard, StartingPosition: start,
 	}, once)
+	if !silent.Stop() {
+		if err == nil {
+			_ = out.GetStream().Close() // it has ended already
+		}
+		return errSilent
+	}
 	if err != nil {
+		s.cancel()
 		return err //nolint:wrapcheck // the reader wraps it, with the shard
 	}
 	s.events = out.GetStream()
@@ -55,9 +71,14 @@ func (s *subscriber) next(ctx context.Context) (batch, error) {
 	if s.events == nil {
 		return batch{}, errRenew
 	}
+	silent := time.NewTimer(s.stream.settings.AnswerWithin)
+	defer silent.Stop()
 	select {
 	case <-ctx.Done():
 		return batch{}, ctx.Err()
+	case <-silent.C:
+		s.close()
+		return batch{}, errSilent
 	case event, more := <-s.events.Events():
 		if !more {
 			err := s.events.Err()
@@ -94,6 +115,7 @@ func batchOf(event types.SubscribeToShardEvent) batch {
 
 func (s *subscriber) close() {
 	if s.events != nil {
+		s.cancel()
 		_ = s.events.Close() // what it still had to say is read again
 		s.events = nil
 	}

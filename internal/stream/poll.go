@@ -37,6 +37,8 @@ func (p *poller) open(ctx context.Context, at position) error {
 		input.ShardIteratorType = types.ShardIteratorTypeAtSequenceNumber
 		input.StartingSequenceNumber = &at.sequence
 	}
+	ctx, cancel := p.stream.awaiting(ctx)
+	defer cancel()
 	out, err := p.stream.client.GetShardIterator(ctx, input, once)
 	if err != nil {
 		return err //nolint:wrapcheck // the reader wraps it, with the shard
@@ -57,6 +59,8 @@ func (p *poller) next(ctx context.Context) (batch, error) {
 	called := time.Now()
 	countWait(called.Sub(asked))
 
+	ctx, cancel := p.stream.awaiting(ctx)
+	defer cancel()
 	var a answer
 	out, err := p.stream.client.GetRecords(ctx, &kinesis.GetRecordsInput{
 		ShardIterator: &p.iterator, Limit: aws.Int32(int32(p.limit)), //nolint:gosec // at most 10,000

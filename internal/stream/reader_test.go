@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -194,6 +195,85 @@ func TestATrimmedCheckpointIsAPossibleLoss(t *testing.T) {
 			if loss != nil && (loss.After != trimmed.Sequence || loss.Before == "" || !loss.From.Equal(c.readUpTo)) {
 				t.Errorf("the loss is %+v", loss)
 			}
+		})
+	}
+}
+
+// TestReadingGoesOnWhenAnAnswerNeverComes: the call is made again.
+func TestReadingGoesOnWhenAnAnswerNeverComes(t *testing.T) {
+	t.Parallel()
+	never := func(operation string) faultproxy.Rule {
+		return faultproxy.Rule{Operation: operation, Times: 1, Fault: faultproxy.Delay{Before: time.Hour}}
+	}
+	for name, c := range map[string]struct {
+		settings Settings
+		rule     faultproxy.Rule
+	}{
+		"an iterator":               {Settings{}, never("GetShardIterator")},
+		"a page":                    {Settings{}, never("GetRecords")},
+		"a subscription":            {Settings{FanOut: "test"}, never("SubscribeToShard")},
+		"a subscription's consumer": {Settings{FanOut: "test"}, never("DescribeStreamConsumer")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			t.Cleanup(cancel)
+			straight := newStream(ctx, t, localtest.AWS(t), Settings{})
+			if rejected := straight.Put(ctx, makeRecords(0, 3)); len(rejected) > 0 {
+				t.Fatalf("rejected %+v", rejected)
+			}
+			c.settings.AnswerWithin = time.Second
+			s, proxy := through(ctx, t, straight, c.settings)
+			reader := s.Reader(shardsOf(ctx, t, straight)[0].ID, telemetry.Checkpoint{})
+			t.Cleanup(reader.Close)
+			proxy.Set(c.rule)
+			begun := time.Now()
+			if read(ctx, t, reader, 3); time.Since(begun) < c.settings.AnswerWithin {
+				t.Error("every answer came")
+			}
+		})
+	}
+}
+
+// TestAConnectionOnWhichNothingComesIsGivenUp: whoever reads learns of it, and
+// reading goes on when the network is mended.
+func TestAConnectionOnWhichNothingComesIsGivenUp(t *testing.T) {
+	t.Parallel()
+	for name, fanOut := range map[string]string{"polling": "", "fan-out": "test"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			t.Cleanup(cancel)
+			straight := newStream(ctx, t, localtest.AWS(t), Settings{})
+			network, err := faultproxy.StartNetwork(ctx, strings.TrimPrefix(*localtest.AWS(t).BaseEndpoint, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = network.Close() })
+			config := localtest.AWS(t)
+			config.BaseEndpoint = aws.String("http://" + network.Address())
+			settings := Settings{FanOut: fanOut, AnswerWithin: 2 * time.Second, GiveUpAfter: time.Second}
+			s, err := Open(ctx, kinesis.NewFromConfig(config), straight.name, settings)
+			if err != nil {
+				t.Fatal(err)
+			}
+			reader := s.Reader(shardsOf(ctx, t, straight)[0].ID, telemetry.Checkpoint{})
+			t.Cleanup(reader.Close)
+			if _, err := reader.Next(ctx); err != nil {
+				t.Fatal(err)
+			}
+			network.Cut()
+			if rejected := straight.Put(ctx, makeRecords(0, 3)); len(rejected) > 0 {
+				t.Fatalf("rejected %+v", rejected)
+			}
+			for err == nil {
+				_, err = reader.Next(ctx)
+			}
+			if ctx.Err() != nil {
+				t.Fatal("nobody learns that nothing comes")
+			}
+			network.Mend()
+			read(ctx, t, reader, 3)
 		})
 	}
 }

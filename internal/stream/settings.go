@@ -30,6 +30,10 @@ type Settings struct {
 	// GiveUpAfter is how long Next waits out throttling and failures before
 	// it returns the error. The reader can still be used after that.
 	GiveUpAfter time.Duration `help:"How long a read waits out throttling and failures before it fails." default:"1m" env:"MILLRACE_STREAM_GIVE_UP"`
+	// AnswerWithin is how long a read waits for an answer, or by enhanced fan-out
+	// for the next event, which Kinesis sends at least every few seconds. A full
+	// page of 10 MiB has to arrive within it.
+	AnswerWithin time.Duration `help:"How long a read of a shard waits for an answer before it is tried again." default:"30s" env:"MILLRACE_STREAM_ANSWER_WITHIN"`
 	// FanOut names the enhanced fan-out consumer with which this process reads.
 	// It is registered if it is not there, and costs extra at AWS.
 	FanOut string `name:"fan-out" help:"Read by enhanced fan-out, as the consumer of this name; empty: by polling." env:"MILLRACE_STREAM_FAN_OUT"`
@@ -44,6 +48,7 @@ const (
 	DefaultIdleWait       = 200 * time.Millisecond
 	DefaultLimitPerCall   = 2500
 	DefaultGiveUpAfter    = time.Minute
+	DefaultAnswerWithin   = 30 * time.Second
 	DefaultPutConcurrency = 4
 )
 
@@ -62,6 +67,9 @@ func (s Settings) withDefaults() Settings {
 	}
 	if s.GiveUpAfter == 0 {
 		s.GiveUpAfter = DefaultGiveUpAfter
+	}
+	if s.AnswerWithin <= 0 {
+		s.AnswerWithin = DefaultAnswerWithin
 	}
 	if s.PutConcurrency <= 0 {
 		s.PutConcurrency = DefaultPutConcurrency

@@ -45,6 +45,12 @@ func Open(ctx context.Context, client *kinesis.Client, name string, settings Set
 	return s, nil
 }
 
+// awaiting bounds a call in time: a connection may be gone without anybody
+// having said so.
+func (s *Stream) awaiting(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, s.settings.AnswerWithin)
+}
+
 // Name returns the stream's name.
 func (s *Stream) Name() string { return s.name }
 
@@ -63,6 +69,8 @@ func (s *Stream) Retention() time.Duration {
 }
 
 func (s *Stream) describe(ctx context.Context) (*types.StreamDescriptionSummary, error) {
+	ctx, cancel := s.awaiting(ctx)
+	defer cancel()
 	out, err := s.client.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: &s.name})
 	if err != nil {
 		return nil, fmt.Errorf("describe stream %s: %w", s.name, err)
@@ -110,6 +118,8 @@ func (s *Stream) lists(ctx context.Context, shard string, filter *types.ShardFil
 }
 
 func (s *Stream) list(ctx context.Context, filter *types.ShardFilter) ([]Shard, error) {
+	ctx, cancel := s.awaiting(ctx)
+	defer cancel()
 	var shards []Shard
 	input := &kinesis.ListShardsInput{StreamName: &s.name, ShardFilter: filter}
 	for {
