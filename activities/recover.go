@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -386,35 +387,25 @@ func (r *Recoverer) AwaitBackup(ctx context.Context, in AwaitInput) (AwaitResult
 // behind returns the shards whose backup has not come to the window's end. The
 // shards of a replay have none.
 func (r *Recoverer) behind(ctx context.Context, plan Plan) (gaps []Gap, err error) {
-	store, names := r.Backup(plan.Prefix), []string{}
-	for shard := range plan.Window.Shards {
-		names = append(names, shard)
-	}
-	slices.Sort(names)
-	ours := 0
-	for _, name := range names {
-		until := ""
-		for _, span := range plan.Window.Shards[name] {
-			if until == "" || telemetry.CompareSequence(span.Until, until) > 0 {
-				until = span.Until
+	until := map[string]string{} // by shard
+	for name, spans := range plan.Window.Shards {
+		for _, span := range spans {
+			if until[name] == "" || telemetry.CompareSequence(span.Until, until[name]) > 0 {
+				until[name] = span.Until
 			}
 		}
-		if until == "" {
-			continue
-		}
-		shard := backup.Shard{Stream: plan.Window.Stream, Created: plan.Window.Created, ID: name}
-		last, err := backup.Reached(ctx, store, shard, plan.Window.From)
-		if err != nil {
-			return nil, err
-		}
-		if last != "" {
-			ours++
-		}
-		if last == "" || telemetry.CompareSequence(last, until) < 0 {
-			gaps = append(gaps, Gap{Shard: name, Sequence: last, Records: -1, Reason: "the backup has not come to the window's end at " + until})
+	}
+	names := slices.Sorted(maps.Keys(until))
+	reached, err := backup.Reached(ctx, r.Backup(plan.Prefix), plan.Window.Stream, plan.Window.Created, names, plan.Window.From)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		if last := reached[name]; telemetry.CompareSequence(last, until[name]) < 0 {
+			gaps = append(gaps, Gap{Shard: name, Sequence: last, Records: -1, Reason: "the backup has not come to the window's end at " + until[name]})
 		}
 	}
-	if ours == 0 && len(gaps) > 0 && plan.Objects > plan.Entries && time.Since(plan.Window.To) > firehoseDelay {
+	if len(reached) == 0 && len(gaps) > 0 && plan.Objects > plan.Entries && time.Since(plan.Window.To) > firehoseDelay {
 		return nil, nil // Firehose's objects do not say how far they are
 	}
 	return gaps, nil

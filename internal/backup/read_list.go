@@ -81,6 +81,12 @@ const (
 	day           = 24 * time.Hour
 )
 
+// The two layouts: what keys begin with, and how those of a day do.
+const (
+	ours, oursDay         = "dt=", "dt=2006-01-02/"
+	firehose, firehoseDay = "2", "2006/01/02/"
+)
+
 // Object is one object of a backup.
 type Object struct {
 	Key  string `json:"key"` // below the backup's prefix
@@ -148,7 +154,7 @@ func days(ctx context.Context, store Objects, w Window) iter.Seq2[[]Object, erro
 		}
 		if from.IsZero() {
 			var err error
-			if from, err = firstDay(ctx, store, to); err != nil {
+			if from, err = firstDay(ctx, store, to, ours, firehose); err != nil {
 				yield(nil, err)
 				return
 			}
@@ -156,30 +162,34 @@ func days(ctx context.Context, store Objects, w Window) iter.Seq2[[]Object, erro
 			from = w.Since()
 		}
 		for at := from.UTC().Truncate(day); !at.After(to); at = at.Add(day) {
-			var objects []Object
-			for _, prefix := range []string{at.Format("dt=2006-01-02/"), at.Format("2006/01/02/")} {
-				for found, err := range store.List(ctx, prefix) {
-					if err != nil {
-						yield(nil, fmt.Errorf("list the backup: %w", err))
-						return
-					}
-					if object, ok := parse(found); ok {
-						objects = append(objects, object)
-					}
-				}
-			}
-			if !yield(objects, nil) {
+			objects, err := ofDay(ctx, store, at, oursDay, firehoseDay)
+			if !yield(objects, err) || err != nil {
 				return
 			}
 		}
 	}
 }
 
-// firstDay finds where a backup begins: keys are in the order of time, in
-// either layout.
-func firstDay(ctx context.Context, store Objects, none time.Time) (time.Time, error) {
+// ofDay returns what lies below a day, in some of the layouts.
+func ofDay(ctx context.Context, store Objects, at time.Time, layouts ...string) (objects []Object, err error) {
+	for _, layout := range layouts {
+		for found, err := range store.List(ctx, at.Format(layout)) {
+			if err != nil {
+				return nil, fmt.Errorf("list the backup: %w", err)
+			}
+			if object, ok := parse(found); ok {
+				objects = append(objects, object)
+			}
+		}
+	}
+	return objects, nil
+}
+
+// firstDay finds where a backup begins, by what keys begin with: they are in the
+// order of time, in either layout.
+func firstDay(ctx context.Context, store Objects, none time.Time, layouts ...string) (time.Time, error) {
 	first := none
-	for _, prefix := range []string{"dt=", "2"} {
+	for _, prefix := range layouts {
 		for found, err := range store.List(ctx, prefix) {
 			if err != nil {
 				return first, fmt.Errorf("look for the beginning of the backup: %w", err)
@@ -236,34 +246,60 @@ func (l *lister) wants(o Object, next string) bool {
 	})
 }
 
-// Reached returns up to where the backup of a shard has come since a time: the
-// last sequence number of its chain; empty if there is none.
-func Reached(ctx context.Context, store Described, shard Shard, since time.Time) (string, error) {
-	var last Object
-	for objects, err := range days(ctx, store, Window{From: since}) {
+// Reached returns up to where the backup of some shards of a stream has come
+// since a time: the last sequence number of each one's chain. One that has none
+// is not named.
+func Reached(ctx context.Context, store Described, stream string, created time.Time, shards []string, since time.Time) (map[string]string, error) {
+	wanted := map[Shard]bool{}
+	for _, id := range shards {
+		wanted[Shard{stream, time.Unix(created.Unix(), 0).UTC(), id}] = true
+	}
+	chains, err := latest(ctx, store, wanted, Window{From: since}.Since(), time.Now())
+	if err != nil {
+		return nil, err
+	}
+	reached := map[string]string{}
+	for shard, last := range chains {
+		text, err := store.Meta(ctx, last.Key)
 		if err != nil {
-			return "", err
+			return nil, fmt.Errorf("see how far the backup is: %w", err)
+		}
+		meta, err := ParseMeta(text)
+		if err != nil {
+			return nil, fmt.Errorf("see how far the backup is by %s: %w", last.Key, err)
+		}
+		reached[shard.ID] = meta.Last
+	}
+	return reached, nil
+}
+
+// latest finds the last object of some chains between two days. It begins with
+// the newest, and lists no more days than it needs.
+func latest(ctx context.Context, store Objects, wanted map[Shard]bool, from, to time.Time) (map[Shard]Object, error) {
+	found := map[Shard]Object{}
+	if len(wanted) == 0 {
+		return found, nil
+	}
+	first, err := firstDay(ctx, store, to, ours)
+	if err != nil {
+		return nil, err
+	}
+	if from.After(first) {
+		first = from
+	}
+	for at := to.UTC().Truncate(day); len(found) < len(wanted) && !at.Before(first.UTC().Truncate(day)); at = at.Add(-day) {
+		objects, err := ofDay(ctx, store, at, oursDay)
+		if err != nil {
+			return nil, err
 		}
 		for _, o := range objects {
-			if o.ours && o.name.Shard.ID == shard.ID && o.name.Shard.Stream == shard.Stream &&
-				o.name.Shard.Created.Unix() == shard.Created.Unix() &&
-				(last.Key == "" || telemetry.CompareSequence(o.name.First, last.name.First) > 0) {
-				last = o
+			before, has := found[o.name.Shard]
+			if o.ours && wanted[o.name.Shard] && (!has || telemetry.CompareSequence(o.name.First, before.name.First) > 0) {
+				found[o.name.Shard] = o
 			}
 		}
 	}
-	if last.Key == "" {
-		return "", nil
-	}
-	text, err := store.Meta(ctx, last.Key)
-	if err != nil {
-		return "", fmt.Errorf("see how far the backup is: %w", err)
-	}
-	meta, err := ParseMeta(text)
-	if err != nil {
-		return "", fmt.Errorf("see how far the backup is by %s: %w", last.Key, err)
-	}
-	return meta.Last, nil
+	return found, nil
 }
 
 // Described are Objects with metadata.

@@ -6,6 +6,7 @@ import (
 	"encoding/csv"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"slices"
@@ -132,13 +133,33 @@ func TestHowFarTheBackupIs(t *testing.T) {
 	for key, o := range m.objects {
 		s.bodies[key], s.meta[key] = o.body, o.meta
 	}
-	if last, err := backup.Reached(t.Context(), s, shard, start.Add(-time.Hour)); err != nil || last != record(94).Sequence {
-		t.Errorf("it is at %q, %v", last, err)
+	old, idle := key(noon.Add(-100*time.Hour), "shardId-000000000001", "500"), "shardId-000000000001"
+	s.bodies[old], s.meta[old] = nil, map[string]string{
+		"last": "600", "count": "1", "bytes": "1", "oldest": "2026-11-16T08:00:00.000Z", "newest": "2026-11-16T08:00:00.000Z",
 	}
-	other := shard
-	other.ID = "shardId-000000000001"
-	if last, err := backup.Reached(t.Context(), s, other, start.Add(-time.Hour)); err != nil || last != "" {
-		t.Errorf("without objects it is at %q, %v", last, err)
+	reached := func(since time.Time, shards ...string) map[string]string {
+		t.Helper()
+		s.listed = nil
+		got, err := backup.Reached(t.Context(), s, shard.Stream, start, shards, since)
+		if err != nil {
+			t.Error(err)
+		}
+		return got
+	}
+	want := map[string]string{shard.ID: record(94).Sequence}
+	if got := reached(start.Add(-time.Hour), shard.ID, idle); !maps.Equal(got, want) {
+		t.Errorf("of two shards, one without objects, they are at %v", got)
+	}
+	if got := reached(time.Time{}, shard.ID); !maps.Equal(got, want) || slices.Contains(s.listed, "dt=2026-11-22/") {
+		t.Errorf("they are at %v, found in %q", got, s.listed)
+	}
+	want[idle] = "600"
+	if got := reached(time.Time{}, shard.ID, idle, "shardId-000000000002"); !maps.Equal(got, want) || slices.Contains(s.listed, "dt=2026-11-15/") {
+		t.Errorf("since ever they are at %v, found in %q", got, s.listed)
+	}
+	slices.Sort(s.listed)
+	if days := len(s.listed); len(slices.Compact(s.listed)) != days {
+		t.Errorf("it has listed a day for each shard: %q", s.listed)
 	}
 }
 
