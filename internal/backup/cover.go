@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"time"
 
@@ -44,8 +45,12 @@ func Lacks(ctx context.Context, store, ends Described, stream string, created ti
 		p, listed := positions[shard.ID]
 		return p, listed && shard.Created.Unix() == created.Unix()
 	}
-	extents := map[Shard]*extent{}
-	for objects, err := range days(ctx, store, Window{From: from}) {
+	extents, err := expected(ctx, ends, stream, created, positions, from)
+	if err != nil {
+		return "", err
+	}
+	window := Window{From: from}
+	for objects, err := range days(ctx, store, window) {
 		if err != nil {
 			return "", err
 		}
@@ -67,36 +72,88 @@ func Lacks(ctx context.Context, store, ends Described, stream string, created ti
 			at, listed := position(o.name.Shard)
 			e.add(o, metas[n], listed && at.Child, to)
 		}
-		if enough(extents, len(positions)) {
+		if enough(extents) {
 			break
 		}
 	}
-	seen := map[string]bool{}
+	if err := anchor(ctx, store, extents, window.Since().UTC().Truncate(day).Add(-day)); err != nil {
+		return "", err
+	}
 	for shard, e := range extents {
 		at, listed := position(shard)
-		seen[shard.ID] = seen[shard.ID] || listed
 		if what, err := e.lacks(ctx, ends, shard, at, listed, from, to); what != "" || err != nil {
 			return what, err
-		}
-	}
-	for id, at := range positions {
-		if !seen[id] && !at.Closed && at.ReadUpTo.Before(to) {
-			return notCome(id, to), nil
 		}
 	}
 	return "", nil
 }
 
+// expected are the chains that there must be, whether or not an object of them
+// is left: of the shards that the stream lists, and of those that came to their
+// end after a time.
+func expected(ctx context.Context, ends Described, stream string, created time.Time, positions map[string]Position, from time.Time) (map[Shard]*extent, error) {
+	extents := map[Shard]*extent{}
+	for id, at := range positions {
+		e := &extent{behind: at.Sequence}
+		if at.Closed && at.ReadUpTo.Before(from) { // drained: nothing came any more
+			e = &extent{beyond: true}
+		}
+		extents[Shard{stream, time.Unix(created.Unix(), 0).UTC(), id}] = e
+	}
+	for end, err := range ends.List(ctx, stream+"-") {
+		if err != nil {
+			return nil, fmt.Errorf("see which shards the backup has all of: %w", err)
+		}
+		shard, _, ok := parseName(end.Key)
+		if !ok || shard.Stream != stream || extents[shard] != nil || end.Modified.Before(from) {
+			continue
+		}
+		text, err := ends.Meta(ctx, end.Key)
+		if err != nil {
+			return nil, fmt.Errorf("see whether the backup of shard %s is complete: %w", shard.ID, err)
+		}
+		extents[shard] = &extent{behind: text[metaLast]}
+	}
+	return extents, nil
+}
+
+// anchor looks, from a day on back, for what the chains go on behind: of one
+// whose objects were deleted, that is not there.
+func anchor(ctx context.Context, store Described, extents map[Shard]*extent, to time.Time) error {
+	wanted := map[Shard]bool{}
+	for shard, e := range extents {
+		if e.behind != "" {
+			wanted[shard] = true
+		}
+	}
+	found, err := latest(ctx, store, wanted, time.Time{}, to)
+	if err != nil {
+		return err
+	}
+	metas, err := describe(ctx, store, slices.Collect(maps.Values(found)))
+	if err != nil {
+		return err
+	}
+	for _, m := range metas {
+		e := extents[m.shard]
+		if e.began && m.Last == e.behind {
+			e.since = time.Time{}
+		}
+		if !e.began {
+			e.last = m.Last
+		}
+	}
+	return nil
+}
+
 // enough reports whether all chains go on behind what is asked about.
-func enough(extents map[Shard]*extent, shards int) bool {
-	beyond := 0
+func enough(extents map[Shard]*extent) bool {
 	for _, e := range extents {
 		if !e.beyond {
 			return false
 		}
-		beyond++
 	}
-	return beyond >= shards
+	return true
 }
 
 func notCome(shard string, to time.Time) string {
@@ -106,6 +163,7 @@ func notCome(shard string, to time.Time) string {
 // described is what an object says of itself.
 type described struct {
 	Meta
+	shard  Shard
 	unsaid error // why it says nothing
 }
 
@@ -114,6 +172,7 @@ func describe(ctx context.Context, store Described, objects []Object) ([]describ
 	group, asking := errgroup.WithContext(ctx)
 	group.SetLimit(metasAtOnce)
 	for n, o := range objects {
+		metas[n].shard = o.name.Shard
 		group.Go(func() error {
 			text, err := store.Meta(asking, o.Key)
 			switch {
@@ -134,7 +193,7 @@ func describe(ctx context.Context, store Described, objects []Object) ([]describ
 type extent struct {
 	began  bool
 	since  time.Time // all that arrived since then; zero: since before it was looked at
-	newest time.Time
+	behind string    // what it goes on behind, which is earlier than what was looked at
 	last   string
 	beyond bool // it goes on behind the time that is asked about
 }
@@ -145,25 +204,23 @@ func (e *extent) add(o Object, m described, child bool, to time.Time) {
 	case e.beyond:
 		return
 	case m.unsaid != nil:
-		e.since, e.last = to.Add(time.Nanosecond), ""
+		e.began, e.since, e.behind, e.last = true, to.Add(time.Nanosecond), "", ""
 		return
-	case e.began && m.After == e.last:
 	case m.After == "":
 		// What came before may have been trimmed before the backup began; but
 		// nothing had come into a shard before it was made.
-		if e.since = m.Oldest; o.modified.Add(-leastRetention).Before(e.since) {
+		if e.since, e.behind = m.Oldest, ""; o.modified.Add(-leastRetention).Before(e.since) {
 			e.since = o.modified.Add(-leastRetention)
 		}
 		if child && !e.began {
 			e.since = time.Time{}
 		}
-	case e.began || m.After == AfterGap:
-		e.since = m.Newest
+	case !e.began && m.After != AfterGap:
+		e.since, e.behind = m.Newest, m.After // unless that is found
+	case m.After != e.last:
+		e.since, e.behind = m.Newest, ""
 	}
 	e.began, e.last = true, m.Last
-	if m.Newest.After(e.newest) {
-		e.newest = m.Newest
-	}
 	e.beyond = !m.Oldest.Before(to)
 }
 

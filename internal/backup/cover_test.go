@@ -51,6 +51,25 @@ func TestWhatABackupLacks(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	// expired deletes what begins before a record.
+	expired := func(n int) func(t *testing.T, m *memory) {
+		return func(t *testing.T, m *memory) {
+			if len(m.objects) == 0 {
+				whole(t, m)
+			}
+			for key := range m.objects {
+				if name, ours := backup.ParseKey(key); ours && number(name.First) < n {
+					delete(m.objects, key)
+				}
+			}
+		}
+	}
+	const later = 3 * 24 * 60 * 60 // seconds, so days
+	idle := func(t *testing.T, m *memory) {
+		chain := backup.Open(m, shard, "")
+		write(t, chain, 0, 10, 10)
+		write(t, chain, later, later+10, 10)
+	}
 	gone := map[string]backup.Position{"shardId-000000000007": {Checkpoint: telemetry.Checkpoint{ReadUpTo: at(500)}}}
 	for name, c := range map[string]struct {
 		fill      func(t *testing.T, m *memory)
@@ -105,11 +124,43 @@ func TestWhatABackupLacks(t *testing.T) {
 			write(t, backup.Open(m, shard, ""), 0, 50, 10)
 			write(t, backup.Open(m, shard, ""), 60, 120, 10)
 		}, modified: 40 * time.Hour, positions: reached(119), from: 35, to: 119, lacks: "has a gap"},
-		"nobody backs up":              {fill: func(*testing.T, *memory) {}, positions: map[string]backup.Position{shard.ID: {}}, from: 0, to: 1, lacks: "not known to have come to"},
-		"nothing ever came":            {fill: func(*testing.T, *memory) {}, positions: reached(119), from: 0, to: 119},
+		"nobody backs up": {fill: func(*testing.T, *memory) {}, positions: map[string]backup.Position{shard.ID: {}}, from: 0, to: 1, lacks: "not known to have come to"},
+		"nothing ever came": {fill: func(*testing.T, *memory) {}, from: 0, to: 119, positions: map[string]backup.Position{
+			shard.ID: {Checkpoint: telemetry.Checkpoint{ReadUpTo: at(119)}},
+		}},
+		"all was deleted":            {fill: func(*testing.T, *memory) {}, positions: reached(119), from: 0, to: 119, lacks: "not known to have come to"},
+		"the first ones were":        {fill: expired(40), positions: reached(119), from: 35, to: 119, lacks: "or begins"},
+		"and are of the time before": {fill: expired(40), positions: reached(119), from: 55, to: 119},
+		"all behind it are left":     {fill: expired(100), positions: reached(119), from: 35, to: 77, lacks: "or begins"},
+		"it was idle for days":       {fill: idle, positions: reached(later + 9), from: later - 5, to: later + 9},
+		"before what is left": {fill: func(t *testing.T, m *memory) {
+			idle(t, m)
+			expired(10)(t, m)
+		}, positions: reached(later + 9), from: later - 5, to: later + 9, lacks: "or begins"},
+		"idle for days, one was deleted": {fill: func(t *testing.T, m *memory) {
+			write(t, backup.Open(m, shard, ""), 0, 10, 10)
+			write(t, backup.Open(m, shard, record(19).Sequence), later, later+10, 10)
+		}, positions: reached(later + 9), from: later - 5, to: later + 9, lacks: "or begins"},
+		"it is idle since days": {fill: whole, from: later, to: later + 9, positions: map[string]backup.Position{
+			shard.ID: {Checkpoint: telemetry.Checkpoint{Sequence: record(119).Sequence, ReadUpTo: at(later + 9)}},
+		}},
+		"since days, and the last one was deleted": {fill: func(t *testing.T, m *memory) { write(t, backup.Open(m, shard, ""), 0, 110, 10) }, from: later, to: later + 9, positions: map[string]backup.Position{
+			shard.ID: {Checkpoint: telemetry.Checkpoint{Sequence: record(119).Sequence, ReadUpTo: at(later + 9)}},
+		}, lacks: "not known to have come to"},
+		"it is drained since days": {fill: func(*testing.T, *memory) {}, from: later, to: later + 9, positions: map[string]backup.Position{
+			shard.ID: {Checkpoint: telemetry.Checkpoint{Sequence: record(119).Sequence, ReadUpTo: at(119), Closed: true}},
+		}},
 		"no shards":                    {fill: whole, from: 0, to: 1, lacks: "nobody knows"},
 		"its shard is no more, closed": {fill: end, positions: gone, from: 35, to: 300},
-		"its shard is no more":         {fill: whole, positions: gone, from: 35, to: 300, lacks: "not known to have come to"},
+		"its shard is no more, and all was deleted": {fill: func(t *testing.T, m *memory) {
+			end(t, m)
+			expired(120)(t, m)
+		}, positions: gone, from: 35, to: 300, lacks: "not known to have come to"},
+		"its shard was no more then": {fill: func(t *testing.T, m *memory) {
+			end(t, m)
+			expired(120)(t, m)
+		}, positions: gone, from: 150, to: 300},
+		"its shard is no more": {fill: whole, positions: gone, from: 35, to: 300, lacks: "not known to have come to"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

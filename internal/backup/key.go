@@ -53,7 +53,19 @@ type Name struct {
 	First string    // its first sequence number
 }
 
-var name = regexp.MustCompile(`^([a-zA-Z0-9_.-]+)-(\d+)-([a-zA-Z]+-\d+)-(\d+)$`)
+// name has a shard's stream, its creation and its id, and of an object its first
+// sequence number.
+var name = regexp.MustCompile(`^([a-zA-Z0-9_.-]+)-(\d+)-([a-zA-Z]+-\d+)(?:-(\d+))?$`)
+
+// parseName reads a name; first is empty where it is that of a shard alone.
+func parseName(text string) (shard Shard, first string, ok bool) {
+	parts := name.FindStringSubmatch(text)
+	if parts == nil {
+		return shard, "", false
+	}
+	created, err := strconv.ParseInt(parts[2], 10, 64)
+	return Shard{parts[1], time.Unix(created, 0).UTC(), parts[3]}, parts[4], err == nil
+}
 
 // ParseKey reads a key that Shard.Key made, and reports whether it is one.
 func ParseKey(key string) (Name, bool) {
@@ -61,15 +73,11 @@ func ParseKey(key string) (Name, bool) {
 		return Name{}, false
 	}
 	hour, err := time.Parse(partition, key[:len(partition)])
-	parts := name.FindStringSubmatch(strings.TrimSuffix(key[len(partition):], extension))
-	if err != nil || parts == nil {
+	shard, first, named := parseName(strings.TrimSuffix(key[len(partition):], extension))
+	if err != nil || !named || first == "" {
 		return Name{}, false
 	}
-	created, err := strconv.ParseInt(parts[2], 10, 64)
-	if err != nil {
-		return Name{}, false
-	}
-	return Name{Shard{parts[1], time.Unix(created, 0).UTC(), parts[3]}, hour, parts[4]}, true
+	return Name{shard, hour, first}, true
 }
 
 // Meta is what an object's metadata say.
