@@ -23,9 +23,9 @@ import (
 // Recoverer is what the activities of Recover and Replay need.
 type Recoverer struct {
 	Sweeper
-	BucketName string
+	BucketName string // of the backup
 	Repository string // of snapshots, where none is named
-	// Backup is the part of the bucket behind a prefix, Other another bucket.
+	// Backup is the part of its bucket behind a prefix, Other another bucket.
 	Backup  func(prefix string) backup.Described
 	Other   func(bucket string) backup.Objects
 	Catalog func(repository string) Catalog

@@ -89,7 +89,7 @@ func (r *Recoverer) objects(ctx context.Context, plan Plan, inventory string) (b
 	if inventory == "" {
 		return below, nil
 	}
-	where, key := backup.Objects(r.Bucket), inventory
+	where, key := backup.Objects(r.Backups), inventory
 	if rest, elsewhere := strings.CutPrefix(inventory, "s3://"); elsewhere {
 		bucket, path, _ := strings.Cut(rest, "/")
 		where, key = r.Other(bucket), path
@@ -158,16 +158,17 @@ func (r *Recoverer) freeze(ctx context.Context, plan Plan, inventory, stage stri
 	if err != nil {
 		return plan, err
 	}
-	var sample []string
+	var sample []Listed
 	for object, err := range backup.List(ctx, from, plan.Window) {
 		if err != nil {
 			return plan, err
 		}
-		if err := f.add(ctx, Listed{Key: plan.Prefix + object.Key, Size: object.Size}); err != nil {
+		source := Listed{Key: plan.Prefix + object.Key, Size: object.Size}
+		if err := f.add(ctx, source); err != nil {
 			return plan, err
 		}
 		if f.Plan.Objects&(f.Plan.Objects-1) == 0 && len(sample) < samples { // the 1st, 2nd, 4th, 8th, …
-			sample = append(sample, plan.Prefix+object.Key)
+			sample = append(sample, source)
 		}
 	}
 	if err := f.flush(ctx); err != nil {
@@ -295,16 +296,16 @@ func (r *Recoverer) earlier(ctx context.Context, plan Plan) (papers []string, er
 
 // estimate is about how many records some objects have, by what a few of them
 // say.
-func (r *Recoverer) estimate(ctx context.Context, bytes int64, sample []string) int64 {
+func (r *Recoverer) estimate(ctx context.Context, bytes int64, sample []Listed) int64 {
 	var records, of int64
-	for _, key := range sample {
-		object, err := r.Bucket.Stat(ctx, key)
+	for _, source := range sample {
+		text, err := r.Backups.Meta(ctx, source.Key)
 		if err != nil {
 			continue
 		}
-		meta, err := backup.ParseMeta(object.Meta)
+		meta, err := backup.ParseMeta(text)
 		if err == nil && meta.Count > 0 {
-			records, of = records+int64(meta.Count), of+object.Size
+			records, of = records+int64(meta.Count), of+source.Size
 		}
 	}
 	if of == 0 {

@@ -20,11 +20,9 @@ import (
 	"millrace/internal/stream"
 )
 
-// Bucket is where backup, ledger and the papers of a recovery are. See
-// archive.Bucket.
+// Bucket is where ledger and the papers of a recovery are. See archive.Bucket.
 type Bucket interface {
-	backup.Described
-	Stat(ctx context.Context, key string) (archive.Object, error)
+	backup.Objects
 	Get(ctx context.Context, key string) ([]byte, error)
 	Put(ctx context.Context, key string, body []byte) error
 	Delete(ctx context.Context, key string) error
@@ -42,6 +40,7 @@ type SweptDocuments interface {
 type Sweeper struct {
 	Stream    StreamID
 	Bucket    Bucket
+	Backups   backup.Described // the bucket of the backup
 	Documents SweptDocuments
 	Limiter   *index.Limiter // shared with live traffic, which goes first
 	Ledger    *ledger.Ledger
@@ -218,7 +217,7 @@ func readPage(ctx context.Context, bucket Bucket, papers, stage string, page int
 	return sources, nil
 }
 
-// Listed is an object to be read, by its key in the bucket: of the backup, or a
+// Listed is an object to be read, by its key in its bucket: of the backup, or a
 // ledger entry.
 type Listed struct {
 	Key  string `json:"key"`
@@ -243,7 +242,7 @@ func (s *Sweeper) recordsOf(ctx context.Context, plan Plan, source Listed) (read
 	if !below {
 		return nil, fmt.Errorf("read %s: it is not below %s", source.Key, plan.Prefix)
 	}
-	object, err := backup.OpenObject(ctx, s.Bucket, source.Key)
+	object, err := backup.OpenObject(ctx, s.Backups, source.Key)
 	if err != nil {
 		return nil, err
 	}

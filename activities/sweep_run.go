@@ -315,7 +315,7 @@ func (s *sweep) endObject(c *sweepChunk, line *ReportLine, add *SweepCounts) (ga
 // lost is how many records of a damaged object could not be read, by its own
 // word; -1 if it does not say.
 func (s *sweep) lost(source Listed, read int) int64 {
-	text, err := s.Bucket.Meta(s.work, source.Key)
+	text, err := s.Backups.Meta(s.work, source.Key)
 	if err != nil {
 		return -1
 	}

@@ -87,17 +87,24 @@ func (s setupCommand) Run(ctx context.Context, r *config.Resources, out output, 
 	}
 	streams, queues, buckets := kinesis.NewFromConfig(cfg), sqs.NewFromConfig(cfg), config.S3(cfg)
 	failed := 0
-	for _, step := range []step{
+	makeBucket := func(name string) step {
+		return step{"bucket " + name, func(ctx context.Context) (bool, string, error) {
+			created, err := archive.Create(ctx, buckets, name)
+			return created, "", err
+		}, helpAWS}
+	}
+	steps := []step{
 		{"stream " + r.Stream, func(ctx context.Context) (bool, string, error) { return s.stream(ctx, streams, r.Stream) }, helpAWS},
 		{"queue " + r.Queue, func(ctx context.Context) (bool, string, error) { return makeQueue(ctx, queues, r.Queue) }, helpAWS},
 		{"queue " + r.DeadLetters, func(ctx context.Context) (bool, string, error) { return makeQueue(ctx, queues, r.DeadLetters) }, helpAWS},
-		{"bucket " + r.Bucket, func(ctx context.Context) (bool, string, error) {
-			created, err := archive.Create(ctx, buckets, r.Bucket)
-			return created, "", err
-		}, helpAWS},
+		makeBucket(r.Bucket),
 		{"index templates", func(ctx context.Context) (bool, string, error) { return s.templates(ctx, cfg) }, helpElasticsearch},
 		{"search attributes", func(ctx context.Context) (bool, string, error) { return makeSearchAttributes(ctx, logger) }, helpTemporal},
-	} {
+	}
+	if r.BackupBucket() != r.Bucket {
+		steps = append(steps, makeBucket(r.BackupBucket()))
+	}
+	for _, step := range steps {
 		created, note, err := step.make(ctx)
 		switch {
 		case ctx.Err() != nil:

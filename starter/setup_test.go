@@ -38,7 +38,7 @@ func TestSetupTwice(t *testing.T) {
 	t.Parallel()
 	options, name := localtest.TemporalNamespace(t), localtest.Name(t, "")
 	o := newOperator(t, append(localAWS(t), "TEMPORAL_ADDRESS="+options.HostPort, "TEMPORAL_NAMESPACE="+options.Namespace,
-		"MILLRACE_STREAM="+name, "MILLRACE_QUEUE="+name, "MILLRACE_DLQ="+name+"-dlq", "MILLRACE_BUCKET="+name,
+		"MILLRACE_STREAM="+name, "MILLRACE_QUEUE="+name, "MILLRACE_DLQ="+name+"-dlq", "MILLRACE_BUCKET="+name, "MILLRACE_BACKUP_BUCKET="+name+"-backup",
 		"MILLRACE_ELASTICSEARCH_URL="+localtest.Elasticsearch(t))...)
 	cfg := localtest.AWS(t)
 	streams, queues := kinesis.NewFromConfig(cfg), sqs.NewFromConfig(cfg)
@@ -46,13 +46,15 @@ func TestSetupTwice(t *testing.T) {
 	t.Cleanup(func() {
 		ctx := context.Background()
 		_, _ = streams.DeleteStream(ctx, &kinesis.DeleteStreamInput{StreamName: &name})
-		_, _ = buckets.DeleteBucket(ctx, &s3.DeleteBucketInput{Bucket: &name})
+		for _, bucket := range []string{name, name + "-backup"} {
+			_, _ = buckets.DeleteBucket(ctx, &s3.DeleteBucketInput{Bucket: &bucket})
+		}
 	})
 
 	// Tests that run at the same time install the same templates.
 	o.must("setup --shards 2 --retention-hours 48 --replicas 0",
 		"stream "+name+": created, with 2 shards, keeps records for 48 hours\n", "queue "+name+": created\n", "queue "+name+"-dlq: created\n",
-		"bucket "+name+": created\n", ", for 1 shards and 0 replicas an index\n",
+		"bucket "+name+": created\n", "bucket "+name+"-backup: created\n", ", for 1 shards and 0 replicas an index\n",
 		"search attributes: created: MillraceShard, MillraceStage, MillraceState\n")
 	again := o.must("setup --replicas 0",
 		"stream "+name+": there already, with 2 shards, keeps records for 48 hours (to have 4 shards, reshard it: the pipeline follows) (that is not made shorter)\n",

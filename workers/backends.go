@@ -23,6 +23,7 @@ import (
 // Backends are what records go through in AWS.
 type Backends struct {
 	Bucket      *archive.Bucket
+	Backups     *archive.Bucket // the one that the backup is in
 	Stream      *stream.Stream
 	Fallback    *queue.Fallback
 	DeadLetters *queue.DeadLetters
@@ -40,7 +41,7 @@ func OpenBackends(ctx context.Context, cfg aws.Config, names config.Resources, s
 	client := config.S3(cfg)
 	bucket := archive.Open(client, names.Bucket)
 	queues := sqs.NewFromConfig(cfg)
-	b := &Backends{Bucket: bucket, S3: client}
+	b := &Backends{Bucket: bucket, Backups: archive.Open(client, names.BackupBucket()), S3: client}
 	var err error
 	if b.Stream, err = stream.Open(ctx, kinesis.NewFromConfig(cfg), names.Stream, settings); err != nil {
 		return nil, err

@@ -35,11 +35,11 @@ func Recover(c client.Client, recoverer *activities.Recoverer, slots int) worker
 func (b *Backends) Recoverer(documents *index.Client, limiter *index.Limiter, launcher workflows.Launcher, repository, identity string) *activities.Recoverer {
 	return &activities.Recoverer{
 		Sweeper: activities.Sweeper{
-			Stream: b.StreamID(), Bucket: b.Bucket, Documents: documents, Limiter: limiter, Ledger: b.Ledger, Graves: b.Morgue, Worker: identity,
-			Replayer: b.Stream, Shards: b.Stream, Workflows: launcher,
+			Stream: b.StreamID(), Bucket: b.Bucket, Backups: b.Backups, Documents: documents, Limiter: limiter, Ledger: b.Ledger, Graves: b.Morgue,
+			Worker: identity, Replayer: b.Stream, Shards: b.Stream, Workflows: launcher,
 		},
-		BucketName: b.Bucket.Name(), Repository: repository,
-		Backup:  func(prefix string) backup.Described { return b.Bucket.Under(prefix) },
+		BucketName: b.Backups.Name(), Repository: repository,
+		Backup:  func(prefix string) backup.Described { return b.Backups.Under(prefix) },
 		Other:   func(name string) backup.Objects { return archive.Open(b.S3, name) },
 		Catalog: func(repository string) activities.Catalog { return snapshot.Open(b.Bucket, repository) },
 		Cluster: documents,

@@ -32,7 +32,7 @@ func (b *Backends) Snapshotter(documents *index.Client, launcher workflows.Launc
 		Stream: b.StreamID(), Shards: b.Stream, Workflows: launcher, Cluster: documents, Bucket: b.Bucket,
 		Backup: activities.BackupChains{
 			Stream: b.StreamID(), Shards: b.Stream, Workflows: workflows.BackupLauncher{Launcher: launcher},
-			Store: b.Bucket.Under(backup.Prefix), Ends: b.Bucket.Under(backup.EndsPrefix),
+			Store: b.Backups.Under(backup.Prefix), Ends: b.Backups.Under(backup.EndsPrefix),
 		},
 	}
 }

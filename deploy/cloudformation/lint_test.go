@@ -6,10 +6,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"go.yaml.in/yaml/v3"
+
 	"millrace/deploy/local"
+	"millrace/internal/backup"
 )
 
 // lintVersion is that of cfn-lint, on PyPI.
@@ -59,5 +63,41 @@ func TestTheCheckFails(t *testing.T) {
 	}
 	if output, err := lint(t, broken); err == nil || !strings.Contains(output, "ZSTD") {
 		t.Errorf("%v\n%s", err, output)
+	}
+}
+
+// TestOnlyTheBackupExpires: a rule without a prefix would delete all that
+// somebody else has in the bucket.
+func TestOnlyTheBackupExpires(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("firehose.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var template struct {
+		Resources struct {
+			Bucket struct {
+				Properties struct {
+					LifecycleConfiguration struct {
+						Rules []struct {
+							Prefix           string `yaml:"Prefix"`
+							ExpirationInDays string `yaml:"ExpirationInDays"`
+						} `yaml:"Rules"`
+					} `yaml:"LifecycleConfiguration"`
+				} `yaml:"Properties"`
+			} `yaml:"Bucket"`
+		} `yaml:"Resources"`
+	}
+	if err := yaml.Unmarshal(text, &template); err != nil {
+		t.Fatal(err)
+	}
+	var prefixes []string
+	for _, rule := range template.Resources.Bucket.Properties.LifecycleConfiguration.Rules {
+		if rule.ExpirationInDays != "" {
+			prefixes = append(prefixes, rule.Prefix)
+		}
+	}
+	if !slices.Equal(prefixes, []string{backup.Prefix, "backup-errors/"}) {
+		t.Errorf("what expires is below %q", prefixes)
 	}
 }

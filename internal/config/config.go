@@ -4,6 +4,7 @@
 package config
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,7 +30,12 @@ type Resources struct {
 	Queue       string `help:"SQS queue that takes what the stream does not." default:"millrace-telemetry-queue" env:"MILLRACE_QUEUE"`
 	DeadLetters string `help:"SQS queue of dead-letter messages." name:"dlq" default:"millrace-telemetry-dlq" env:"MILLRACE_DLQ"`
 	Bucket      string `help:"S3 bucket of ledger, backup and oversized messages." default:"millrace-telemetry" env:"MILLRACE_BUCKET"`
+	// Backups is another bucket that the backup is in: see BackupBucket.
+	Backups string `help:"S3 bucket of the backup, where it is another one, such as that of a Firehose." name:"backup-bucket" env:"MILLRACE_BACKUP_BUCKET"`
 }
+
+// BackupBucket names the bucket of the backup.
+func (r Resources) BackupBucket() string { return cmp.Or(r.Backups, r.Bucket) }
 
 // The rules of AWS for names (API references of CreateStream, CreateQueue and
 // CreateBucket).
@@ -51,6 +57,7 @@ func (r Resources) Validate() error {
 	check("queue", r.Queue, queueName)
 	check("dlq", r.DeadLetters, queueName)
 	check("bucket", r.Bucket, bucketName)
+	check("backup-bucket", r.BackupBucket(), bucketName)
 	return errors.Join(errs...)
 }
 

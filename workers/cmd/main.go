@@ -225,10 +225,10 @@ func (s *settings) processor(b *workers.Backends, documents *index.Client, launc
 // archivist is what backs up.
 func (s *settings) archivist(b *workers.Backends, identity string) *activities.Archivist {
 	l := s.BackupLimits
-	store := b.Bucket.Under(backup.Prefix).Writing(archive.Writing{Encryption: l.Encryption, KMSKey: l.KMSKey, StorageClass: l.StorageClass})
+	store := b.Backups.Under(backup.Prefix).Writing(archive.Writing{Encryption: l.Encryption, KMSKey: l.KMSKey, StorageClass: l.StorageClass})
 	return activities.NewArchivist(activities.Archivist{
 		Stream: b.StreamID(), Source: activities.BackupSource{Stream: b.Stream, FanOut: l.FanOut}, Store: store,
-		Ends: b.Bucket.Under(backup.EndsPrefix), Losses: b.Morgue,
+		Ends: b.Backups.Under(backup.EndsPrefix), Losses: b.Morgue,
 		Limits: l, Worker: identity,
 	})
 }
