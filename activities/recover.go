@@ -91,7 +91,11 @@ type PlanInput struct {
 // PlanRecovery finds out what there is to be done.
 func (r *Recoverer) PlanRecovery(ctx context.Context, in PlanInput) (Plan, error) {
 	defer keepAlive(ctx, func() any { return "planning" })()
-	if err := in.Request.Validate(); err != nil {
+	err := in.Request.Validate()
+	if !in.Replay {
+		err = errors.Join(err, in.Request.ValidateRestore())
+	}
+	if err != nil {
 		return Plan{}, invalid("%v", err)
 	}
 	plan := Plan{
@@ -110,8 +114,7 @@ func (r *Recoverer) PlanRecovery(ctx context.Context, in PlanInput) (Plan, error
 	} else if err := r.planRestore(ctx, in, &plan); err != nil {
 		return plan, err
 	}
-	plan, err := r.freeze(ctx, plan, in.Request.Inventory, SweepBackfill, in.Freeze)
-	if err != nil {
+	if plan, err = r.freeze(ctx, plan, in.Request.Inventory, SweepBackfill, in.Freeze); err != nil {
 		return plan, err
 	}
 	if plan.Objects == 0 {

@@ -33,7 +33,7 @@ type RecoverRequest struct {
 	// is touched.
 	Into string `json:"into,omitempty"`
 	// From and To bound the backfill by arrival in the stream, in place of what
-	// the snapshot says.
+	// the snapshot says. With them, or a tenant, goes noSnapshot or into.
 	From time.Time `json:"from,omitzero"`
 	To   time.Time `json:"to,omitzero"`
 	// Tenant is the only one whose records are backfilled.
@@ -81,6 +81,18 @@ func (r RecoverRequest) Validate() error {
 		errs = append(errs, fmt.Errorf("from, to: %s is not before %s", r.From.Format(time.RFC3339), r.To.Format(time.RFC3339)))
 	}
 	return errors.Join(errs...)
+}
+
+// ValidateRestore reports what cannot be meant where indices are restored to
+// their names: what came after the snapshot is deleted with them, of all tenants
+// and times. The plan refuses it, and not the workflow, which may have begun
+// before there was this rule.
+func (r RecoverRequest) ValidateRestore() error {
+	if r.NoSnapshot || r.Into != "" || r.Tenant == "" && r.From.IsZero() && r.To.IsZero() {
+		return nil
+	}
+	return errors.New("from, to, tenant: whole indices are restored, and only a part of what came after the snapshot would be brought back: " +
+		"give noSnapshot to backfill that part into the indices as they are, or into to restore beside them")
 }
 
 // Suffix is what is put behind the names of indices.

@@ -1,14 +1,20 @@
 package activities
 
 import (
+	"context"
+	"errors"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"go.temporal.io/sdk/temporal"
 
 	"millrace/internal/backup"
 	"millrace/internal/ledger"
 	"millrace/internal/snapshot"
+	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
 
@@ -116,3 +122,40 @@ func TestRequestsThatCannotBeMeant(t *testing.T) {
 		t.Errorf("{} is refused: %v", err)
 	}
 }
+
+// TestAPartIsNotBackfilledIntoWhatIsRestored: the rest of what came after the
+// snapshot would be lost with the index that is replaced.
+func TestAPartIsNotBackfilledIntoWhatIsRestored(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for name, c := range map[string]struct {
+		request RecoverRequest
+		replay  bool
+		ok      bool
+	}{
+		"a tenant":                   {request: RecoverRequest{Tenant: "acme"}},
+		"from a time on":             {request: RecoverRequest{From: now}},
+		"up to a time, replacing":    {request: RecoverRequest{To: now, Replace: true}},
+		"a tenant, into a suffix":    {RecoverRequest{Tenant: "acme", Into: "x"}, false, true},
+		"a tenant, without snapshot": {RecoverRequest{Tenant: "acme", From: now, NoSnapshot: true}, false, true},
+		"a tenant, replayed":         {RecoverRequest{Tenant: "acme", From: now, To: now.Add(1)}, true, true},
+		"everything":                 {ok: true},
+	} {
+		stopped, cancel := context.WithCancel(t.Context())
+		cancel() // what is taken goes no further
+		r := &Recoverer{Sweeper: Sweeper{Shards: nowhere{}, Workflows: nowhere{}}}
+		_, err := r.PlanRecovery(stopped, PlanInput{Request: c.request, Replay: c.replay})
+		var refused *temporal.ApplicationError
+		if is := errors.As(err, &refused) && strings.Contains(err.Error(), "give noSnapshot"); is == c.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// nowhere is a stream that nobody can be asked about.
+type nowhere struct {
+	StreamShards
+	StreamWorkflows
+}
+
+func (nowhere) Shards(ctx context.Context) ([]stream.Shard, error) { return nil, ctx.Err() }

@@ -258,6 +258,7 @@ func TestWhatCannotWorkIsRefused(t *testing.T) {
 		"send --records 1 --protocol smoke":  "--protocol",
 		"recover --into A --replace":         "into, replace",
 		"recover --snapshot a --no-snapshot": "give one of them at the most",
+		"recover --tenant acme":              "give noSnapshot",
 		"recover --lease 1s":                 "lease: 1s is less than 5s",
 		"recover --rate=-1":                  "rate: -1 is negative",
 		"replay":                             "--from, --to",

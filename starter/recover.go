@@ -72,7 +72,10 @@ func (s recoverStart) input() workflows.RecoverInput {
 }
 
 // Validate reports what cannot be meant.
-func (s recoverStart) Validate() error { return s.input().Validate() }
+func (s recoverStart) Validate() error {
+	in := s.input()
+	return errors.Join(in.Validate(), in.ValidateRestore())
+}
 
 // Run starts Recover and follows it.
 func (s recoverStart) Run(ctx context.Context, c client.Client, out output) error {
