@@ -48,7 +48,9 @@ type Cluster interface {
 // StreamShards are the shards of the stream. See stream.Stream.
 type StreamShards interface {
 	ShardLister
-	Retention() time.Duration
+	// CurrentRetention is how long the stream keeps a record: an operator may
+	// have changed it since the worker was started.
+	CurrentRetention(ctx context.Context) time.Duration
 }
 
 // StreamWorkflows are the workflows that process a stream.
@@ -173,7 +175,7 @@ func (r *Recoverer) planRestore(ctx context.Context, in PlanInput, plan *Plan) e
 			return err
 		}
 	}
-	plan.Window = window(in.Request, r.Stream, record, found, reached, r.Shards.Retention(), plan.Made)
+	plan.Window = window(in.Request, r.Stream, record, found, reached, r.Shards.CurrentRetention(ctx), plan.Made)
 	return nil
 }
 
@@ -307,7 +309,7 @@ func (r *Recoverer) ExtendWindow(ctx context.Context, in ExtendInput) (Plan, err
 			return plan, err
 		}
 	}
-	plan.Window = window(in.Request, r.Stream, record, found, in.Reached, r.Shards.Retention(), time.Now().UTC())
+	plan.Window = window(in.Request, r.Stream, record, found, in.Reached, r.Shards.CurrentRetention(ctx), time.Now().UTC())
 	if plan, err = r.freeze(ctx, plan, in.Request.Inventory, SweepBackfill, true); err != nil {
 		return plan, err
 	}
