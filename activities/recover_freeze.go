@@ -92,9 +92,17 @@ func (r *Recoverer) objects(ctx context.Context, plan Plan, inventory string) (b
 	where, key := backup.Objects(r.Backups), inventory
 	if rest, elsewhere := strings.CutPrefix(inventory, "s3://"); elsewhere {
 		bucket, path, _ := strings.Cut(rest, "/")
+		if bucket == "" || path == "" {
+			return nil, invalid("inventory: %q is not s3://bucket/key", inventory)
+		}
 		where, key = r.Other(bucket), path
 	}
-	return backup.OpenInventory(ctx, where, key, r.BucketName, plan.Prefix, plan.Window.Since(), below)
+	known, err := backup.OpenInventory(ctx, where, key, r.BucketName, plan.Prefix, plan.Window.Since(), below)
+	var useless *backup.InventoryError
+	if errors.As(err, &useless) {
+		return nil, invalid("inventory: %v", err)
+	}
+	return known, err
 }
 
 // frozen writes a list, page by page, or only counts it.

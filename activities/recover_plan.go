@@ -177,7 +177,8 @@ func choose(ctx context.Context, catalog Catalog, r RecoverRequest) (record snap
 			return record, false, err
 		}
 		if record.State != snapshot.Success {
-			return record, false, fmt.Errorf("restore snapshot %s: its state is %s: %s", record.Name, record.State, record.Reason)
+			return record, false, invalid("snapshot %s is not to be restored, its state is %s: see `starter snapshot list` for those that are",
+				record.Name, strings.TrimSuffix(record.State+", "+record.Reason, ", "))
 		}
 		return record, true, nil
 	}

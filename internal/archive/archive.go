@@ -216,6 +216,13 @@ func found(err error) error {
 	return err
 }
 
+// Refused reports whether S3 has answered that it does not do what it was asked,
+// and would say so again: there is no such bucket, or it is not to be read.
+func Refused(err error) bool {
+	code := status(err)
+	return code >= 400 && code < 500 && code != http.StatusRequestTimeout && code != http.StatusTooManyRequests
+}
+
 // status returns the HTTP status of an error's answer, or 0.
 func status(err error) int {
 	var response *smithyhttp.ResponseError

@@ -52,11 +52,36 @@ type manifest struct {
 	} `json:"files"`
 }
 
+// InventoryError says that an inventory is not to be used: it is not there, or
+// not what it should be, and to read it again does not help.
+type InventoryError struct{ Err error }
+
+// Error says what is wrong with it.
+func (i *InventoryError) Error() string { return i.Err.Error() }
+
+// Unwrap returns what is wrong with it.
+func (i *InventoryError) Unwrap() error { return i.Err }
+
+// unreadError says that an inventory could not be read this time.
+type unreadError struct{ error }
+
+func (u unreadError) Unwrap() error { return u.error }
+
 // OpenInventory reads an inventory. where is the bucket that it was written to,
 // key that of its manifest.json, source the name of the bucket that it is about,
 // prefix that of the backup there. Hours from on are read; store, which is
-// below that prefix, has the rest.
+// below that prefix, has the rest. The error is an *InventoryError where no
+// retry helps.
 func OpenInventory(ctx context.Context, where Objects, key, source, prefix string, from time.Time, store Objects) (*Inventory, error) {
+	i, err := openInventory(ctx, where, key, source, prefix, from, store)
+	var unread unreadError
+	if err != nil && !errors.As(err, &unread) {
+		err = &InventoryError{err}
+	}
+	return i, err
+}
+
+func openInventory(ctx context.Context, where Objects, key, source, prefix string, from time.Time, store Objects) (*Inventory, error) {
 	text, err := readAll(ctx, where, key)
 	if err != nil {
 		return nil, fmt.Errorf("read the inventory's manifest: %w", err)
@@ -92,14 +117,21 @@ func OpenInventory(ctx context.Context, where Objects, key, source, prefix strin
 
 func readAll(ctx context.Context, where Objects, key string) ([]byte, error) {
 	body, object, err := where.Read(ctx, key)
-	if err != nil {
+	if errors.Is(err, archive.ErrNotFound) || archive.Refused(err) {
 		return nil, err
+	}
+	if err != nil {
+		return nil, unreadError{err}
 	}
 	defer body.Close()
 	if object.Size > mostInventoryFile {
 		return nil, fmt.Errorf("%s has %d bytes, more than %d", key, object.Size, mostInventoryFile)
 	}
-	return io.ReadAll(body)
+	text, err := io.ReadAll(body)
+	if err != nil {
+		return nil, unreadError{err}
+	}
+	return text, nil
 }
 
 func (m manifest) read(ctx context.Context, where Objects, key, sum string, keep func(key string, size int64)) error {
