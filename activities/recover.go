@@ -88,6 +88,8 @@ type PlanInput struct {
 	// Normal is the Plan's, if it is known: while shards are paused it is not to
 	// be had.
 	Normal float64 `json:"normalSeconds,omitempty"`
+	// Rate is the one that is given, in records a second; zero: none is.
+	Rate float64 `json:"rate,omitempty"`
 }
 
 // PlanRecovery finds out what there is to be done.
@@ -103,6 +105,10 @@ func (r *Recoverer) PlanRecovery(ctx context.Context, in PlanInput) (Plan, error
 	plan := Plan{
 		ID: in.ID, Made: time.Now().UTC(), Papers: Papers(in.ID), Replay: in.Replay, Indices: in.Request.Indices,
 		Suffix: in.Request.suffix(), Tenant: in.Request.Tenant, Prefix: backup.Prefix, Mode: in.Request.Mode, Normal: in.Normal,
+		Rate: in.Rate,
+	}
+	if plan.Rate == 0 {
+		plan.Rate = assumedRate
 	}
 	if plan.Normal == 0 {
 		live, err := r.liveDelay(ctx)

@@ -24,6 +24,9 @@ const (
 	// samples is how many objects are asked how many records they have, for the
 	// estimate; bytesPerRecord is assumed of objects that do not say.
 	samples, bytesPerRecord = 16, 100
+	// assumedRate is how many records a second are indexed, for the estimate,
+	// where no rate is given and live traffic decides.
+	assumedRate = 10_000
 	// clockSkew is how far the clocks of S3, of workers and of the cluster may
 	// be apart.
 	clockSkew = time.Minute
@@ -184,6 +187,9 @@ func (r *Recoverer) freeze(ctx context.Context, plan Plan, inventory, stage stri
 	}
 	f.Plan.Entries = entries
 	f.Plan.Records = r.estimate(ctx, f.Plan.Bytes, sample)
+	if plan.Rate > 0 { // a plan of an earlier version has none
+		f.Plan.Seconds = float64(f.Plan.Records) / plan.Rate
+	}
 	return f.Plan, nil
 }
 

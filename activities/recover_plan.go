@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"path"
 	"regexp"
 	"strings"
@@ -130,11 +131,15 @@ type Plan struct {
 	// after the snapshot.
 	More []string `json:"more,omitempty"`
 
-	Objects  int64    `json:"objects"`
-	Entries  int64    `json:"entries,omitempty"` // of the ledger, among the objects
-	Bytes    int64    `json:"bytes"`
-	Records  int64    `json:"records"` // estimated
-	Pages    int      `json:"pages"`
+	Objects int64 `json:"objects"`
+	Entries int64 `json:"entries,omitempty"` // of the ledger, among the objects
+	Bytes   int64 `json:"bytes"`
+	Records int64 `json:"records"` // estimated
+	Pages   int   `json:"pages"`
+	// Rate is the one that is given, or assumed, in records a second, and
+	// Seconds how long the backfill takes with it.
+	Rate     float64  `json:"rate,omitempty"`
+	Seconds  float64  `json:"seconds,omitempty"` // estimated
 	Warnings []string `json:"warnings,omitempty"`
 }
 
@@ -242,6 +247,14 @@ func (p Plan) Lines() (lines []string) {
 	}
 	lines = append(lines, fmt.Sprintf("backfill from %s to %s: %d objects, %d bytes, about %d records%s", from,
 		p.Window.To.UTC().Format(time.RFC3339), p.Objects, p.Bytes, p.Records, way))
+	if p.Rate > 0 {
+		again := ", and about as long again to verify"
+		if p.Replay {
+			again = ""
+		}
+		lines = append(lines, fmt.Sprintf("estimated time: %s for the backfill, at %.0f records a second%s",
+			(time.Duration(math.Ceil(p.Seconds))*time.Second).String(), p.Rate, again))
+	}
 	for _, warning := range p.Warnings {
 		lines = append(lines, "warning: "+warning)
 	}
