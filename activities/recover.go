@@ -224,6 +224,11 @@ func (r *Recoverer) planIndices(ctx context.Context, request RecoverRequest, rec
 			one.Why = "to be replaced"
 		default:
 			plan.Keep[name] = "healthy and older than the snapshot (replace would replace it)"
+			if state.Documents >= 0 && state.Documents < of.Documents {
+				plan.Fewer = append(plan.Fewer, Restored{Index: name, Documents: state.Documents, Wanted: of.Documents})
+				plan.Warnings = append(plan.Warnings, fmt.Sprintf("%s stays, although it has %d documents, and the snapshot %d: replace would replace it",
+					name, state.Documents, of.Documents))
+			}
 			continue
 		}
 		plan.Restore = append(plan.Restore, one)
@@ -441,7 +446,7 @@ type RecoverResult struct {
 	GoOn    string `json:"goOn,omitempty"`  // what to do then
 }
 
-// Restored is an index after its restore.
+// Restored is an index after its restore, or without one.
 type Restored struct {
 	Index     string `json:"index"`
 	Documents int64  `json:"documents"`

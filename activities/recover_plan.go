@@ -125,6 +125,8 @@ type Plan struct {
 	Began      time.Time         `json:"began,omitzero"` // the snapshot
 	Restore    []IndexPlan       `json:"restore,omitempty"`
 	Keep       map[string]string `json:"keep,omitempty"` // indices of the snapshot that stay, and why
+	// Fewer are indices that stay, and have fewer documents than the snapshot.
+	Fewer []Restored `json:"fewer,omitempty"`
 
 	Window backup.Window `json:"window"`
 	// More are windows of earlier recoveries and replays, whose documents came

@@ -130,7 +130,7 @@ func (w endless) conclude(ctx context.Context, out output, run client.WorkflowRu
 	case errors.As(err, &failed):
 		return fmt.Errorf("%s has failed: %s", w.id, failed.Message())
 	case err != nil && canceled != nil:
-		return fmt.Errorf("%s was canceled: start it again to go on", w.id)
+		return fmt.Errorf("%s was canceled: %s", w.id, orDash(result.GoOn))
 	case err != nil:
 		return fmt.Errorf("%s: %w", w.id, err)
 	case result.Verified && !result.Complete:

@@ -393,7 +393,7 @@ func (r *recovery) conclude(ctx workflow.Context, failed error) (activities.Reco
 		if temporal.IsCanceledError(failed) {
 			result.Error = "canceled"
 		}
-		result.GoOn = "start it again, with the same input: what is there already is neither restored nor indexed twice"
+		result.GoOn = r.goOn()
 	}
 	if r.Plan.Papers != "" && !r.in.DryRun && r.Stage != StageSetup {
 		var recoverer *activities.Recoverer
@@ -409,8 +409,31 @@ func (r *recovery) conclude(ctx workflow.Context, failed error) (activities.Reco
 	return result, failed
 }
 
+// goOn says what to do after an end that came early.
+func (r *recovery) goOn() string {
+	switch begun := r.Stage != StageSetup && len(r.Plan.Restore) > 0; {
+	case begun && r.in.Into != "":
+		return "start it again into another suffix, or delete the copies *-" + r.in.Into + " first: a snapshot is not restored over them"
+	case begun && r.in.Replace && r.Stage == StageRestore:
+		return "start it again, with the same input: what was replaced already is replaced once more"
+	case begun && r.in.Replace:
+		return "start it again, without replace: all was replaced, and what is there already is not indexed twice"
+	}
+	return "start it again, with the same input: what is there already is neither restored nor indexed twice"
+}
+
 // result is what there is to say.
 func (r *recovery) result(ctx workflow.Context) activities.RecoverResult {
+	missing := r.missing()
+	return activities.RecoverResult{
+		ID: r.ID, Began: r.Began, Ended: workflow.Now(ctx).UTC(), Plan: r.Plan, Restored: r.Restore.Restored,
+		Backfill: r.Backfill.Counts, Verify: r.Verify.Counts, Verified: r.Verified, Papers: r.Plan.Papers, Missing: missing,
+		Complete: r.Verified && len(missing) == 0 && r.Verify.Counts.Missing == 0,
+	}
+}
+
+// missing is what could not be brought back, as far as that is known by now.
+func (r *recovery) missing() []activities.Gap {
 	missing := append([]activities.Gap{}, r.Gaps...)
 	for _, restored := range r.Restore.Restored {
 		if restored.Documents < restored.Wanted {
@@ -419,13 +442,10 @@ func (r *recovery) result(ctx workflow.Context) activities.RecoverResult {
 			})
 		}
 	}
-	missing = append(missing, r.Verify.Missing...)
-	if r.replay {
-		missing = append(missing, r.Backfill.Missing...)
+	for _, kept := range r.Plan.Fewer {
+		missing = append(missing, activities.Gap{
+			Index: kept.Index, Records: kept.Wanted - kept.Documents, Reason: "the index was kept, and has fewer documents than the snapshot",
+		})
 	}
-	return activities.RecoverResult{
-		ID: r.ID, Began: r.Began, Ended: workflow.Now(ctx).UTC(), Plan: r.Plan, Restored: r.Restore.Restored,
-		Backfill: r.Backfill.Counts, Verify: r.Verify.Counts, Verified: r.Verified, Papers: r.Plan.Papers, Missing: missing,
-		Complete: r.Verified && len(missing) == 0 && r.Verify.Counts.Missing == 0,
-	}
+	return append(append(missing, r.Backfill.Missing...), r.Verify.Missing...)
 }

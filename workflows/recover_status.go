@@ -43,7 +43,7 @@ type RecoverProgress struct {
 func (r *recovery) progress() RecoverProgress {
 	p := RecoverProgress{
 		ID: r.ID, Stage: r.Stage, State: r.state, Limit: r.in.Rate, Restore: r.Restore, Backfill: r.Backfill.Counts, Verify: r.Verify.Counts,
-		Held: r.Held, Holds: r.Holds, Missing: len(r.Gaps) + len(r.Verify.Missing), Papers: r.Plan.Papers, LastError: r.problem,
+		Held: r.Held, Holds: r.Holds, Missing: len(r.missing()), Papers: r.Plan.Papers, LastError: r.problem,
 		Verified: r.Verified,
 	}
 	list := &r.Backfill
@@ -181,12 +181,8 @@ func (r *recovery) show(ctx workflow.Context) {
 
 // outcome says how it ended, as far as that is known from here.
 func (p RecoverProgress) outcome() string {
-	missing := p.Missing > 0 || p.Verify.Missing > 0
-	for _, one := range p.Restore.Restored {
-		missing = missing || one.Documents < one.Wanted
-	}
 	switch {
-	case missing:
+	case p.Missing > 0 || p.Verify.Missing > 0:
 		return "not complete: see what is missing in the result"
 	case p.Verified:
 		return "complete: nothing is missing"

@@ -1,0 +1,221 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"go.temporal.io/sdk/temporal"
+
+	"millrace/deploy/local/localtest"
+	"millrace/internal/archive"
+	"millrace/internal/backup"
+	"millrace/internal/index"
+	"millrace/internal/snapshot"
+	"millrace/internal/stream"
+	"millrace/internal/telemetry"
+)
+
+// planner plans recoveries with a real bucket, of a cluster and a stream that
+// are made up.
+type planner struct {
+	*testing.T
+	*Recoverer
+	cluster   *madeUp
+	retention time.Duration
+	reached   map[string]telemetry.Checkpoint
+	began     time.Time // the snapshot that there is
+}
+
+func newPlanner(t *testing.T) *planner {
+	t.Helper()
+	t.Parallel()
+	name := localtest.Name(t, "plan")
+	objects := s3.NewFromConfig(localtest.AWS(t), func(o *s3.Options) { o.UsePathStyle = true })
+	if _, err := archive.Create(t.Context(), objects, name); err != nil {
+		t.Fatal(err)
+	}
+	bucket := archive.Open(objects, name)
+	p := &planner{
+		T: t, cluster: &madeUp{states: map[string]index.State{}}, retention: 24 * time.Hour,
+		reached: map[string]telemetry.Checkpoint{"shardId-000000000000": {Sequence: sequence(9)}},
+		began:   time.Now().Add(-2 * time.Hour).UTC(),
+	}
+	p.Recoverer = &Recoverer{
+		Sweeper: Sweeper{Stream: recoverStream, Bucket: bucket, Shards: p, Workflows: p}, BucketName: name, Repository: "nightly",
+		Backup:  func(prefix string) backup.Described { return bucket.Under(prefix) },
+		Other:   func(other string) backup.Objects { return archive.Open(objects, other) },
+		Catalog: func(repository string) Catalog { return snapshot.Open(bucket, repository) },
+		Cluster: p.cluster,
+	}
+	return p
+}
+
+// record is of the snapshot that there is.
+func (p *planner) record(r snapshot.Record) {
+	p.Helper()
+	r.Name, r.Repository, r.Started = "snap", p.Repository, p.began
+	if r.State == "" {
+		r.State = snapshot.Success
+	}
+	if err := snapshot.Open(p.Bucket, p.Repository).Put(p.Context(), r); err != nil {
+		p.Fatal(err)
+	}
+}
+
+// refused plans what cannot be meant, and returns what it is told.
+func (p *planner) refused(in PlanInput) string {
+	p.Helper()
+	_, err := p.PlanRecovery(p.Context(), in)
+	var refused *temporal.ApplicationError
+	if !errors.As(err, &refused) || refused.Type() != InvalidRequest || !refused.NonRetryable() {
+		p.Errorf("%+v: it would be tried again: %v", in.Request, err)
+		return ""
+	}
+	return refused.Message()
+}
+
+// Shards implements StreamShards.
+func (p *planner) Shards(context.Context) (all []stream.Shard, _ error) {
+	for _, id := range slices.Sorted(maps.Keys(p.reached)) {
+		all = append(all, stream.Shard{ID: id})
+	}
+	return all, nil
+}
+
+// CurrentRetention implements StreamShards.
+func (p *planner) CurrentRetention(context.Context) time.Duration { return p.retention }
+
+// CommandStream implements StreamWorkflows.
+func (*planner) CommandStream(context.Context, StreamID, Command) (bool, error) { return false, nil }
+
+// Command implements StreamWorkflows.
+func (*planner) Command(context.Context, StreamID, string, Command) error { return nil }
+
+// Reached implements StreamWorkflows.
+func (p *planner) Reached(_ context.Context, _ StreamID, shard string) (telemetry.Checkpoint, bool, error) {
+	at, known := p.reached[shard]
+	return at, known, nil
+}
+
+// Live implements StreamWorkflows.
+func (*planner) Live(context.Context, StreamID, string) (LiveDelay, bool, error) {
+	return LiveDelay{}, false, nil
+}
+
+// madeUp is a cluster.
+type madeUp struct {
+	Cluster
+	states map[string]index.State
+}
+
+// Indices implements Cluster.
+func (m *madeUp) Indices(context.Context, ...string) (map[string]index.State, error) {
+	return m.states, nil
+}
+
+// GetSnapshot implements Cluster.
+func (m *madeUp) GetSnapshot(_ context.Context, _, name string) (index.Snapshot, error) {
+	return index.Snapshot{Name: name}, nil
+}
+
+// TestTheWindowReachesAsFarAsTheStreamDoes: by what it keeps now, and not when
+// the worker was started.
+func TestTheWindowReachesAsFarAsTheStreamDoes(t *testing.T) {
+	p := newPlanner(t)
+	p.record(snapshot.Record{})
+	for _, kept := range []time.Duration{24 * time.Hour, 168 * time.Hour} {
+		p.retention = kept
+		plan, err := p.PlanRecovery(t.Context(), PlanInput{ID: "a", Freeze: true})
+		if err != nil || plan.Window.Reach != kept {
+			t.Errorf("planned it reaches %s, want %s: %v", plan.Window.Reach, kept, err)
+		}
+		p.retention += time.Hour
+		plan, err = p.ExtendWindow(t.Context(), ExtendInput{Papers: plan.Papers, Reached: p.reached})
+		if err != nil || plan.Window.Reach != p.retention {
+			t.Errorf("extended it reaches %s, want %s: %v", plan.Window.Reach, p.retention, err)
+		}
+	}
+}
+
+// TestInputThatNoRetryHelps: it is said at once, while nobody else may recover.
+func TestInputThatNoRetryHelps(t *testing.T) {
+	p := newPlanner(t)
+	p.record(snapshot.Record{State: "PARTIAL", Reason: "telemetry-log-1/0 is red"})
+	if text := p.refused(PlanInput{Request: RecoverRequest{Snapshot: "snap"}}); !strings.Contains(text, "its state is PARTIAL, telemetry-log-1/0 is red") {
+		t.Errorf("of a snapshot that is PARTIAL it says %q", text)
+	}
+	put := func(key, text string) {
+		t.Helper()
+		if err := p.Bucket.Put(t.Context(), key, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("other.json", "{}")
+	put("not.json", "{")
+	put("elsewhere.json", `{"sourceBucket":"b","creationTimestamp":"1","files":[{"key":"x"}]}`)
+	put("lost.json", `{"sourceBucket":"`+p.BucketName+`","fileFormat":"CSV","creationTimestamp":"1","files":[{"key":"x"}]}`)
+	put("avro.json", `{"sourceBucket":"`+p.BucketName+`","fileFormat":"ORC","creationTimestamp":"1","files":[{"key":"not.json"}]}`)
+	for inventory, want := range map[string]string{
+		"none.json": "no such object", "not.json": "unexpected end", "other.json": "not one of S3 Inventory's", "elsewhere.json": "about bucket b",
+		"lost.json": "no such object", "avro.json": "let the inventory be written as CSV", "s3://": "is not s3://bucket/key",
+		"s3://" + p.BucketName + "-no/key": "NoSuchBucket",
+	} {
+		if text := p.refused(PlanInput{Request: RecoverRequest{NoSnapshot: true, Inventory: inventory}}); !strings.Contains(text, want) {
+			t.Errorf("of inventory %s it says %q, want %q", inventory, text, want)
+		}
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	var useless *backup.InventoryError
+	if _, err := p.objects(gone, Plan{}, "lost.json"); err == nil || errors.As(err, &useless) || strings.Contains(err.Error(), InvalidRequest) {
+		t.Errorf("one that cannot be read this time: %v", err)
+	}
+}
+
+// TestAPlanSaysHowLongItTakes: by the rate that is given, or one that is
+// assumed.
+func TestAPlanSaysHowLongItTakes(t *testing.T) {
+	p := newPlanner(t)
+	chain := backup.Open(p.Backup(backup.Prefix).(backup.Store), backup.Shard{Stream: recoverStream.Name, Created: recoverStream.Created, ID: "shardId-000000000000"}, "")
+	for n := range 9 {
+		if err := chain.Add(backup.Record{Sequence: sequence(n), Arrived: time.Now(), Data: record(n)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := chain.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for rate, want := range map[float64]string{
+		3: "estimated time: 3s for the backfill, at 3 records a second, and about as long again to verify",
+		0: fmt.Sprintf("estimated time: 1s for the backfill, at %d records a second, and about as long again to verify", assumedRate),
+	} {
+		plan, err := p.PlanRecovery(t.Context(), PlanInput{Request: RecoverRequest{NoSnapshot: true}, Rate: rate})
+		if err != nil || plan.Records != 9 || !slices.Contains(plan.Lines(), want) {
+			t.Errorf("at %g: %v, %d records, %q", rate, err, plan.Records, plan.Lines())
+		}
+	}
+}
+
+// TestAKeptIndexIsHeldAgainstTheSnapshot: one that has lost documents is not
+// passed over in silence.
+func TestAKeptIndexIsHeldAgainstTheSnapshot(t *testing.T) {
+	p := newPlanner(t)
+	made := p.began.Add(-time.Hour)
+	p.record(snapshot.Record{Indices: map[string]snapshot.Index{"telemetry-a": {Documents: 10, Created: made}, "telemetry-b": {Documents: 10, Created: made}}})
+	p.cluster.states["telemetry-a"] = index.State{Health: "green", Created: made, Documents: 9}
+	p.cluster.states["telemetry-b"] = index.State{Health: "green", Created: made, Documents: 10}
+	plan, err := p.PlanRecovery(t.Context(), PlanInput{})
+	if err != nil || len(plan.Restore) > 0 || !slices.Equal(plan.Fewer, []Restored{{Index: "telemetry-a", Documents: 9, Wanted: 10}}) {
+		t.Errorf("%v, %+v", err, plan)
+	}
+	if !slices.Contains(plan.Lines(), "warning: telemetry-a stays, although it has 9 documents, and the snapshot 10: replace would replace it") {
+		t.Errorf("it says %q", plan.Lines())
+	}
+}
