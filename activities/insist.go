@@ -26,9 +26,14 @@ const (
 // errStopped says that a pipeline was stopped before it was done.
 var errStopped = errors.New("stopped before it was done")
 
-// pause waits, and reports false if ctx ended first.
+// pause waits for that long at the most, and reports false if ctx ended first.
 func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d/2 + rand.N(d/2+1))
+	return waitFor(ctx, d/2+rand.N(d/2+1))
+}
+
+// waitFor waits, and reports false if ctx ended first.
+func waitFor(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -62,9 +62,9 @@ type StreamWorkflows interface {
 	Command(ctx context.Context, stream StreamID, shard string, command Command) error
 	// Reached returns the checkpoint of a shard; false if it has no workflow.
 	Reached(ctx context.Context, stream StreamID, shard string) (telemetry.Checkpoint, bool, error)
-	// Live returns what a shard has said last of how its worker does; false if
-	// it is not being indexed at the moment.
-	Live(ctx context.Context, stream StreamID, shard string) (LiveDelay, bool, error)
+	// Live returns what a shard has said last, nothing if it is between two calls
+	// of IndexShard; false if none of its records is to be indexed now.
+	Live(ctx context.Context, stream StreamID, shard string) (Progress, bool, error)
 }
 
 // InvalidRequest is the type of an error that no retry helps against.

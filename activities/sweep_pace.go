@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"millrace/internal/delay"
+	"millrace/internal/index"
 )
 
 // Pace is how a sweep gives way to live traffic, while no rate is given: by
@@ -21,7 +22,9 @@ type Pace struct {
 	Share  float64 `json:"share,omitempty"`         // of the time, in which it works
 	Normal float64 `json:"normalSeconds,omitempty"` // p99 of the live delay without it
 	Live   float64 `json:"liveSeconds,omitempty"`   // at present; zero: there is no live traffic
-	Record float64 `json:"recordSeconds,omitempty"` // that one of its own records takes
+	Record float64 `json:"recordSeconds,omitempty"` // that it takes to index one of its own records
+	Look   float64 `json:"lookSeconds,omitempty"`   // that it takes to look one up
+	Worked float64 `json:"workedSeconds,omitempty"` // for which it has not rested yet
 
 	cut time.Time // when it was halved last
 }
@@ -39,14 +42,19 @@ const (
 	// while the sweep does its least.
 	followNormal, riseNormal = 1.0 / 4, 1.02
 
-	// bulkShare is how long a bulk may take, of what is normal for a live record;
-	// followRecord how fast follows how long one of its own records takes.
+	// bulkShare is how long a bulk or a look-up may take, of what is normal for a
+	// live record; followRecord how fast follows how long one of its own takes.
 	bulkShare, followRecord = 0.2, 1.0 / 4
 
 	// lookLive is how often is looked how live traffic does, shardsAsked of how
 	// many shards at a time: each knows of all on its worker.
 	lookLive    = time.Second
 	shardsAsked = 8
+
+	// Of a worker that has indexed nothing lately: nobody waits while its shards
+	// are not this far behind, which a consumer with fan-out may be for a moment,
+	// and somebody does for certain when they are that far behind.
+	idleLag, stalledLag = 2 * time.Second, delay.RecentWindow + 2*time.Second
 
 	// yieldRecords are those of a bulk at a share of one, leastRecords of the
 	// smallest.
@@ -61,15 +69,26 @@ func (p Pace) from(plan Plan) Pace {
 	return p
 }
 
+// liveTraffic is how long live records take, of the worker where they take
+// longest.
+type liveTraffic struct {
+	LiveDelay
+	Stalled float64 // seconds that a shard is behind whose worker has indexed nothing lately
+	Silent  bool    // of some shard it is not known whether somebody waits for it
+}
+
 // learn takes in how live traffic does.
-func (p *Pace) learn(live LiveDelay, now time.Time) {
-	if live.Records == 0 { // nobody waits
-		p.Live, p.Share = 0, min(1, p.Share*growAlone)
+func (p *Pace) learn(live liveTraffic, now time.Time) {
+	if live.Records == 0 && live.Stalled == 0 {
+		if !live.Silent { // nobody waits
+			p.Live, p.Share = 0, min(1, p.Share*growAlone)
+		}
 		return
 	}
-	p.Live = live.Seconds
-	seen := max(live.Seconds, leastNormal)
+	p.Live = max(live.Seconds, live.Stalled)
+	seen := max(p.Live, leastNormal)
 	switch {
+	case p.Normal == 0 && live.Stalled > 0: // it tells nothing of what is normal
 	case p.Normal == 0:
 		p.Normal = seen
 	case seen < p.Normal:
@@ -86,26 +105,34 @@ func (p *Pace) learn(live LiveDelay, now time.Time) {
 	}
 }
 
-// rest is how long to leave Elasticsearch alone after so much work.
-func (p Pace) rest(worked time.Duration) time.Duration {
-	return time.Duration(float64(worked) * (1/p.Share - 1))
+// rested takes in for how long Elasticsearch was left alone, and returns for how
+// much longer it is to be, by the present share.
+func (p *Pace) rested(alone time.Duration) (left time.Duration) {
+	each := 1/p.Share - 1 // seconds of rest for one of work
+	if p.Worked*each <= alone.Seconds() {
+		p.Worked = 0
+		return 0
+	}
+	p.Worked -= alone.Seconds() / each
+	return time.Duration(p.Worked * each * float64(time.Second))
 }
 
-// worked takes in how long a bulk took.
-func (p *Pace) worked(took time.Duration, records int) {
-	each := took.Seconds() / float64(records)
-	if p.Record == 0 {
-		p.Record = each
+// follow brings an estimate of what one record takes closer to what was seen.
+func follow(each *float64, took time.Duration, records int) {
+	seen := took.Seconds() / float64(records)
+	if *each == 0 {
+		*each = seen
 	}
-	p.Record += (each - p.Record) * followRecord
+	*each += (seen - *each) * followRecord
 }
 
 // records is how many a bulk has: while somebody waits for it, so many that it
-// takes a part of what is normal for a live record.
+// takes a part of what is normal for a live record, whether it is looked up or
+// has to be indexed then.
 func (p Pace) records() int {
 	n := p.Share * yieldRecords
-	if p.Live > 0 && p.Record > 0 {
-		n = min(n, bulkShare*p.Normal/p.Record)
+	if each := max(p.Record, p.Look); p.Live > 0 && each > 0 {
+		n = min(n, bulkShare*p.Normal/each)
 	}
 	return max(leastRecords, int(n))
 }
@@ -127,7 +154,7 @@ func (s *sweep) watchLive() (stop func()) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		for pause(s.going, lookLive) {
+		for waitFor(s.going, lookLive) {
 			live, err := s.liveDelay(s.going)
 			if err != nil { // it goes on as before; what it does may be the reason
 				continue
@@ -145,7 +172,7 @@ func (s *sweep) watchLive() (stop func()) {
 
 // liveDelay asks how long live records take, of the worker where they take
 // longest.
-func (s *Sweeper) liveDelay(ctx context.Context) (worst LiveDelay, err error) {
+func (s *Sweeper) liveDelay(ctx context.Context) (worst liveTraffic, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*lookLive)
 	defer cancel()
 	shards, err := s.Shards.Shards(ctx)
@@ -156,13 +183,93 @@ func (s *Sweeper) liveDelay(ctx context.Context) (worst LiveDelay, err error) {
 		if n == shardsAsked {
 			break
 		}
-		live, running, err := s.Workflows.Live(ctx, s.Stream, shards[at].ID)
+		said, running, err := s.Workflows.Live(ctx, s.Stream, shards[at].ID)
 		if err != nil {
 			return worst, err
 		}
-		if running && live.Records > 0 && live.Seconds >= worst.Seconds {
-			worst = live
+		if running {
+			worst.add(said)
 		}
 	}
 	return worst, nil
+}
+
+// add takes in what a shard has said of itself and its worker.
+func (l *liveTraffic) add(said Progress) {
+	behind := time.Duration(said.LagSeconds * float64(time.Second))
+	switch {
+	case said.Worker == "": // it is between two calls
+		l.Silent = true
+	case said.Live.Records > 0:
+		if said.Live.Seconds >= l.Seconds {
+			l.LiveDelay = said.Live
+		}
+	case behind > stalledLag:
+		l.Stalled = max(l.Stalled, said.LagSeconds)
+	case behind > idleLag:
+		l.Silent = true
+	}
+}
+
+// rest leaves Elasticsearch alone for as long as the sweep has to by its share,
+// which may change meanwhile; false if the sweep was stopped.
+func (s *sweep) rest() bool {
+	if s.pace != nil {
+		return true
+	}
+	rested := func(alone time.Duration) time.Duration {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.done.Pace.rested(alone)
+	}
+	left, going := rested(0), true
+	for left > 0 && going {
+		began := time.Now()
+		going = waitFor(s.going, min(left, lookLive))
+		left = rested(time.Since(began))
+	}
+	return going
+}
+
+// worked takes in that Elasticsearch, or the stream, has worked for the sweep;
+// each, where it is known for how many records, is what it learns of one.
+func (s *sweep) worked(took time.Duration, each *float64, records int) {
+	if s.pace != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.done.Pace.Worked += took.Seconds()
+	if records > 0 {
+		follow(each, took, records)
+	}
+}
+
+// timed is Elasticsearch, by a clock that runs while it works for a sweep: not
+// while that waits for a place, or to try again.
+type timed struct {
+	SweptDocuments
+	sweep *sweep
+}
+
+// Do implements Bulker.
+func (t *timed) Do(ctx context.Context, b *index.Bulk) index.Result {
+	began, records := time.Now(), b.Len()
+	result := t.SweptDocuments.Do(ctx, b)
+	if result.Class != index.Indexed {
+		records = 0
+	}
+	t.sweep.worked(time.Since(began), &t.sweep.done.Pace.Record, records)
+	return result
+}
+
+// Exist implements Documents.
+func (t *timed) Exist(ctx context.Context, documents []index.Reference) ([]bool, error) {
+	began, records := time.Now(), len(documents)
+	found, err := t.SweptDocuments.Exist(ctx, documents)
+	if err != nil {
+		records = 0
+	}
+	t.sweep.worked(time.Since(began), &t.sweep.done.Pace.Look, records)
+	return found, err
 }

@@ -47,7 +47,10 @@ func (s *sweep) putChunk(c *sweepChunk) bool {
 		}
 		var again []int
 		var last error
-		for _, r := range s.Replayer.Replay(s.work, data) {
+		began := time.Now()
+		rejected := s.Replayer.Replay(s.work, data)
+		s.worked(time.Since(began), &s.done.Pace.Record, len(data)-len(rejected))
+		for _, r := range rejected {
 			if r.Invalid {
 				c.dead = append(c.dead, verdict{at: at[r.Position], cause: index.Error{Type: r.Code, Reason: r.Message}})
 				continue

@@ -43,12 +43,13 @@ const (
 type sweep struct {
 	*settler
 	*Sweeper
-	ctx   context.Context // ends when no more chunks are to be read
-	in    SweepInput
-	plan  Plan
-	page  []Listed
-	pace  *rate.Limiter // nil: it gives way to live traffic, see Pace
-	queue chan *sweepChunk
+	ctx       context.Context // ends when no more chunks are to be read
+	in        SweepInput
+	plan      Plan
+	page      []Listed
+	documents Documents
+	pace      *rate.Limiter // nil: it gives way to live traffic, see Pace
+	queue     chan *sweepChunk
 
 	mu   sync.Mutex
 	done SweepProgress
@@ -78,8 +79,9 @@ type sweepChunk struct {
 }
 
 func newSweep(ctx, going context.Context, s *Sweeper, in SweepInput, plan Plan, page []Listed, from SweepProgress) *sweep {
+	documents := &timed{SweptDocuments: s.Documents}
 	processor := &Processor{
-		Stream: s.Stream, Bulk: s.Documents, Limiter: s.Limiter, Seen: unseen{},
+		Stream: s.Stream, Bulk: documents, Limiter: s.Limiter, Seen: unseen{},
 		Delay: delay.New(), // nobody waits for these records: they are not part of the pipeline's delay
 	}
 	call := &sweep{
@@ -87,7 +89,7 @@ func newSweep(ctx, going context.Context, s *Sweeper, in SweepInput, plan Plan, 
 		queue: make(chan *sweepChunk, 1), done: from,
 		retired: retired{bucket: s.Bucket, known: map[string]time.Time{}}, dead: buried{ledger: s.Ledger, stream: s.Stream},
 	}
-	call.priority = index.Recovery
+	call.priority, call.documents, documents.sweep = index.Recovery, documents, call
 	if in.Rate > 0 {
 		call.queue = make(chan *sweepChunk, sweepsAhead-1)
 		call.pace = rate.NewLimiter(rate.Limit(in.Rate), max(1, min(sweepRecords, int(in.Rate))))
@@ -120,7 +122,7 @@ func (s *sweep) readAll() {
 	part := s.done.Part
 	s.mu.Unlock()
 	for object := part.Object; object < len(s.page); object++ {
-		if !s.readObject(object, part.Record) {
+		if !s.rest() || !s.readObject(object, part.Record) {
 			return
 		}
 		part.Record = 0
@@ -171,7 +173,7 @@ func (s *sweep) cutObject(from reader, object int, skip *int) (ended bool, err e
 		}
 		if len(c.records) == most || c.size > sweepBytes {
 			c.read = at
-			if !s.pass(c) {
+			if !s.pass(c) || !s.rest() {
 				return false, nil
 			}
 			*skip, most, c = at, s.bulkRecords(), &sweepChunk{object: object}
@@ -225,15 +227,7 @@ func (s *sweep) pass(c *sweepChunk) bool {
 		go work()
 		return true
 	}
-	began := time.Now()
 	work()
-	if took, records := time.Since(began), len(c.records); records > 0 {
-		s.mu.Lock()
-		s.done.Pace.worked(took, records)
-		rest := s.done.Pace.rest(took)
-		s.mu.Unlock()
-		pause(s.going, min(rest, longestWait))
-	}
 	return c.ok
 }
 

@@ -93,7 +93,7 @@ func (s *sweep) lookUp(c *sweepChunk) (there []bool, ok bool) {
 			return err
 		}
 		defer place(index.Feedback{})
-		found, err := s.Documents.Exist(s.work, places)
+		found, err := s.documents.Exist(s.work, places)
 		for n, found := range found {
 			there[at[n]] = found
 		}

@@ -9,6 +9,7 @@ import (
 
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
+	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
@@ -139,13 +140,17 @@ func (l Launcher) look(ctx context.Context, id string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("describe %s: %w", id, err)
 	}
-	info := described.GetWorkflowExecutionInfo()
+	return stateOf(described.GetWorkflowExecutionInfo())
+}
+
+// stateOf returns the state of a shard by what the server knows of its workflow.
+func stateOf(info *workflowpb.WorkflowExecutionInfo) (string, error) {
 	switch info.GetStatus() {
 	case enums.WORKFLOW_EXECUTION_STATUS_RUNNING, enums.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW:
 		state := activities.StateRunning
 		if payload := info.GetSearchAttributes().GetIndexedFields()[State.GetName()]; payload != nil {
 			if err := converter.GetDefaultDataConverter().FromPayload(payload, &state); err != nil {
-				return "", fmt.Errorf("read the state of %s: %w", id, err)
+				return "", fmt.Errorf("read the state of %s: %w", info.GetExecution().GetWorkflowId(), err)
 			}
 		}
 		return state, nil

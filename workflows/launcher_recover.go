@@ -33,23 +33,28 @@ func (l Launcher) Reached(ctx context.Context, stream activities.StreamID, shard
 	return status.Checkpoint, err == nil, err
 }
 
-// Live returns what the present call of IndexShard says of how its worker does;
-// false if there is none.
-func (l Launcher) Live(ctx context.Context, stream activities.StreamID, shard string) (live activities.LiveDelay, running bool, err error) {
+// Live returns what the present call of IndexShard says, nothing between two
+// calls; false if there are to be none: the shard has no workflow, or it is
+// drained, paused or tripped.
+func (l Launcher) Live(ctx context.Context, stream activities.StreamID, shard string) (said activities.Progress, running bool, err error) {
 	id := ProcessShardID(stream.Name, stream.Created, shard)
 	described, err := l.Client.DescribeWorkflowExecution(ctx, id, "")
 	if isNotFound(err) {
-		return live, false, nil
+		return said, false, nil
 	}
 	if err != nil {
-		return live, false, fmt.Errorf("describe %s: %w", id, err)
+		return said, false, fmt.Errorf("describe %s: %w", id, err)
+	}
+	state, err := stateOf(described.GetWorkflowExecutionInfo())
+	if err != nil || state != activities.StateRunning && state != activities.StateWaiting {
+		return said, false, err
 	}
 	for _, pending := range described.GetPendingActivities() {
 		var progress activities.Progress
 		if details := pending.GetHeartbeatDetails(); details != nil &&
 			converter.GetDefaultDataConverter().FromPayloads(details, &progress) == nil {
-			return progress.Live, true, nil
+			said = progress
 		}
 	}
-	return live, false, nil
+	return said, true, nil
 }

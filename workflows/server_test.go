@@ -164,6 +164,9 @@ func TestShardPausesWhenDrainedAndGoesOn(t *testing.T) {
 				live, err := s.ShardStatus(t.Context(), id)
 				return err == nil && live.LagSeconds == 7
 			})
+			if said, running, err := s.Live(t.Context(), testStream, "shard"); !running || said.LagSeconds != 7 || said.Worker == "" {
+				t.Errorf("it says %+v, and runs: %v, %v", said, running, err)
+			}
 			if err := tell(s, id, Pause); err != nil {
 				t.Fatal(err)
 			}
@@ -178,6 +181,9 @@ func TestShardPausesWhenDrainedAndGoesOn(t *testing.T) {
 			}
 			if state, err := s.Look(t.Context(), testStream, "shard"); state != activities.StatePaused {
 				t.Errorf("its search attribute says %q, %v", state, err)
+			}
+			if said, running, err := s.Live(t.Context(), testStream, "shard"); running || err != nil {
+				t.Errorf("paused it says %+v, and runs: %v, %v", said, running, err)
 			}
 			// Twice, so that two more records bring it to its end.
 			for calls := 2; calls <= 3; calls++ {
