@@ -19,7 +19,8 @@ type Sweep struct {
 	Counts  activities.SweepCounts `json:"counts"`
 	Missing []activities.Gap       `json:"missing,omitempty"`
 	Began   time.Time              `json:"began"`
-	// Worked is for how long some lane has worked.
+	// Worked is how long the calls that ended have taken, each by its part of the
+	// lanes that were in one at the same time.
 	Worked time.Duration `json:"worked"`
 	// Pace is how far the last call gave way to live traffic.
 	Pace activities.Pace `json:"pace,omitzero"`
@@ -41,7 +42,10 @@ type sweeping struct {
 	paused  func() bool
 	learned func() // is called when a call has ended
 
-	working   int                   // lanes that are in a call
+	holding   int           // lanes that have a page
+	working   int           // those of them that are in a call
+	clock     time.Duration // runs the slower the more of them are; see tick
+	ticked    time.Time
 	calls     []workflow.CancelFunc // end those
 	lastError string
 }
@@ -80,15 +84,18 @@ func (s *sweeping) lane(ctx workflow.Context) {
 		if !more {
 			return
 		}
+		s.holding++
 		for done := false; !done; first = false {
 			// Await says nothing of a context that ended before its condition held.
 			_ = workflow.Await(ctx, func() bool { return !s.paused() })
 			if ctx.Err() != nil || !first && workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
 				s.Open = append(s.Open, part)
+				s.holding--
 				return
 			}
 			part, done = s.call(ctx, part)
 		}
+		s.holding--
 	}
 }
 
@@ -110,14 +117,14 @@ func (s *sweeping) call(ctx workflow.Context, part activities.Part) (activities.
 	call, interrupt := workflow.WithCancel(workflow.WithActivityOptions(ctx, sweepOptions(s.Stage, s.callFor)))
 	defer interrupt()
 	s.calls = append(s.calls, interrupt)
+	began := s.tick(ctx)
 	s.working++
-	began := workflow.Now(ctx)
 	var sweeper *activities.Sweeper
 	var result activities.SweepProgress
 	err := workflow.ExecuteActivity(call, sweeper.SweepObjects, activities.SweepInput{
-		Papers: s.papers, Stage: s.Stage, Part: part, Rate: s.rate() / float64(s.lanes), Pace: s.Pace, For: s.callFor,
+		Papers: s.papers, Stage: s.Stage, Part: part, Rate: s.rate() / float64(s.atWork()), Pace: s.Pace, For: s.callFor,
 	}).Get(ctx, &result)
-	s.Worked += workflow.Now(ctx).Sub(began) / time.Duration(s.lanes)
+	s.Worked += s.tick(ctx) - began
 	s.working--
 	if s.working == 0 {
 		s.calls = nil
@@ -130,6 +137,22 @@ func (s *sweeping) call(ctx workflow.Context, part activities.Part) (activities.
 	s.lastError, s.Pace = result.LastError, result.Pace
 	s.learned()
 	return result.Part, result.Done
+}
+
+// atWork is how many lanes have something to do: there may be fewer pages.
+func (s *sweeping) atWork() int {
+	return min(s.lanes, s.holding+len(s.Open)+s.Pages-s.Next)
+}
+
+// tick returns for how long calls have run, by a clock of which they share each
+// moment.
+func (s *sweeping) tick(ctx workflow.Context) time.Duration {
+	now := workflow.Now(ctx)
+	if s.working > 0 {
+		s.clock += now.Sub(s.ticked) / time.Duration(s.working)
+	}
+	s.ticked = now
+	return s.clock
 }
 
 // stop has all calls end, with what they have in flight.
