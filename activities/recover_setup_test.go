@@ -105,8 +105,8 @@ func (p *planner) Reached(_ context.Context, _ StreamID, shard string) (telemetr
 }
 
 // Live implements StreamWorkflows.
-func (*planner) Live(context.Context, StreamID, string) (LiveDelay, bool, error) {
-	return LiveDelay{}, false, nil
+func (*planner) Live(context.Context, StreamID, string) (Progress, bool, error) {
+	return Progress{}, false, nil
 }
 
 // madeUp is a cluster.

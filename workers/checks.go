@@ -3,6 +3,7 @@ package workers
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -29,7 +30,7 @@ const (
 // (Kinesis API reference).
 const askAWS = 15 * time.Second
 
-// Checks look for stream, queues and bucket, also before they are found by
+// Checks look for stream, queues and buckets, also before they are found by
 // OpenBackends.
 func Checks(cfg aws.Config, names config.Resources) map[string]ops.Check {
 	streams, queues, buckets := kinesis.NewFromConfig(cfg), sqs.NewFromConfig(cfg), config.S3(cfg)
@@ -49,8 +50,10 @@ func Checks(cfg aws.Config, names config.Resources) map[string]ops.Check {
 			return nil
 		}),
 		S3: ops.Seldom(askAWS, func(ctx context.Context) error {
-			if _, err := buckets.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &names.Bucket}); err != nil {
-				return fmt.Errorf("look for bucket %s: %w", names.Bucket, err)
+			for _, name := range slices.Compact([]string{names.Bucket, names.BackupBucket()}) {
+				if _, err := buckets.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &name}); err != nil {
+					return fmt.Errorf("look for bucket %s: %w", name, err)
+				}
 			}
 			return nil
 		}),
