@@ -190,10 +190,13 @@ func TestIndexShardGetsThroughAtTheWire(t *testing.T) {
 		answer  func(request, bytes int) (int, bool)
 		records int
 	}{
-		"429 ten times":      {func(request, _ int) (int, bool) { return map[bool]int{true: 429, false: 200}[request <= 10], false }, 500},
-		"503 and 403":        {func(request, _ int) (int, bool) { return []int{503, 403, 200}[min(request-1, 2)], false }, 500},
-		"no answer once":     {func(request, _ int) (int, bool) { return 200, request == 1 }, 500},
-		"413 above a size":   {func(_, bytes int) (int, bool) { return map[bool]int{true: 413, false: 200}[bytes > largest], false }, 500},
+		"429 ten times":    {func(request, _ int) (int, bool) { return map[bool]int{true: 429, false: 200}[request <= 10], false }, 500},
+		"503 and 403":      {func(request, _ int) (int, bool) { return []int{503, 403, 200}[min(request-1, 2)], false }, 500},
+		"no answer once":   {func(request, _ int) (int, bool) { return 200, request == 1 }, 500},
+		"413 above a size": {func(_, bytes int) (int, bool) { return map[bool]int{true: 413, false: 200}[bytes > largest], false }, 500},
+		"429 above a size": {func(_, bytes int) (int, bool) {
+			return map[bool]int{true: 429, false: 200}[bytes > 2*leastSplit], false
+		}, 2000},
 		"hangs above a size": {func(_, bytes int) (int, bool) { return 200, bytes > 2*leastSplit }, 2000},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -83,7 +83,7 @@ func (s *settler) send(c *chunk, at []int, place func(index.Feedback)) error {
 	timeouts := 0
 	for wait := firstWait; ; wait = min(2*wait, longestWait) {
 		generation := s.Seen.Generation()
-		result := s.sendOnce(c, place)
+		result := s.sendOnce(c, place, timeouts)
 		if timeouts++; !result.TimedOut {
 			timeouts = 0
 		}
@@ -95,6 +95,9 @@ func (s *settler) send(c *chunk, at []int, place func(index.Feedback)) error {
 			return s.sendHalves(c, at)
 		case result.Class == index.Transient:
 			s.problem.set(indexing, failure(result.Error))
+			if len(at) > 1 && c.bulk.Size() >= 2*s.Limiter.State().BulkBytes { // bulks have shrunk since it was built
+				return s.sendHalves(c, at)
+			}
 		default: // not attributable, or one record that is too large by itself
 			for _, i := range at {
 				c.open = append(c.open, verdict{i, result.Error, len(at) > 1})
@@ -115,10 +118,15 @@ func (s *settler) send(c *chunk, at []int, place func(index.Feedback)) error {
 	}
 }
 
-// sendOnce sends the bulk and gives its place back.
-func (s *settler) sendOnce(c *chunk, place func(index.Feedback)) (result index.Result) {
+// sendOnce sends the bulk, which has timed out so often in a row, and gives its
+// place back.
+func (s *settler) sendOnce(c *chunk, place func(index.Feedback), timeouts int) (result index.Result) {
 	result.Class = index.Refused // what a panic leaves behind
-	defer func() { place(result.Feedback()) }()
+	defer func() {
+		feedback := result.Feedback()
+		feedback.TimedOutAgain = result.TimedOut && timeouts+1 >= bodyTimeouts
+		place(feedback)
+	}()
 	return s.Bulk.Do(s.work, &c.bulk)
 }
 

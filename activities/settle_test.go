@@ -337,3 +337,39 @@ func documents(b *index.Bulk) (ids []telemetry.DocID) {
 	}
 	return ids
 }
+
+// busy times out on bulks above a size.
+type busy struct{ bytes, requests int }
+
+func (b *busy) Do(_ context.Context, bulk *index.Bulk) index.Result {
+	b.requests++
+	if bulk.Size() > b.bytes {
+		return index.Result{Class: index.Transient, TimedOut: true, Bytes: bulk.Size(), Error: index.Error{Status: 504}}
+	}
+	return index.Result{Bytes: bulk.Size()}
+}
+
+// TestBulksStaySmallerThanOneThatTimedOutAgain: the next one is not built so
+// large, though concurrency could still shrink.
+func TestBulksStaySmallerThanOneThatTimedOutAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := calmWorld(0).processor()
+		const most = 3 * leastSplit
+		server := &busy{bytes: most}
+		p.Bulk, p.Limiter = server, index.NewLimiter(0, most)
+		s := newSettler(t.Context(), p, "shard")
+		defer s.abandon()
+		c := &chunk{}
+		for n := range 1000 {
+			c.records = append(c.records, stream.Record{Sequence: sequence(n), Data: record(n)})
+		}
+		place, err := s.Limiter.Acquire(t.Context(), index.Live)
+		if err != nil || !s.settle(c, place) || c.counts.Indexed != 1000 || server.requests != bodyTimeouts+2 {
+			t.Fatalf("%d requests, the counts are %+v: %v", server.requests, c.counts, err)
+		}
+		if got := s.Limiter.State(); got.BulkBytes >= most || got.Limit <= 1 {
+			t.Errorf("the limiter is at %+v", got)
+		}
+	})
+}

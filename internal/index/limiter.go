@@ -30,6 +30,8 @@ type Feedback struct {
 	Verdict Verdict
 	Took    time.Duration
 	Bytes   int // of the bulk
+	// TimedOutAgain: Overloaded, and the same body timed out before.
+	TimedOutAgain bool
 }
 
 // Verdict is what a request says about the server's load.
@@ -73,18 +75,24 @@ const (
 	// The pause after a failure at a concurrency of one, doubled with each.
 	shortestPause, longestPause = 100 * time.Millisecond, 5 * time.Second
 
-	// smallestBulk is how far 413 can shrink bulks, in bytes. A record alone
-	// may be larger, and then goes alone.
+	// smallestBulk is how far bulks can shrink, in bytes. A record alone may be
+	// larger, and then goes alone.
 	smallestBulk = 64 << 10
 
-	// regrowth is how many full bulks it takes to forget a 413.
-	regrowth = 256
+	// regrowth is how many full bulks it takes to forget a 413, and quickRegrowth
+	// an overload: that may be over at once, with a backlog to catch up.
+	regrowth, quickRegrowth = 256, 16
+
+	// slowBulk is what no bulk should take: a shard that is to pause does not
+	// wait for it any longer.
+	slowBulk = 10 * time.Second
 )
 
 // Limiter decides how many requests are in flight, for all shards of a worker
 // together: additive increase while all is well, multiplicative decrease when
 // the server is overloaded (as TCP Reno does: RFC 5681), once for all requests
-// that were under way together. It is safe for concurrent use.
+// that were under way together. It decides how large bulks are in the same way,
+// once concurrency is at its least. It is safe for concurrent use.
 type Limiter struct {
 	max          float64
 	maxBulkBytes int
@@ -98,7 +106,8 @@ type Limiter struct {
 	latency     [latencyClasses]latency
 	pause       time.Duration // the present one, zero while all is well
 	pausedUntil time.Time
-	bulkBytes   int
+	takenBytes  int // what no 413 speaks against
+	bulkBytes   int // up to that, what load allows
 }
 
 // permit is one request, from Acquire to release.
@@ -120,7 +129,7 @@ func NewLimiter(concurrency, bulkBytes int) *Limiter {
 	}
 	l := &Limiter{
 		max: float64(concurrency), limit: float64(min(concurrency, startConcurrency)),
-		maxBulkBytes: bulkBytes, bulkBytes: bulkBytes,
+		maxBulkBytes: bulkBytes, takenBytes: bulkBytes, bulkBytes: bulkBytes,
 	}
 	l.publish()
 	return l
@@ -166,17 +175,29 @@ func (l *Limiter) release(p *permit, f Feedback) {
 	case Fine:
 		l.fine(p, f)
 	case Overloaded:
-		l.overloaded(p)
+		l.overloaded(p, f)
 	case Oversized:
-		l.bulkBytes = min(l.bulkBytes, max(f.Bytes/2, smallestBulk))
+		l.takenBytes = min(l.takenBytes, max(f.Bytes/2, smallestBulk))
+		l.bulkBytes = min(l.bulkBytes, l.takenBytes)
 	}
 	l.dispatch()
 }
 
 func (l *Limiter) fine(p *permit, f Feedback) {
 	l.pause, l.pausedUntil = 0, time.Time{}
+	if f.Took > slowBulk { // that is never normal
+		if l.limit > startConcurrency {
+			l.shrinkConcurrency()
+		} else {
+			l.shrinkBulks(f)
+		}
+		return
+	}
+	if f.Bytes > l.takenBytes*3/4 {
+		l.takenBytes = min(l.takenBytes+l.maxBulkBytes/regrowth, l.maxBulkBytes)
+	}
 	if f.Bytes > l.bulkBytes*3/4 {
-		l.bulkBytes = min(l.bulkBytes+l.maxBulkBytes/regrowth, l.maxBulkBytes)
+		l.bulkBytes = min(l.bulkBytes+l.maxBulkBytes/quickRegrowth, l.takenBytes)
 	}
 	ratio := 1.0
 	if f.Bytes >= leastTelling {
@@ -186,11 +207,25 @@ func (l *Limiter) fine(p *permit, f Feedback) {
 	case ratio < growBelow && l.fulls > p.fulls: // a limit that is not reached says nothing
 		l.limit = min(l.limit+1/l.limit, l.max)
 	case ratio > shrinkAbove && l.limit > startConcurrency:
-		l.limit = max(l.limit-1/l.limit, startConcurrency)
+		l.shrinkConcurrency()
 	}
 }
 
-func (l *Limiter) overloaded(p *permit) {
+// shrinkConcurrency follows the latency.
+func (l *Limiter) shrinkConcurrency() { l.limit = max(l.limit-1/l.limit, startConcurrency) }
+
+// shrinkBulks makes bulks half as large as one that took too long. Those that
+// were under way together halve them once; a small one says nothing.
+func (l *Limiter) shrinkBulks(f Feedback) {
+	if f.Bytes > l.bulkBytes/2 {
+		l.bulkBytes = min(l.bulkBytes, max(f.Bytes/2, smallestBulk))
+	}
+}
+
+func (l *Limiter) overloaded(p *permit, f Feedback) {
+	if f.TimedOutAgain {
+		l.shrinkBulks(f)
+	}
 	// A whole round trip fails together: what was under way at the last
 	// decrease has been paid for.
 	if p.epoch != l.epoch {
@@ -201,6 +236,7 @@ func (l *Limiter) overloaded(p *permit) {
 		l.limit = max(l.limit/2, 1)
 		return
 	}
+	l.bulkBytes = min(l.bulkBytes, max(l.bulkBytes/2, smallestBulk))
 	l.pause = min(max(2*l.pause, shortestPause), longestPause)
 	// Half of it at random, so that workers do not come back together.
 	wait := l.pause/2 + rand.N(l.pause/2)

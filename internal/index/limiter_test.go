@@ -322,6 +322,99 @@ func TestBulksShrinkWhenTheyAreTooLarge(t *testing.T) {
 	})
 }
 
+// Concurrency goes first: bulks are halved when it is at one, once a round trip,
+// and are large again after a few.
+func TestBulksShrinkWhenConcurrencyCannot(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const most = 4 << 20
+		l := NewLimiter(0, most)
+		for l.State().Limit > 1 {
+			round(t, l, bad)
+			if got := l.State().BulkBytes; got != most {
+				t.Fatalf("bulks of %d at a concurrency of %d", got, l.State().Limit)
+			}
+		}
+		one := func(f Feedback) int {
+			t.Helper()
+			release, err := l.Acquire(t.Context(), Live) // waits out the pause
+			if err != nil {
+				t.Fatal(err)
+			}
+			release(f)
+			return l.State().BulkBytes
+		}
+		for want := most / 2; want >= smallestBulk; want /= 2 {
+			if got := one(bad); got != want {
+				t.Fatalf("bulks of %d, want %d", got, want)
+			}
+		}
+		if got := one(bad); got != smallestBulk {
+			t.Errorf("bulks of %d, below the smallest", got)
+		}
+		if got := one(Feedback{Verdict: Fine, Bytes: 100, Took: time.Millisecond}); got != smallestBulk {
+			t.Errorf("bulks of %d after a small one, which proves nothing", got)
+		}
+		full := func() Feedback { return Feedback{Verdict: Fine, Bytes: l.State().BulkBytes, Took: time.Millisecond} }
+		if got := one(full()); got != smallestBulk+most/quickRegrowth {
+			t.Errorf("bulks of %d after a full one", got)
+		}
+		for range quickRegrowth {
+			one(full())
+		}
+		if got := l.State().BulkBytes; got != most {
+			t.Errorf("bulks of %d after %d full ones", got, quickRegrowth)
+		}
+		if small := NewLimiter(1, 1000); small.State().BulkBytes == 1000 {
+			if take(t, small, Live)(bad); small.State().BulkBytes != 1000 {
+				t.Errorf("bulks of %d, where 1000 is the most", small.State().BulkBytes)
+			}
+		}
+		// But never beyond what a 413 allows.
+		one(Feedback{Verdict: Oversized, Bytes: most})
+		l.limit = 1
+		one(bad)
+		for range quickRegrowth {
+			one(full())
+		}
+		if got := l.State().BulkBytes; got < most/2 || got > most/2+quickRegrowth*most/regrowth {
+			t.Errorf("bulks of %d, after a 413 at %d", got, most)
+		}
+	})
+}
+
+// A body that times out again was too much, and so is one that takes very long
+// where concurrency does not shrink any more; those that are under way together
+// halve bulks once.
+func TestBulksShrinkByWhatTakesTooLong(t *testing.T) {
+	t.Parallel()
+	const most = 4 << 20
+	slow := Feedback{Verdict: Fine, Took: 2 * slowBulk, Bytes: most}
+	again := Feedback{Verdict: Overloaded, Took: 30 * time.Second, Bytes: most, TimedOutAgain: true}
+	once, small := again, again
+	once.TimedOutAgain, small.Bytes = false, most/8
+	for name, c := range map[string]struct {
+		limit float64
+		f     Feedback
+		want  int
+	}{
+		"it times out again":     {16, again, most / 2},
+		"it times out once":      {16, once, most},
+		"a small one, again":     {16, small, most},
+		"it takes long":          {startConcurrency, slow, most / 2},
+		"concurrency may shrink": {16, slow, most},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			l := NewLimiter(16, most)
+			l.limit = c.limit
+			round(t, l, c.f)
+			if got := l.State().BulkBytes; got != c.want {
+				t.Errorf("%s: bulks of %d, want %d", name, got, c.want)
+			}
+		})
+	}
+}
+
 func TestTheRunOfAnOverload(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -362,7 +455,7 @@ func TestTheRunOfAnOverload(t *testing.T) {
 		if late := finished.Sub(start.Add(70 * time.Second)); late > longestPause+time.Second {
 			t.Errorf("noticed after %s that it is well again", late)
 		}
-		if s := l.State(); s.Limit != 8 || s.InFlight != 0 || s.Waiting != 0 {
+		if s := l.State(); s.Limit != 8 || s.InFlight != 0 || s.Waiting != 0 || s.BulkBytes < good.Bytes {
 			t.Errorf("at the end: %+v", s)
 		}
 	})
