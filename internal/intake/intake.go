@@ -66,7 +66,7 @@ const (
 	firstWait      = 50 * time.Millisecond
 
 	// attemptTimeout bounds one call of the stream, of the queue and of the
-	// ledger each. It is less where the caller has less time: one that hangs
+	// ledger each, and the wait for a turn. It is less where the caller has less time: one that hangs
 	// leaves time for the next.
 	attemptTimeout = 10 * time.Second
 )
@@ -76,13 +76,7 @@ const (
 // that are durable nowhere yet, in order, and why. batch names the records in
 // the ledger.
 func (i *Intake) Put(ctx context.Context, batch string, records [][]byte) (left []int, err error) {
-	end, err := i.turns.take(ctx)
-	if err != nil {
-		return Positions(len(records)), fmt.Errorf("wait for a turn: %w", err)
-	}
-	answered := true
-	defer func() { end(answered) }()
-	rejected, dead, answered := i.putIntoStream(ctx, records)
+	rejected, dead := i.putIntoStream(ctx, records)
 	taken.WithLabelValues("stream").Add(float64(len(records) - len(rejected) - len(dead)))
 	if len(dead) > 0 {
 		if buryErr := i.bury(ctx, batch, dead); buryErr != nil {
@@ -93,6 +87,7 @@ func (i *Intake) Put(ctx context.Context, batch string, records [][]byte) (left 
 		}
 	}
 	if len(rejected) > 0 {
+		slices.Sort(rejected)
 		rest, sendErr := i.send(ctx, Pick(records, rejected))
 		for _, at := range rest {
 			left = append(left, rejected[at])
@@ -106,42 +101,79 @@ func (i *Intake) Put(ctx context.Context, batch string, records [][]byte) (left 
 }
 
 // putIntoStream tries the stream, and tries again, with what it throttles. An
-// entry that has no answer is not tried again: the queue is the better place
-// when the stream is away.
-func (i *Intake) putIntoStream(ctx context.Context, records [][]byte) (rejected []int, dead []Dead, answered bool) {
-	answered = true
+// entry that has no answer is not tried again, and none waits for long until it
+// is its turn: the queue is the better place when the stream is away.
+func (i *Intake) putIntoStream(ctx context.Context, records [][]byte) (rejected []int, dead []Dead) {
 	at := Positions(len(records))
 	for attempt, wait := 1, firstWait; ; attempt, wait = attempt+1, 2*wait {
+		rejections, err := i.putOnce(ctx, Pick(records, at), len(records))
+		if err != nil {
+			return append(rejected, at...), dead
+		}
 		var again []int
-		for _, r := range i.putOnce(ctx, Pick(records, at)) {
+		for _, r := range rejections {
 			position := at[r.Position]
-			answered = answered && r.Code != stream.CodeUnavailable
 			switch {
 			case r.Invalid:
 				dead = append(dead, Dead{Position: position, Data: records[position], Code: r.Code, Reason: r.Message})
-			case r.Code == stream.CodeUnavailable || attempt == streamAttempts:
+			case r.Code == stream.CodeUnavailable:
 				rejected = append(rejected, position)
 			default:
 				again = append(again, position)
 			}
 		}
-		if len(again) == 0 {
-			return rejected, dead, answered
-		}
-		if !pause(ctx, wait) {
-			return append(rejected, again...), dead, answered
+		if len(again) == 0 || attempt == streamAttempts || !pause(ctx, wait) {
+			return append(rejected, again...), dead
 		}
 		at = again
 	}
 }
 
-func (i *Intake) putOnce(ctx context.Context, records [][]byte) []stream.Rejection {
+// putOnce puts some records of a batch in a turn of their own: what waits to be
+// put again, or goes to the queue, holds up nobody.
+func (i *Intake) putOnce(ctx context.Context, records [][]byte, ofBatch int) ([]stream.Rejection, error) {
+	end, err := i.takeTurn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	v := took
+	defer func() { end(v) }()
 	ctx, cancel := withPart(ctx)
 	defer cancel()
-	return i.stream.Put(ctx, records)
+	rejections := i.stream.Put(ctx, records)
+	v = judge(rejections, ofBatch)
+	return rejections, nil
+}
+
+func (i *Intake) takeTurn(ctx context.Context) (end func(verdict), err error) {
+	ctx, cancel := withPart(ctx)
+	defer cancel()
+	return i.turns.take(ctx)
+}
+
+// judge says how the stream did with a batch. That it throttles a few is no
+// reason to give it less: that is one shard, or one record that comes again.
+func judge(rejections []stream.Rejection, ofBatch int) verdict {
+	refused := 0
+	for _, r := range rejections {
+		switch {
+		case r.Invalid:
+		case r.Code == stream.CodeUnavailable:
+			return unanswered
+		default:
+			refused++
+		}
+	}
+	if 2*refused > ofBatch {
+		return throttled
+	}
+	return took
 }
 
 func (i *Intake) send(ctx context.Context, records [][]byte) ([]int, error) {
+	if ctx.Err() != nil {
+		return Positions(len(records)), context.Cause(ctx)
+	}
 	ctx, cancel := withPart(ctx)
 	defer cancel()
 	rest, err := i.queue.Send(ctx, records)
@@ -159,7 +191,7 @@ func (i *Intake) bury(ctx context.Context, batch string, dead []Dead) error {
 	return nil
 }
 
-// withPart bounds one call: by attemptTimeout, or half of the time there is.
+// withPart bounds one call, or wait: by attemptTimeout, or half of the time there is.
 func withPart(ctx context.Context) (context.Context, context.CancelFunc) {
 	part := attemptTimeout
 	if deadline, bounded := ctx.Deadline(); bounded {

@@ -7,7 +7,7 @@ import (
 
 var putLimit = promauto.NewGauge(prometheus.GaugeOpts{
 	Name: "millrace_intake_concurrency_limit",
-	Help: "Batches that may be put into the stream at the same time: fewer while it does not answer.",
+	Help: "Batches that may be put into the stream at the same time: fewer while it throttles or does not answer.",
 })
 
 var taken = promauto.NewCounterVec(prometheus.CounterOpts{

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"millrace/internal/stream"
 )
 
 // TestTurnsFollowWhatIsAnswered drives a service that answers only while no
@@ -36,7 +38,7 @@ func TestTurnsFollowWhatIsAnswered(t *testing.T) {
 			mu.Lock()
 			inFlight--
 			mu.Unlock()
-			end(answered)
+			end(map[bool]verdict{true: took, false: unanswered}[answered])
 		}
 		run := func(count int) (share, limit float64) {
 			failures, calls, limits = 0, 0, 0
@@ -87,13 +89,146 @@ func TestTurnsAreNotLostByWhoGivesUp(t *testing.T) {
 			}
 			cancel()
 		}
-		end(true)
+		end(took)
 		if end, err = turns.take(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		end(true)
+		end(took)
 		if turns.taken != 0 || len(turns.waiting) != 0 {
 			t.Errorf("%d turns are taken, %d wait", turns.taken, len(turns.waiting))
 		}
+	})
+}
+
+// TestThrottlingLowersTheLimitOnceARoundTrip, but leaves turns enough for what
+// must get to the queue; what does not answer leaves one.
+func TestThrottlingLowersTheLimitOnceARoundTrip(t *testing.T) {
+	t.Parallel()
+	turns := newTurns(16)
+	round := func(v verdict) float64 {
+		var ends []func(verdict)
+		for range int(turns.now()) {
+			end, err := turns.take(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			ends = append(ends, end)
+		}
+		for _, end := range ends {
+			end(v)
+		}
+		return turns.now()
+	}
+	for n, want := range []float64{8, leastThrottled, leastThrottled} {
+		if got := round(throttled); got != want {
+			t.Errorf("throttled %d times, %.1f turns, want %.1f", n+1, got, want)
+		}
+	}
+	round(unanswered)
+	round(unanswered)
+	for _, v := range []verdict{unanswered, throttled} {
+		if got := round(v); got != 1 {
+			t.Errorf("without answers, then %d, %.1f turns", v, got)
+		}
+	}
+	for range 16 {
+		round(took)
+	}
+	if got := turns.now(); got < 14 {
+		t.Errorf("%.1f turns when all is well again", got)
+	}
+}
+
+// shares is a stream that throttles, or does not answer for, the first so many
+// records of each call.
+type shares struct {
+	count int
+	code  string
+}
+
+func (s shares) Put(_ context.Context, records [][]byte) (rejected []stream.Rejection) {
+	for n := range min(s.count, len(records)) {
+		rejected = append(rejected, stream.Rejection{Position: n, Code: s.code})
+	}
+	return rejected
+}
+
+// counts is a queue that takes everything.
+type counts struct{ sent int }
+
+func (c *counts) Send(_ context.Context, records [][]byte) ([]int, error) {
+	c.sent += len(records)
+	return nil, nil
+}
+
+// TestPutAdaptsToThrottling: to that of most of its records, and all of those
+// get to the queue as ever.
+func TestPutAdaptsToThrottling(t *testing.T) {
+	t.Parallel()
+	const records, puts = 100, 4
+	for name, c := range map[string]struct {
+		stream shares
+		limit  float64
+	}{
+		"none":             {shares{}, 16},
+		"some":             {shares{30, "ProvisionedThroughputExceededException"}, 16},
+		"most":             {shares{60, "ProvisionedThroughputExceededException"}, leastThrottled},
+		"all":              {shares{100, "ProvisionedThroughputExceededException"}, leastThrottled},
+		"one is not known": {shares{1, stream.CodeUnavailable}, 1},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			q := &counts{}
+			i := New(c.stream, q, nil, 0)
+			for range puts {
+				if left, err := i.Put(t.Context(), "batch", make([][]byte, records)); len(left) > 0 || err != nil {
+					t.Fatalf("%s: left are %v: %v", name, left, err)
+				}
+			}
+			if got := i.turns.now(); got != c.limit || q.sent != puts*c.stream.count {
+				t.Errorf("%s: %.1f turns, %d records in the queue", name, got, q.sent)
+			}
+		})
+	}
+}
+
+// hangs is a stream that answers when it is let go.
+type hangs chan struct{}
+
+func (h hangs) Put(context.Context, [][]byte) []stream.Rejection {
+	<-h
+	return nil
+}
+
+// TestWhatGetsNoTurnGetsToTheQueue within the time there is.
+func TestWhatGetsNoTurnGetsToTheQueue(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h, q := make(hangs), &counts{}
+		i := New(h, q, nil, 1)
+		go func() { _, _ = i.Put(t.Context(), "first", make([][]byte, 1)) }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if left, err := i.Put(ctx, "second", make([][]byte, 5)); len(left) > 0 || err != nil || q.sent != 5 {
+			t.Errorf("%d are in the queue, left are %v: %v", q.sent, left, err)
+		}
+		close(h)
+	})
+}
+
+// TestWhatIsThrottledWaitsOutsideOfItsTurn: others are put meanwhile.
+func TestWhatIsThrottledWaitsOutsideOfItsTurn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		i := New(shares{1, "ProvisionedThroughputExceededException"}, &counts{}, nil, 1)
+		go func() { _, _ = i.Put(t.Context(), "first", make([][]byte, 2)) }()
+		synctest.Wait() // for its second attempt
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		end, err := i.turns.take(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		end(took)
 	})
 }
