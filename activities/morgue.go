@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -31,6 +32,7 @@ type undertaker interface {
 
 // crier tells of dead records. See queue.DeadLetters.
 type crier interface {
+	Fits(l queue.DeadLetter) bool
 	Send(ctx context.Context, letters []queue.DeadLetter) error
 }
 
@@ -90,20 +92,21 @@ func (m *Morgue) BuryIngest(ctx context.Context, batch string, dead []intake.Dea
 // bury writes all entries, and then tells of them.
 func (m *Morgue) bury(ctx context.Context, entries []ledger.Entry) error {
 	now := time.Now().UTC().Truncate(time.Millisecond)
-	letters := make([]queue.DeadLetter, len(entries))
+	told := make([][]queue.DeadLetter, len(entries))
 	writing, all := errgroup.WithContext(ctx)
 	writing.SetLimit(entriesAtOnce)
 	for i := range entries {
 		entries[i].At, entries[i].Source = now, source(ctx)
 		writing.Go(func() error {
 			key, err := m.ledger.Add(all, entries[i])
-			letters[i] = letter(entries[i], key)
+			told[i] = m.letters(entries[i], key)
 			return err
 		})
 	}
 	if err := writing.Wait(); err != nil {
 		return fmt.Errorf("write to the ledger: %w", err)
 	}
+	letters := slices.Concat(told...)
 	if len(letters) == 0 {
 		return nil
 	}
@@ -133,7 +136,21 @@ func exact(e index.Error) ledger.Error {
 	return kept
 }
 
-// letter tells of an entry. It has no bodies.
+// letters tell of an entry: of its halves, and theirs, where there are more
+// errors than fit into a message. Each points at the range of its own records.
+func (m *Morgue) letters(e ledger.Entry, key string) []queue.DeadLetter {
+	l, half := letter(e, key), len(e.Records)/2
+	if half == 0 || m.dlq.Fits(l) {
+		return []queue.DeadLetter{l}
+	}
+	first, second := e, e
+	first.Records, second.Records = e.Records[:half], e.Records[half:]
+	first.Range.Last, first.Range.LastSub, first.Range.Count = e.Records[half-1].Sequence, 0, half
+	second.Range.First, second.Range.FirstSub, second.Range.Count = e.Records[half].Sequence, 0, len(second.Records)
+	return append(m.letters(first, key), m.letters(second, key)...)
+}
+
+// letter tells of an entry, or a part of it. It has no bodies.
 func letter(e ledger.Entry, key string) queue.DeadLetter {
 	l := queue.DeadLetter{
 		RequestContext: queue.RequestContext{

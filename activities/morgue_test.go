@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"path"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -233,6 +235,58 @@ func TestBuryingAgainAddsNothingButALetter(t *testing.T) {
 	}
 }
 
+// Every error is told, in as many letters as that takes, each with the range of
+// what it tells of; the entry is one.
+func TestLettersShareWhatDoesNotFitIntoOne(t *testing.T) {
+	t.Parallel()
+	g := newGraveyard(t)
+	const limit, records = 4096, 100
+	if _, err := g.sqs.SetQueueAttributes(t.Context(), &sqs.SetQueueAttributesInput{
+		QueueUrl: &g.url, Attributes: map[string]string{"MaximumMessageSize": strconv.Itoa(limit)},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	dlq, err := queue.OpenDeadLetters(t.Context(), g.sqs, path.Base(g.url))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.morgue = NewMorgue(g.ledger, dlq)
+	run := Dead{Range: deadRange("1000", "1099", records)}
+	for n := range records {
+		run.Records = append(run.Records, stream.Record{Sequence: strconv.Itoa(1000 + n), Arrived: arrival, Data: record(n)})
+		run.Causes = append(run.Causes, refusal())
+	}
+	for range 2 { // again: as many letters more, and no entry
+		if err := g.morgue.Bury(t.Context(), []Dead{run}); err != nil {
+			t.Fatal(err)
+		}
+		letters := g.letters()
+		slices.SortFunc(letters, func(a, b queue.DeadLetter) int { return strings.Compare(a.Batch.First, b.Batch.First) })
+		next := 0
+		for _, l := range letters {
+			told := l.Millrace.Records
+			if l.Batch.Size != len(told) || l.Batch.First != strconv.Itoa(1000+next) || l.Batch.Last != strconv.Itoa(1000+next+len(told)-1) || l.Millrace.Omitted > 0 {
+				t.Errorf("behind %d records a letter tells of %d, at %+v", next, len(told), l.Batch)
+			}
+			for _, r := range told {
+				if r.ID != strconv.Itoa(next) || r.Error.Type != refusal().Type {
+					t.Errorf("in the place of record %d the letters tell of %+v", next, r)
+				}
+				next++
+			}
+			if l.RequestContext.RequestID != letters[0].RequestContext.RequestID || l.Millrace.Ledger != letters[0].Millrace.Ledger {
+				t.Errorf("letters of one entry differ: %+v", l)
+			}
+		}
+		if next != records || len(letters) < 2 {
+			t.Errorf("%d letters tell of %d records", len(letters), next)
+		}
+		if entries := g.entries(); len(entries) != 1 || entries[letters[0].Millrace.Ledger].Range != run.Range {
+			t.Errorf("entries %+v", entries)
+		}
+	}
+}
+
 func TestLostRangeIsReportedWithoutRecords(t *testing.T) {
 	t.Parallel()
 	g := newGraveyard(t)
@@ -325,6 +379,8 @@ func (s *steps) Add(_ context.Context, e ledger.Entry) (string, error) {
 	s.records += len(e.Records)
 	return "key", nil
 }
+
+func (s *steps) Fits(queue.DeadLetter) bool { return true }
 
 func (s *steps) Send(_ context.Context, letters []queue.DeadLetter) error {
 	s.letters += len(letters)

@@ -68,9 +68,10 @@ func (t Time) MarshalJSON() ([]byte, error) {
 // DeadRecords is what Millrace adds: where the ledger has all of it, and which
 // records it is about.
 type DeadRecords struct {
-	Ledger  string       `json:"ledger"` // key of the entry
+	Ledger  string       `json:"ledger"` // key of the entry, which may have several letters
 	Records []DeadRecord `json:"records"`
-	// Omitted is how many more records the entry has than fit into a message.
+	// Omitted is how many records are not named, since not even one would fit
+	// into a message.
 	Omitted int `json:"omitted,omitempty"`
 }
 
@@ -131,8 +132,14 @@ func OpenDeadLetters(ctx context.Context, client *sqs.Client, name string) (*Dea
 // Name returns the queue's name.
 func (d *DeadLetters) Name() string { return d.name }
 
-// Send makes one attempt to send every letter. A list of records that does not
-// fit into a message is cut. After an error some may have been sent.
+// Fits reports whether a letter fits into a message.
+func (d *DeadLetters) Fits(l DeadLetter) bool {
+	text, err := json.Marshal(l)
+	return err == nil && len(text) <= int(d.limit.Load())
+}
+
+// Send makes one attempt to send every letter, one that does not fit without
+// its records. After an error some may have been sent.
 func (d *DeadLetters) Send(ctx context.Context, letters []DeadLetter) error {
 	bodies := make([]string, 0, len(letters))
 	for _, l := range letters {
@@ -158,35 +165,16 @@ func (d *DeadLetters) Send(ctx context.Context, letters []DeadLetter) error {
 	return nil
 }
 
-// encode writes a letter within a limit in bytes, with as many of its records
-// as there is room for.
+// encode writes a letter within a limit in bytes, without its records if it
+// would be longer.
 func (l DeadLetter) encode(limit int) (string, error) {
 	text, err := json.Marshal(l)
 	if err != nil {
 		return "", fmt.Errorf("encode a dead letter: %w", err)
 	}
-	if len(text) <= limit || l.Millrace == nil {
-		return string(text), nil
-	}
-	full := *l.Millrace
-	cut := full
-	cut.Records, cut.Omitted = []DeadRecord{}, full.Omitted+len(full.Records)
-	l.Millrace = &cut
-	if text, err = json.Marshal(l); err != nil {
-		return "", fmt.Errorf("encode a dead letter: %w", err)
-	}
-	for size := len(text); len(cut.Records) < len(full.Records); cut.Omitted-- {
-		record, err := json.Marshal(full.Records[len(cut.Records)])
-		if err != nil {
-			return "", fmt.Errorf("encode a dead record: %w", err)
-		}
-		if size += len(record) + len(","); size > limit {
-			break
-		}
-		cut.Records = full.Records[:len(cut.Records)+1]
-	}
-	if text, err = json.Marshal(l); err != nil {
-		return "", fmt.Errorf("encode a dead letter: %w", err)
+	if m := l.Millrace; len(text) > limit && m != nil && len(m.Records) > 0 {
+		l.Millrace = &DeadRecords{Ledger: m.Ledger, Records: []DeadRecord{}, Omitted: m.Omitted + len(m.Records)}
+		return l.encode(limit)
 	}
 	return string(text), nil
 }
