@@ -141,7 +141,7 @@ func TestVerdicts(t *testing.T) {
 	bury(good[17], why, same) // or not of its error,
 	tell(good[18], strings.Replace(ledgerKey, "1-2", "1-1", 1), why)
 	bury(good[18], why, same) // or of another entry
-	entry, err := json.Marshal(map[string]any{"kind": "bulk", "records": dead})
+	entry, err := json.Marshal(map[string]any{"kind": "bulk", "source": "batch/1-2", "records": dead})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,6 +195,11 @@ func TestVerdicts(t *testing.T) {
 	want.DeadLettered, want.Misjudged, want.Lost = 5, 5, 3
 	if unasked, err := audit.Run(t.Context(), stores, sent); err != nil || verdicts(unasked) != verdicts(want) {
 		t.Errorf("without the dead-letter queue the report is %+v, error %v", unasked, err)
+	}
+	for source, want := range map[string]int{"batch/1-2": len(dead) - 1 /* one has no error */, "batch/1": 0} {
+		if n, err := stores.BuriedBy(t.Context(), source); err != nil || n != want {
+			t.Errorf("%s has buried %d records, error %v; want %d", source, n, err, want)
+		}
 	}
 	if m := report.Delay.Max(); m != 100*time.Millisecond {
 		t.Errorf("the longest delay is %v", m)

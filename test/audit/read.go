@@ -122,6 +122,7 @@ func (s Stores) Ask(ctx context.Context, method, path string, body, answer any) 
 type grave struct {
 	identity        // as its payload says
 	entry    string // the key of its entry, without its state
+	source   string // the workflow that has written it
 	cause    string // the type of its error
 	payload  []byte // the stream record
 }
@@ -136,6 +137,17 @@ func (s Stores) deadLetters(ctx context.Context, each func(grave)) error {
 	})
 }
 
+// BuriedBy counts the records that a workflow has written to the ledger, with
+// their errors.
+func (s Stores) BuriedBy(ctx context.Context, workflow string) (records int, err error) {
+	err = s.deadLetters(ctx, func(g grave) {
+		if g.source == workflow && g.cause != "" {
+			records++
+		}
+	})
+	return records, err
+}
+
 // stateless is the key of a ledger entry without open or done.
 func stateless(key string) string {
 	_, place, _ := strings.Cut(strings.TrimPrefix(key, ledgerKey), "/")
@@ -144,6 +156,7 @@ func stateless(key string) string {
 
 func (s Stores) entry(key string, body io.Reader, each func(grave)) error {
 	var entry struct {
+		Source  string
 		Records []struct {
 			Data  []byte
 			Error struct{ Type string }
@@ -154,7 +167,7 @@ func (s Stores) entry(key string, body io.Reader, each func(grave)) error {
 	}
 	for _, r := range entry.Records {
 		// A ledger that forgot the payload has lost the record.
-		g := grave{entry: key, cause: r.Error.Type, payload: r.Data}
+		g := grave{entry: key, source: entry.Source, cause: r.Error.Type, payload: r.Data}
 		if json.Unmarshal(r.Data, &g.identity) != nil || g.ID == "" {
 			continue
 		}

@@ -36,12 +36,12 @@ var operating = []scenario{
 		},
 	},
 	{
-		number: 24, name: "canceled-and-terminated", spans: 40 * time.Second,
+		number: 24, name: "canceled-and-terminated", spans: 60 * time.Second,
 		aws: []faultproxy.Rule{
 			{Name: "24 stream", Operation: "PutRecords", Fault: faultproxy.Reset{}},
 			{Name: "24 queue", Operation: "SendMessageBatch", Fault: faultproxy.Reset{}},
 		},
-		elasticsearch: []faultproxy.Rule{{Name: "24 undecided", Path: "/_bulk", Fault: faultproxy.RejectItems{Share: 0.05, Status: 400, Type: "mystery_exception"}}},
+		elasticsearch: []faultproxy.Rule{{Name: "24 undecided", Path: "/_bulk", Fault: faultproxy.RejectItems{Share: 0.3, Status: 400, Type: "mystery_exception"}}},
 		prepare: func(_ context.Context, s *running) error {
 			s.sent.Excused = true // those of what is canceled
 			return nil
@@ -155,7 +155,9 @@ func cancelAndTerminate(ctx context.Context, s *running) error {
 	return ctx.Err()
 }
 
-// endTwo cancels one open workflow of a type and terminates another.
+// endTwo cancels one open workflow of a type and terminates another. The first
+// must write what it holds to the ledger; if that is not all, the audit misses
+// the rest.
 func (s *running) endTwo(ctx context.Context, workflowType string) error {
 	var open []string
 	if err := s.until(ctx, func() (bool, error) {
@@ -180,6 +182,13 @@ func (s *running) endTwo(ctx context.Context, workflowType string) error {
 		return fmt.Errorf("%s is %s", open[1], status)
 	}
 	s.terminated = append(s.terminated, open[1])
+	// Before the fault ends: then it could also have gone on.
+	if err := s.until(ctx, func() (bool, error) {
+		buried, err := s.stores.BuriedBy(ctx, open[0])
+		return buried > 0, err
+	}); err != nil {
+		return fmt.Errorf("%s, which was canceled, has written nothing to the ledger: %w", open[0], err)
+	}
 	return nil
 }
 
