@@ -168,7 +168,7 @@ func newPipeline(t *testing.T, withWorker bool) pipeline {
 func (p pipeline) work() {
 	p.t.Helper()
 	supervisor := &activities.Supervisor{Stream: p.stream, Shards: lister{}, Workflows: workflows.Launcher{Client: p.client}}
-	for _, queue := range []string{workflows.ProcessQueue, workflows.IndexQueue, workflows.RedriveQueue} {
+	for _, queue := range []string{workflows.ProcessQueue, workflows.RangeQueue, workflows.IndexQueue, workflows.RedriveQueue} {
 		w := worker.New(p.client, queue, worker.Options{MaxHeartbeatThrottleInterval: 50 * time.Millisecond})
 		w.RegisterWorkflow(workflows.ProcessStream)
 		w.RegisterWorkflow(workflows.ProcessShard)

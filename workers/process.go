@@ -8,9 +8,16 @@ import (
 	"millrace/workflows"
 )
 
-// processSlots bounds the short activities, and with them the ranges that
-// ProcessBatch workflows try at once: a range is at most one bulk.
-const processSlots = 50
+const (
+	// processSlots bounds the activities that have no need of Elasticsearch: to
+	// look after shards and command them, to bury ranges and to copy them.
+	processSlots = 50
+
+	// DefaultRangeSlots is how many ranges of ProcessBatch workflows a worker
+	// tries at once. Each holds its records, at most one bulk, also while it
+	// waits for Elasticsearch.
+	DefaultRangeSlots = 50
+)
 
 // Process makes the worker for the workflows of processing, and for those of
 // their activities that are not a shard.
@@ -23,10 +30,26 @@ func Process(c client.Client, processor *activities.Processor, supervisor *activ
 	w.RegisterWorkflow(workflows.ProcessStream)
 	w.RegisterWorkflow(workflows.ProcessShard)
 	w.RegisterWorkflow(workflows.ProcessBatch)
+	// It has moved to workflows.RangeQueue. Attempts that were begun before are
+	// tried again here.
 	w.RegisterActivity(processor.IndexRange)
 	w.RegisterActivity(processor.BuryRange)
 	w.RegisterActivity(processor.CopyHeld)
 	w.RegisterActivity(processor.ReleaseHeld)
 	w.RegisterActivity(supervisor)
+	return w
+}
+
+// Range makes the worker for the attempts at ranges: IndexRange and nothing
+// else, so that those which wait for Elasticsearch keep nobody from copying in
+// time what they hold.
+func Range(c client.Client, processor *activities.Processor, slots int) worker.Worker {
+	w := worker.New(c, workflows.RangeQueue, worker.Options{
+		DisableWorkflowWorker:              true,
+		MaxConcurrentActivityExecutionSize: slots,
+		MaxHeartbeatThrottleInterval:       heartbeatThrottle,
+		WorkerStopTimeout:                  stopMargin,
+	})
+	w.RegisterActivity(processor.IndexRange)
 	return w
 }

@@ -15,6 +15,7 @@ import (
 	"go.temporal.io/sdk/worker"
 
 	"millrace/activities"
+	"millrace/deploy/local/localtest"
 	"millrace/internal/telemetry"
 )
 
@@ -184,4 +185,32 @@ func TestABatchIsCopiedWhileAnAttemptWaits(t *testing.T) {
 		t.Errorf("copied were %+v", made.copied)
 	}
 	s.keep("process", "batch", "batch_copied")
+}
+
+// TestBatchesAreCopiedThoughAttemptsFillTheirSlots, and wait for Elasticsearch in
+// them for longer than the stream keeps the records.
+func TestBatchesAreCopiedThoughAttemptsFillTheirSlots(t *testing.T) {
+	t.Parallel()
+	made := &copying{blocks: make(chan struct{})}
+	s := serverIn(t, localtest.TemporalNamespace(t, SearchAttributes...), 1, made.register)
+	var runs []client.WorkflowRun
+	for _, id := range []string{"first", "second"} {
+		run, err := s.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: ProcessQueue},
+			ProcessBatch, BatchInput{Stream: testStream, Range: wholeRange, Cause: badCause, CopyAt: time.Now().Add(time.Second)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		runs = append(runs, run)
+	}
+	await(t, "both copies", func() bool {
+		made.mu.Lock()
+		defer made.mu.Unlock()
+		return len(made.copied) == len(runs)
+	})
+	close(made.blocks)
+	for _, run := range runs {
+		if err := run.Get(t.Context(), nil); err != nil {
+			t.Error(err)
+		}
+	}
 }

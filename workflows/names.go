@@ -16,6 +16,7 @@ const (
 	IngestQueue   = "millrace-ingest"   // IngestBatch and Reconcile; the collector polls it too
 	RedriveQueue  = "millrace-redrive"  // Redrive
 	ProcessQueue  = "millrace-process"  // ProcessStream, ProcessShard, ProcessBatch and their short activities
+	RangeQueue    = "millrace-range"    // IndexRange, which may wait for Elasticsearch for long: what is short has slots elsewhere
 	IndexQueue    = "millrace-index"    // IndexShard: its slots bound the shards of a worker
 	BackupQueue   = "millrace-backup"   // BackupStream, BackupShard and their short activities
 	CopyQueue     = "millrace-copy"     // CopyShard: its slots bound the shards that a worker backs up

@@ -70,8 +70,14 @@ func commandOptions(queue string) workflow.ActivityOptions {
 }
 
 var (
-	// rangeOptions have room for Elasticsearch to be down: an attempt waits
-	// for it inside the activity.
+	// attemptOptions have room for Elasticsearch to be down: an attempt waits
+	// for it inside the activity, in a slot that nothing else needs.
+	attemptOptions = workflow.ActivityOptions{
+		TaskQueue: RangeQueue, StartToCloseTimeout: 24 * time.Hour, HeartbeatTimeout: 30 * time.Second,
+		WaitForCancellation: true, RetryPolicy: forEver,
+	}
+	// rangeOptions are for what has no need of Elasticsearch: to bury a range,
+	// to copy it, to release the copy.
 	rangeOptions = workflow.ActivityOptions{
 		TaskQueue: ProcessQueue, StartToCloseTimeout: 24 * time.Hour, HeartbeatTimeout: 30 * time.Second,
 		WaitForCancellation: true, RetryPolicy: forEver,

@@ -169,7 +169,7 @@ func (b *batch) try(ctx workflow.Context, leaf *BatchNode) error {
 	var processor *activities.Processor
 	var result activities.RangeResult
 	in := activities.RangeInput{Stream: b.in.Stream, Range: leaf.Range, Last: last}
-	if err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, rangeOptions), processor.IndexRange, in).Get(ctx, &result); err != nil {
+	if err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, attemptOptions), processor.IndexRange, in).Get(ctx, &result); err != nil {
 		leaf.State = NodeWaiting
 		return fmt.Errorf("index %s: %w", leaf.Range, err)
 	}

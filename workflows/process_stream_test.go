@@ -201,7 +201,7 @@ func TestAShardWhoseHistoryIsGoneBeginsAnew(t *testing.T) {
 	t.Parallel()
 	shard := &madeUpShard{endless: true}
 	options := localtest.TemporalNamespace(t, SearchAttributes...)
-	s := serverIn(t, options, shard.register)
+	s := serverIn(t, options, 0, shard.register)
 	start := activities.ShardStart{Stream: testStream, Shard: "a"}
 	id := ProcessShardID(testStream.Name, testStream.Created, "a")
 	for n, want := range []string{"", "1", ""} { // at first, after a stop, and when that is forgotten

@@ -37,14 +37,17 @@ type server struct {
 
 func newServer(t *testing.T, register func(worker.Registry)) server {
 	t.Helper()
-	return serverIn(t, localtest.TemporalNamespace(t, SearchAttributes...), register)
+	return serverIn(t, localtest.TemporalNamespace(t, SearchAttributes...), 0, register)
 }
 
-func serverIn(t *testing.T, options client.Options, register func(worker.Registry)) server {
+// serverIn has so many slots for the activities of each queue; 0: many.
+func serverIn(t *testing.T, options client.Options, slots int, register func(worker.Registry)) server {
 	t.Helper()
 	c := localtest.TemporalClient(t, options)
-	for _, queue := range []string{ProcessQueue, IndexQueue} {
-		w := worker.New(c, queue, worker.Options{MaxHeartbeatThrottleInterval: 50 * time.Millisecond})
+	for _, queue := range []string{ProcessQueue, RangeQueue, IndexQueue} {
+		w := worker.New(c, queue, worker.Options{
+			MaxConcurrentActivityExecutionSize: slots, MaxHeartbeatThrottleInterval: 50 * time.Millisecond,
+		})
 		w.RegisterWorkflow(ProcessStream)
 		w.RegisterWorkflow(ProcessShard)
 		w.RegisterWorkflow(ProcessBatch)

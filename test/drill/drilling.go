@@ -38,7 +38,7 @@ const (
 )
 
 // liveQueues are those of the worker that serves the live load.
-const liveQueues = "ingest,redrive,process,index,backup,copy,dead,snapshot"
+const liveQueues = "ingest,redrive,process,range,index,backup,copy,dead,snapshot"
 
 // drilling is a drill under way, with a pipeline of its own. What recovers has a
 // process of its own, as with large pipelines: it is killed, and the delay of

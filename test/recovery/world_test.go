@@ -118,6 +118,7 @@ func newWorldAt(t *testing.T, address string) *world {
 	})
 	supervisor := &activities.Supervisor{Stream: w.StreamID(), Shards: w.Stream, Workflows: w.launcher}
 	w.start(workers.Process(w.client, processor, supervisor))
+	w.start(workers.Range(w.client, processor, 4))
 	w.start(workers.Index(w.client, processor, 4))
 	recoverer := w.Recoverer(theirs, limiter, w.launcher, w.repo, "test")
 	recoverer.Patience = 3 * time.Second

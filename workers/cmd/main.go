@@ -35,9 +35,10 @@ import (
 
 type settings struct {
 	Listen     string   `help:"Address of /healthz, /readyz and /metrics." default:"127.0.0.1:9090" env:"MILLRACE_WORKER_LISTEN"`
-	Queues     []string `help:"Task queues to poll: ingest, redrive, process, index, backup, copy, dead, recover, snapshot." enum:"ingest,redrive,process,index,backup,copy,dead,recover,snapshot" default:"ingest,redrive,process,index,backup,copy,dead,recover,snapshot" env:"MILLRACE_QUEUES"`
+	Queues     []string `help:"Task queues to poll: ingest, redrive, process, range, index, backup, copy, dead, recover, snapshot." enum:"ingest,redrive,process,range,index,backup,copy,dead,recover,snapshot" default:"ingest,redrive,process,range,index,backup,copy,dead,recover,snapshot" env:"MILLRACE_QUEUES"`
 	DedupIDs   int      `name:"dedup-ids" help:"Ids of indexed records to remember, 23 bytes each." default:"10000000" env:"MILLRACE_DEDUP_IDS"`
 	IndexSlots int      `help:"Most shards to index at the same time." default:"16" env:"MILLRACE_INDEX_SLOTS"`
+	RangeSlots int      `help:"Most ranges of ProcessBatch workflows to try at the same time, 5 MiB each." default:"50" env:"MILLRACE_RANGE_SLOTS"`
 	CopySlots  int      `name:"backup-slots" help:"Most shards to back up at the same time." default:"16" env:"MILLRACE_BACKUP_SLOTS"`
 	BulkBytes  int      `help:"Most bytes of a bulk request, 0: the default of 5 MiB." default:"0" env:"MILLRACE_BULK_BYTES"`
 	Bulks      int      `name:"bulk-requests" help:"Most bulk requests in flight, of all shards together, 0: the default of 16." default:"0" env:"MILLRACE_BULK_REQUESTS"`
@@ -82,6 +83,9 @@ func (s *settings) Validate() error {
 	}
 	if s.IndexSlots < 1 {
 		errs = append(errs, fmt.Errorf("--index-slots: %d is less than 1", s.IndexSlots))
+	}
+	if s.RangeSlots < 1 {
+		errs = append(errs, fmt.Errorf("--range-slots: %d is less than 1", s.RangeSlots))
 	}
 	if s.CopySlots < 1 {
 		errs = append(errs, fmt.Errorf("--backup-slots: %d is less than 1", s.CopySlots))
@@ -182,6 +186,7 @@ func (s *settings) workers(c client.Client, b *workers.Backends, documents *inde
 				Reconcile: launcher.StartReconcile,
 			})
 		},
+		"range": func() worker.Worker { return workers.Range(c, processor, s.RangeSlots) },
 		"index": func() worker.Worker { return workers.Index(c, processor, s.IndexSlots) },
 		"backup": func() worker.Worker {
 			return workers.Backup(c, &activities.Supervisor{
