@@ -309,6 +309,38 @@ func TestTenThousandPoisonRecordsFitIntoAHistory(t *testing.T) {
 	}
 }
 
+// A worker that dies in an attempt answers no more, and another one makes it
+// again: each record ends once, and the tree is bisected on.
+func TestABatchGoesOnWhenAWorkerDiedInAnAttempt(t *testing.T) {
+	t.Parallel()
+	const poison = 150
+	dead := make(chan struct{})
+	b, half := newBisected(func(n int) bool { return n == poison }), numbered(101, 200)
+	s := newServer(t, func(w worker.Registry) {
+		w.RegisterActivityWithOptions(func(ctx context.Context, in activities.RangeInput) (activities.RangeResult, error) {
+			if in.Range == half && activity.GetInfo(ctx).Attempt == 1 {
+				<-dead
+				return activities.RangeResult{}, errors.New("too late")
+			}
+			return b.IndexRange(ctx, in)
+		}, activity.RegisterOptions{Name: "IndexRange"})
+	})
+	t.Cleanup(func() { close(dead) })
+	run, err := s.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "batch", TaskQueue: ProcessQueue},
+		ProcessBatch, BatchInput{Stream: testStream, Range: numbered(1, 200), Cause: badCause, MaxAttempts: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got BatchStatus
+	if err := run.Get(t.Context(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Counts.Records != 200 || got.Counts.Indexed != 199 || len(b.indexed) != 199 || len(b.dead) != 1 || b.dead[poison] == "" {
+		t.Errorf("it ended with %+v; %d are indexed, dead are %v", got.Counts, len(b.indexed), b.dead)
+	}
+	s.keep("process", "batch", "batch_worker_died")
+}
+
 func TestAnOperatorRetriesAndSkipsBranches(t *testing.T) {
 	t.Parallel()
 	for name, tell := range map[string]func(s server, command string, branch Branch) error{
