@@ -13,6 +13,7 @@ import (
 
 	"millrace/internal/intake"
 	"millrace/internal/queue"
+	"millrace/internal/stream"
 )
 
 // Redriver is what the activity of Redrive needs.
@@ -106,6 +107,11 @@ const messagesAtOnce = 10
 // receiveWait is how long a receiver waits for messages: SQS's longest.
 const receiveWait = 20 * time.Second
 
+// redriveTimeout bounds one step with the stream, the queue or the ledger, and
+// giveBackTimeout what is done to end: a connection that is half open would hold
+// all up, and nothing would stop it.
+const redriveTimeout, giveBackTimeout = 10 * time.Second, 20 * time.Second
+
 // RedriveMessages receives messages from the fallback queue, puts their records
 // into the stream, and deletes each message whose records the stream has taken.
 // It ends well when its time is over, or it is canceled, or the worker stops;
@@ -173,7 +179,9 @@ func (r *redriving) receive() {
 	for r.going.Err() == nil {
 		var messages []queue.Message
 		receive := func() (err error) {
-			messages, err = r.Queue.Receive(r.going, messagesAtOnce, receiveWait, r.Limits.Visibility)
+			ctx, cancel := context.WithTimeout(r.going, receiveWait+redriveTimeout)
+			defer cancel()
+			messages, err = r.Queue.Receive(ctx, messagesAtOnce, receiveWait, r.Limits.Visibility)
 			return err
 		}
 		if !insist(r.going, &r.problem, receiving, receive) {
@@ -206,15 +214,17 @@ func (r *redriving) redrive(messages []queue.Message) {
 	begun, extended := time.Now(), time.Now()
 	for wait := firstWait; len(loads) > 0; {
 		rejected, err := r.putPortion(loads)
-		loads = slices.DeleteFunc(loads, r.done)
+		loads = r.settle(loads)
 		if time.Since(extended) > r.Limits.Visibility/3 {
 			extended = time.Now()
 			r.extend(loads)
 		}
 		switch {
 		case err != nil || r.going.Err() != nil || time.Since(begun) > r.Limits.GiveUp:
+			ctx, cancel := context.WithTimeout(r.work, giveBackTimeout)
+			defer cancel()
 			for _, l := range loads {
-				r.giveBack(l)
+				r.giveBack(ctx, l)
 			}
 			return
 		case rejected == 0:
@@ -259,7 +269,7 @@ func (r *redriving) putPortion(loads []*load) (rejected int, err error) {
 	dead := map[*load][]intake.Dead{}
 	var last error
 	counts := RedriveCounts{Records: int64(len(records))}
-	for _, rejection := range r.Stream.Put(r.work, records) {
+	for _, rejection := range r.put(records) {
 		counts.Records--
 		p := places[rejection.Position]
 		if rejection.Invalid {
@@ -292,9 +302,17 @@ func (r *redriving) putPortion(loads []*load) (rejected int, err error) {
 	return rejected, nil
 }
 
+func (r *redriving) put(records [][]byte) []stream.Rejection {
+	ctx, cancel := context.WithTimeout(r.work, redriveTimeout)
+	defer cancel()
+	return r.Stream.Put(ctx, records)
+}
+
 // bury writes records of a message to the ledger.
 func (r *redriving) bury(m queue.Message, dead []intake.Dead) bool {
-	if err := r.Graveyard.BuryIngest(r.work, "redrive/"+m.ID, dead); err != nil {
+	ctx, cancel := context.WithTimeout(r.work, redriveTimeout)
+	defer cancel()
+	if err := r.Graveyard.BuryIngest(ctx, "redrive/"+m.ID, dead); err != nil {
 		r.problem.set(burying, err)
 		return false
 	}
@@ -303,14 +321,21 @@ func (r *redriving) bury(m queue.Message, dead []intake.Dead) bool {
 	return true
 }
 
+// settle deletes the messages that have no records left, and returns the others.
+func (r *redriving) settle(loads []*load) []*load {
+	ctx, cancel := context.WithTimeout(r.work, redriveTimeout)
+	defer cancel()
+	return slices.DeleteFunc(loads, func(l *load) bool { return r.done(ctx, l) })
+}
+
 // done deletes a message that has no records left, and reports that it is to be
 // forgotten.
-func (r *redriving) done(l *load) bool {
+func (r *redriving) done(ctx context.Context, l *load) bool {
 	if len(l.left) > 0 {
 		return l.lost
 	}
 	// What a failure leaves in the queue comes again, which does no harm.
-	if err := r.Queue.Delete(r.work, l.Message); err != nil && !errors.Is(err, queue.ErrNotHeld) {
+	if err := r.Queue.Delete(ctx, l.Message); err != nil && !errors.Is(err, queue.ErrNotHeld) {
 		slog.Warn("could not delete a redriven message, it will come again", "queue", r.Queue.Name(), "message", l.ID, "error", err)
 		return true
 	}
@@ -319,8 +344,10 @@ func (r *redriving) done(l *load) bool {
 }
 
 func (r *redriving) extend(loads []*load) {
+	ctx, cancel := context.WithTimeout(r.work, redriveTimeout)
+	defer cancel()
 	for _, l := range loads {
-		err := r.Queue.Extend(r.work, l.Message, r.Limits.Visibility)
+		err := r.Queue.Extend(ctx, l.Message, r.Limits.Visibility)
 		if errors.Is(err, queue.ErrNotHeld) {
 			l.lost = true // whoever holds it now redrives it
 		}
@@ -331,18 +358,19 @@ func (r *redriving) extend(loads []*load) {
 }
 
 // giveBack returns a message to the queue. If the stream has taken a part of
-// it, the remainder becomes a new message before the old one is deleted.
-func (r *redriving) giveBack(l *load) {
+// it, the remainder becomes a new message before the old one is deleted. What
+// time does not suffice for comes again by itself, as a whole.
+func (r *redriving) giveBack(ctx context.Context, l *load) {
 	if len(l.left) < len(l.Records) {
 		slices.Sort(l.left)
-		if _, err := r.Queue.Send(r.work, intake.Pick(l.Records, l.left)); err == nil {
+		if _, err := r.Queue.Send(ctx, intake.Pick(l.Records, l.left)); err == nil {
 			r.count(RedriveCounts{Returned: int64(len(l.left))})
 			l.left = nil
-			r.done(l)
+			r.done(ctx, l)
 			return
 		}
 	}
-	if err := r.Queue.Extend(r.work, l.Message, 0); err != nil && !errors.Is(err, queue.ErrNotHeld) {
+	if err := r.Queue.Extend(ctx, l.Message, 0); err != nil && !errors.Is(err, queue.ErrNotHeld) {
 		slog.Warn("could not give a message back, it will come by itself", "queue", r.Queue.Name(), "message", l.ID, "error", err)
 	}
 }
@@ -359,7 +387,9 @@ func (r *redriving) discard(m queue.Message) {
 		}
 		slog.Error("wrote a message that cannot be read to the ledger", "queue", r.Queue.Name(), "message", m.ID, "error", m.Damaged)
 	}
-	if err := r.Queue.Delete(r.work, m); err != nil && !errors.Is(err, queue.ErrNotHeld) {
+	ctx, cancel := context.WithTimeout(r.work, redriveTimeout)
+	defer cancel()
+	if err := r.Queue.Delete(ctx, m); err != nil && !errors.Is(err, queue.ErrNotHeld) {
 		slog.Warn("could not delete a damaged message, it will come again", "queue", r.Queue.Name(), "message", m.ID, "error", err)
 	}
 }

@@ -32,6 +32,7 @@ type yard struct {
 	late     int // messages whose visibility ended while they were redriven
 	ledger   error
 	fickle   bool // deletes and extends fail now and then
+	silent   bool // calls of the queue and of the stream get no answer
 }
 
 type held struct {
@@ -85,6 +86,17 @@ func (y *yard) Receive(ctx context.Context, limit int, wait, visibility time.Dur
 	}
 }
 
+// answer waits for the end of ctx while nothing answers.
+func (y *yard) answer(ctx context.Context) error {
+	y.mu.Lock()
+	silent := y.silent
+	y.mu.Unlock()
+	if silent {
+		<-ctx.Done()
+	}
+	return ctx.Err()
+}
+
 // held finds a message if whoever received it holds it still.
 func (y *yard) held(m queue.Message) (string, *held) {
 	for id, h := range y.messages {
@@ -96,7 +108,10 @@ func (y *yard) held(m queue.Message) (string, *held) {
 	return "", nil
 }
 
-func (y *yard) Extend(_ context.Context, m queue.Message, visibility time.Duration) error {
+func (y *yard) Extend(ctx context.Context, m queue.Message, visibility time.Duration) error {
+	if err := y.answer(ctx); err != nil {
+		return err
+	}
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	if y.fickle && y.random.IntN(5) == 0 {
@@ -110,7 +125,10 @@ func (y *yard) Extend(_ context.Context, m queue.Message, visibility time.Durati
 	return nil
 }
 
-func (y *yard) Delete(_ context.Context, m queue.Message) error {
+func (y *yard) Delete(ctx context.Context, m queue.Message) error {
+	if err := y.answer(ctx); err != nil {
+		return err
+	}
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	if y.fickle && y.random.IntN(5) == 0 {
@@ -139,14 +157,23 @@ func (y *yard) queued(record, but string) bool {
 	return false
 }
 
-func (y *yard) Send(_ context.Context, records [][]byte) ([]int, error) {
+func (y *yard) Send(ctx context.Context, records [][]byte) ([]int, error) {
+	if err := y.answer(ctx); err != nil {
+		return intake.Positions(len(records)), err
+	}
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	y.add(records)
 	return nil, nil
 }
 
-func (y *yard) Put(_ context.Context, records [][]byte) (rejected []stream.Rejection) {
+func (y *yard) Put(ctx context.Context, records [][]byte) (rejected []stream.Rejection) {
+	if y.answer(ctx) != nil {
+		for n := range records {
+			rejected = append(rejected, stream.Rejection{Position: n, Code: stream.CodeUnavailable})
+		}
+		return rejected
+	}
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	now := time.Now()
@@ -255,6 +282,29 @@ func TestRedriveLosesNothingWhenItIsStopped(t *testing.T) {
 		}
 		if len(y.stream) != 6000 || returned == 0 {
 			t.Errorf("%d records are in the stream, %d were returned", len(y.stream), returned)
+		}
+	})
+}
+
+// TestRedriveEndsWhenNothingAnswers, and goes on when something does.
+func TestRedriveEndsWhenNothingAnswers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		y := newYard(20, 100)
+		y.capacity = 300
+		time.AfterFunc(time.Second, func() {
+			y.mu.Lock()
+			defer y.mu.Unlock()
+			y.silent = true
+		})
+		begin := time.Now()
+		got := y.run(t, RedriveLimits{}, time.Minute)
+		if took := time.Since(begin); took > time.Minute+3*redriveTimeout+giveBackTimeout || got.LastError == "" || len(y.messages) == 0 {
+			t.Errorf("it took %v, %d messages are left, %+v", took, len(y.messages), got)
+		}
+		y.silent = false
+		if y.run(t, RedriveLimits{}, time.Hour); len(y.stream) != 2000 || len(y.messages) > 0 {
+			t.Errorf("%d records are in the stream, %d messages are left", len(y.stream), len(y.messages))
 		}
 	})
 }
