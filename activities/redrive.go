@@ -375,20 +375,27 @@ func (r *redriving) giveBack(ctx context.Context, l *load) {
 	}
 }
 
-// damagedMessage is the code of a message that no collector wrote.
-const damagedMessage = "damaged_message"
+// Codes of messages that have no records: no collector wrote it, or the overflow
+// object that has its records is not there.
+const damagedMessage, missingOverflow = "damaged_message", "missing_overflow"
 
 // discard takes a message that cannot be read out of the way. Its text goes to
-// the ledger first, unless it is a second delivery of what was redriven.
+// the ledger first, unless it is a second delivery of what was redriven: then
+// there is no such message any more.
 func (r *redriving) discard(m queue.Message) {
-	if !errors.Is(m.Damaged, queue.ErrGone) {
-		if !r.bury(m, []intake.Dead{{Data: []byte(m.Body), Code: damagedMessage, Reason: m.Damaged.Error()}}) {
-			return // it comes again
-		}
-		slog.Error("wrote a message that cannot be read to the ledger", "queue", r.Queue.Name(), "message", m.ID, "error", m.Damaged)
-	}
 	ctx, cancel := context.WithTimeout(r.work, redriveTimeout)
 	defer cancel()
+	code := damagedMessage
+	if errors.Is(m.Damaged, queue.ErrGone) {
+		code = missingOverflow
+		if err := r.Queue.Extend(ctx, m, r.Limits.Visibility); err != nil {
+			return // if it is there, it comes again
+		}
+	}
+	if !r.bury(m, []intake.Dead{{Data: []byte(m.Body), Code: code, Reason: m.Damaged.Error()}}) {
+		return // it comes again
+	}
+	slog.Error("wrote a message that cannot be read to the ledger", "queue", r.Queue.Name(), "message", m.ID, "error", m.Damaged)
 	if err := r.Queue.Delete(ctx, m); err != nil && !errors.Is(err, queue.ErrNotHeld) {
 		slog.Warn("could not delete a damaged message, it will come again", "queue", r.Queue.Name(), "message", m.ID, "error", err)
 	}

@@ -323,10 +323,22 @@ func TestRedriveBuriesWhatTheStreamWillNeverTake(t *testing.T) {
 			y.ledger = nil
 		})
 		got := y.run(t, RedriveLimits{}, time.Hour)
-		if len(y.messages) > 0 || y.dead["invalid"] != "Foreign" || len(y.dead) != 2 || y.stream["good"] != 1 || got.Counts.Dead != 2 {
+		if len(y.messages) > 0 || y.dead["invalid"] != "Foreign" || len(y.dead) != 3 || y.stream["good"] != 1 || got.Counts.Dead != 3 {
 			t.Errorf("dead are %v, in the stream is %v, %+v", y.dead, y.stream, got)
 		}
 	})
+}
+
+// TestRedriveForgetsASecondDelivery of a message whose overflow object went
+// with the first one.
+func TestRedriveForgetsASecondDelivery(t *testing.T) {
+	t.Parallel()
+	y := newYard(0, 0)
+	r := &redriving{Redriver: Redriver{Queue: y, Graveyard: y}, work: t.Context()}
+	r.discard(queue.Message{ID: "m1/1", Body: "body", Damaged: fmt.Errorf("read it: %w", queue.ErrGone)})
+	if len(y.dead) > 0 {
+		t.Errorf("dead are %v", y.dead)
+	}
 }
 
 func TestRedriveLimitsAreChecked(t *testing.T) {

@@ -77,7 +77,9 @@ type Message struct {
 
 // ErrGone says that a message points at an overflow object which is no longer
 // there. It is deleted only behind its message, and that only when its records
-// are safe: so this is a second delivery, and deleting it loses nothing.
+// are safe: so either this is a second delivery of a message that is not there
+// any more, too, or who wrote it has another bucket, or something else, as a
+// lifecycle rule, has deleted the object, and its records are lost.
 var ErrGone = errors.New("the overflow object is gone")
 
 // ErrNotHeld says that a message is no longer held by who received it: its
