@@ -174,9 +174,10 @@ func TestALargeRequestIsCutIntoBatches(t *testing.T) {
 		records  [][]byte
 		batches  int
 	}{
-		"by count": {ingest.Settings{BatchRecords: 100}, records("r", 950, 20), 10},
-		"by bytes": {ingest.Settings{BatchBytes: 10_000}, records("r", 100, 1000), 10},
-		"by pack":  {ingest.Settings{}, incompressible(4, 800<<10), 4},
+		"by count":                {ingest.Settings{BatchRecords: 100}, records("r", 950, 20), 10},
+		"by bytes":                {ingest.Settings{BatchBytes: 10_000}, records("r", 100, 1000), 10},
+		"by pack":                 {ingest.Settings{}, incompressible(4, 800<<10), 4},
+		"by what can be unpacked": {ingest.Settings{BatchBytes: 1 << 30, StartTimeout: time.Minute}, records("r", 80, 1<<20), 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -353,12 +354,15 @@ func TestSettingsAreChecked(t *testing.T) {
 	t.Parallel()
 	for _, c := range []ingest.Settings{
 		{Linger: -1}, {BatchRecords: -1}, {BatchBytes: -1}, {InFlight: -1}, {PendingBytes: -1}, {StartTimeout: -1}, {DirectTimeout: -1},
+		{BatchRecords: ingest.MostBatchRecords + 1}, {BatchBytes: ingest.MostBatchBytes + 1},
 	} {
 		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "--ingest-") {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}
-	if err := (ingest.Settings{}).Validate(); err != nil {
-		t.Error(err)
+	for _, c := range []ingest.Settings{{}, {BatchRecords: ingest.MostBatchRecords, BatchBytes: ingest.MostBatchBytes}} {
+		if err := c.Validate(); err != nil {
+			t.Error(err)
+		}
 	}
 }

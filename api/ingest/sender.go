@@ -65,9 +65,16 @@ func newUUID() string {
 // start starts the workflow of a batch: of its halves, each under an id of its
 // own, when it is too large for one.
 func (s *sender) start(id string, records [][]byte) error {
-	blob := pack.Pack(records)
-	if half := len(records) / 2; len(blob) > maxPack && half > 0 {
+	half := len(records) / 2
+	halves := func() error {
 		return errors.Join(s.start(id+"-1", records[:half]), s.start(id+"-2", records[half:]))
+	}
+	if half > 0 && pack.Size(records) > pack.MaxUnpackedSize {
+		return halves()
+	}
+	blob := pack.Pack(records)
+	if half > 0 && len(blob) > maxPack {
+		return halves()
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.settings.StartTimeout)
 	defer cancel()

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"millrace/internal/pack"
 )
 
 // Mode is the way that batches normally take.
@@ -23,8 +25,8 @@ const (
 type Settings struct {
 	Mode          Mode          `name:"ingest" help:"What makes a batch durable: temporal (a workflow for each) or direct (stream, else queue)." enum:"temporal,direct" default:"temporal" env:"INGEST"`
 	Linger        time.Duration `name:"ingest-linger" help:"How long a batch waits for records of other requests." default:"5ms" env:"MILLRACE_INGEST_LINGER"`
-	BatchRecords  int           `name:"ingest-batch-records" help:"Most records of a batch." default:"500" env:"MILLRACE_INGEST_BATCH_RECORDS"`
-	BatchBytes    int           `name:"ingest-batch-bytes" help:"Most bytes of a batch, before it is compressed." default:"4194304" env:"MILLRACE_INGEST_BATCH_BYTES"`
+	BatchRecords  int           `name:"ingest-batch-records" help:"Most records of a batch, up to 10000." default:"500" env:"MILLRACE_INGEST_BATCH_RECORDS"`
+	BatchBytes    int           `name:"ingest-batch-bytes" help:"Most bytes of a batch, before it is compressed, up to 33554432." default:"4194304" env:"MILLRACE_INGEST_BATCH_BYTES"`
 	InFlight      int           `name:"ingest-in-flight" help:"Most batches on their way at the same time." default:"32" env:"MILLRACE_INGEST_IN_FLIGHT"`
 	PendingBytes  int           `name:"ingest-pending-bytes" help:"Most bytes that wait for an answer; beyond it agents are told to come again." default:"268435456" env:"MILLRACE_INGEST_PENDING_BYTES"`
 	StartTimeout  time.Duration `name:"ingest-start-timeout" help:"How long a workflow may take to start before the batch goes directly into the stream." default:"500ms" env:"MILLRACE_INGEST_START_TIMEOUT"`
@@ -40,6 +42,12 @@ const (
 	DefaultPendingBytes  = 256 << 20
 	DefaultStartTimeout  = 500 * time.Millisecond
 	DefaultDirectTimeout = 5 * time.Second
+)
+
+// Upper bounds of batches: well within what can be unpacked again.
+const (
+	MostBatchRecords = 10_000
+	MostBatchBytes   = pack.MaxUnpackedSize / 2
 )
 
 // maxPack is the most bytes of a workflow's input. Temporal warns from 512 KiB
@@ -63,6 +71,12 @@ func (s Settings) Validate() error {
 		if value < 0 {
 			errs = append(errs, fmt.Errorf("--%s: %s is negative", flag, value))
 		}
+	}
+	if s.BatchRecords > MostBatchRecords {
+		errs = append(errs, fmt.Errorf("--ingest-batch-records: %d is more than %d", s.BatchRecords, MostBatchRecords))
+	}
+	if s.BatchBytes > MostBatchBytes {
+		errs = append(errs, fmt.Errorf("--ingest-batch-bytes: %d is more than %d", s.BatchBytes, MostBatchBytes))
 	}
 	return errors.Join(errs...)
 }

@@ -32,13 +32,19 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// Pack compresses records into one blob.
-func Pack(records [][]byte) []byte {
-	size := 0
+// Size is how many bytes a pack of records may have at the most before it is
+// compressed.
+func Size(records [][]byte) (size int) {
 	for _, r := range records {
 		size += len(r) + binary.MaxVarintLen32
 	}
-	plain := make([]byte, 0, size)
+	return size
+}
+
+// Pack compresses records into one blob. Unpack takes no more than a Size of
+// MaxUnpackedSize.
+func Pack(records [][]byte) []byte {
+	plain := make([]byte, 0, Size(records))
 	for _, r := range records {
 		plain = binary.AppendUvarint(plain, uint64(len(r)))
 		plain = append(plain, r...)

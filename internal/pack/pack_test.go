@@ -2,6 +2,7 @@ package pack
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"slices"
 	"testing"
@@ -10,9 +11,10 @@ import (
 func TestPackKeepsRecordsAndTheirOrder(t *testing.T) {
 	t.Parallel()
 	for name, records := range map[string][][]byte{
-		"none":  nil,
-		"empty": {{}},
-		"some":  {[]byte("first"), {}, []byte("second"), bytes.Repeat([]byte("x"), 1<<20)},
+		"none":              nil,
+		"empty":             {{}},
+		"as many as can be": {make([]byte, MaxUnpackedSize-binary.MaxVarintLen32)},
+		"some":              {[]byte("first"), {}, []byte("second"), bytes.Repeat([]byte("x"), 1<<20)},
 	} {
 		got, err := Unpack(Pack(records))
 		if err != nil {
