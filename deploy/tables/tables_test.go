@@ -2,8 +2,10 @@ package tables_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -61,9 +63,53 @@ func TestEveryFieldHasAColumn(t *testing.T) {
 // though some records are such as no index takes.
 func TestAthenaCountsWhatWasBackedUp(t *testing.T) {
 	t.Parallel()
-	ctx, cfg, name := t.Context(), localtest.AWS(t), localtest.Name(t, "athena")
-	client := s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true })
-	if _, err := archive.Create(ctx, client, name); err != nil {
+	bucket := newBucket(t)
+	want := write(t, bucket.Under(backup.Prefix))
+	answers(t, bucket, tables.Ours, map[string][][]string{
+		"SELECT type, count(DISTINCT doc_id) FROM telemetry WHERE doc_id IS NOT NULL GROUP BY type ORDER BY type": want,
+		"SELECT count(*) FROM telemetry WHERE backup_data IS NOT NULL":                                            {{"3"}},
+		"SELECT count(*) FROM telemetry WHERE dt = '2026-11-23' AND hour = '13'":                                  {{"59"}}, // a second each, to the hour's end
+	})
+}
+
+// TestAthenaCountsWhatFirehoseDelivered: the template has it write a document a
+// line, compressed. The emulator knows no partitions by projection, so that none
+// is named.
+func TestAthenaCountsWhatFirehoseDelivered(t *testing.T) {
+	t.Parallel()
+	bucket, of := newBucket(t), map[string]int{}
+	for object := range 3 {
+		var body bytes.Buffer
+		packer := gzip.NewWriter(&body)
+		for n := range 50 {
+			data, kind := document(object*50+n, time.Now())
+			of[kind]++
+			for range 1 + n%2 { // every other one twice
+				if _, err := packer.Write(append(data, '\n')); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if err := packer.Close(); err != nil {
+			t.Fatal(err)
+		}
+		key := fmt.Sprintf("%s2026/11/23/%d/millrace-1-2026-11-23-%[2]d-00-00-a.json.gz", backup.Prefix, 13+object)
+		if err := bucket.Put(t.Context(), key, body.Bytes()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	answers(t, bucket, tables.Firehose, map[string][][]string{
+		"SELECT type, count(DISTINCT doc_id) FROM telemetry_firehose GROUP BY type ORDER BY type": rows(of),
+		"SELECT count(*), count(DISTINCT doc_id) FROM telemetry_firehose":                         {{"225", "150"}},
+	})
+}
+
+// newBucket is gone after the test.
+func newBucket(t *testing.T) *archive.Bucket {
+	t.Helper()
+	name := localtest.Name(t, "athena")
+	client := s3.NewFromConfig(localtest.AWS(t), func(o *s3.Options) { o.UsePathStyle = true })
+	if _, err := archive.Create(t.Context(), client, name); err != nil {
 		t.Fatal(err)
 	}
 	bucket := archive.Open(client, name)
@@ -76,28 +122,45 @@ func TestAthenaCountsWhatWasBackedUp(t *testing.T) {
 		}
 		_, _ = client.DeleteBucket(ctx, &s3.DeleteBucketInput{Bucket: &name})
 	})
-	want := write(t, bucket.Under(backup.Prefix))
+	return bucket
+}
 
-	database, location, output := strings.ReplaceAll(name, "-", "_"), "s3://"+name+"/"+backup.Prefix, "s3://"+name+"/results/"
-	if err := tables.Create(ctx, glue.NewFromConfig(cfg), database, tables.Ours, location); err != nil {
+// answers asserts what Athena says of a layout's table over the backup in a
+// bucket, by statement.
+func answers(t *testing.T, bucket *archive.Bucket, layout tables.Layout, want map[string][][]string) {
+	t.Helper()
+	cfg, place := localtest.AWS(t), "s3://"+bucket.Name()+"/"
+	database := strings.ReplaceAll(bucket.Name(), "-", "_")
+	if err := tables.Create(t.Context(), glue.NewFromConfig(cfg), database, layout, place+backup.Prefix); err != nil {
 		t.Fatal(err)
 	}
-	queries := athena.NewFromConfig(cfg)
-	for statement, want := range map[string][][]string{
-		"SELECT type, count(DISTINCT doc_id) FROM telemetry WHERE doc_id IS NOT NULL GROUP BY type ORDER BY type": want,
-		"SELECT count(*) FROM telemetry WHERE backup_data IS NOT NULL":                                            {{"3"}},
-		"SELECT count(*) FROM telemetry WHERE dt = '2026-11-23' AND hour = '13'":                                  {{"59"}}, // a second each, to the hour's end
-	} {
-		got, err := tables.Query(ctx, queries, database, output, statement)
+	for statement, want := range want {
+		got, err := tables.Query(t.Context(), athena.NewFromConfig(cfg), database, place+"results/", statement)
 		if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("%s\nanswers %v, %v, and it is %v", statement, got, err, want)
 		}
 	}
 }
 
+// document makes the n-th one, of one of three types.
+func document(n int, at time.Time) (data []byte, kind string) {
+	kind = []string{"log", "span", "metric"}[n%3]
+	return telemetry.AppendRecord(nil, telemetry.Head{
+		Index: "telemetry-" + kind + "-2026.11.23", ReceivedAt: at, Tenant: "t", Region: "r", ID: fmt.Sprint(n), Type: kind, Timestamp: at,
+	}, fmt.Appendf(nil, `{"duration":%s,"resource":{"attributes":{"service.name":"x"}}}`, []string{"7", `"long"`}[min(1, n%50/49)])), kind
+}
+
+// rows are what a query by type answers.
+func rows(of map[string]int) (rows [][]string) {
+	for _, kind := range slices.Sorted(maps.Keys(of)) {
+		rows = append(rows, []string{kind, fmt.Sprint(of[kind])})
+	}
+	return rows
+}
+
 // write backs records up, every fifth of them twice, and returns how many there
 // are of each type.
-func write(t *testing.T, store backup.Store) (counts [][]string) {
+func write(t *testing.T, store backup.Store) [][]string {
 	t.Helper()
 	at := time.Date(2026, 11, 23, 13, 59, 0, 0, time.UTC)
 	chain := backup.Open(store, backup.Shard{Stream: "s", Created: at, ID: "shardId-000000000000"}, "")
@@ -115,11 +178,8 @@ func write(t *testing.T, store backup.Store) (counts [][]string) {
 		}
 	}
 	for n := range 300 {
-		kind := []string{"log", "span", "metric"}[n%3]
+		data, kind := document(n, at)
 		of[kind]++
-		data := telemetry.AppendRecord(nil, telemetry.Head{
-			Index: "telemetry-" + kind + "-2026.11.23", ReceivedAt: at, Tenant: "t", Region: "r", ID: fmt.Sprint(n), Type: kind, Timestamp: at,
-		}, fmt.Appendf(nil, `{"duration":%s,"resource":{"attributes":{"service.name":"x"}}}`, []string{"7", `"long"`}[min(1, n%50/49)]))
 		add(data)
 		if n%5 == 0 {
 			add(data)
@@ -131,9 +191,5 @@ func write(t *testing.T, store backup.Store) (counts [][]string) {
 	if _, err := chain.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for kind, n := range of {
-		counts = append(counts, []string{kind, fmt.Sprint(n)})
-	}
-	slices.SortFunc(counts, func(a, b []string) int { return strings.Compare(a[0], b[0]) })
-	return counts
+	return rows(of)
 }
