@@ -221,6 +221,8 @@ func TestAnInterruptedAttemptLeavesWhatItHasNotComeTo(t *testing.T) {
 // letterBox counts the letters that tell of a record, by its id.
 type letterBox map[string]int
 
+func (letterBox) Fits(queue.DeadLetter) bool { return true }
+
 func (l letterBox) Send(_ context.Context, letters []queue.DeadLetter) error {
 	for _, letter := range letters {
 		for _, r := range letter.Millrace.Records {

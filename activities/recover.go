@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -33,6 +34,9 @@ type Recoverer struct {
 	// Patience is for how long the repository may be away during a restore;
 	// DefaultPatience when zero.
 	Patience time.Duration
+	// Delivery is after how long Firehose has written what had arrived;
+	// DefaultDelivery when zero.
+	Delivery time.Duration
 }
 
 // Cluster restores snapshots. See index.Client.
@@ -351,9 +355,9 @@ type AwaitResult struct {
 const (
 	// lookEvery is how often is looked how far the backup is.
 	lookEvery = 3 * time.Second
-	// firehoseDelay is after how long Firehose has written what had arrived: it
+	// DefaultDelivery is after how long Firehose has written what had arrived: it
 	// buffers for 15 minutes at the most.
-	firehoseDelay = 20 * time.Minute
+	DefaultDelivery = 20 * time.Minute
 )
 
 // AwaitBackup waits until the backup has passed the end of a plan's window, and
@@ -421,7 +425,7 @@ func (r *Recoverer) behind(ctx context.Context, plan Plan) (gaps []Gap, err erro
 			gaps = append(gaps, Gap{Shard: name, Sequence: last, Records: -1, Reason: "the backup has not come to the window's end at " + until[name]})
 		}
 	}
-	if len(reached) == 0 && len(gaps) > 0 && plan.Objects > plan.Entries && time.Since(plan.Window.To) > firehoseDelay {
+	if len(reached) == 0 && len(gaps) > 0 && plan.Objects > plan.Entries && time.Since(plan.Window.To) > cmp.Or(r.Delivery, DefaultDelivery) {
 		return nil, nil // Firehose's objects do not say how far they are
 	}
 	return gaps, nil

@@ -3,6 +3,10 @@ package activities
 import (
 	"context"
 	"errors"
+	"io"
+	"io/fs"
+	"iter"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -11,6 +15,7 @@ import (
 
 	"go.temporal.io/sdk/temporal"
 
+	"millrace/internal/archive"
 	"millrace/internal/backup"
 	"millrace/internal/ledger"
 	"millrace/internal/snapshot"
@@ -159,3 +164,58 @@ type nowhere struct {
 }
 
 func (nowhere) Shards(ctx context.Context) ([]stream.Shard, error) { return nil, ctx.Err() }
+
+// labels are a backup of which only keys and metadata matter.
+type labels map[string]map[string]string
+
+func (s labels) List(_ context.Context, prefix string) iter.Seq2[archive.Object, error] {
+	return func(yield func(archive.Object, error) bool) {
+		for _, key := range slices.Sorted(maps.Keys(s)) {
+			if strings.HasPrefix(key, prefix) && !yield(archive.Object{Key: key}, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (s labels) Read(context.Context, string) (io.ReadCloser, archive.Object, error) {
+	return nil, archive.Object{}, fs.ErrNotExist
+}
+
+func (s labels) Meta(_ context.Context, key string) (map[string]string, error) { return s[key], nil }
+
+// TestFirehoseIsWaitedForByTime: its objects do not say how far they are, where
+// those of BackupStream do.
+func TestFirehoseIsWaitedForByTime(t *testing.T) {
+	t.Parallel()
+	now := time.Now().UTC()
+	theirs := labels{now.Format("2006/01/02/15") + "/x": nil}
+	ours := func(last string) labels {
+		both := maps.Clone(theirs)
+		at := now.Format(telemetry.ReceivedAtLayout)
+		key := backup.Shard{Stream: "s", Created: recoverStream.Created, ID: "shardId-000000000000"}.Key(backup.Record{Sequence: "1", Arrived: now})
+		both[key] = map[string]string{"last": last, "count": "1", "bytes": "1", "oldest": at, "newest": at}
+		return both
+	}
+	for name, c := range map[string]struct {
+		store   labels
+		over    time.Duration // since the window's end
+		objects int64
+		gaps    int
+	}{
+		"Firehose, early":                  {theirs, DefaultDelivery - time.Minute, 3, 1},
+		"Firehose, late":                   {theirs, DefaultDelivery + time.Minute, 3, 0},
+		"nothing but entries, late":        {theirs, DefaultDelivery + time.Minute, 2, 1},
+		"beside BackupStream, late":        {ours("19"), DefaultDelivery + time.Minute, 3, 1},
+		"BackupStream is there, and early": {ours("20"), 0, 3, 0},
+	} {
+		r := &Recoverer{Backup: func(string) backup.Described { return c.store }}
+		plan := Plan{Objects: c.objects, Entries: 2, Window: backup.Window{
+			From: now.Add(-time.Hour), To: now.Add(-c.over), Stream: "s", Created: recoverStream.Created,
+			Shards: map[string][]backup.Span{"shardId-000000000000": {{After: "2", Until: "4"}, {After: "10", Until: "20"}}, "shardId-000000000001": {}},
+		}}
+		if gaps, err := r.behind(t.Context(), plan); err != nil || len(gaps) != c.gaps {
+			t.Errorf("%s: %+v, %v", name, gaps, err)
+		}
+	}
+}

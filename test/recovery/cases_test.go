@@ -31,7 +31,7 @@ func gone(t *testing.T, records int) *world {
 // objects are those of the backup.
 func (w *world) objects() (all []archive.Object) {
 	w.t.Helper()
-	for object, err := range w.Bucket.List(w.t.Context(), backup.Prefix) {
+	for object, err := range w.Backups.List(w.t.Context(), backup.Prefix) {
 		w.must(err)
 		all = append(all, object)
 	}

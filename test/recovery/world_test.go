@@ -3,6 +3,7 @@
 package recovery
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"flag"
@@ -72,6 +73,13 @@ func newWorld(t *testing.T) *world {
 // newWorldAt has workers that go to Elasticsearch at another address.
 func newWorldAt(t *testing.T, address string) *world {
 	t.Helper()
+	return newWorldIn(t, address, "")
+}
+
+// newWorldIn has a bucket of its own for the backup, if there is an ending for
+// its name.
+func newWorldIn(t *testing.T, address, backups string) *world {
+	t.Helper()
 	cfg, name := localtest.AWS(t), localtest.Name(t, "rec")
 	ctx := t.Context()
 	names := config.Resources{Stream: name, Queue: name, DeadLetters: name + "-dlq", Bucket: name}
@@ -85,7 +93,12 @@ func newWorldAt(t *testing.T, address string) *world {
 	for _, q := range []string{names.Queue, names.DeadLetters} {
 		must(nil, queue.Create(ctx, sqs.NewFromConfig(cfg), q))
 	}
-	must(archive.Create(ctx, s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true }), name))
+	if backups != "" {
+		names.Backups = name + backups
+	}
+	for _, bucket := range []string{names.Bucket, names.BackupBucket()} {
+		must(archive.Create(ctx, s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true }), bucket))
+	}
 	backends, err := workers.OpenBackends(ctx, cfg, names, stream.Settings{})
 	must(nil, err)
 	url := localtest.Elasticsearch(t)
@@ -121,7 +134,7 @@ func newWorldAt(t *testing.T, address string) *world {
 	w.start(workers.Range(w.client, processor, 4))
 	w.start(workers.Index(w.client, processor, 4))
 	recoverer := w.Recoverer(theirs, limiter, w.launcher, w.repo, "test")
-	recoverer.Patience = 3 * time.Second
+	recoverer.Patience, recoverer.Delivery = 3*time.Second, 3*time.Second
 	w.start(workers.Recover(w.client, recoverer, 4))
 	if _, err := w.client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: workflows.ProcessStreamID(name), TaskQueue: workflows.ProcessQueue},
 		workflows.ProcessStream, workflows.StreamInput{Stream: name}); err != nil {
@@ -329,12 +342,35 @@ func (w *world) dead() map[string]int {
 	return found
 }
 
+// stored are the records of the stream, those of one shard behind those of another.
+func (w *world) stored() (records []stream.Record) {
+	w.t.Helper()
+	shards, err := w.Stream.Shards(w.t.Context())
+	w.must(err)
+	for _, shard := range shards {
+		reader := w.Stream.Reader(shard.ID, telemetry.Checkpoint{})
+		for empty := 0; empty < 3; {
+			page, err := reader.Next(w.t.Context())
+			w.must(err)
+			if len(page.Records) == 0 {
+				empty++
+			}
+			for _, r := range page.Records {
+				r.Data = bytes.Clone(r.Data)
+				records = append(records, r)
+			}
+		}
+		reader.Close()
+	}
+	return records
+}
+
 // backUp writes what is in the stream into the backup.
 func (w *world) backUp() {
 	w.t.Helper()
 	shards, err := w.Stream.Shards(w.t.Context())
 	w.must(err)
-	store := w.Bucket.Under(backup.Prefix)
+	store := w.Backups.Under(backup.Prefix)
 	for _, shard := range shards {
 		chain := w.chains[shard.ID]
 		if chain == nil {

@@ -1,0 +1,87 @@
+package recovery
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"slices"
+	"testing"
+	"time"
+
+	"millrace/deploy/local/localtest"
+	"millrace/internal/backup"
+	"millrace/internal/stream"
+	"millrace/workflows"
+)
+
+// deliver writes what is in the stream as Firehose does, below the hour in which
+// the oldest record of an object arrived: with and without a delimiter,
+// compressed or not, in one piece or in several behind each other.
+func (w *world) deliver() (objects int) {
+	w.t.Helper()
+	records, forms := w.stored(), 8
+	for part := range slices.Chunk(records, (len(records)+forms-1)/forms) {
+		var body bytes.Buffer
+		delimited, packed, pieces := objects&1 > 0, objects&2 > 0, 1+objects>>2
+		for piece := range slices.Chunk(part, (len(part)+pieces-1)/pieces) {
+			var to io.WriteCloser = plain{&body}
+			if packed {
+				to = gzip.NewWriter(&body)
+			}
+			for _, r := range piece {
+				_, err := to.Write(r.Data)
+				if delimited && err == nil {
+					_, err = to.Write([]byte{'\n'})
+				}
+				w.must(err)
+			}
+			w.must(to.Close())
+		}
+		oldest := slices.MinFunc(part, func(a, b stream.Record) int { return a.Arrived.Compare(b.Arrived) }).Arrived.UTC()
+		key := fmt.Sprintf("%s/millrace-1-%s-%d", oldest.Format("2006/01/02/15"), oldest.Format("2006-01-02-15-04-05"), objects)
+		w.must(w.Backups.Put(w.t.Context(), backup.Prefix+key, body.Bytes()))
+		objects++
+	}
+	return objects
+}
+
+type plain struct{ io.Writer }
+
+// Close does nothing.
+func (plain) Close() error { return nil }
+
+// TestFirehosesObjectsComeBack: from a bucket of their own, behind a snapshot,
+// though they say neither how far they are nor where their records were.
+func TestFirehosesObjectsComeBack(t *testing.T) {
+	w := newWorldIn(t, localtest.Elasticsearch(t), "-firehose")
+	w.send("before", 400, 1)
+	w.indexed()
+	w.passed()
+	w.snapshot()
+	w.send("after", 1200, 2)
+	w.indexed()
+	w.passed()
+	w.disaster()
+	objects := w.deliver()
+	began := time.Now()
+	result := w.result(w.begin(workflows.RecoverInput{}))
+	if c := result.Backfill; !result.Complete || !result.Verified || int(c.Objects) != objects || c.Damaged > 0 ||
+		c.Indexed != 1200 || c.Duplicates != 400 || c.Dead != 3 {
+		t.Errorf("the result is %+v", result)
+	}
+	if c := result.Verify; int(c.Objects) != objects || c.Duplicates != 1600 || c.Indexed+c.Missing > 0 {
+		t.Errorf("it has verified %+v", c)
+	}
+	if waited := result.Ended.Sub(began); waited < 3*time.Second {
+		t.Errorf("it took %v, and so did not wait until Firehose has written everything", waited)
+	}
+	// Nothing says of a record that the ledger has it already.
+	for id := range w.bad {
+		if found := w.dead()[id]; found != 2 {
+			t.Errorf("%s is in the ledger %d times", id, found)
+		}
+	}
+	clear(w.bad)
+	w.complete()
+}
