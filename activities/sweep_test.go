@@ -2,8 +2,13 @@ package activities
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"testing"
+	"time"
 
+	"millrace/internal/archive"
 	"millrace/internal/backup"
 	"millrace/internal/index"
 	"millrace/internal/stream"
@@ -38,5 +43,33 @@ func TestWhatWasIndexedIsNotMetAgain(t *testing.T) {
 	c := &sweepChunk{chunk: chunk{records: []stream.Record{{Data: record(1)}, {Data: record(2)}}}, lines: make([]backup.Line, 2)}
 	if !call.settleChunk(c) || c.counts.Indexed != 1 || len(documents.dead) != 1 || len(c.dead) != 1 {
 		t.Errorf("of two documents it counts %+v and %d dead, and buried %d", c.counts, len(c.dead), len(documents.dead))
+	}
+}
+
+// archived is a backup of which S3 says about each object what it says about one
+// that was moved to an archive.
+type archived struct{ backup.Described }
+
+func (archived) Read(context.Context, string) (io.ReadCloser, archive.Object, error) {
+	return nil, archive.Object{}, fmt.Errorf("get it: %w: InvalidObjectState", archive.ErrWithheld)
+}
+
+// TestASweepGoesOnBehindWhatIsWithheld: it is damaged, and nobody waits for it.
+func TestASweepGoesOnBehindWhatIsWithheld(t *testing.T) {
+	t.Parallel()
+	page := []Listed{{Key: backup.Prefix + "2026/11/23/13/x"}}
+	call := newSweep(t.Context(), t.Context(), &Sweeper{Backups: archived{}}, SweepInput{Stage: SweepBackfill}, Plan{Prefix: backup.Prefix}, page, SweepProgress{})
+	defer call.abandon()
+	read := make(chan bool, 1)
+	go func() { read <- call.readObject(0, 0) }()
+	select {
+	case c := <-call.queue:
+		<-c.settled
+		if !<-read || !c.last || c.gone || !errors.Is(c.damage, archive.ErrWithheld) {
+			t.Errorf("the object ends with %+v", c)
+		}
+	case <-time.After(5 * time.Second):
+		_, why := call.problem.state()
+		t.Errorf("it is waited for: %s", why)
 	}
 }

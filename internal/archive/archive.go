@@ -31,6 +31,10 @@ import (
 // fs.ErrNotExist, for those who know the archive by an interface only.
 var ErrNotFound = fmt.Errorf("no such object: %w", fs.ErrNotExist)
 
+// ErrWithheld says that an object is there, and cannot be read as long as nobody
+// does something about it: it is archived, or its key may not be used.
+var ErrWithheld = errors.New("the object is withheld")
+
 // conditionalAttempts bounds the attempts of a conditional write that meets
 // another one on the same key: S3 answers 409 ConditionalRequestConflict to
 // one of them, which means to try again (S3 user guide, 'Conditional writes').
@@ -129,11 +133,12 @@ func (b *Bucket) Get(ctx context.Context, key string) ([]byte, error) {
 }
 
 // Read opens an object for reading piece by piece; the caller closes it. The
-// error is ErrNotFound where there is none.
+// error is ErrNotFound where there is none, and ErrWithheld where it cannot be
+// had.
 func (b *Bucket) Read(ctx context.Context, key string) (io.ReadCloser, Object, error) {
 	out, err := b.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &b.name, Key: b.key(key)})
 	if err != nil {
-		return nil, Object{}, fmt.Errorf("get s3://%s/%s%s: %w", b.name, b.prefix, key, found(err))
+		return nil, Object{}, fmt.Errorf("get s3://%s/%s%s: %w", b.name, b.prefix, key, withheld(found(err)))
 	}
 	return out.Body, Object{
 		Key: key, Size: aws.ToInt64(out.ContentLength), ETag: aws.ToString(out.ETag),
@@ -221,6 +226,26 @@ func found(err error) error {
 func Refused(err error) bool {
 	code := status(err)
 	return code >= 400 && code < 500 && code != http.StatusRequestTimeout && code != http.StatusTooManyRequests
+}
+
+// withheld tells what S3 says about one object from an outage, and from
+// permissions that are missing for all of them (API reference, 'Error
+// responses').
+func withheld(err error) error {
+	var api smithy.APIError
+	if !errors.As(err, &api) {
+		return err
+	}
+	switch api.ErrorCode() {
+	case "InvalidObjectState", "KMS.DisabledException", "KMS.InvalidKeyUsageException", "KMS.KMSInvalidStateException", "KMS.NotFoundException":
+	case "AccessDenied":
+		if !strings.Contains(api.ErrorMessage(), "kms:Decrypt") {
+			return err
+		}
+	default:
+		return err
+	}
+	return fmt.Errorf("%w: %s: %s", ErrWithheld, api.ErrorCode(), api.ErrorMessage())
 }
 
 // status returns the HTTP status of an error's answer, or 0.

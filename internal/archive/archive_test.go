@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -69,9 +70,13 @@ func faulty(t *testing.T, bucket *archive.Bucket) (*archive.Bucket, *faultproxy.
 
 // s3Error is how S3 refuses a call.
 func s3Error(status int, code string) faultproxy.Answer {
+	return s3Says(status, code, "by the fault proxy")
+}
+
+func s3Says(status int, code, message string) faultproxy.Answer {
 	return faultproxy.Answer{
 		Status: status, Header: http.Header{"Content-Type": {"application/xml"}},
-		Body: "<?xml version=\"1.0\"?><Error><Code>" + code + "</Code><Message>by the fault proxy</Message></Error>",
+		Body: "<?xml version=\"1.0\"?><Error><Code>" + code + "</Code><Message>" + message + "</Message></Error>",
 	}
 }
 
@@ -221,6 +226,33 @@ func TestRefusedCallsAreErrors(t *testing.T) {
 				t.Errorf("there is %q", keys)
 			}
 		})
+	}
+}
+
+// TestWhatIsWithheld: one object that nobody may read is told from an outage.
+func TestWhatIsWithheld(t *testing.T) {
+	t.Parallel()
+	direct := newBucket(t)
+	put(t, direct, "key", "body")
+	b, proxy := faulty(t, direct)
+	for _, c := range []struct {
+		status        int
+		code, message string
+		withheld      bool
+	}{
+		{http.StatusForbidden, "InvalidObjectState", "The operation is not valid for the object's storage class", true},
+		{http.StatusBadRequest, "KMS.DisabledException", "arn:aws:kms:eu-west-1:1:key/k is disabled.", true},
+		{http.StatusForbidden, "AccessDenied", "User: u is not authorized to perform: kms:Decrypt on resource: k", true},
+		{http.StatusForbidden, "AccessDenied", "User: u is not authorized to perform: s3:GetObject on resource: k", false},
+		{http.StatusForbidden, "AccessDenied", "Access Denied", false},
+		{http.StatusForbidden, "ExpiredToken", "The provided token has expired.", false},
+		{http.StatusServiceUnavailable, "SlowDown", "Please reduce your request rate.", false},
+	} {
+		proxy.Set(faultproxy.Rule{Name: c.code, Fault: s3Says(c.status, c.code, c.message)})
+		_, _, err := b.Read(t.Context(), "key")
+		if err == nil || errors.Is(err, archive.ErrWithheld) != c.withheld || !strings.Contains(err.Error(), c.code+": "+c.message) {
+			t.Errorf("%s, %s: %v", c.code, c.message, err)
+		}
 	}
 }
 

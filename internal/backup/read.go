@@ -27,8 +27,8 @@ type Line struct {
 	Record
 }
 
-// DamageError says that an object is corrupt or truncated: what was read of it by
-// then is good, and the rest is not to be had.
+// DamageError says that an object is corrupt, truncated or withheld: what was read
+// of it by then is good, and the rest is not to be had.
 type DamageError struct {
 	Key string
 	Err error
@@ -57,9 +57,12 @@ const readerBytes = 64 << 10
 var errEmpty = errors.New("it is empty")
 
 // OpenObject opens an object. The error is archive.ErrNotFound where there is
-// none.
+// none. One that is withheld is as good as damaged from its beginning on.
 func OpenObject(ctx context.Context, store Objects, key string) (*Reader, error) {
 	body, object, err := store.Read(ctx, key)
+	if errors.Is(err, archive.ErrWithheld) {
+		return &Reader{key: key, network: &network{ReadCloser: io.NopCloser(bytes.NewReader(nil))}, damage: err}, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open backup object: %w", err)
 	}
