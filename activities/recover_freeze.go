@@ -30,6 +30,10 @@ const (
 	// clockSkew is how far the clocks of S3, of workers and of the cluster may
 	// be apart.
 	clockSkew = time.Minute
+	// longestSilence is how long after the last of its papers a recovery may have
+	// indexed something: it reports on objects while it goes through them. One that
+	// was terminated has no result, and must not count for ever.
+	longestSilence = 24 * time.Hour
 )
 
 // window says which records came after a snapshot, up to where the shards stand
@@ -280,14 +284,22 @@ func cameHome(e ledger.Entry, r ledger.Record) bool {
 // earlier finds the papers of recoveries and replays that wrote to the same
 // indices after a time.
 func (r *Recoverer) earlier(ctx context.Context, plan Plan) (papers []string, err error) {
-	for key, err := range r.Bucket.Keys(ctx, papersRoot) {
+	var folders []string
+	written := map[string]time.Time{} // the last of its papers
+	for object, err := range r.Bucket.List(ctx, papersRoot) {
 		if err != nil {
 			return nil, fmt.Errorf("look for earlier recoveries: %w", err)
 		}
-		folder, isPlan := strings.CutSuffix(key, planFile)
-		if !isPlan || folder == plan.Papers {
-			continue
+		id, name, _ := strings.Cut(strings.TrimPrefix(object.Key, papersRoot), "/")
+		folder := Papers(id)
+		if object.Modified.After(written[folder]) {
+			written[folder] = object.Modified
 		}
+		if name == planFile && folder != plan.Papers {
+			folders = append(folders, folder)
+		}
+	}
+	for _, folder := range folders {
 		other, err := readPlan(ctx, r.Bucket, folder)
 		if err != nil {
 			return nil, err
@@ -301,7 +313,11 @@ func (r *Recoverer) earlier(ctx context.Context, plan Plan) (papers []string, er
 				return nil, fmt.Errorf("read the result of an earlier recovery in %s: %w", folder, err)
 			}
 		}
-		if result.Ended.IsZero() || result.Ended.After(plan.Began.Add(-clockSkew)) {
+		ended := result.Ended
+		if ended.IsZero() { // it runs, or it was terminated
+			ended = written[folder].Add(longestSilence)
+		}
+		if ended.After(plan.Began.Add(-clockSkew)) {
 			papers = append(papers, folder)
 		}
 	}

@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
@@ -217,5 +218,64 @@ func TestFirehoseIsWaitedForByTime(t *testing.T) {
 		if gaps, err := r.behind(t.Context(), plan); err != nil || len(gaps) != c.gaps {
 			t.Errorf("%s: %+v, %v", name, gaps, err)
 		}
+	}
+}
+
+// cabinet has the papers of recoveries, and when they were written.
+type cabinet struct {
+	Bucket
+	papers  map[string]any
+	written map[string]time.Time
+}
+
+func (c cabinet) List(_ context.Context, prefix string) iter.Seq2[archive.Object, error] {
+	return func(yield func(archive.Object, error) bool) {
+		for _, key := range slices.Sorted(maps.Keys(c.papers)) {
+			if strings.HasPrefix(key, prefix) && !yield(archive.Object{Key: key, Modified: c.written[key]}, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (c cabinet) Get(_ context.Context, key string) ([]byte, error) {
+	paper, there := c.papers[key]
+	if !there {
+		return nil, archive.ErrNotFound
+	}
+	return json.Marshal(paper)
+}
+
+// TestRecoveriesThatWroteAfterASnapshot: what was terminated has no result, and
+// counts as long as it may have written something since.
+func TestRecoveriesThatWroteAfterASnapshot(t *testing.T) {
+	t.Parallel()
+	began := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	c := cabinet{papers: map[string]any{}, written: map[string]time.Time{}}
+	for id, one := range map[string]struct {
+		plan  Plan
+		ended time.Duration // zero: it has no result
+		last  time.Duration // of its papers, behind the snapshot
+	}{
+		"ended-before":      {ended: -time.Hour, last: -time.Hour},
+		"ended-since":       {ended: time.Hour, last: time.Hour},
+		"a-copy":            {plan: Plan{Suffix: "-copy"}, ended: time.Hour, last: time.Hour},
+		"terminated-since":  {last: time.Hour},
+		"terminated-before": {last: -time.Hour},
+		"terminated-once":   {last: -25 * time.Hour},
+		"itself":            {last: time.Hour},
+	} {
+		c.papers[Papers(id)+planFile], c.written[Papers(id)+planFile] = one.plan, began.Add(-100*time.Hour)
+		report := Papers(id) + "backfill/report/000000-0000.ndjson"
+		c.papers[report], c.written[report] = "", began.Add(one.last)
+		if one.ended != 0 {
+			c.papers[Papers(id)+resultFile] = RecoverResult{Ended: began.Add(one.ended)}
+		}
+	}
+	c.papers[Papers("a-drill")+"drill.json"] = ""
+	r := &Recoverer{Sweeper: Sweeper{Bucket: c}}
+	got, err := r.earlier(t.Context(), Plan{Papers: Papers("itself"), Began: began})
+	if want := []string{Papers("ended-since"), Papers("terminated-before"), Papers("terminated-since")}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("%q, %v; want %q", got, err, want)
 	}
 }
