@@ -126,7 +126,7 @@ func (r *Recoverer) PlanRecovery(ctx context.Context, in PlanInput) (Plan, error
 	} else if err := r.planRestore(ctx, in, &plan); err != nil {
 		return plan, err
 	}
-	if plan, err = r.freeze(ctx, plan, in.Request.Inventory, SweepBackfill, in.Freeze); err != nil {
+	if plan, err = r.freeze(ctx, plan, in.Request.Inventory, SweepBackfill, in.Freeze, nil); err != nil {
 		return plan, err
 	}
 	if plan.Objects == 0 {
@@ -325,7 +325,7 @@ func (r *Recoverer) ExtendWindow(ctx context.Context, in ExtendInput) (Plan, err
 		}
 	}
 	plan.Window = window(in.Request, r.Stream, record, found, in.Reached, r.Shards.CurrentRetention(ctx), time.Now().UTC())
-	if plan, err = r.freeze(ctx, plan, in.Request.Inventory, SweepBackfill, true); err != nil {
+	if plan, err = r.freeze(ctx, plan, in.Request.Inventory, SweepBackfill, true, nil); err != nil {
 		return plan, err
 	}
 	err = r.writePaper(ctx, plan.Papers+planFile, plan)
@@ -396,12 +396,41 @@ func (r *Recoverer) AwaitBackup(ctx context.Context, in AwaitInput) (AwaitResult
 			return result, ctx.Err()
 		}
 	}
-	listed, err := r.freeze(ctx, plan, in.Request.Inventory, SweepVerify, true)
+	breaks := backup.FindBreaks(r.Backup(plan.Prefix), plan.Window)
+	listed, err := r.freeze(ctx, plan, in.Request.Inventory, SweepVerify, true, breaks)
 	if err != nil {
+		return result, err
+	}
+	found, err := breaks.End(ctx)
+	if err != nil {
+		return result, err
+	}
+	if result.Gaps, err = r.writeBreaks(ctx, plan, result.Gaps, found); err != nil {
 		return result, err
 	}
 	result.Pages, result.Objects, result.Records = listed.Pages, listed.Objects, listed.Records
 	return result, nil
+}
+
+// writeBreaks writes down where the chains of a backup are broken, and adds the
+// first of that to other gaps.
+func (r *Recoverer) writeBreaks(ctx context.Context, plan Plan, gaps []Gap, found []backup.Break) ([]Gap, error) {
+	if len(found) == 0 {
+		return gaps, nil
+	}
+	missing := make([]Gap, len(found))
+	for n, b := range found {
+		missing[n] = Gap{Object: plan.Prefix + b.Key, Shard: b.Shard, Sequence: b.Behind, Records: -1, Reason: "before it: " + b.Reason}
+	}
+	key := plan.Papers + SweepVerify + "/missing/chains.ndjson"
+	if err := r.Bucket.Put(ctx, key, encodeLines(missing)); err != nil {
+		return nil, fmt.Errorf("write where the backup is broken: %w", err)
+	}
+	gaps = append(gaps, missing[:min(len(missing), mostGaps)]...)
+	if more := len(missing) - mostGaps; more > 0 {
+		gaps = append(gaps, Gap{Object: key, Records: -1, Reason: fmt.Sprintf("the backup is broken at %d places more", more)})
+	}
+	return gaps, nil
 }
 
 // behind returns the shards whose backup has not come to the window's end. The

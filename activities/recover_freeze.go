@@ -158,8 +158,9 @@ func (f *frozen) flush(ctx context.Context) error {
 }
 
 // freeze lists what a plan's window needs. With write it becomes the list of a
-// stage; the plan's figures are those of that list.
-func (r *Recoverer) freeze(ctx context.Context, plan Plan, inventory, stage string, write bool) (Plan, error) {
+// stage; the plan's figures are those of that list. breaks, unless nil, looks for
+// what is missing in it.
+func (r *Recoverer) freeze(ctx context.Context, plan Plan, inventory, stage string, write bool, breaks *backup.Breaks) (Plan, error) {
 	f := &frozen{bucket: r.Bucket, stage: stage, Plan: plan, seen: map[string]bool{}}
 	f.Plan.Objects, f.Plan.Entries, f.Plan.Bytes, f.Plan.Records, f.Plan.Pages = 0, 0, 0, 0, 0
 	if write {
@@ -181,6 +182,11 @@ func (r *Recoverer) freeze(ctx context.Context, plan Plan, inventory, stage stri
 		source := Listed{Key: plan.Prefix + object.Key, Size: object.Size}
 		if err := f.add(ctx, source); err != nil {
 			return plan, err
+		}
+		if breaks != nil {
+			if err := breaks.Add(ctx, object); err != nil {
+				return plan, err
+			}
 		}
 		if f.Plan.Objects&(f.Plan.Objects-1) == 0 && len(sample) < samples { // the 1st, 2nd, 4th, 8th, …
 			sample = append(sample, source)

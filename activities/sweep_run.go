@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -290,7 +291,8 @@ func (s *sweep) endObject(c *sweepChunk, line *ReportLine, add *SweepCounts) (ga
 	}
 	if line.Error != "" {
 		add.Damaged++
-		if s.in.Stage == SweepVerify {
+		// Verify lists anew, and does not know of what was gone by then.
+		if s.in.Stage == SweepVerify || c.gone && !strings.HasPrefix(source.Key, ledgerPrefix) {
 			gap := Gap{Object: source.Key, Records: s.lost(source, c.read), Reason: line.Error}
 			if gap.Records != 0 {
 				add.Missing += max(gap.Records, 1)

@@ -138,6 +138,40 @@ func TestDamagedObjectsAreListed(t *testing.T) {
 	}
 }
 
+// TestWhatIsDeletedFromTheBackupIsMissing: one object is gone before the
+// recovery lists them, another one before it is read. Neither is in the list of
+// verify, and yet nothing is called complete.
+func TestWhatIsDeletedFromTheBackupIsMissing(t *testing.T) {
+	w := gone(t, 3000)
+	all := w.objects()
+	before, meanwhile, next := all[1].Key, all[len(all)-2].Key, all[2].Key
+	w.must(w.Bucket.Delete(t.Context(), before))
+	run := w.begin(workflows.RecoverInput{Rate: 300, Lanes: 1, CallFor: time.Second})
+	w.await("the backfill", func() bool { return w.progress().RecordsDone > 0 })
+	w.must(w.Bucket.Delete(t.Context(), meanwhile))
+	w.must(w.client.SignalWorkflow(t.Context(), workflows.RecoverID, "", workflows.SetRate, workflows.RateInput{}))
+	result := w.result(run)
+	if result.Complete || !result.Verified || result.Verify.Missing > 0 || result.Verify.Damaged > 0 {
+		t.Errorf("the result is %+v", result)
+	}
+	listed := map[string]bool{}
+	for _, gap := range result.Missing {
+		listed[gap.Object] = gap.Reason != ""
+	}
+	if !listed[next] || !listed[meanwhile] {
+		t.Errorf("it does not list what is missing before %s, and %s: %+v", next, meanwhile, result.Missing)
+	}
+	written := 0
+	for _, key := range w.papers() {
+		if strings.HasSuffix(key, "/verify/missing/chains.ndjson") || strings.Contains(key, "/backfill/missing/") {
+			written++
+		}
+	}
+	if written != 2 {
+		t.Errorf("%d papers say so", written)
+	}
+}
+
 // TestIntoASuffix: nothing that is there is touched, and no shard stands still.
 func TestIntoASuffix(t *testing.T) {
 	t.Parallel()

@@ -126,8 +126,8 @@ func TestADrillBringsEverythingBack(t *testing.T) {
 	w.untouched(before)
 }
 
-// TestADrillFindsWhatNothingHas: an object of the backup is gone. A recovery
-// would call itself complete, since what is in the backup comes back.
+// TestADrillFindsWhatNothingHas: an object of the backup is gone. The recovery
+// says that the chain is broken, and the drill in which indices documents lack.
 func TestADrillFindsWhatNothingHas(t *testing.T) {
 	t.Parallel()
 	w := backedUp(t)
