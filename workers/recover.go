@@ -16,17 +16,36 @@ import (
 // once. Each holds some bulks of DefaultBulkBytes: 30 MiB at the most.
 const DefaultRecoverSlots = 4
 
-// Recover makes the worker for recoveries and replays.
-func Recover(c client.Client, recoverer *activities.Recoverer, slots int) worker.Worker {
+// recoverSlots bounds what recoveries and replays do beside their pages: to
+// plan, to pause shards, to restore, to wait for the backup.
+const recoverSlots = 10
+
+// Recover makes the worker for the workflows of recoveries and replays, and for
+// those of their activities that are not a page.
+func Recover(c client.Client, recoverer *activities.Recoverer) worker.Worker {
 	w := worker.New(c, workflows.RecoverQueue, worker.Options{
-		MaxConcurrentActivityExecutionSize: slots + 4, // and the short ones
+		MaxConcurrentActivityExecutionSize: recoverSlots,
 		MaxHeartbeatThrottleInterval:       heartbeatThrottle,
 		WorkerStopTimeout:                  activities.DefaultDrainTimeout + stopMargin,
 	})
 	w.RegisterWorkflow(workflows.Recover)
 	w.RegisterWorkflow(workflows.Replay)
 	w.RegisterWorkflow(workflows.DrillRecovery)
-	w.RegisterActivity(recoverer)
+	w.RegisterActivity(recoverer) // also SweepObjects, which was on this queue once
+	return w
+}
+
+// Sweep makes the worker for the pages: SweepObjects and nothing else, so that
+// its slots bound the pages that this process works on.
+func Sweep(c client.Client, sweeper *activities.Sweeper, slots int) worker.Worker {
+	w := worker.New(c, workflows.SweepQueue, worker.Options{
+		DisableWorkflowWorker:              true,
+		MaxConcurrentActivityExecutionSize: slots,
+		MaxConcurrentActivityTaskPollers:   2,
+		MaxHeartbeatThrottleInterval:       heartbeatThrottle,
+		WorkerStopTimeout:                  activities.DefaultDrainTimeout + stopMargin,
+	})
+	w.RegisterActivity(sweeper.SweepObjects)
 	return w
 }
 

@@ -21,7 +21,8 @@ const (
 	BackupQueue   = "millrace-backup"   // BackupStream, BackupShard and their short activities
 	CopyQueue     = "millrace-copy"     // CopyShard: its slots bound the shards that a worker backs up
 	DeadQueue     = "millrace-dead"     // KeepDeadLetters and ReprocessDeadLetters
-	RecoverQueue  = "millrace-recover"  // Recover, Replay and their activities
+	RecoverQueue  = "millrace-recover"  // Recover, Replay and their short activities
+	SweepQueue    = "millrace-sweep"    // SweepObjects: its slots bound the pages that a worker works on
 	SnapshotQueue = "millrace-snapshot" // SnapshotIndex and EnforceRetention
 )
 

@@ -64,7 +64,7 @@ func sweepOptions(stage string, callFor time.Duration) workflow.ActivityOptions 
 		summary = "compare index and backup"
 	}
 	return workflow.ActivityOptions{
-		TaskQueue: RecoverQueue, StartToCloseTimeout: callFor + 10*time.Minute, HeartbeatTimeout: takeoverAfter,
+		TaskQueue: SweepQueue, StartToCloseTimeout: callFor + 10*time.Minute, HeartbeatTimeout: takeoverAfter,
 		WaitForCancellation: true, RetryPolicy: forEver, Summary: summary,
 	}
 }

@@ -140,7 +140,7 @@ func (d *drilling) open(ctx context.Context) error {
 	if d.worker, err = d.pipeline.StartWorker(ctx, dedupIDs, backupWithin, backupBytes, queues+liveQueues); err != nil {
 		return err
 	}
-	if d.recoverer, err = d.pipeline.StartWorker(ctx, dedupIDs, queues+"recover"); err != nil {
+	if d.recoverer, err = d.pipeline.StartWorker(ctx, dedupIDs, queues+"recover,sweep"); err != nil {
 		return err
 	}
 	if err := d.pipeline.StartWorkflows(ctx); err != nil {

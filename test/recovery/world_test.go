@@ -135,7 +135,8 @@ func newWorldIn(t *testing.T, address, backups string) *world {
 	w.start(workers.Index(w.client, processor, 4))
 	recoverer := w.Recoverer(theirs, limiter, w.launcher, w.repo, "test")
 	recoverer.Patience, recoverer.Delivery = 3*time.Second, 3*time.Second
-	w.start(workers.Recover(w.client, recoverer, 4))
+	w.start(workers.Recover(w.client, recoverer))
+	w.start(workers.Sweep(w.client, &recoverer.Sweeper, 4))
 	if _, err := w.client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: workflows.ProcessStreamID(name), TaskQueue: workflows.ProcessQueue},
 		workflows.ProcessStream, workflows.StreamInput{Stream: name}); err != nil {
 		t.Fatal(err)

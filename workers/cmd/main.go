@@ -35,7 +35,7 @@ import (
 
 type settings struct {
 	Listen     string   `help:"Address of /healthz, /readyz and /metrics." default:"127.0.0.1:9090" env:"MILLRACE_WORKER_LISTEN"`
-	Queues     []string `help:"Task queues to poll: ingest, redrive, process, range, index, backup, copy, dead, recover, snapshot." enum:"ingest,redrive,process,range,index,backup,copy,dead,recover,snapshot" default:"ingest,redrive,process,range,index,backup,copy,dead,recover,snapshot" env:"MILLRACE_QUEUES"`
+	Queues     []string `help:"Task queues to poll: ingest, redrive, process, range, index, backup, copy, dead, recover, sweep, snapshot." enum:"ingest,redrive,process,range,index,backup,copy,dead,recover,sweep,snapshot" default:"ingest,redrive,process,range,index,backup,copy,dead,recover,sweep,snapshot" env:"MILLRACE_QUEUES"`
 	DedupIDs   int      `name:"dedup-ids" help:"Ids of indexed records to remember, 23 bytes each." default:"10000000" env:"MILLRACE_DEDUP_IDS"`
 	IndexSlots int      `help:"Most shards to index at the same time." default:"16" env:"MILLRACE_INDEX_SLOTS"`
 	RangeSlots int      `help:"Most ranges of ProcessBatch workflows to try at the same time, 5 MiB each." default:"50" env:"MILLRACE_RANGE_SLOTS"`
@@ -171,6 +171,7 @@ func (s *settings) workers(c client.Client, b *workers.Backends, documents *inde
 	identity := fmt.Sprintf("%d@%s", os.Getpid(), host)
 	launcher := workflows.Launcher{Client: c}
 	processor := s.processor(b, documents, launcher, identity)
+	recoverer := b.Recoverer(documents, processor.Limiter, launcher, s.Repository.Name, identity)
 	all := map[string]func() worker.Worker{
 		"ingest": func() worker.Worker {
 			return workers.Ingest(c, &activities.Ingester{Intake: b.Intake, Batches: launcher, Graveyard: b.Morgue})
@@ -202,10 +203,8 @@ func (s *settings) workers(c client.Client, b *workers.Backends, documents *inde
 				Processor: processor, Workflows: launcher, Worker: identity,
 			})
 		},
-		"recover": func() worker.Worker {
-			recoverer := b.Recoverer(documents, processor.Limiter, launcher, s.Repository.Name, identity)
-			return workers.Recover(c, recoverer, s.RecoverSlots)
-		},
+		"recover": func() worker.Worker { return workers.Recover(c, recoverer) },
+		"sweep":   func() worker.Worker { return workers.Sweep(c, &recoverer.Sweeper, s.RecoverSlots) },
 		"snapshot": func() worker.Worker {
 			return workers.Snapshot(c, b.Snapshotter(documents, launcher))
 		},
