@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"millrace/activities"
 	"millrace/deploy/local"
@@ -75,7 +76,8 @@ func noSnapshot(ctx context.Context, d *drilling) error {
 }
 
 // repositoryUnreachable: nobody can read the repository when the recovery
-// begins. It waits for that, and says so.
+// begins. It says so, and fails before anything is touched; once the repository
+// is mended, another one brings all back.
 func repositoryUnreachable(ctx context.Context, d *drilling) (err error) {
 	if err := do(ctx, d.prepare(), d.strike("")); err != nil {
 		return err
@@ -97,11 +99,17 @@ func repositoryUnreachable(ctx context.Context, d *drilling) (err error) {
 	if err := d.recover()(ctx); err != nil {
 		return errors.Join(err, reopen())
 	}
-	p, err := d.await(ctx, "the recovery to say that it cannot read the repository", func(p workflows.RecoverProgress) bool { return p.LastError != "" })
-	if err := errors.Join(err, reopen()); err != nil {
+	result, failed := d.conclude(ctx)
+	if err := reopen(); err != nil {
 		return err
 	}
-	d.say("in stage %s it says: %.200s", p.Stage, p.LastError)
+	if failed == nil || !strings.Contains(failed.Error(), activities.RepositoryUnreachable) || d.last.Stage != workflows.StageSetup || d.last.Held {
+		return fmt.Errorf("without its repository the recovery came to %+v, with %+v: %w", d.last, result, failed)
+	}
+	d.say("it fails: %.300s", failed)
+	if err := d.recover()(ctx); err != nil {
+		return err
+	}
 	_, err = d.fromGood(ctx)
 	return err
 }
