@@ -13,18 +13,18 @@ import (
 
 // drills are the disaster, and what else may be wrong on its night.
 var drills = []drill{
-	{"disaster", disaster},
-	{"partial-snapshot", partialSnapshot},
-	{"suspect-snapshot", suspectSnapshot},
-	{"no-snapshot", noSnapshot},
-	{"repository-unreachable", repositoryUnreachable},
-	{"elasticsearch-restarted", elasticsearchRestarted},
-	{"damaged-backup", damagedBackup},
-	{"dead-letters-home", deadLettersHome},
-	{"one-index", oneIndex},
-	{"into-a-suffix", intoASuffix},
-	{"two-at-once", twoAtOnce},
-	{"terminated", terminated},
+	{name: "disaster", run: disaster, paced: true},
+	{name: "partial-snapshot", run: partialSnapshot},
+	{name: "suspect-snapshot", run: suspectSnapshot},
+	{name: "no-snapshot", run: noSnapshot},
+	{name: "repository-unreachable", run: repositoryUnreachable},
+	{name: "elasticsearch-restarted", run: elasticsearchRestarted},
+	{name: "damaged-backup", run: damagedBackup},
+	{name: "dead-letters-home", run: deadLettersHome},
+	{name: "one-index", run: oneIndex},
+	{name: "into-a-suffix", run: intoASuffix},
+	{name: "two-at-once", run: twoAtOnce},
+	{name: "terminated", run: terminated},
 }
 
 const (

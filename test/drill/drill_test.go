@@ -58,6 +58,22 @@ func TestTheRecordOfALoad(t *testing.T) {
 	}
 }
 
+func TestABackfillThatIsFeltFailsTheDrill(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		before, backfill, after int64
+		fails                   bool
+	}{
+		{700, 1400, 600, false}, {700, 1401, 600, true}, {700, 1700, 900, false}, {700, 1801, 900, true},
+		{40, 1000, 30, false}, {40, 1001, 30, true}, // less than 500 ms is noise
+	} {
+		f := figures{result: result{LiveP99MsBefore: c.before, LiveP99MsBackfill: c.backfill, LiveP99MsAfter: c.after}}
+		if err := f.gaveWay(); (err != nil) != c.fails {
+			t.Errorf("of %+v it says %v", c, err)
+		}
+	}
+}
+
 func TestDrillsAreChosenByName(t *testing.T) {
 	t.Parallel()
 	if all, err := choose(nil); err != nil || len(all) != len(drills) {

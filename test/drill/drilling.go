@@ -84,6 +84,9 @@ func (h *harness) run(ctx context.Context, what drill) (f figures, err error) {
 	}
 	report, err := d.audit(ctx)
 	f = d.measure(report)
+	if what.paced && h.options.Limit == 0 { // an operator's limit is the operator's choice
+		err = errors.Join(err, f.gaveWay())
+	}
 	return f, err
 }
 

@@ -22,7 +22,7 @@ type options struct {
 	Records  uint64        `help:"Records of the disaster, beside the live load: half of them are in its snapshot. Other drills have a tenth." default:"60000"`
 	Rate     float64       `help:"Records a second of the live load." default:"200"`
 	Steady   time.Duration `help:"How long the live load is watched before the disaster, and after the recovery." default:"30s"`
-	Limit    float64       `help:"Records a second of the backfill; 0: at a rate that leaves Elasticsearch most of its time." default:"0"`
+	Limit    float64       `help:"Records a second of the backfill; 0: as many as live traffic does not feel, and the disaster fails if it does." default:"0"`
 	Patience time.Duration `help:"How long a recovery may stand still, and records may take to arrive after it." default:"2m"`
 }
 

@@ -27,8 +27,9 @@ type harness struct {
 
 // drill is a disaster, or what may go wrong in one.
 type drill struct {
-	name string
-	run  func(context.Context, *drilling) error
+	name  string
+	run   func(context.Context, *drilling) error
+	paced bool // it is long enough to tell whether the backfill gives way to live traffic
 }
 
 func names() (all []string) {
@@ -138,6 +139,25 @@ func (h *harness) mend(ctx context.Context) error {
 type figures struct {
 	result
 	audited audit.Report
+}
+
+const (
+	// mostDelay is how many times as long as normally live records may take while
+	// the backfill gives way to them.
+	mostDelay = 2
+	// leastNormalMs is what counts as normal at the least, in ms: of a quicker
+	// pipeline twice as long is noise on a machine that does all of this at once.
+	leastNormalMs = 500
+)
+
+// gaveWay reports whether live records took about as long during the backfill
+// as before the disaster, or after the recovery.
+func (f figures) gaveWay() error {
+	normal := max(f.LiveP99MsBefore, f.LiveP99MsAfter, leastNormalMs)
+	if f.LiveP99MsBackfill <= mostDelay*normal {
+		return nil
+	}
+	return fmt.Errorf("during the backfill live records took %d ms (p99), more than %d times the %d ms that are normal", f.LiveP99MsBackfill, mostDelay, normal)
 }
 
 // row is the drill's line of the table. Delays are the 99th percentile, in ms.
