@@ -80,15 +80,18 @@ type liveTraffic struct {
 // learn takes in how live traffic does.
 func (p *Pace) learn(live liveTraffic, now time.Time) {
 	if live.Records == 0 && live.Stalled == 0 {
-		if !live.Silent { // nobody waits
-			p.Live, p.Share = 0, min(1, p.Share*growAlone)
+		if live.Silent { // if nobody indexes these shards, it is not to wait for ever
+			p.Share = min(1, p.Share+growShare)
+			return
 		}
+		p.Live, p.Share = 0, min(1, p.Share*growAlone) // nobody waits
 		return
 	}
 	p.Live = max(live.Seconds, live.Stalled)
 	seen := max(p.Live, leastNormal)
 	switch {
-	case p.Normal == 0 && live.Stalled > 0: // it tells nothing of what is normal
+	case p.Normal == 0 && live.Stalled > 0: // what is normal is still to be seen
+		p.Normal = leastNormal
 	case p.Normal == 0:
 		p.Normal = seen
 	case seen < p.Normal:
