@@ -21,6 +21,9 @@ type RangeInput struct {
 	// Last: what IndexRange cannot index this time goes to the ledger, with the
 	// exact error, which histories do not carry.
 	Last bool `json:"last,omitempty"`
+	// Most bounds the parts that IndexRange may leave, beside mostLeft: there is
+	// no room for more. Both halves of what cannot be attributed always fit.
+	Most int `json:"most,omitempty"`
 	// Cause is why they go to the ledger, for BuryRange.
 	Cause index.Error `json:"cause,omitzero"`
 }
@@ -44,7 +47,7 @@ type LeftRange struct {
 
 const (
 	// mostLeft is the most parts that an attempt leaves; more of them are left
-	// as one. It bounds a ProcessBatch's state and history.
+	// as one. It bounds what an attempt costs in a ProcessBatch's history.
 	mostLeft = 16
 
 	// bisectInside is how many records are bisected within one activity: below
@@ -74,7 +77,11 @@ func (p *Processor) IndexRange(ctx context.Context, in RangeInput) (RangeResult,
 	if ctx.Err() != nil && !temporal.IsCanceledError(context.Cause(ctx)) {
 		return result, ctx.Err() // the worker stops: another one begins anew, and meets what is indexed again
 	}
-	if len(result.Left) > mostLeft {
+	most := mostLeft
+	if in.Most > 0 {
+		most = min(most, in.Most)
+	}
+	if len(result.Left) > most && slices.ContainsFunc(result.Left, func(part LeftRange) bool { return !part.Half }) {
 		result.Left = []LeftRange{s.merge(records, result.Left)}
 	}
 	return result, nil

@@ -109,8 +109,8 @@ func writeBatch(out output, s workflows.BatchStatus) {
 // branchArgument says which part of a batch is meant.
 type branchArgument struct {
 	batchArgument
-	First string `help:"First sequence number of the branch; all that is left without it."`
-	Last  string `help:"Last sequence number of the branch."`
+	First string `help:"First sequence number of the branch, or how it ends, as shown; all that is left without it."`
+	Last  string `help:"Last sequence number of the branch, or how it ends."`
 	wait
 	format
 }

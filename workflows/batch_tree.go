@@ -19,15 +19,18 @@ const (
 )
 
 // BatchNode is a piece of the range of a ProcessBatch: a leaf that is tried as
-// a whole, or what has become of one that was split. A node whose children are
-// all done is done, and forgets them: so the tree is never larger than what is
-// open.
+// a whole, or what has become of one that was split. A node forgets children
+// that are done, and when all are, it is done: so the tree is never larger than
+// what is open, and room bounds that.
 type BatchNode struct {
 	Range    telemetry.Range `json:"range"`
 	State    string          `json:"state"`
 	Attempts int             `json:"attempts"` // that failed; splitting is none
 	Cause    index.Error     `json:"cause"`    // of the last one
 	Due      time.Time       `json:"due,omitzero"`
+	// Asked is what an operator wants of a piece while it is tried: Retry or
+	// Skip what the attempt will leave of it.
+	Asked string `json:"asked,omitempty"`
 	// Waited is how long it has waited between attempts in all.
 	Waited   time.Duration `json:"waited,omitempty"`
 	Children []*BatchNode  `json:"children,omitempty"`
@@ -70,13 +73,55 @@ func (n *BatchNode) next() (next time.Time) {
 	return next
 }
 
-// end enters what an attempt at a leaf has left.
-func (n *BatchNode) end(left []activities.LeftRange, now time.Time) {
+// obey does what an operator wants with a leaf. With one that is being tried
+// that has to wait for the end of the attempt; to skip it stands.
+func (n *BatchNode) obey(command string, now time.Time) {
+	switch {
+	case n.State == NodeRunning:
+		if n.Asked != Skip {
+			n.Asked = command
+		}
+	case command == Skip:
+		n.State, n.Due = NodeSkipped, now
+	case command == Retry:
+		n.Due = now
+	}
+}
+
+// room is how many parts an attempt may leave, one at the least: while the tree
+// is as large as it may be, what is left of a piece stays one.
+func (n *BatchNode) room() int { return max(1, mostNodes-n.size()) }
+
+func (n *BatchNode) size() int {
+	size := 1
+	for _, child := range n.Children {
+		size += child.size()
+	}
+	return size
+}
+
+// end enters what an attempt at a leaf has left, and then does with that what
+// an operator has asked for meanwhile.
+func (n *BatchNode) end(left []activities.LeftRange, room int, now time.Time) {
+	asked := n.Asked
+	n.Asked = ""
+	n.leave(left, room, now)
+	for _, leaf := range n.leaves() {
+		leaf.obey(asked, now)
+	}
+}
+
+func (n *BatchNode) leave(left []activities.LeftRange, room int, now time.Time) {
+	for i := range left {
+		if left[i].Cause.Type == "" { // it was interrupted
+			left[i].Cause = n.Cause
+		}
+	}
 	if len(left) == 0 {
 		n.State = NodeDone
 		return
 	}
-	if len(left) == 1 && left[0].Range.First == n.Range.First && left[0].Range.Last == n.Range.Last {
+	if whole := n.Range.First == left[0].Range.First && n.Range.Last == left[0].Range.Last; len(left) == 1 && (whole || room == 1) {
 		n.fail(left[0].Cause, now)
 		return
 	}
@@ -102,23 +147,25 @@ func (n *BatchNode) prune() {
 	for _, child := range n.Children {
 		child.prune()
 	}
-	if n.State == NodeSplit && !slices.ContainsFunc(n.Children, (*BatchNode).open) {
+	n.Children = slices.DeleteFunc(n.Children, func(child *BatchNode) bool { return !child.open() })
+	if n.State == NodeSplit && len(n.Children) == 0 {
 		n.State, n.Children = NodeDone, nil
 	}
 }
 
-// find returns the open node of a branch, or nil.
-func (n *BatchNode) find(b Branch) *BatchNode {
+// givenUp reports whether a leaf is on its way to the ledger.
+func (n *BatchNode) givenUp() bool { return n.State == NodeSkipped || n.Asked == Skip }
+
+// find returns the open nodes whose ranges match, each before its children.
+func (n *BatchNode) find(match func(telemetry.Range) bool) (found []*BatchNode) {
 	if !n.open() {
 		return nil
 	}
-	if b == (Branch{}) || b.First == n.Range.First && b.Last == n.Range.Last {
-		return n
+	if match(n.Range) {
+		found = append(found, n)
 	}
 	for _, child := range n.Children {
-		if found := child.find(b); found != nil {
-			return found
-		}
+		found = append(found, child.find(match)...)
 	}
-	return nil
+	return found
 }

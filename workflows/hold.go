@@ -74,27 +74,42 @@ func accept[Input any](ctx workflow.Context, names []string, obey func(ctx workf
 			for {
 				var in Input
 				signals.Receive(ctx, &in)
-				if _, err := obey(ctx, name, in); err != nil {
-					workflow.GetLogger(ctx).Warn("could not obey a signal", "signal", name, "error", err)
-				}
+				_, err := obey(ctx, name, in)
+				logUnobeyed(ctx, name, err)
 			}
 		})
 	}
 	return nil
 }
 
+func logUnobeyed(ctx workflow.Context, signal string, err error) {
+	if err != nil {
+		workflow.GetLogger(ctx).Warn("could not obey a signal", "signal", signal, "error", err)
+	}
+}
+
 // takeSignals obeys, before a run ends, the signals that nobody has received,
 // and returns the highest generation among them.
 func (h *holds) takeSignals(ctx workflow.Context) (generation uint64) {
-	for _, name := range commands {
-		var hold activities.Hold
-		for workflow.GetSignalChannel(ctx, name).ReceiveAsync(&hold) {
-			h.obey(name, hold)
-			generation = max(generation, hold.Generation)
-			hold = activities.Hold{}
+	takeSignals(ctx, commands, func(name string, hold activities.Hold) {
+		h.obey(name, hold)
+		generation = max(generation, hold.Generation)
+	})
+	return generation
+}
+
+// takeSignals hands on the signals of these names that came in the workflow
+// task in which a run ends, before accept could receive them.
+func takeSignals[Input any](ctx workflow.Context, names []string, obey func(name string, in Input)) {
+	for _, name := range names {
+		for {
+			var in Input
+			if !workflow.GetSignalChannel(ctx, name).ReceiveAsync(&in) {
+				break
+			}
+			obey(name, in)
 		}
 	}
-	return generation
 }
 
 // awaitHandlers waits until all updates are answered.

@@ -38,6 +38,15 @@ const (
 	// all. It matters where an operator has allowed more of them.
 	DefaultBatchAge = 24 * time.Hour
 
+	// mostNodes bounds the tree of a ProcessBatch, which is handed from run to run
+	// and answered to queries, where 2 MiB is the most: while it has as many nodes,
+	// only halves of what cannot be attributed are added, which have more than 32
+	// records each. So of the 8,000 records of a bulk it has less than 1,000 nodes
+	// of 750 bytes. A run ends as soon as Temporal suggests it, at 4,096 events or
+	// 4 MiB: 10,000 records that are all poison are tried ten times in seven runs
+	// of about 4,100 events and 1 MiB.
+	mostNodes = 512
+
 	// The waits between those attempts, doubled from one to the next: 20
 	// minutes in all.
 	firstBatchWait, longestBatchWait = 5 * time.Second, 5 * time.Minute

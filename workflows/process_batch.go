@@ -2,6 +2,8 @@ package workflows
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -56,10 +58,21 @@ type BatchStatus struct {
 
 // batch is one run of ProcessBatch.
 type batch struct {
-	in       BatchInput
-	state    string
-	commands int  // that operators have given
-	copying  bool // to the ledger, at this moment
+	in        BatchInput
+	state     string
+	commands  int                 // that operators have given
+	interrupt workflow.CancelFunc // ends the present attempt
+	copying   bool                // to the ledger, at this moment
+}
+
+// promptChange is the version from which on a ProcessBatch does at once what it
+// did later, or never: what operators want of a piece that is being tried.
+const promptChange = "prompt"
+
+// prompt reports whether this run is of that version. It is asked only when it
+// matters, since the answer costs two events.
+func (b *batch) prompt(ctx workflow.Context) bool {
+	return workflow.GetVersion(ctx, promptChange, workflow.DefaultVersion, 1) > workflow.DefaultVersion
 }
 
 // ProcessBatch takes a range that could not be indexed with the rest of its
@@ -67,8 +80,9 @@ type batch struct {
 // the end, or in the ledger. What cannot be attributed to a record is bisected
 // until it can; each piece is tried again by itself, and waits longer from
 // attempt to attempt. An operator may retry a branch at once, or skip it to the
-// ledger. Canceling the workflow writes what is left to the ledger first. What
-// it still holds at half of the stream's retention is copied to the ledger.
+// ledger, which interrupts an attempt at it. Canceling the workflow writes what
+// is left to the ledger first. What it still holds at half of the stream's
+// retention is copied to the ledger.
 func ProcessBatch(ctx workflow.Context, in BatchInput) (BatchStatus, error) {
 	b := &batch{in: in}
 	if b.in.MaxAttempts <= 0 {
@@ -94,16 +108,13 @@ func ProcessBatch(ctx workflow.Context, in BatchInput) (BatchStatus, error) {
 func (b *batch) run(ctx workflow.Context) (BatchStatus, error) {
 	for b.in.Tree.open() && ctx.Err() == nil {
 		if workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
-			if err := b.awaitAll(ctx); err != nil {
-				return b.status(), err
-			}
-			return b.status(), workflow.NewContinueAsNewError(ctx, ProcessBatch, b.in)
+			return b.status(), b.continueAsNew(ctx)
 		}
 		b.show(ctx, activities.StateRunning)
 		if err := b.round(ctx); err != nil && ctx.Err() == nil {
 			return b.status(), err
 		}
-		if b.in.Tree.open() && ctx.Err() == nil {
+		if b.in.Tree.open() && ctx.Err() == nil && b.in.Tree.due(workflow.Now(ctx)) == nil {
 			b.show(ctx, activities.StateWaiting)
 			b.wait(ctx)
 		}
@@ -139,12 +150,25 @@ const (
 	skippedBranch = "skipped"
 )
 
+// continueAsNew hands over to the next run.
+func (b *batch) continueAsNew(ctx workflow.Context) error {
+	if err := b.awaitAll(ctx); err != nil {
+		return err
+	}
+	takeSignals(ctx, []string{Retry, Skip}, func(name string, branch Branch) {
+		_, err := b.command(ctx, name, branch)
+		logUnobeyed(ctx, name, err)
+	})
+	return workflow.NewContinueAsNewError(ctx, ProcessBatch, b.in)
+}
+
 // round goes through the pieces whose time has come, also those that come of
-// them by splitting.
+// them by splitting, for as long as they fit into the history: a piece that
+// fails may be due again before the last one has been tried.
 func (b *batch) round(ctx workflow.Context) error {
 	for {
 		leaf := b.in.Tree.due(workflow.Now(ctx))
-		if leaf == nil {
+		if leaf == nil || ctx.Err() != nil || workflow.GetInfo(ctx).GetContinueAsNewSuggested() && b.prompt(ctx) {
 			return nil
 		}
 		var err error
@@ -161,20 +185,30 @@ func (b *batch) round(ctx workflow.Context) error {
 	}
 }
 
-// try makes one attempt at a piece, which is done after its last one.
+// try makes one attempt at a piece, which is done after its last one. When it
+// is interrupted, it says what it has achieved.
 func (b *batch) try(ctx workflow.Context, leaf *BatchNode) error {
 	last := leaf.Attempts+1 >= b.in.MaxAttempts || leaf.Waited >= b.in.MaxAge
 	leaf.State = NodeRunning
 	workflow.SetCurrentDetails(ctx, b.status().Markdown())
 	var processor *activities.Processor
 	var result activities.RangeResult
-	in := activities.RangeInput{Stream: b.in.Stream, Range: leaf.Range, Last: last}
-	if err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, attemptOptions), processor.IndexRange, in).Get(ctx, &result); err != nil {
+	room := b.in.Tree.room()
+	in := activities.RangeInput{Stream: b.in.Stream, Range: leaf.Range, Last: last, Most: room}
+	call, interrupt := workflow.WithCancel(workflow.WithActivityOptions(ctx, attemptOptions))
+	b.interrupt = interrupt
+	defer func() { b.interrupt = nil }()
+	err := workflow.ExecuteActivity(call, processor.IndexRange, in).Get(ctx, &result)
+	switch {
+	case err == nil:
+	case call.Err() != nil: // no worker had taken it, or that died: nobody knows what it has achieved
+		result.Left = []activities.LeftRange{{Range: leaf.Range, Cause: leaf.Cause}}
+	default:
 		leaf.State = NodeWaiting
 		return fmt.Errorf("index %s: %w", leaf.Range, err)
 	}
 	b.in.Counts.Add(result.Counts)
-	leaf.end(result.Left, workflow.Now(ctx))
+	leaf.end(result.Left, room, workflow.Now(ctx))
 	b.in.Tree.prune()
 	return nil
 }
@@ -205,21 +239,47 @@ func (b *batch) wait(ctx workflow.Context) {
 }
 
 // Branch names a part of the tree by the first and the last sequence number of
-// its range. Empty is the whole tree.
+// its range, or by how these end, as they are shown, where that is the only
+// one. Empty is the whole tree.
 type Branch struct {
 	First string `json:"first,omitempty"`
 	Last  string `json:"last,omitempty"`
 }
 
+func (b Branch) is(r telemetry.Range) bool {
+	return b == (Branch{}) || b.First == r.First && b.Last == r.Last
+}
+
+func (b Branch) ends(r telemetry.Range) bool {
+	first, last := strings.TrimPrefix(b.First, cutOff), strings.TrimPrefix(b.Last, cutOff)
+	return first != "" && last != "" && strings.HasSuffix(r.First, first) && strings.HasSuffix(r.Last, last)
+}
+
 // command obeys an operator.
 func (b *batch) command(ctx workflow.Context, name string, branch Branch) (any, error) {
-	node := b.in.Tree.find(branch)
-	if node == nil {
-		return nil, temporal.NewApplicationError(fmt.Sprintf("no open branch from %s to %s: see the query %s", branch.First, branch.Last, StatusQuery), "UnknownBranch")
+	found := b.in.Tree.find(branch.is)
+	if len(found) == 0 {
+		if ends := b.in.Tree.find(branch.ends); len(ends) > 0 && b.prompt(ctx) {
+			found = ends
+		}
 	}
-	for _, leaf := range node.leaves() {
-		if leaf.Due = workflow.Now(ctx); name == Skip {
-			leaf.State = NodeSkipped
+	switch {
+	case len(found) == 0:
+		return nil, temporal.NewApplicationError(fmt.Sprintf("no open branch from %s to %s: see the query %s", branch.First, branch.Last, StatusQuery), "UnknownBranch")
+	case len(found) > 1 && !branch.is(found[0].Range):
+		return nil, temporal.NewApplicationError(fmt.Sprintf("%d open branches end with %s and %s, like %s and %s: give more digits",
+			len(found), branch.First, branch.Last, found[0].Range, found[1].Range), "AmbiguousBranch")
+	}
+	leaves := found[0].leaves()
+	if name == Retry && !slices.ContainsFunc(leaves, func(leaf *BatchNode) bool { return !leaf.givenUp() }) {
+		return nil, temporal.NewApplicationError(fmt.Sprintf("%s is on its way to the ledger: reprocess it from there", found[0].Range), "GivenUp")
+	}
+	for _, leaf := range leaves {
+		if leaf.State == NodeRunning && !b.prompt(ctx) {
+			continue // it was forgotten
+		}
+		if leaf.obey(name, workflow.Now(ctx)); leaf.Asked == Skip {
+			b.interrupt()
 		}
 	}
 	b.commands++

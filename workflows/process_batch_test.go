@@ -2,12 +2,17 @@ package workflows
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"go.temporal.io/api/enums/v1"
+	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
@@ -193,7 +198,11 @@ func (b *bisected) IndexRange(_ context.Context, in activities.RangeInput) (resu
 	defer b.mu.Unlock()
 	b.calls++
 	b.try(number(in.Range.First), number(in.Range.Last), in.Last, &result)
-	if len(result.Left) > 16 {
+	most := 16
+	if in.Most > 0 {
+		most = min(most, in.Most)
+	}
+	if len(result.Left) > most && !result.Left[0].Half {
 		first, last := result.Left[0].Range, result.Left[len(result.Left)-1].Range
 		result.Left = []activities.LeftRange{{Range: numbered(number(first.First), number(last.Last)), Cause: badCause}}
 	}
@@ -284,29 +293,99 @@ func TestProcessBatchBisects(t *testing.T) {
 	}
 }
 
-// TestTenThousandPoisonRecordsFitIntoAHistory on a real server, which ends a
-// history of more than 51,200 events.
-func TestTenThousandPoisonRecordsFitIntoAHistory(t *testing.T) {
+// TestTenThousandPoisonRecordsFitIntoHistories with the default number of
+// attempts, on a real server, which ends a history of more than 51,200 events,
+// or 50 MiB. Pieces are due again before all have been tried, so the first run
+// ends within a round.
+func TestTenThousandPoisonRecordsFitIntoHistories(t *testing.T) {
 	t.Parallel()
 	b := newBisected(func(int) bool { return true })
 	s := newServer(t, b.register)
-	run, err := s.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "large", TaskQueue: ProcessQueue},
-		ProcessBatch, BatchInput{Stream: testStream, Range: numbered(1, 10_000), Cause: badCause, MaxAttempts: 1})
+	run, err := s.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "batch", TaskQueue: ProcessQueue},
+		ProcessBatch, BatchInput{Stream: testStream, Range: numbered(1, 10_000), Cause: badCause})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := run.Get(t.Context(), nil); err != nil {
+	next := s.fits(run.GetRunID())
+	if next == "" {
+		t.Fatalf("it ended after %d activities", b.calls)
+	}
+	if err := s.order(Skip, Branch{}); err != nil { // the rest is more of the same
 		t.Fatal(err)
 	}
-	described, err := s.DescribeWorkflowExecution(t.Context(), "large", run.GetRunID())
+	if s.fits(next) != "" || len(b.dead) != 10_000 {
+		t.Errorf("%d are dead", len(b.dead))
+	}
+	t.Logf("%d activities", b.calls)
+}
+
+// fits waits for the end of a run of a ProcessBatch, looks at the size of its
+// history, and returns the run that goes on, if there is one.
+func (s server) fits(run string) (next string) {
+	s.t.Helper()
+	var info *workflowpb.WorkflowExecutionInfo
+	await(s.t, "the end of the run", func() bool {
+		described, err := s.DescribeWorkflowExecution(s.t.Context(), "batch", run)
+		info = described.GetWorkflowExecutionInfo()
+		return err == nil && info.GetCloseTime() != nil
+	})
+	s.t.Logf("a run has %d events of %d bytes", info.GetHistoryLength(), info.GetHistorySizeBytes())
+	if info.GetHistoryLength() > 4_500 || info.GetHistorySizeBytes() > 6<<20 {
+		s.t.Errorf("a run has %d events of %d bytes", info.GetHistoryLength(), info.GetHistorySizeBytes())
+	}
+	last, err := s.GetWorkflowHistory(s.t.Context(), "batch", run, false, enums.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT).Next()
 	if err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	events := described.GetWorkflowExecutionInfo().GetHistoryLength()
-	t.Logf("%d events for %d activities", events, b.calls)
-	if len(b.dead) != 10_000 || events > 5_000 {
-		t.Errorf("%d are dead, the history has %d events", len(b.dead), events)
+	return last.GetWorkflowExecutionContinuedAsNewEventAttributes().GetNewExecutionRunId()
+}
+
+// TestATreeStaysWithinItsBounds, however scattered what attempts leave, and all
+// of it ends.
+func TestATreeStaysWithinItsBounds(t *testing.T) {
+	t.Parallel()
+	const records, every, attempts = 8000, 4, 3
+	b := newBisected(func(n int) bool { return n%every == 0 })
+	cause := index.Error{Type: "illegal_argument_exception", Reason: strings.Repeat("x", 300)}
+	tree, now := &BatchNode{Range: asStored(numbered(1, records)), State: NodeWaiting, Cause: cause}, time.Now()
+	largest, bytes := 0, 0
+	for tree.open() {
+		if next := tree.next(); next.After(now) {
+			now = next
+		}
+		leaf, room := tree.due(now), tree.room()
+		result, err := b.IndexRange(t.Context(), activities.RangeInput{Range: leaf.Range, Most: room, Last: leaf.Attempts+1 >= attempts})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range result.Left {
+			result.Left[i].Range, result.Left[i].Cause = asStored(result.Left[i].Range), cause
+		}
+		leaf.State = NodeRunning
+		leaf.end(result.Left, room, now)
+		if tree.prune(); tree.size() > max(largest, mostNodes) {
+			encoded, err := json.Marshal(tree)
+			if err != nil {
+				t.Fatal(err)
+			}
+			largest, bytes = tree.size(), len(encoded)
+		}
 	}
+	t.Logf("%d attempts, %d nodes of %d bytes", b.calls, largest, bytes)
+	if len(b.dead) != records/every || len(b.indexed) != records-records/every {
+		t.Errorf("%d are dead, %d indexed", len(b.dead), len(b.indexed))
+	}
+	if largest > mostNodes+2*records/33 || largest == 0 || bytes > 1<<20 {
+		t.Errorf("the largest tree had %d nodes of %d bytes", largest, bytes)
+	}
+}
+
+// asStored is a range as long as real ones are.
+func asStored(r telemetry.Range) telemetry.Range {
+	r.StreamARN, r.StreamCreated = "arn:aws:kinesis:eu-west-1:123456789012:stream/millrace-telemetry-stream", testStream.Created
+	r.Shard = "shardId-000000000003"
+	r.First, r.Last = fmt.Sprintf("%056d", number(r.First)), fmt.Sprintf("%056d", number(r.Last))
+	return r
 }
 
 // A worker that dies in an attempt answers no more, and another one makes it

@@ -86,6 +86,9 @@ const mostDrawn = 60
 // draw draws the tree below a node, a line for each, without what is done.
 func (n *BatchNode) draw(depth, maxAttempts int) []string {
 	line := strings.Repeat("  ", depth) + fmt.Sprintf("%s-%s  %d records  %s", short(n.Range.First), short(n.Range.Last), n.Range.Count, n.State)
+	if n.Asked != "" {
+		line += ", then " + n.Asked
+	}
 	if n.Attempts > 0 {
 		line += fmt.Sprintf("  attempt %d of %d failed", n.Attempts, maxAttempts)
 	}
@@ -101,13 +104,16 @@ func (n *BatchNode) draw(depth, maxAttempts int) []string {
 	return lines
 }
 
+// cutOff stands for what is not shown of a sequence number.
+const cutOff = "…"
+
 // short is the end of a sequence number: the rest is the same for a whole shard.
 func short(sequence string) string {
 	const most = 10
 	if len(sequence) <= most {
 		return sequence
 	}
-	return "…" + sequence[len(sequence)-most:]
+	return cutOff + sequence[len(sequence)-most:]
 }
 
 // Markdown shows the status in the Temporal UI.

@@ -1,0 +1,333 @@
+package workflows
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"millrace/activities"
+	"millrace/internal/telemetry"
+)
+
+// slow is an IndexRange whose first attempt at 10 records goes on until it is
+// told to end, or interrupted: by then all but 3 and 7 are indexed.
+type slow struct {
+	stubborn
+	mu      sync.Mutex
+	release chan struct{}
+	tries   int
+}
+
+func (s *slow) IndexRange(ctx context.Context, in activities.RangeInput) (result activities.RangeResult, err error) {
+	s.mu.Lock()
+	s.tries++
+	s.mu.Unlock()
+	if in.Range != wholeRange { // the second attempt goes well
+		return activities.RangeResult{Counts: activities.Counts{Records: 1, Indexed: 1}}, nil
+	}
+	result.Counts = activities.Counts{Records: 8, Indexed: 8}
+	for {
+		select {
+		case <-s.release:
+			result.Left = []activities.LeftRange{{Range: numbered(3, 3), Cause: badCause}, {Range: numbered(7, 7), Cause: badCause}}
+			return result, nil
+		case <-ctx.Done():
+			result.Left = []activities.LeftRange{{Range: numbered(3, 3)}, {Range: numbered(7, 7)}}
+			return result, nil
+		case <-time.After(20 * time.Millisecond):
+			activity.RecordHeartbeat(ctx)
+		}
+	}
+}
+
+func (s *slow) tried() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tries
+}
+
+func (s *slow) register(w worker.Registry) {
+	w.RegisterActivityWithOptions(s.IndexRange, activity.RegisterOptions{Name: "IndexRange"})
+	w.RegisterActivityWithOptions(s.BuryRange, activity.RegisterOptions{Name: "BuryRange"})
+}
+
+// TestACommandReachesABranchThatIsBeingTried: what the attempt will leave is
+// retried at once, or in the ledger, and to give up interrupts the attempt.
+func TestACommandReachesABranchThatIsBeingTried(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		ask       func(s server) error
+		asked     string // as it is drawn
+		released  bool   // the attempt ends by itself
+		buried    string // error type of what is left; empty: indexed
+		interrupt bool
+	}{
+		"skipped": {
+			ask: func(s server) error { return s.order(Skip, Branch{}) }, buried: skippedBranch,
+		},
+		"skipped_by_signal": {
+			ask: func(s server) error {
+				return s.SignalWorkflow(s.t.Context(), "batch", "", Skip, Branch{First: "1", Last: "10"})
+			}, buried: skippedBranch,
+		},
+		"retried": {
+			ask: func(s server) error { return s.order(Retry, Branch{}) }, asked: "running, then retry", released: true,
+		},
+		"canceled": {
+			ask: func(s server) error { return s.CancelWorkflow(s.t.Context(), "batch", "") }, buried: canceledBatch,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			made := &slow{release: make(chan struct{})}
+			s := newServer(t, made.register)
+			run, err := s.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "batch", TaskQueue: ProcessQueue},
+				ProcessBatch, BatchInput{Stream: testStream, Range: wholeRange, Cause: badCause})
+			if err != nil {
+				t.Fatal(err)
+			}
+			await(t, "the attempt", func() bool { return made.tried() == 1 })
+			if err := c.ask(s); err != nil {
+				t.Fatal(err)
+			}
+			if c.released {
+				await(t, "the command in the tree", func() bool {
+					lines := s.batch("batch").Lines()
+					return len(lines) == 1 && strings.Contains(lines[0], c.asked)
+				})
+				close(made.release)
+			}
+			var got BatchStatus
+			err = run.Get(t.Context(), &got)
+			var canceled *temporal.CanceledError
+			if errors.As(err, &canceled) {
+				err = canceled.Details(&got)
+			}
+			if err != nil || (canceled != nil) != (c.buried == canceledBatch) {
+				t.Fatalf("it ended with %v", err)
+			}
+			want := activities.Counts{Records: 10, Indexed: 10}
+			if c.buried != "" {
+				want = activities.Counts{Records: 10, Indexed: 8, DeadLetters: 2}
+			}
+			if got.Counts != want || len(made.buried) != int(want.DeadLetters) {
+				t.Errorf("it ended with %+v, buried are %+v", got.Counts, made.buried)
+			}
+			for n, in := range made.buried {
+				at := []telemetry.Range{numbered(3, 3), numbered(7, 7)}[n]
+				if in.Range != at || in.Cause.Type != c.buried || !strings.Contains(in.Cause.Reason, badCause.Reason) {
+					t.Errorf("buried was %+v", in)
+				}
+			}
+			if s.happened("batch", enums.EVENT_TYPE_TIMER_FIRED) {
+				t.Error("it waited before it did what it was told")
+			}
+			s.keep("process", "batch", "batch_"+name+"_in_an_attempt")
+		})
+	}
+}
+
+// order updates a ProcessBatch.
+func (s server) order(command string, branch Branch) error {
+	update, err := s.UpdateWorkflow(s.t.Context(), client.UpdateWorkflowOptions{
+		WorkflowID: "batch", UpdateName: command, WaitForStage: client.WorkflowUpdateStageCompleted, Args: []any{branch},
+	})
+	if err != nil {
+		return err
+	}
+	return update.Get(s.t.Context(), nil)
+}
+
+// batch asks a ProcessBatch for its status.
+func (s server) batch(id string) (status BatchStatus) {
+	s.t.Helper()
+	answer, err := s.QueryWorkflow(s.t.Context(), id, "", StatusQuery)
+	if err == nil {
+		err = answer.Get(&status)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return status
+}
+
+// happened reports whether there is such an event in a history.
+func (s server) happened(id string, what enums.EventType) bool {
+	s.t.Helper()
+	for events := s.GetWorkflowHistory(s.t.Context(), id, "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT); events.HasNext(); {
+		event, err := events.Next()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if event.GetEventType() == what {
+			return true
+		}
+	}
+	return false
+}
+
+// TestASkipInterruptsAnAttemptThatTellsNothing, since its worker died, or none
+// has taken it: then all of it goes to the ledger.
+func TestASkipInterruptsAnAttemptThatTellsNothing(t *testing.T) {
+	t.Parallel()
+	made := &stubborn{}
+	s := newServer(t, func(w worker.Registry) {
+		w.RegisterActivityWithOptions(func(ctx context.Context) error {
+			for ctx.Err() == nil {
+				activity.RecordHeartbeat(ctx)
+				select {
+				case <-ctx.Done():
+				case <-time.After(20 * time.Millisecond):
+				}
+			}
+			return ctx.Err()
+		}, activity.RegisterOptions{Name: "IndexRange"})
+		w.RegisterActivityWithOptions(made.BuryRange, activity.RegisterOptions{Name: "BuryRange"})
+	})
+	run, err := s.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "batch", TaskQueue: ProcessQueue},
+		ProcessBatch, BatchInput{Stream: testStream, Range: wholeRange, Cause: badCause})
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the attempt", func() bool { return s.batch("batch").Tree.State == NodeRunning })
+	if err := s.order(Skip, Branch{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := run.Get(t.Context(), nil); err != nil || len(made.buried) != 1 || made.buried[0].Range != wholeRange {
+		t.Errorf("it ended with %v, buried are %+v", err, made.buried)
+	}
+}
+
+// nextRun runs a ProcessBatch that continues as new, and returns what it hands
+// over.
+func nextRun(t *testing.T, env *testsuite.TestWorkflowEnvironment, in BatchInput) (next BatchInput) {
+	t.Helper()
+	env.ExecuteWorkflow(ProcessBatch, in)
+	var again *workflow.ContinueAsNewError
+	if err := env.GetWorkflowError(); !errors.As(err, &again) {
+		t.Fatalf("it ended with %v", err)
+	}
+	if err := converter.GetDefaultDataConverter().FromPayloads(again.Input, &next); err != nil {
+		t.Fatal(err)
+	}
+	return next
+}
+
+// TestASignalThatComesAsARunEndsIsObeyed by the next one.
+func TestASignalThatComesAsARunEndsIsObeyed(t *testing.T) {
+	t.Parallel()
+	env := batchEnv(&stubborn{})
+	env.SetContinueAsNewSuggested(true)
+	env.RegisterDelayedCallback(func() {
+		env.SignalWorkflow(Skip, Branch{First: "3", Last: "3"})
+		env.SignalWorkflow(Retry, Branch{First: "7", Last: "7"})
+		env.SignalWorkflow(Skip, Branch{First: "8", Last: "8"}) // there is none
+	}, 0)
+	later := time.Now().Add(time.Hour)
+	next := nextRun(t, env, BatchInput{Stream: testStream, Range: wholeRange, Tree: &BatchNode{
+		Range: wholeRange, State: NodeSplit, Children: []*BatchNode{
+			{Range: numbered(3, 3), State: NodeWaiting, Due: later}, {Range: numbered(7, 7), State: NodeWaiting, Due: later},
+			{Range: numbered(9, 9), State: NodeWaiting, Due: later},
+		},
+	}})
+	leaves := next.Tree.leaves()
+	if len(leaves) != 3 || leaves[0].State != NodeSkipped || leaves[1].State != NodeWaiting || !leaves[1].Due.Before(later) || !leaves[2].Due.Equal(later) {
+		t.Errorf("the next run begins with %+v, %+v, %+v", leaves[0], leaves[1], leaves[2])
+	}
+}
+
+// TestARunEndsWithinARound when its history is long enough, also while there is
+// always a piece that is due.
+func TestARunEndsWithinARound(t *testing.T) {
+	t.Parallel()
+	b := newBisected(func(int) bool { return true })
+	env := new(testsuite.WorkflowTestSuite).NewTestWorkflowEnvironment()
+	env.SetTestTimeout(5 * time.Minute)
+	env.RegisterActivityWithOptions(func(ctx context.Context, in activities.RangeInput) (activities.RangeResult, error) {
+		if b.calls == 2 {
+			env.SetContinueAsNewSuggested(true)
+		}
+		return b.IndexRange(ctx, in)
+	}, activity.RegisterOptions{Name: "IndexRange"})
+	next := nextRun(t, env, BatchInput{Stream: testStream, Range: numbered(1, 1000), Cause: badCause})
+	if leaves := next.Tree.leaves(); b.calls != 3 || len(leaves) < 3 || next.Tree.due(time.Now().Add(time.Hour)) == nil {
+		t.Errorf("after %d attempts %d pieces are handed over", b.calls, len(leaves))
+	}
+}
+
+func TestABranchIsFoundByHowItsNumbersEnd(t *testing.T) {
+	t.Parallel()
+	at := func(first, last string) telemetry.Range {
+		return telemetry.Range{Shard: "shard", First: "4959" + first, Last: "4959" + last}
+	}
+	tree := func() *BatchNode {
+		return &BatchNode{Range: at("0100", "0999"), State: NodeSplit, Children: []*BatchNode{
+			{Range: at("0123", "0123"), State: NodeWaiting}, {Range: at("0423", "0423"), State: NodeWaiting},
+			{Range: at("0777", "0888"), State: NodeRunning},
+		}}
+	}
+	for name, c := range map[string]struct {
+		branch Branch
+		found  []int // of the children
+		err    string
+	}{
+		"the whole tree":    {branch: Branch{}, found: []int{0, 1, 2}},
+		"the root, in full": {branch: Branch{First: "49590100", Last: "49590999"}, found: []int{0, 1, 2}},
+		"a leaf, in full":   {branch: Branch{First: "49590123", Last: "49590123"}, found: []int{0}},
+		"as it is shown":    {branch: Branch{First: cutOff + "0423", Last: cutOff + "0423"}, found: []int{1}},
+		"few digits":        {branch: Branch{First: "77", Last: "8"}, found: []int{2}},
+		"too few":           {branch: Branch{First: "23", Last: "23"}, err: "2 open branches end with 23 and 23, like shard 49590123-49590123 (0 records) and shard 49590423-49590423 (0 records): give more digits"},
+		"none":              {branch: Branch{First: "24", Last: "24"}, err: "no open branch from 24 to 24"},
+		"half a name":       {branch: Branch{Last: "0123"}, err: "no open branch"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var suite testsuite.WorkflowTestSuite
+			env, b := suite.NewTestWorkflowEnvironment(), &batch{in: BatchInput{Tree: tree()}, interrupt: func() {}}
+			env.ExecuteWorkflow(func(ctx workflow.Context) error {
+				_, err := b.command(ctx, Skip, c.branch)
+				return err
+			})
+			if err := env.GetWorkflowError(); (err != nil) != (c.err != "") || err != nil && !strings.Contains(err.Error(), c.err) {
+				t.Errorf("it is answered %v", err)
+			}
+			for n, leaf := range b.in.Tree.Children {
+				if leaf.givenUp() != slices.Contains(c.found, n) {
+					t.Errorf("leaf %d is %+v", n, leaf)
+				}
+			}
+		})
+	}
+}
+
+// TestWhatIsGivenUpIsNotRetried, and whoever asks for it is told.
+func TestWhatIsGivenUpIsNotRetried(t *testing.T) {
+	t.Parallel()
+	b := &batch{interrupt: func() {}, in: BatchInput{Tree: &BatchNode{Range: wholeRange, State: NodeRunning}}}
+	var suite testsuite.WorkflowTestSuite
+	env := suite.NewTestWorkflowEnvironment()
+	env.ExecuteWorkflow(func(ctx workflow.Context) error {
+		for _, command := range []string{Retry, Skip, Retry} {
+			if _, err := b.command(ctx, command, Branch{}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := env.GetWorkflowError(); err == nil || !strings.Contains(err.Error(), "on its way to the ledger") || b.in.Tree.Asked != Skip {
+		t.Errorf("it is answered %v, the tree is %+v", err, b.in.Tree)
+	}
+}
