@@ -76,7 +76,7 @@ func TestACommandReachesABranchThatIsBeingTried(t *testing.T) {
 		interrupt bool
 	}{
 		"skipped": {
-			ask: func(s server) error { return s.order(Skip, Branch{}) }, buried: skippedBranch,
+			ask: func(s server) error { return s.order(Skip) }, buried: skippedBranch,
 		},
 		"skipped_by_signal": {
 			ask: func(s server) error {
@@ -84,7 +84,7 @@ func TestACommandReachesABranchThatIsBeingTried(t *testing.T) {
 			}, buried: skippedBranch,
 		},
 		"retried": {
-			ask: func(s server) error { return s.order(Retry, Branch{}) }, asked: "running, then retry", released: true,
+			ask: func(s server) error { return s.order(Retry) }, asked: "running, then retry", released: true,
 		},
 		"canceled": {
 			ask: func(s server) error { return s.CancelWorkflow(s.t.Context(), "batch", "") }, buried: canceledBatch,
@@ -140,10 +140,10 @@ func TestACommandReachesABranchThatIsBeingTried(t *testing.T) {
 	}
 }
 
-// order updates a ProcessBatch.
-func (s server) order(command string, branch Branch) error {
+// order has a ProcessBatch do something with all that is left of it.
+func (s server) order(command string) error {
 	update, err := s.UpdateWorkflow(s.t.Context(), client.UpdateWorkflowOptions{
-		WorkflowID: "batch", UpdateName: command, WaitForStage: client.WorkflowUpdateStageCompleted, Args: []any{branch},
+		WorkflowID: "batch", UpdateName: command, WaitForStage: client.WorkflowUpdateStageCompleted, Args: []any{Branch{}},
 	})
 	if err != nil {
 		return err
@@ -203,7 +203,7 @@ func TestASkipInterruptsAnAttemptThatTellsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, "the attempt", func() bool { return s.batch("batch").Tree.State == NodeRunning })
-	if err := s.order(Skip, Branch{}); err != nil {
+	if err := s.order(Skip); err != nil {
 		t.Fatal(err)
 	}
 	if err := run.Get(t.Context(), nil); err != nil || len(made.buried) != 1 || made.buried[0].Range != wholeRange {

@@ -310,7 +310,7 @@ func TestTenThousandPoisonRecordsFitIntoHistories(t *testing.T) {
 	if next == "" {
 		t.Fatalf("it ended after %d activities", b.calls)
 	}
-	if err := s.order(Skip, Branch{}); err != nil { // the rest is more of the same
+	if err := s.order(Skip); err != nil { // the rest is more of the same
 		t.Fatal(err)
 	}
 	if s.fits(next) != "" || len(b.dead) != 10_000 {
