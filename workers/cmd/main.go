@@ -43,7 +43,7 @@ type settings struct {
 	BulkBytes  int      `help:"Most bytes of a bulk request, 0: the default of 5 MiB." default:"0" env:"MILLRACE_BULK_BYTES"`
 	Bulks      int      `name:"bulk-requests" help:"Most bulk requests in flight, of all shards together, 0: the default of 16." default:"0" env:"MILLRACE_BULK_REQUESTS"`
 
-	BulkTimeout time.Duration `help:"How long a bulk request may take; one of which that is not enough twice is split." default:"30s" env:"MILLRACE_BULK_TIMEOUT"`
+	BulkTimeout time.Duration `help:"How long a request to Elasticsearch may take. A bulk of which that is not enough twice is split." default:"30s" env:"MILLRACE_BULK_TIMEOUT"`
 
 	config.Resources         `embed:"" group:"aws"`
 	stream.Settings          `embed:"" group:"aws"`
