@@ -31,6 +31,8 @@ type Recoverer struct {
 	Other   func(bucket string) backup.Objects
 	Catalog func(repository string) Catalog
 	Cluster Cluster
+	// Positions is how far the backup is, by the word of who writes it.
+	Positions BackupPositions
 	// Patience is for how long the repository may be away during a restore;
 	// DefaultPatience when zero.
 	Patience time.Duration
@@ -433,31 +435,83 @@ func (r *Recoverer) writeBreaks(ctx context.Context, plan Plan, gaps []Gap, foun
 	return gaps, nil
 }
 
-// behind returns the shards whose backup has not come to the window's end. The
-// shards of a replay have none.
+// behind returns the shards whose backup has not come to the window's end: by
+// sequence number where that is known, and of others that the stream has by time.
+// The shards of a replay have no end.
 func (r *Recoverer) behind(ctx context.Context, plan Plan) (gaps []Gap, err error) {
-	until := map[string]string{} // by shard
+	listed, err := r.Shards.Shards(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ends, positions := map[string]string{}, map[string]telemetry.Checkpoint{} // by shard
 	for name, spans := range plan.Window.Shards {
-		for _, span := range spans {
-			if until[name] == "" || telemetry.CompareSequence(span.Until, until[name]) > 0 {
-				until[name] = span.Until
-			}
+		if end := lastOf(spans); end != "" {
+			ends[name] = end
 		}
 	}
-	names := slices.Sorted(maps.Keys(until))
+	for _, shard := range listed {
+		if _, known := plan.Window.Shards[shard.ID]; !known {
+			positions[shard.ID] = r.backedUp(ctx, shard.ID) // before it is listed: by then it has as much
+		}
+	}
+	names := slices.Sorted(maps.Keys(ends))
+	names = append(names, slices.Sorted(maps.Keys(positions))...)
 	reached, err := backup.Reached(ctx, r.Backup(plan.Prefix), plan.Window.Stream, plan.Window.Created, names, plan.Window.From)
 	if err != nil {
 		return nil, err
 	}
+	ours := len(reached) > 0
 	for _, name := range names {
-		if last := reached[name]; telemetry.CompareSequence(last, until[name]) < 0 {
-			gaps = append(gaps, Gap{Shard: name, Sequence: last, Records: -1, Reason: "the backup has not come to the window's end at " + until[name]})
+		last, end := reached[name], ends[name]
+		passed := last.Last != "" && telemetry.CompareSequence(last.Last, end) >= 0
+		if at, byTime := positions[name]; byTime {
+			ours, end = ours || at.Sequence != "", plan.Window.To.UTC().Format(time.RFC3339)
+			shard := backup.Shard{Stream: plan.Window.Stream, Created: plan.Window.Created, ID: name}
+			if passed, err = r.passed(ctx, shard, at, last, plan.Window.To); err != nil {
+				return nil, err
+			}
+		}
+		if !passed {
+			gaps = append(gaps, Gap{Shard: name, Sequence: last.Last, Records: -1, Reason: "the backup has not come to the window's end at " + end})
 		}
 	}
-	if len(reached) == 0 && len(gaps) > 0 && plan.Objects > plan.Entries && time.Since(plan.Window.To) > cmp.Or(r.Delivery, DefaultDelivery) {
+	if !ours && len(gaps) > 0 && plan.Objects > plan.Entries && time.Since(plan.Window.To) > cmp.Or(r.Delivery, DefaultDelivery) {
 		return nil, nil // Firehose's objects do not say how far they are
 	}
 	return gaps, nil
+}
+
+// lastOf is the end of the last of some stretches; empty: nothing is wanted.
+func lastOf(spans []backup.Span) (until string) {
+	for _, span := range spans {
+		if until == "" || telemetry.CompareSequence(span.Until, until) > 0 {
+			until = span.Until
+		}
+	}
+	return until
+}
+
+// backedUp is how far the backup of a shard is, by the word of who writes it;
+// zero if nobody answers.
+func (r *Recoverer) backedUp(ctx context.Context, shard string) telemetry.Checkpoint {
+	at, err := r.Positions.Reached(ctx, r.Stream, shard)
+	if err != nil {
+		slog.WarnContext(ctx, "nobody says how far the backup is", "shard", shard, "error", err)
+		return telemetry.Checkpoint{}
+	}
+	return at
+}
+
+// passed reports whether the backup of a shard has come to a time. By the word of
+// who writes it, if the last object since the window began is there; or because
+// that is of later, or the shard had no more.
+func (r *Recoverer) passed(ctx context.Context, shard backup.Shard, at telemetry.Checkpoint, last backup.Meta, to time.Time) (bool, error) {
+	whole := last.Last == "" || telemetry.CompareSequence(last.Last, at.Sequence) >= 0
+	if hasPassed(at, to) && whole || last.Oldest.After(to) {
+		return true, nil
+	}
+	end, ended, err := backup.Ended(ctx, r.Backup(backup.EndsPrefix), shard)
+	return ended && (last.Last == "" || last.Last == end), err
 }
 
 // RecoverResult is what a recovery has come to.

@@ -144,6 +144,73 @@ func TestTheWindowReachesAsFarAsTheStreamDoes(t *testing.T) {
 	}
 }
 
+// writing says how far a backup is.
+type writing func() (telemetry.Checkpoint, error)
+
+// Reached implements BackupPositions.
+func (w writing) Reached(context.Context, StreamID, string) (telemetry.Checkpoint, error) { return w() }
+
+// TestVerifyWaitsForTheBackup: also where no sequence number says how far it is
+// to come, but a time. Nine records are in one object, a second apart.
+func TestVerifyWaitsForTheBackup(t *testing.T) {
+	p := newPlanner(t)
+	first := time.Now().Add(-time.Hour).UTC().Truncate(time.Hour)
+	shard := backup.Shard{Stream: recoverStream.Name, Created: recoverStream.Created, ID: "shardId-000000000000"}
+	chain := backup.Open(p.Backup(backup.Prefix).(backup.Store), shard, "")
+	for n := range 9 {
+		if err := chain.Add(backup.Record{Sequence: sequence(n), Arrived: first.Add(time.Duration(n) * time.Second), Data: record(n)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := chain.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	at := func(record, seconds int) writing {
+		return func() (telemetry.Checkpoint, error) {
+			return telemetry.Checkpoint{Sequence: sequence(record), ReadUpTo: first.Add(time.Duration(seconds) * time.Second)}, nil
+		}
+	}
+	silent := writing(func() (telemetry.Checkpoint, error) { return telemetry.Checkpoint{}, errors.New("nobody answers") })
+	behind := func(what string, want int, backups writing, to int, known map[string][]backup.Span) {
+		t.Helper()
+		p.Positions = backups
+		window := backup.Window{From: first, To: first.Add(time.Duration(to) * time.Second), Stream: shard.Stream, Created: shard.Created, Shards: known}
+		gaps, err := p.behind(t.Context(), Plan{Prefix: backup.Prefix, Window: window, Objects: 1})
+		if err != nil || len(gaps) != want || want > 0 && gaps[0].Sequence != sequence(8) {
+			t.Errorf("%s: %+v, %v", what, gaps, err)
+		}
+	}
+	behind("it is not there yet", 1, at(8, 19), 20, nil)
+	behind("it is there", 0, at(8, 20), 20, nil)
+	behind("its last object is gone", 1, at(9, 20), 20, nil)
+	behind("nobody says so, and the last object is older", 1, silent, 20, nil)
+	behind("nobody says so, and the last object is of later", 0, silent, -1, nil)
+	behind("nothing is wanted", 0, silent, 20, map[string][]backup.Span{shard.ID: {}})
+	behind("its end is known, and it is there", 0, silent, 20, map[string][]backup.Span{shard.ID: {{Until: sequence(8)}}})
+	behind("its end is known, and it is not there", 1, silent, 20, map[string][]backup.Span{shard.ID: {{Until: sequence(9)}}})
+	if err := chain.End(t.Context(), p.Backup(backup.EndsPrefix).(backup.Store)); err != nil {
+		t.Fatal(err)
+	}
+	behind("the shard had no more", 0, silent, 20, nil)
+
+	// It passes while it is waited for.
+	p.record(snapshot.Record{})
+	plan, err := p.PlanRecovery(t.Context(), PlanInput{ID: "a", Freeze: true, Request: RecoverRequest{NoSnapshot: true, From: first, To: first.Add(24 * time.Hour)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	p.reached["shardId-000000000001"] = telemetry.Checkpoint{}
+	p.Positions = writing(func() (telemetry.Checkpoint, error) {
+		asked++
+		return telemetry.Checkpoint{Closed: asked > 2}, nil
+	})
+	result := must(t, p.AwaitBackup, AwaitInput{Papers: plan.Papers, For: time.Minute})
+	if !result.Passed || len(result.Gaps) > 0 || asked != 4 || result.Objects != 1 {
+		t.Errorf("%+v, asked %d times", result, asked)
+	}
+}
+
 // TestInputThatNoRetryHelps: it is said at once, while nobody else may recover.
 func TestInputThatNoRetryHelps(t *testing.T) {
 	p := newPlanner(t)

@@ -235,12 +235,22 @@ func (e *extent) lacks(ctx context.Context, ends Described, shard Shard, positio
 	if listed && (position.Closed || !position.ReadUpTo.Before(to)) && telemetry.CompareSequence(e.last, position.Sequence) >= 0 {
 		return "", nil
 	}
+	last, ended, err := Ended(ctx, ends, shard)
+	if err != nil || ended && last == e.last {
+		return "", err
+	}
+	return notCome(shard.ID, to), nil
+}
+
+// Ended reports whether the backup has all of a shard, by what stands in ends
+// (below EndsPrefix), and the last sequence number of it.
+func Ended(ctx context.Context, ends Described, shard Shard) (last string, ended bool, err error) {
 	text, err := ends.Meta(ctx, shard.end())
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("see whether the backup of shard %s is complete: %w", shard.ID, err)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", false, nil
 	}
-	if err != nil || text[metaLast] != e.last {
-		return notCome(shard.ID, to), nil
+	if err != nil {
+		return "", false, fmt.Errorf("see whether the backup of shard %s is complete: %w", shard.ID, err)
 	}
-	return "", nil
+	return text[metaLast], true, nil
 }

@@ -247,9 +247,9 @@ func (l *lister) wants(o Object, next string) bool {
 }
 
 // Reached returns up to where the backup of some shards of a stream has come
-// since a time: the last sequence number of each one's chain. One that has none
-// is not named.
-func Reached(ctx context.Context, store Described, stream string, created time.Time, shards []string, since time.Time) (map[string]string, error) {
+// since a time: what the last object of each one's chain says of itself. One
+// that has none is not named.
+func Reached(ctx context.Context, store Described, stream string, created time.Time, shards []string, since time.Time) (map[string]Meta, error) {
 	wanted := map[Shard]bool{}
 	for _, id := range shards {
 		wanted[Shard{stream, time.Unix(created.Unix(), 0).UTC(), id}] = true
@@ -258,7 +258,7 @@ func Reached(ctx context.Context, store Described, stream string, created time.T
 	if err != nil {
 		return nil, err
 	}
-	reached := map[string]string{}
+	reached := map[string]Meta{}
 	for shard, last := range chains {
 		text, err := store.Meta(ctx, last.Key)
 		if err != nil {
@@ -268,7 +268,7 @@ func Reached(ctx context.Context, store Described, stream string, created time.T
 		if err != nil {
 			return nil, fmt.Errorf("see how far the backup is by %s: %w", last.Key, err)
 		}
-		reached[shard.ID] = meta.Last
+		reached[shard.ID] = meta
 	}
 	return reached, nil
 }
