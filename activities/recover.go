@@ -46,6 +46,8 @@ type Cluster interface {
 	Indices(ctx context.Context, patterns ...string) (map[string]index.State, error)
 	Refresh(ctx context.Context, patterns ...string) error
 	DeleteIndex(ctx context.Context, name string) error
+	GetRepository(ctx context.Context, name string) (index.Repository, error)
+	EnsureRepository(ctx context.Context, r index.Repository) (created bool, err error)
 	GetSnapshot(ctx context.Context, repository, name string) (index.Snapshot, error)
 	StartRestore(ctx context.Context, repository, name string, r index.Restore) error
 	Recovery(ctx context.Context, pattern string, indices []string) (index.Progress, error)
@@ -86,8 +88,9 @@ type PlanInput struct {
 	Request RecoverRequest `json:"request"`
 	Replay  bool           `json:"replay,omitempty"`
 	// Freeze writes the plan and its list into the bucket. Else nothing is
-	// changed.
+	// changed, but that a new cluster is told of the repository, unless DryRun.
 	Freeze bool `json:"freeze,omitempty"`
+	DryRun bool `json:"dryRun,omitempty"`
 	// Reached are the checkpoints of the shards that are paused; nil: those of
 	// this moment.
 	Reached map[string]telemetry.Checkpoint `json:"reached,omitempty"`
@@ -169,6 +172,13 @@ func (r *Recoverer) planRestore(ctx context.Context, in PlanInput, plan *Plan) e
 		if record.Suspect != "" {
 			plan.Warnings = append(plan.Warnings, "the snapshot is suspect: "+record.Suspect)
 		}
+		known, err := r.ensureRepository(ctx, in.DryRun, plan)
+		if err == nil && known {
+			err = r.readSnapshot(ctx, *plan)
+		}
+		if err != nil {
+			return err
+		}
 		if err := r.planIndices(ctx, in.Request, record, plan); err != nil {
 			return err
 		}
@@ -193,9 +203,6 @@ func (r *Recoverer) planRestore(ctx context.Context, in PlanInput, plan *Plan) e
 
 // planIndices decides about each index of a snapshot.
 func (r *Recoverer) planIndices(ctx context.Context, request RecoverRequest, record snapshot.Record, plan *Plan) error {
-	if err := r.readSnapshot(ctx, *plan); err != nil {
-		return err
-	}
 	states, err := r.Cluster.Indices(ctx, telemetry.IndexPrefix+"*")
 	if err != nil {
 		return err

@@ -2,8 +2,11 @@ package activities
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -24,6 +27,59 @@ const (
 	// restore, while shards are paused for it.
 	DefaultPatience = 2 * time.Minute
 )
+
+// repositoryKey is where in the bucket stands what a repository is, for a
+// cluster that has never heard of it.
+func repositoryKey(name string) string { return "repositories/" + name + ".json" }
+
+// keepRepository writes down what a repository is.
+func (s *Snapshotter) keepRepository(ctx context.Context, name string) error {
+	repository, err := s.Cluster.GetRepository(ctx, name)
+	if err != nil {
+		return err
+	}
+	body, err := json.Marshal(repository)
+	if err == nil {
+		err = s.Bucket.Put(ctx, repositoryKey(name), body)
+	}
+	if err != nil {
+		return fmt.Errorf("write down what repository %s is: %w", name, err)
+	}
+	return nil
+}
+
+// ensureRepository makes the repository of a plan known to a cluster that is
+// new, by what SnapshotIndex has written down of it. A dry run only says so.
+func (r *Recoverer) ensureRepository(ctx context.Context, dryRun bool, plan *Plan) (known bool, err error) {
+	if _, err := r.Cluster.GetRepository(ctx, plan.Repository); !errors.Is(err, index.ErrMissing) {
+		return true, nil // or it cannot be asked now: reading the snapshot tells
+	}
+	var repository index.Repository
+	body, err := r.Bucket.Get(ctx, repositoryKey(plan.Repository))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, invalid("the cluster has no repository %s, and no snapshot has written down what it is: make it known to the cluster, "+
+			"or recover from the backup alone with noSnapshot", plan.Repository)
+	}
+	if err == nil {
+		err = json.Unmarshal(body, &repository)
+	}
+	if err != nil {
+		return false, fmt.Errorf("read what repository %s is: %w", plan.Repository, err)
+	}
+	if dryRun {
+		plan.Warnings = append(plan.Warnings, "the cluster has no repository "+plan.Repository+
+			" yet: the recovery makes it known to it, and sees then whether the snapshot can be read")
+		return false, nil
+	}
+	_, err = r.Cluster.EnsureRepository(ctx, repository)
+	if refused(err) {
+		return false, unreachable(*plan, "nothing was changed", err)
+	}
+	if err == nil {
+		slog.InfoContext(ctx, "made the repository of snapshots known to the cluster", "repository", repository.Name, "type", repository.Type)
+	}
+	return err == nil, err
+}
 
 // readSnapshot sees to it that the cluster can read the snapshot of a plan.
 func (r *Recoverer) readSnapshot(ctx context.Context, plan Plan) error {

@@ -113,6 +113,22 @@ func (*planner) Live(context.Context, StreamID, string) (Progress, bool, error) 
 type madeUp struct {
 	Cluster
 	states map[string]index.State
+	none   bool // it knows no repository
+	made   []index.Repository
+}
+
+// GetRepository implements Cluster.
+func (m *madeUp) GetRepository(_ context.Context, name string) (index.Repository, error) {
+	if m.none {
+		return index.Repository{}, index.ErrMissing
+	}
+	return index.Repository{Name: name}, nil
+}
+
+// EnsureRepository implements Cluster.
+func (m *madeUp) EnsureRepository(_ context.Context, r index.Repository) (bool, error) {
+	m.none, m.made = false, append(m.made, r)
+	return true, nil
 }
 
 // Indices implements Cluster.
@@ -122,7 +138,32 @@ func (m *madeUp) Indices(context.Context, ...string) (map[string]index.State, er
 
 // GetSnapshot implements Cluster.
 func (m *madeUp) GetSnapshot(_ context.Context, _, name string) (index.Snapshot, error) {
+	if m.none {
+		return index.Snapshot{}, index.ErrMissing
+	}
 	return index.Snapshot{Name: name}, nil
+}
+
+// TestANewClusterIsToldOfTheRepository: by what was written down of it when a
+// snapshot was taken. A dry run changes nothing.
+func TestANewClusterIsToldOfTheRepository(t *testing.T) {
+	p := newPlanner(t)
+	p.record(snapshot.Record{})
+	p.cluster.none = true
+	if text := p.refused(PlanInput{}); !strings.Contains(text, "the cluster has no repository nightly, and no snapshot has written down what it is") {
+		t.Errorf("without knowing it, it says %q", text)
+	}
+	if err := p.Bucket.Put(t.Context(), repositoryKey("nightly"), []byte(`{"name":"nightly","type":"fs","settings":{"location":"there"}}`)); err != nil {
+		t.Fatal(err)
+	}
+	dry, err := p.PlanRecovery(t.Context(), PlanInput{DryRun: true})
+	if err != nil || dry.Snapshot != "snap" || len(p.cluster.made) > 0 || !strings.Contains(strings.Join(dry.Warnings, ""), "the recovery makes it known") {
+		t.Errorf("a dry run made %+v: %v, %+v", p.cluster.made, err, dry)
+	}
+	plan, err := p.PlanRecovery(t.Context(), PlanInput{})
+	if err != nil || plan.Snapshot != "snap" || len(p.cluster.made) != 1 || p.cluster.made[0].Settings["location"] != "there" {
+		t.Errorf("it made %+v: %v, %+v", p.cluster.made, err, plan)
+	}
 }
 
 // TestTheWindowReachesAsFarAsTheStreamDoes: by what it keeps now, and not when

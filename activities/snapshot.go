@@ -89,6 +89,9 @@ func (s *Snapshotter) PlanSnapshot(ctx context.Context, in SnapshotCall) (Snapsh
 	if created {
 		slog.Info("created a repository of snapshots", "repository", in.Repository.Name, "type", in.Repository.Type)
 	}
+	if err := s.keepRepository(ctx, in.Repository.Name); err != nil {
+		return plan, err
+	}
 	for _, left := range all {
 		if left.Final() || left.Name == in.Name {
 			continue

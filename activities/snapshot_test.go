@@ -289,6 +289,19 @@ func TestARepositoryIsMadeOrReported(t *testing.T) {
 	call.Repository = index.Repository{Name: s.call.Repository.Name}
 	call.Name = "two"
 	must(t, s.PlanSnapshot, call) // it is there now
+
+	// A cluster that has never heard of it is told by a recovery.
+	if err := s.Cluster.RemoveRepository(t.Context(), s.call.Repository.Name); err != nil {
+		t.Fatal(err)
+	}
+	recoverer := &Recoverer{Sweeper: Sweeper{Bucket: s.Bucket.(*archive.Bucket)}, Cluster: s.Cluster}
+	if known, err := recoverer.ensureRepository(t.Context(), false, &Plan{Repository: s.call.Repository.Name}); !known || err != nil {
+		t.Errorf("known %v, %v", known, err)
+	}
+	there, err := s.Cluster.GetRepository(t.Context(), s.call.Repository.Name)
+	if err != nil || there.Type != "fs" || there.Settings["location"] != s.call.Repository.Settings["location"] {
+		t.Errorf("it is %+v now, %v", there, err)
+	}
 }
 
 func TestWhatVanishesMakesSnapshotsSuspectUntilItIsBack(t *testing.T) {

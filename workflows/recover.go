@@ -274,7 +274,7 @@ func (r *recovery) setup(ctx workflow.Context) (err error) {
 
 func (r *recovery) plan(ctx workflow.Context, in activities.PlanInput) error {
 	var recoverer *activities.Recoverer
-	in.ID, in.Request, in.Replay, in.Rate = r.ID, r.in.RecoverRequest, r.replay, r.in.Rate
+	in.ID, in.Request, in.Replay, in.Rate, in.DryRun = r.ID, r.in.RecoverRequest, r.replay, r.in.Rate, r.in.DryRun
 	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, planOptions), recoverer.PlanRecovery, in).Get(ctx, &r.Plan)
 	if err != nil {
 		return fmt.Errorf("plan: %w", err)

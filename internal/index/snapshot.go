@@ -76,6 +76,24 @@ func (c *Client) EnsureRepository(ctx context.Context, r Repository) (created bo
 	return true, nil
 }
 
+// GetRepository describes a repository, so that another cluster can be told of
+// it. The error wraps ErrMissing where there is none.
+func (c *Client) GetRepository(ctx context.Context, name string) (Repository, error) {
+	r := Repository{Name: name, Settings: map[string]string{}}
+	var found map[string]struct {
+		Type     string
+		Settings map[string]any
+	}
+	if err := c.call(ctx, http.MethodGet, r.path(), nil, &found); err != nil {
+		return r, fmt.Errorf("look at repository %s: %w", name, missing(err))
+	}
+	r.Type = found[name].Type
+	for setting, value := range found[name].Settings {
+		r.Settings[setting] = fmt.Sprint(value)
+	}
+	return r, nil
+}
+
 // RemoveRepository makes the cluster forget a repository. What is in it stays.
 func (c *Client) RemoveRepository(ctx context.Context, name string) error {
 	if err := c.call(ctx, http.MethodDelete, Repository{Name: name}.path(), nil, nil); err != nil {
