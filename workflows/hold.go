@@ -39,9 +39,13 @@ func (h *holds) wait(ctx workflow.Context) error {
 		return workflow.Await(ctx, changed)
 	}
 	_, err := workflow.AwaitWithTimeout(ctx, next.Sub(workflow.Now(ctx)), changed)
-	now := workflow.Now(ctx)
-	*h = slices.DeleteFunc(slices.Clone(*h), func(o activities.Hold) bool { return !o.Until.IsZero() && !o.Until.After(now) })
+	*h = h.after(workflow.Now(ctx))
 	return err
+}
+
+// after returns those that are not over yet.
+func (h *holds) after(now time.Time) holds {
+	return slices.DeleteFunc(slices.Clone(*h), func(o activities.Hold) bool { return !o.Until.IsZero() && !o.Until.After(now) })
 }
 
 // next returns when the first hold is over by itself; zero if none is.
@@ -91,25 +95,25 @@ func logUnobeyed(ctx workflow.Context, signal string, err error) {
 // takeSignals obeys, before a run ends, the signals that nobody has received,
 // and returns the highest generation among them.
 func (h *holds) takeSignals(ctx workflow.Context) (generation uint64) {
-	takeSignals(ctx, commands, func(name string, hold activities.Hold) {
+	for {
+		name, hold, got := takeSignal[activities.Hold](ctx, commands)
+		if !got {
+			return generation
+		}
 		h.obey(name, hold)
 		generation = max(generation, hold.Generation)
-	})
-	return generation
+	}
 }
 
-// takeSignals hands on the signals of these names that came in the workflow
-// task in which a run ends, before accept could receive them.
-func takeSignals[Input any](ctx workflow.Context, names []string, obey func(name string, in Input)) {
+// takeSignal returns a signal of these names that nobody has received: it came
+// in the workflow task in which a run ends, before accept could.
+func takeSignal[Input any](ctx workflow.Context, names []string) (name string, in Input, got bool) {
 	for _, name := range names {
-		for {
-			var in Input
-			if !workflow.GetSignalChannel(ctx, name).ReceiveAsync(&in) {
-				break
-			}
-			obey(name, in)
+		if workflow.GetSignalChannel(ctx, name).ReceiveAsync(&in) {
+			return name, in, true
 		}
 	}
+	return "", in, false
 }
 
 // awaitHandlers waits until all updates are answered.

@@ -155,11 +155,14 @@ func (b *batch) continueAsNew(ctx workflow.Context) error {
 	if err := b.awaitAll(ctx); err != nil {
 		return err
 	}
-	takeSignals(ctx, []string{Retry, Skip}, func(name string, branch Branch) {
+	for {
+		name, branch, got := takeSignal[Branch](ctx, []string{Retry, Skip})
+		if !got {
+			return workflow.NewContinueAsNewError(ctx, ProcessBatch, b.in)
+		}
 		_, err := b.command(ctx, name, branch)
 		logUnobeyed(ctx, name, err)
-	})
-	return workflow.NewContinueAsNewError(ctx, ProcessBatch, b.in)
+	}
 }
 
 // round goes through the pieces whose time has come, also those that come of

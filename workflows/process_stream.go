@@ -38,6 +38,7 @@ type processing struct {
 	state     string
 	calls     int                 // of SuperviseShards that have ended
 	interrupt workflow.CancelFunc // ends the present one
+	commands  int                 // that are being obeyed
 }
 
 // consumer is what tells those who look after the shards of a stream from each
@@ -81,11 +82,15 @@ func (p *processing) setup(ctx workflow.Context) error {
 func (p *processing) run(ctx workflow.Context) error {
 	for ctx.Err() == nil {
 		if workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
-			if err := awaitHandlers(ctx); err != nil {
+			if err := p.finishCommands(ctx); err != nil {
 				return err
 			}
-			return workflow.NewContinueAsNewError(ctx, p.again, p.in)
+			if ctx.Err() == nil {
+				return workflow.NewContinueAsNewError(ctx, p.again, p.in)
+			}
+			break
 		}
+		p.expireHolds(ctx)
 		if err := p.supervise(ctx); err != nil {
 			return err
 		}
@@ -102,14 +107,53 @@ func (p *processing) run(ctx workflow.Context) error {
 	return temporal.NewCanceledError()
 }
 
-// supervise runs one call of SuperviseShards.
+// finishCommands waits, before a run ends, until all shards know what operators
+// want, also by signals that nobody has received.
+func (p *processing) finishCommands(ctx workflow.Context) error {
+	for {
+		if err := awaitHandlers(ctx); err != nil {
+			return err
+		}
+		if err := workflow.Await(ctx, func() bool { return p.commands == 0 }); err != nil {
+			return nil // canceled, which the caller looks at
+		}
+		name, hold, got := takeSignal[activities.Hold](ctx, commands)
+		if !got {
+			return nil
+		}
+		if _, err := p.command(ctx, name, hold); err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+}
+
+// expiryChange is that the holds of a stream end by themselves, as those of its
+// shards do.
+const expiryChange = "expire-holds-of-a-stream"
+
+// expireHolds drops the holds that are over.
+func (p *processing) expireHolds(ctx workflow.Context) {
+	left := p.in.Holds.after(workflow.Now(ctx))
+	if len(left) == len(p.in.Holds) || workflow.GetVersion(ctx, expiryChange, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		return
+	}
+	p.in.Holds = left
+	p.show(ctx)
+}
+
+// supervise runs one call of SuperviseShards, until the next hold is over at the
+// latest.
 func (p *processing) supervise(ctx workflow.Context) error {
 	var supervisor *activities.Supervisor
 	call, interrupt := workflow.WithCancel(workflow.WithActivityOptions(ctx, superviseOptions(p.queue)))
 	p.interrupt = interrupt
+	callFor := superviseFor
+	if left := p.in.Holds.next().Sub(workflow.Now(ctx)); left > 0 {
+		callFor = min(callFor, left)
+	}
 	var result activities.SuperviseResult
 	err := workflow.ExecuteActivity(call, supervisor.SuperviseShards, activities.SuperviseInput{
-		Stream: p.in.Stream, Shards: p.in.Shards, Holds: p.in.Holds, For: superviseFor, CallFor: p.in.CallFor,
+		Stream: p.in.Stream, Shards: p.in.Shards, Holds: p.in.Holds, For: callFor, CallFor: p.in.CallFor,
 		Generation: p.in.Generation,
 	}).Get(ctx, &result)
 	p.interrupt = nil
@@ -128,6 +172,8 @@ func (p *processing) supervise(ctx workflow.Context) error {
 // command obeys an operator: it tells all shards, and those that are started
 // later.
 func (p *processing) command(ctx workflow.Context, name string, hold activities.Hold) (any, error) {
+	p.commands++
+	defer func() { p.commands-- }()
 	p.in.Holds.obey(name, hold)
 	p.in.Generation = max(p.in.Generation, hold.Generation)
 	p.show(ctx)

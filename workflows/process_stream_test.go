@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"go.temporal.io/api/common/v1"
 	"go.temporal.io/api/workflowservice/v1"
@@ -54,15 +55,19 @@ func newStream(t *testing.T, shard *madeUpShard, shards *listed) (s server, id s
 	return s, id
 }
 
+// streamStatus is what ProcessStream answers; nothing while it does not.
+func (s server) streamStatus(id string) (status StreamStatus) {
+	answer, err := s.QueryWorkflow(s.t.Context(), id, "", StatusQuery)
+	if err != nil || answer.Get(&status) != nil {
+		return StreamStatus{}
+	}
+	return status
+}
+
 // states are the states of the shards, by id, that ProcessStream answers.
 func (s server) states(id string) map[string]string {
-	answer, err := s.QueryWorkflow(s.t.Context(), id, "", StatusQuery)
-	var status StreamStatus
-	if err != nil || answer.Get(&status) != nil {
-		return nil
-	}
 	states := map[string]string{}
-	for _, shard := range status.Shards {
+	for _, shard := range s.streamStatus(id).Shards {
 		states[shard.ID] = shard.State
 	}
 	return states
@@ -229,4 +234,69 @@ func TestAShardWhoseHistoryIsGoneBeginsAnew(t *testing.T) {
 			return err == nil && state == ""
 		})
 	}
+}
+
+// TestAStreamIsPausedForAWhile: then it goes on by itself, as its shards do.
+func TestAStreamIsPausedForAWhile(t *testing.T) {
+	t.Parallel()
+	shards := &listed{}
+	shards.set(stream.Shard{ID: "a"})
+	s, id := newStream(t, &madeUpShard{endless: true}, shards)
+	s.awaitStates(id, map[string]string{"a": "running"})
+	update, err := s.UpdateWorkflow(t.Context(), client.UpdateWorkflowOptions{
+		WorkflowID: id, UpdateName: Pause, WaitForStage: client.WorkflowUpdateStageCompleted,
+		Args: []any{activities.Hold{By: "ops", Until: time.Now().Add(3 * time.Second)}},
+	})
+	var paused StreamStatus
+	if err != nil || update.Get(t.Context(), &paused) != nil || paused.State != activities.StatePaused {
+		t.Fatalf("paused it is %+v: %v", paused, err)
+	}
+	await(t, "the end of the pause", func() bool {
+		status := s.streamStatus(id)
+		return status.State == activities.StateRunning && len(status.Holds) == 0
+	})
+	s.awaitStates(id, map[string]string{"a": "running"})
+	s.keep("process", id, "stream_paused_for_a_while")
+}
+
+// TestAStreamThatContinuesAsNewLosesNoSignal, neither one that it is about to
+// obey nor one that waits behind it.
+func TestAStreamThatContinuesAsNewLosesNoSignal(t *testing.T) {
+	t.Parallel()
+	shards := &listed{}
+	shards.set(stream.Shard{ID: "a"}, stream.Shard{ID: "b"})
+	s, id := newStream(t, &madeUpShard{endless: true}, shards)
+	s.awaitStates(id, map[string]string{"a": "running", "b": "running"})
+	first := s.runOf(id)
+	signal := func(name string, arg any) {
+		t.Helper()
+		if err := s.SignalWorkflow(t.Context(), id, first, name, arg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 7 { // Temporal suggests it from 4 MiB on
+		signal("noise", make([]byte, 700<<10))
+	}
+	signal(Pause, activities.Hold{By: "ops"})
+	signal(Pause, activities.Hold{By: "others"})
+	await(t, "the next run", func() bool { return s.runOf(id) != first })
+	s.awaitStates(id, map[string]string{"a": "paused", "b": "paused"})
+	if got := s.streamStatus(id); got.State != activities.StatePaused || len(got.Holds) != 2 {
+		t.Errorf("the stream is %s, held by %+v", got.State, got.Holds)
+	}
+	for _, shard := range []string{"a", "b"} {
+		if got, err := s.query(t.Context(), ProcessShardID(testStream.Name, testStream.Created, shard)); err != nil || len(got.Holds) != 2 {
+			t.Errorf("shard %s is held by %+v: %v", shard, got.Holds, err)
+		}
+	}
+}
+
+// runOf is the id of a workflow's present run.
+func (s server) runOf(id string) string {
+	s.t.Helper()
+	described, err := s.DescribeWorkflowExecution(s.t.Context(), id, "")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return described.GetWorkflowExecutionInfo().GetExecution().GetRunId()
 }
