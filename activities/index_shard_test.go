@@ -113,6 +113,19 @@ func TestIndexShardSaysThatItWaitsAndThatItNoLongerDoes(t *testing.T) {
 	}
 }
 
+func TestIndexShardReportsWhatMayBeLost(t *testing.T) {
+	t.Parallel()
+	w := calmWorld(30)
+	w.loss = &stream.Loss{Before: sequence(0)}
+	got := indexShard(t, w.processor(), IndexInput{For: time.Minute})
+	if got.Counts != (Counts{Records: 30, Indexed: 30, Losses: 1}) || !got.Checkpoint.Closed {
+		t.Errorf("the result is %+v", got)
+	}
+	if len(w.lost) != 1 || w.lost[0].First != "" || w.lost[0].Last != sequence(0) || w.lost[0].Shard != "shard" {
+		t.Errorf("lost are %+v", w.lost)
+	}
+}
+
 func TestIndexShardRefusesAnotherStream(t *testing.T) {
 	t.Parallel()
 	p := calmWorld(1).processor()

@@ -39,6 +39,8 @@ type world struct {
 	whole      func(ids []telemetry.DocID) bool // refuses requests
 	sizes      []int                            // of the bulks, in documents
 	retention  time.Duration
+	loss       *stream.Loss // of the next page
+	lost       []telemetry.Range
 }
 
 func sequence(n int) string { return fmt.Sprintf("%d", 1_000_000+10*n) }
@@ -115,6 +117,7 @@ func (r *worldReader) Next(ctx context.Context) (stream.Page, error) {
 	end := min(len(r.w.records), r.at+r.w.random.IntN(100))
 	page := stream.Page{Records: r.w.records[r.at:end], ReadUpTo: time.Unix(int64(end), 0), End: end == len(r.w.records) && !r.w.endless}
 	r.at = end
+	page.Loss, r.w.loss = r.w.loss, nil
 	return page, nil
 }
 
@@ -212,7 +215,14 @@ func (w *world) Bury(_ context.Context, dead []Dead) error {
 	return nil
 }
 
-func (w *world) BuryRange(context.Context, telemetry.Range, index.Error) error { return nil }
+func (w *world) BuryRange(_ context.Context, r telemetry.Range, cause index.Error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if cause.Type == possibleLoss {
+		w.lost = append(w.lost, r)
+	}
+	return nil
+}
 
 func (w *world) StartBatch(_ context.Context, _ StreamID, r telemetry.Range, _ index.Error, _ time.Time) error {
 	w.mu.Lock()
