@@ -68,8 +68,8 @@ var All = []Mutant{
 		Name: "skips-the-ledger", Clause: "what is not indexed is in the ledger, with its payload", Scenario: "scattered-poison",
 		Edits: []Edit{{
 			File: "activities/bury.go",
-			Old:  "\tif len(c.dead) == 0 {\n\t\treturn true\n\t}\n",
-			New:  "\tif len(c.dead) > 0 || len(c.dead) == 0 {\n\t\treturn true\n\t}\n",
+			Old:  "\tif len(anew) == 0 {\n",
+			New:  "\tif len(anew) > 0 || len(anew) == 0 {\n",
 		}},
 	},
 	{
