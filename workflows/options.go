@@ -19,7 +19,7 @@ const (
 	DefaultCallFor = 5 * time.Minute
 
 	// takeoverAfter is how long a worker may be silent until another one takes
-	// over its shard: ten heartbeats.
+	// over its shard, or its attempt at a range: ten heartbeats.
 	takeoverAfter = 10 * time.Second
 
 	// superviseFor is how long one call of SuperviseShards takes when nothing
@@ -82,13 +82,13 @@ var (
 	// attemptOptions have room for Elasticsearch to be down: an attempt waits
 	// for it inside the activity, in a slot that nothing else needs.
 	attemptOptions = workflow.ActivityOptions{
-		TaskQueue: RangeQueue, StartToCloseTimeout: 24 * time.Hour, HeartbeatTimeout: 30 * time.Second,
+		TaskQueue: RangeQueue, StartToCloseTimeout: 24 * time.Hour, HeartbeatTimeout: takeoverAfter,
 		WaitForCancellation: true, RetryPolicy: forEver,
 	}
 	// rangeOptions are for what has no need of Elasticsearch: to bury a range,
 	// to copy it, to release the copy.
 	rangeOptions = workflow.ActivityOptions{
-		TaskQueue: ProcessQueue, StartToCloseTimeout: 24 * time.Hour, HeartbeatTimeout: 30 * time.Second,
+		TaskQueue: ProcessQueue, StartToCloseTimeout: 24 * time.Hour, HeartbeatTimeout: takeoverAfter,
 		WaitForCancellation: true, RetryPolicy: forEver,
 	}
 )

@@ -10,9 +10,7 @@ import (
 	"time"
 
 	"go.temporal.io/api/workflowservice/v1"
-	"go.temporal.io/sdk/client"
 
-	"millrace/deploy/local/localtest"
 	"millrace/test/faultproxy"
 )
 
@@ -20,7 +18,6 @@ import (
 // the ledger when they are three seconds old.
 type held struct {
 	*world
-	operator               client.Client
 	kinesis, elasticsearch *faultproxy.Proxy
 	batches                []string
 }
@@ -33,19 +30,10 @@ const (
 func newHeld(t *testing.T) *held {
 	t.Helper()
 	h := &held{}
-	proxyOf := func(url string) *faultproxy.Proxy {
-		proxy, err := faultproxy.Start(t.Context(), url)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = proxy.Close() })
-		return proxy
-	}
 	h.world = start(t, func(at *servers) {
-		h.kinesis, h.elasticsearch = proxyOf(at.aws), proxyOf(at.elasticsearch)
+		h.kinesis, h.elasticsearch = proxyOf(t, at.aws), proxyOf(t, at.elasticsearch)
 		at.kinesis, at.elasticsearch = h.kinesis.URL(), h.elasticsearch.URL()
 	}, copyAfter)
-	h.operator = localtest.TemporalClient(t, h.temporal)
 	h.elasticsearch.Set(faultproxy.Rule{Name: "undecided", Path: "/_bulk", Fault: faultproxy.RejectItems{Share: 1, Status: 400, Type: "mystery_exception"}})
 	var body bytes.Buffer
 	for n := range heldRecords {
@@ -58,12 +46,12 @@ func newHeld(t *testing.T) *held {
 }
 
 // running are the workflows of a type that run.
-func (h *held) running(workflowType string) (ids []string) {
-	h.t.Helper()
-	page, err := h.operator.ListWorkflow(h.t.Context(), &workflowservice.ListWorkflowExecutionsRequest{
+func (w *world) running(workflowType string) (ids []string) {
+	w.t.Helper()
+	page, err := w.operator.ListWorkflow(w.t.Context(), &workflowservice.ListWorkflowExecutionsRequest{
 		Query: "WorkflowType = '" + workflowType + "' AND ExecutionStatus = 'Running'",
 	})
-	h.must(err)
+	w.must(err)
 	for _, info := range page.GetExecutions() {
 		ids = append(ids, info.GetExecution().GetWorkflowId())
 	}
@@ -79,11 +67,11 @@ type group struct {
 	Keys    []string
 }
 
-func (h *held) groups() (groups []group) {
-	h.t.Helper()
-	said, err := h.Starter(h.t.Context(), "dlq", "list", "--json")
-	h.must(err)
-	h.must(json.Unmarshal([]byte(said), &groups))
+func (w *world) groups() (groups []group) {
+	w.t.Helper()
+	said, err := w.Starter(w.t.Context(), "dlq", "list", "--json")
+	w.must(err)
+	w.must(json.Unmarshal([]byte(said), &groups))
 	return groups
 }
 

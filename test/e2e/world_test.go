@@ -28,6 +28,7 @@ import (
 	"millrace/internal/config"
 	"millrace/test/agents"
 	"millrace/test/audit"
+	"millrace/test/faultproxy"
 )
 
 var programFolder string
@@ -75,6 +76,7 @@ type world struct {
 	key       string
 	stores    audit.Stores
 	temporal  client.Options
+	operator  client.Client // as an operator's tools have it
 
 	collector, worker *pipeline.Program
 }
@@ -83,9 +85,22 @@ type world struct {
 // once, and the objects of its backup, so that there are many.
 var workerEnv = []string{"MILLRACE_DEDUP_IDS=100000", "MILLRACE_BACKUP_BYTES=60000", "MILLRACE_BACKUP_WITHIN=2s"}
 
-// servers are the addresses that a test may put a proxy before.
+// servers are the addresses that a test may put a proxy before, and how many
+// shards the stream has.
 type servers struct {
 	aws, kinesis, elasticsearch string
+	shards                      int
+}
+
+// proxyOf puts a fault proxy before a server.
+func proxyOf(t testing.TB, url string) *faultproxy.Proxy {
+	t.Helper()
+	proxy, err := faultproxy.Start(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = proxy.Close() })
+	return proxy
 }
 
 // start brings a pipeline up. through may change the way to the servers; workers
@@ -100,14 +115,14 @@ func start(t testing.TB, through func(*servers), more ...string) *world {
 	temporal := localtest.TemporalNamespace(t)
 	cfg := localtest.AWS(t)
 	w := &world{
-		t: t, tenant: name, temporal: temporal,
+		t: t, tenant: name, temporal: temporal, operator: localtest.TemporalClient(t, temporal),
 		resources: config.Resources{Stream: name, Queue: name, DeadLetters: name + "-dlq", Bucket: name},
 		stores: audit.Stores{
 			Elasticsearch: localtest.Elasticsearch(t), Tenant: name, Bucket: name,
 			S3: s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true }),
 		},
 	}
-	at := servers{aws: *cfg.BaseEndpoint, elasticsearch: w.stores.Elasticsearch}
+	at := servers{aws: *cfg.BaseEndpoint, elasticsearch: w.stores.Elasticsearch, shards: 2}
 	if through != nil {
 		through(&at)
 	}
@@ -119,7 +134,7 @@ func start(t testing.TB, through func(*servers), more ...string) *world {
 	if at.kinesis != "" {
 		environment = append(environment, "AWS_ENDPOINT_URL_KINESIS="+at.kinesis)
 	}
-	w.Pipeline = pipeline.New(pipeline.Settings{Programs: built, Servers: environment, Resources: w.resources, Shards: 2, Dir: t.TempDir()})
+	w.Pipeline = pipeline.New(pipeline.Settings{Programs: built, Servers: environment, Resources: w.resources, Shards: at.shards, Dir: t.TempDir()})
 	w.must(w.Setup(t.Context()))
 	w.key, err = w.CreateKey(t.Context(), w.tenant)
 	w.must(err)
