@@ -48,7 +48,7 @@ func newPlanner(t *testing.T) *planner {
 		began:   time.Now().Add(-2 * time.Hour).UTC(),
 	}
 	p.Recoverer = &Recoverer{
-		Sweeper: Sweeper{Stream: recoverStream, Bucket: bucket, Shards: p, Workflows: p}, BucketName: name, Repository: "nightly",
+		Sweeper: Sweeper{Stream: recoverStream, Bucket: bucket, Backups: bucket, Shards: p, Workflows: p}, BucketName: name, Repository: "nightly",
 		Backup:  func(prefix string) backup.Described { return bucket.Under(prefix) },
 		Other:   func(other string) backup.Objects { return archive.Open(objects, other) },
 		Catalog: func(repository string) Catalog { return snapshot.Open(bucket, repository) },

@@ -210,7 +210,7 @@ func TestFirehoseIsWaitedForByTime(t *testing.T) {
 		"beside BackupStream, late":        {ours("19"), DefaultDelivery + time.Minute, 3, 1},
 		"BackupStream is there, and early": {ours("20"), 0, 3, 0},
 	} {
-		r := &Recoverer{Backup: func(string) backup.Described { return c.store }}
+		r := &Recoverer{Sweeper: Sweeper{Shards: nowhere{}}, Backup: func(string) backup.Described { return c.store }}
 		plan := Plan{Objects: c.objects, Entries: 2, Window: backup.Window{
 			From: now.Add(-time.Hour), To: now.Add(-c.over), Stream: "s", Created: recoverStream.Created,
 			Shards: map[string][]backup.Span{"shardId-000000000000": {{After: "2", Until: "4"}, {After: "10", Until: "20"}}, "shardId-000000000001": {}},

@@ -157,7 +157,7 @@ func (s *sweep) watchLive() (stop func()) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		for waitFor(s.going, lookLive) {
+		for going := true; going; going = waitFor(s.going, lookLive) {
 			live, err := s.liveDelay(s.going)
 			if err != nil { // it goes on as before; what it does may be the reason
 				continue

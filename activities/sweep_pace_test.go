@@ -198,6 +198,8 @@ func (s *sluggish) Read(context.Context, string) (io.ReadCloser, archive.Object,
 	return io.NopCloser(bytes.NewReader(s.text)), archive.Object{Size: int64(len(s.text))}, nil
 }
 
+func (s *sluggish) Meta(context.Context, string) (map[string]string, error) { return nil, nil }
+
 func (s *sluggish) Put(context.Context, string, []byte) error { return nil }
 
 func (s *sluggish) works(each time.Duration, records int) {
@@ -222,7 +224,7 @@ func (s *sluggish) Exist(_ context.Context, documents []index.Reference) ([]bool
 
 // sweep is a call that goes through the object.
 func (s *sluggish) sweep(t *testing.T, stage string, from SweepProgress) *sweep {
-	sweeper := &Sweeper{Bucket: s, Documents: s, Limiter: index.NewLimiter(0, 0)}
+	sweeper := &Sweeper{Bucket: s, Backups: s, Documents: s, Limiter: index.NewLimiter(0, 0)}
 	plan := Plan{Prefix: "backup/", Suffix: "copy"}
 	return newSweep(t.Context(), t.Context(), sweeper, SweepInput{Stage: stage}, plan, []Listed{{Key: "backup/x", Whole: true}}, from)
 }
