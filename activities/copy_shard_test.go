@@ -109,6 +109,9 @@ type lender struct {
 
 func (l *lender) Next(ctx context.Context) (stream.Page, error) {
 	page, err := l.Reader.Next(ctx)
+	if err != nil { // nothing is handed on, and so nothing is done with
+		return page, err
+	}
 	for _, r := range l.before { // it was done with before the last one was taken
 		clear(r.Data)
 	}
@@ -122,7 +125,7 @@ func (l *lender) Next(ctx context.Context) (stream.Page, error) {
 	if len(page.Records) > 0 {
 		page.Loss, l.vault.loss = l.vault.loss, nil
 	}
-	return page, err
+	return page, nil
 }
 
 // copyShard runs one call outside of any workflow.

@@ -156,6 +156,7 @@ func (s *summary) end(t test, how string) {
 	}
 	if t.name == "" { // The last line of a package is the one that go test shows for it.
 		if how == "fail" {
+			s.die(t.pkg)
 			s.printf("%s", output)
 			if !slices.ContainsFunc(s.failed, func(f test) bool { return f.pkg == t.pkg }) {
 				s.failed = append(s.failed, t) // It did not compile, or ended outside of a test.
@@ -175,6 +176,30 @@ func (s *summary) end(t test, how string) {
 	default:
 		s.failed = append(s.failed, t)
 		s.printf("%s", output)
+	}
+}
+
+// lastWords bounds in bytes what is shown of a test that has not ended.
+const lastWords = 16 << 10
+
+// die shows what tests said that were running when their package's process
+// ended: a panic stands there.
+func (s *summary) die(pkg string) {
+	var died []test
+	for t := range s.running {
+		if t.pkg == pkg && t.name != "" {
+			died = append(died, t)
+		}
+	}
+	slices.SortFunc(died, func(a, b test) int { return cmp.Compare(a.name, b.name) })
+	for _, t := range died {
+		if said := s.output[t]; said != nil {
+			text := said.String()
+			s.printf("%s was running, and has said:\n%s\n", t.name, text[max(0, len(text)-lastWords):])
+		}
+		s.failed = append(s.failed, t)
+		delete(s.running, t)
+		delete(s.output, t)
 	}
 }
 

@@ -13,6 +13,8 @@ const events = `{"Action":"start","Package":"m/a"}
 {"Action":"run","Package":"m/a","Test":"TestBad"}
 {"Action":"output","Package":"m/a","Test":"TestBad","Output":"    a_test.go:7: got 1, want 2\n"}
 {"Action":"fail","Package":"m/a","Test":"TestBad","Elapsed":65}
+{"Action":"run","Package":"m/a","Test":"TestDying"}
+{"Action":"output","Package":"m/a","Test":"TestDying","Output":"panic: why\n"}
 {"Action":"output","Package":"m/a","Output":"FAIL\tm/a\t0.1s\n"}
 {"Action":"fail","Package":"m/a"}
 {"Action":"start","Package":"m/b"}
@@ -35,6 +37,9 @@ func TestSummaryShowsWhatFailed(t *testing.T) {
 	}
 	s.close(begin.Add(1500 * time.Millisecond))
 	const want = `    a_test.go:7: got 1, want 2
+TestDying was running, and has said:
+panic: why
+
 FAIL	m/a	0.1s
 ok  	m/b	0.2s
 c.go:1: undefined: x
@@ -43,8 +48,9 @@ a line that is no event
 slow: 65 s m/a TestBad
 slow: 20 s m/a TestGood
 FAILED m/a TestBad
+FAILED m/a TestDying
 FAILED m/c 
-DONE 3 tests, 2 failures in 1.5s
+DONE 4 tests, 3 failures in 1.5s
 `
 	if out.String() != want {
 		t.Errorf("got\n%swant\n%s", out.String(), want)
