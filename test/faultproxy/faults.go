@@ -43,20 +43,24 @@ func Throttle() Answer {
 // Delay passes the call on, and its answer late.
 type Delay struct {
 	Before, After time.Duration // the service sees the call
-	// Holding counts the answers that are held back at the moment.
+	// Holding counts the calls and answers that are held back at the moment.
 	Holding *atomic.Int64
 }
 
 func (d Delay) serve(w http.ResponseWriter, r *http.Request, forward http.Handler) int {
-	hold(r, d.Before)
+	d.hold(r, d.Before)
 	answer := record(r, forward)
-	if d.Holding != nil {
+	d.hold(r, d.After)
+	replay(w, answer, len(answer.Body.Bytes()))
+	return 0
+}
+
+func (d Delay) hold(r *http.Request, by time.Duration) {
+	if d.Holding != nil && by > 0 {
 		d.Holding.Add(1)
 		defer d.Holding.Add(-1)
 	}
-	hold(r, d.After)
-	replay(w, answer, len(answer.Body.Bytes()))
-	return 0
+	hold(r, by)
 }
 
 // Truncate passes the call on, and of its answer a share, 0 to 1, before the
