@@ -17,18 +17,17 @@ import (
 	"millrace/workflows"
 )
 
-// Of a load that is bisected. The good ones that come first keep the circuit
-// closed. Behind them one in twenty is poison: so each piece that IndexShard
-// looks at has one, and all of them are left to one ProcessBatch.
+// Of a load that is bisected: too few records for the circuit to open, though
+// all are refused at first, and more than are bisected within one activity.
 const (
-	firstRecords    = 1000
-	bisectedRecords = 320
-	poisonEvery     = 20
+	bisectedRecords = 96
+	poisonEvery     = 16
 	poisonRecords   = bisectedRecords / poisonEvery
 )
 
-// bisecting is a pipeline whose Elasticsearch refuses each request that poison
-// is in, as a whole.
+// bisecting is a pipeline whose Elasticsearch refuses requests as a whole: at
+// first all of them, so that IndexShard cannot narrow anything down, and then
+// those that poison is in.
 type bisecting struct {
 	*world
 	aws, elasticsearch *faultproxy.Proxy
@@ -38,22 +37,39 @@ var refused = faultproxy.Rule{Name: "refused", Path: "/_bulk", Holds: "poison-",
 	Status: http.StatusBadRequest, Body: `{"error":"by the fault proxy"}`,
 }}
 
-// forLong is longer than any worker of the test lives.
-const forLong = time.Hour
+const (
+	// forLong is longer than any worker of the test lives.
+	forLong = time.Hour
+	// patience is for a busy machine.
+	patience = 3 * time.Minute
+)
 
-func (b *bisecting) send(records int, id func(n int) string) {
+// patientEnv is of workers that wait for as long as a bulk is held back, and
+// whose shard does not begin anew because it could not be read.
+var patientEnv = []string{"MILLRACE_BULK_TIMEOUT=1h", "MILLRACE_WAITING_AFTER=1h"}
+
+// send sends records of which some are poison, and returns what is to become of
+// those.
+func (b *bisecting) send() (dead map[string]string) {
 	b.t.Helper()
+	dead = map[string]string{}
 	var body bytes.Buffer
-	for n := range records {
-		fmt.Fprintf(&body, `{"id":%q,"type":"event","timestamp":%q}`+"\n", id(n), time.Now().UTC().Format(time.RFC3339))
+	for n := range bisectedRecords {
+		id := fmt.Sprint("neighbour-", n)
+		if n%poisonEvery == poisonEvery/2 {
+			id = fmt.Sprint("poison-", n)
+			dead[id] = "canceled"
+		}
+		fmt.Fprintf(&body, `{"id":%q,"type":"event","timestamp":%q}`+"\n", id, time.Now().UTC().Format(time.RFC3339))
 	}
 	b.post("/v1/telemetry", "application/x-ndjson", body.Bytes(), http.StatusAccepted)
+	return dead
 }
 
 // awaitAttempt waits until a worker is in an activity of the batch.
 func (b *bisecting) awaitAttempt(batch, activity string) {
 	b.t.Helper()
-	b.await(time.Minute, func() error {
+	b.await(patience, func() error {
 		described, err := b.operator.DescribeWorkflowExecution(b.t.Context(), batch, "")
 		if err != nil {
 			return err
@@ -67,13 +83,13 @@ func (b *bisecting) awaitAttempt(batch, activity string) {
 	})
 }
 
-// awaitHolding waits until the proxy holds an answer back: what was asked is
-// done, and who has asked does not know.
+// awaitHolding waits until the proxy holds a call back, or an answer: then what
+// was asked is done, and who has asked does not know.
 func (b *bisecting) awaitHolding(holding *atomic.Int64) {
 	b.t.Helper()
-	b.await(time.Minute, func() error {
+	b.await(patience, func() error {
 		if holding.Load() == 0 {
-			return errors.New("no answer is held back")
+			return errors.New("nothing is held back")
 		}
 		return nil
 	})
@@ -89,44 +105,39 @@ func TestABisectTreeOutlivesItsWorkers(t *testing.T) {
 	b.world = start(t, func(at *servers) {
 		b.aws, b.elasticsearch = proxyOf(t, at.aws), proxyOf(t, at.elasticsearch)
 		at.aws, at.elasticsearch, at.shards = b.aws.URL(), b.elasticsearch.URL(), 1
-	})
-	b.send(firstRecords, func(n int) string { return fmt.Sprint("first-", n) })
-	b.awaitDocuments(firstRecords)
+		// They are read, and so sent, at once, when all are in the stream.
+		b.aws.Set(faultproxy.Rule{Name: "throttled", Operation: "GetRecords", Fault: faultproxy.Throttle()})
+	}, patientEnv...)
 
-	// They are read, and so sent, at once. The shard's bulk is refused; the next one of its size is that of the root.
+	// The shard's bulk is refused, and smaller ones; the next one of its size is that of the root.
 	bulk := func(name string, fault faultproxy.Fault) faultproxy.Rule {
-		return faultproxy.Rule{Name: name, Path: "/_bulk", Holds: "poison-", AtLeast: 100 * bisectedRecords, Times: 1, Fault: fault}
+		return faultproxy.Rule{Name: name, Path: "/_bulk", AtLeast: 100 * bisectedRecords, Times: 1, Fault: fault}
 	}
-	b.elasticsearch.Set(bulk("shard", refused.Fault), bulk("root", faultproxy.Delay{Before: forLong}), refused)
-	b.aws.Set(faultproxy.Rule{Name: "throttled", Operation: "GetRecords", Fault: faultproxy.Throttle()})
-	want := map[string]string{}
-	b.send(bisectedRecords, func(n int) string {
-		if n%poisonEvery == poisonEvery/2 {
-			want[fmt.Sprint("poison-", n)] = "canceled"
-			return fmt.Sprint("poison-", n)
-		}
-		return fmt.Sprint("neighbour-", n)
-	})
-	b.await(time.Minute, func() error {
+	var whole atomic.Int64
+	b.elasticsearch.Set(bulk("shard", refused.Fault), bulk("root", faultproxy.Delay{Before: forLong, Holding: &whole}),
+		faultproxy.Rule{Name: "all refused", Path: "/_bulk", Fault: refused.Fault})
+	want := b.send()
+	b.await(patience, func() error {
 		put, err := b.collector.Metric(t.Context(), "millrace_intake_records_total", `where="stream"`)
-		if err == nil && put < firstRecords+bisectedRecords {
+		if err == nil && put < bisectedRecords {
 			err = fmt.Errorf("%g records are in the stream", put)
 		}
 		return err
 	})
 	b.aws.Set()
 	var batches []string
-	b.await(time.Minute, func() error {
+	b.await(patience, func() error {
 		if batches = b.running("ProcessBatch"); len(batches) != 1 {
 			return fmt.Errorf("%v run, want one batch", batches)
 		}
 		return nil
 	})
 	batch := batches[0]
+	b.awaitHolding(&whole)
 	b.awaitAttempt(batch, "IndexRange")
-	// Else its shard would begin before it again, with a circuit that knows only
-	// of poison.
-	b.await(time.Minute, func() error {
+	// Else its shard would begin before it again, and the next bulks could be the
+	// shard's.
+	b.await(patience, func() error {
 		shard, err := workflows.Launcher{Client: b.operator}.ShardStatus(t.Context(), b.running("ProcessShard")[0])
 		if err == nil && !strings.HasSuffix(batch, "-"+shard.Checkpoint.Sequence) {
 			err = fmt.Errorf("the shard is at %+v, not past %s", shard.Checkpoint, batch)
@@ -146,7 +157,7 @@ func TestABisectTreeOutlivesItsWorkers(t *testing.T) {
 
 	b.elasticsearch.Set(refused)
 	b.must(b.worker.Restart(t.Context()))
-	b.awaitDocuments(firstRecords + bisectedRecords - poisonRecords)
+	b.awaitDocuments(bisectedRecords - poisonRecords)
 
 	var told atomic.Int64
 	b.aws.Set(faultproxy.Rule{
@@ -158,7 +169,7 @@ func TestABisectTreeOutlivesItsWorkers(t *testing.T) {
 	b.worker.Kill()
 	b.must(b.worker.Restart(t.Context()))
 
-	b.await(time.Minute, func() error {
+	b.await(patience, func() error {
 		if left := b.running("ProcessBatch"); len(left) > 0 {
 			return fmt.Errorf("%v still run", left)
 		}
@@ -170,10 +181,10 @@ func TestABisectTreeOutlivesItsWorkers(t *testing.T) {
 	if groups := b.groups(); len(groups) != 1 || groups[0].Records != poisonRecords {
 		t.Errorf("the ledger has %+v, want %d records, each once", groups, poisonRecords)
 	}
-	b.awaitDocuments(firstRecords + bisectedRecords - poisonRecords)
+	b.awaitDocuments(bisectedRecords - poisonRecords)
 	report, err := audit.Run(t.Context(), b.stores)
 	b.must(err)
-	if report.Others != firstRecords+bisectedRecords-poisonRecords || report.OthersDead != poisonRecords || report.Duplicated > 0 {
+	if report.Others != bisectedRecords-poisonRecords || report.OthersDead != poisonRecords || report.Duplicated > 0 {
 		t.Errorf("the audit says %+v", report)
 	}
 }
