@@ -243,8 +243,11 @@ func (s *settler) heartbeat(ctx context.Context) (end func()) {
 }
 
 // keepAlive sends heartbeats with these details until the function that it
-// returns is called.
+// returns is called. Who calls an activity's function by itself needs none.
 func keepAlive(ctx context.Context, details func() any) (end func()) {
+	if !activity.IsActivity(ctx) {
+		return func() {}
+	}
 	done := make(chan struct{})
 	go func() {
 		ticker := time.NewTicker(heartbeatEvery)
