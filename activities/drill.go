@@ -44,13 +44,8 @@ type DrillBegun struct {
 // drillPaper has the documents of each index when a drill began.
 const drillPaper = "drill.json"
 
-// drillCatchUp is how long a drill waits at the most for shards whose word on
-// how far they are lags behind what they have indexed: the recovery goes by it.
-const drillCatchUp = 2 * time.Minute
-
 // BeginDrill removes what earlier drills have left, and counts the documents of
-// each index: the copies must have as many. There is one drill at a time. It
-// ends when all shards say that they are past what was counted.
+// each index: the copies must have as many. There is one drill at a time.
 func (r *Recoverer) BeginDrill(ctx context.Context, in DrillCall) (DrillBegun, error) {
 	defer keepAlive(ctx, func() any { return in.Suffix })()
 	var begun DrillBegun
@@ -80,28 +75,7 @@ func (r *Recoverer) BeginDrill(ctx context.Context, in DrillCall) (DrillBegun, e
 		begun.Documents += state.Documents
 	}
 	begun.Indices = len(documents)
-	if err := r.writePaper(ctx, Papers(in.Suffix)+drillPaper, documents); err != nil {
-		return begun, err
-	}
-	r.awaitWord(ctx, time.Now())
-	return begun, nil
-}
-
-// awaitWord waits until all shards say that they are past a time. Of one that
-// does not get on, what is missing in the end tells.
-func (r *Recoverer) awaitWord(ctx context.Context, of time.Time) {
-	for deadline := of.Add(drillCatchUp); ; {
-		behind, err := r.unread(ctx, of)
-		switch {
-		case err == nil && len(behind) == 0:
-			return
-		case time.Now().After(deadline):
-			slog.WarnContext(ctx, "not all shards say that they are past what the drill counted", "shards", behind, "error", err)
-			return
-		case !waitFor(ctx, time.Second):
-			return
-		}
-	}
+	return begun, r.writePaper(ctx, Papers(in.Suffix)+drillPaper, documents)
 }
 
 // drilled describes all indices of telemetry, and of copies of it.

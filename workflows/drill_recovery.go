@@ -37,8 +37,8 @@ const (
 	DefaultDrillWithin = 24 * time.Hour
 
 	// drillSettle is the time from the count of documents to the plan of the
-	// recovery, which goes by the shards' checkpoints. BeginDrill waits for what
-	// these are behind the documents.
+	// recovery, which goes by the shards' checkpoints: ten times what these are
+	// behind the documents.
 	drillSettle = 10 * time.Second
 )
 
