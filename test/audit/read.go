@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -24,11 +25,43 @@ func (s Stores) pattern() string {
 	return telemetry.IndexPrefix + "*"
 }
 
-// documents refreshes the telemetry indices and reads every document, in no
-// order.
+// document is one as Elasticsearch has it.
+type document struct {
+	Index  string          `json:"_index"`
+	Source json.RawMessage `json:"_source"`
+}
+
+// errPartial says that an index has gone while it was read: of another tenant,
+// say, whose indices are searched, too.
+var errPartial = errors.New("some shards failed: not every document is read")
+
+// mostReads is how often reading is begun anew for that.
+const mostReads = 5
+
+// documents reads every document, in no order.
 func (s Stores) documents(ctx context.Context, each func(index string, source json.RawMessage) error) error {
+	var all []document
+	for read := 1; ; read++ {
+		var err error
+		if all, err = s.search(ctx, all[:0]); err == nil {
+			break
+		}
+		if read == mostReads || !errors.Is(err, errPartial) {
+			return err
+		}
+	}
+	for _, d := range all {
+		if err := each(d.Index, d.Source); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// search refreshes the telemetry indices and appends what is in them.
+func (s Stores) search(ctx context.Context, all []document) ([]document, error) {
 	if err := s.Ask(ctx, http.MethodPost, "/"+s.pattern()+"/_refresh", nil, nil); err != nil {
-		return err
+		return all, err
 	}
 	query := map[string]any{"match_all": map[string]any{}}
 	if s.Tenant != "" {
@@ -37,32 +70,23 @@ func (s Stores) documents(ctx context.Context, each func(index string, source js
 	var page struct {
 		Scroll string               `json:"_scroll_id"`
 		Shards struct{ Failed int } `json:"_shards"`
-		Hits   struct {
-			Hits []struct {
-				Index  string          `json:"_index"`
-				Source json.RawMessage `json:"_source"`
-			}
-		}
+		Hits   struct{ Hits []document }
 	}
 	request := any(map[string]any{"size": pageSize, "sort": []string{"_doc"}, "query": query})
 	for path := "/" + s.pattern() + "/_search?scroll=1m&allow_partial_search_results=false"; ; path = "/_search/scroll" {
 		page.Hits.Hits = nil
 		if err := s.Ask(ctx, http.MethodPost, path, request, &page); err != nil {
-			return err
+			return all, err
 		}
 		if page.Shards.Failed > 0 {
-			return fmt.Errorf("%d shards failed: not every document is read", page.Shards.Failed)
+			return all, errPartial
 		}
 		if len(page.Hits.Hits) == 0 {
 			// It ends by itself after a minute, or has with an index that was deleted.
 			_ = s.Ask(ctx, http.MethodDelete, "/_search/scroll", map[string]string{"scroll_id": page.Scroll}, nil)
-			return nil
+			return all, nil
 		}
-		for _, hit := range page.Hits.Hits {
-			if err := each(hit.Index, hit.Source); err != nil {
-				return err
-			}
-		}
+		all = append(all, page.Hits.Hits...)
 		request = map[string]string{"scroll": "1m", "scroll_id": page.Scroll}
 	}
 }
