@@ -65,24 +65,9 @@ func (m Mutant) Notice(ctx context.Context, root, dir string) (found string, err
 
 // Overlay writes what go build -overlay wants, and returns its path.
 func (m Mutant) Overlay(root, dir string) (path string, err error) {
-	replaced := map[string]string{}
-	for i, edit := range m.Edits {
-		file := filepath.Join(root, filepath.FromSlash(edit.File))
-		from := file
-		if earlier, again := replaced[file]; again {
-			from = earlier
-		}
-		text, err := os.ReadFile(from)
-		if err != nil {
-			return "", fmt.Errorf("read what %s changes: %w", m.Name, err)
-		}
-		if n := bytes.Count(text, []byte(edit.Old)); n != 1 {
-			return "", fmt.Errorf("apply %s: %s has what it replaces %d times, not once: adapt package mutants to the code:\n%s", m.Name, edit.File, n, edit.Old)
-		}
-		replaced[file] = filepath.Join(dir, fmt.Sprintf("%s-%d.go", m.Name, i))
-		if err := os.WriteFile(replaced[file], bytes.Replace(text, []byte(edit.Old), []byte(edit.New), 1), 0o644); err != nil {
-			return "", fmt.Errorf("write the mutant: %w", err)
-		}
+	replaced, err := m.Replace(root, dir)
+	if err != nil {
+		return "", err
 	}
 	text, err := json.Marshal(map[string]any{"Replace": replaced})
 	if err != nil {
@@ -93,4 +78,29 @@ func (m Mutant) Overlay(root, dir string) (path string, err error) {
 		return "", fmt.Errorf("write the overlay: %w", err)
 	}
 	return path, nil
+}
+
+// Replace writes the files that the mutant changes into dir, and returns where
+// each stands, by the path of the one that it replaces.
+func (m Mutant) Replace(root, dir string) (replaced map[string]string, err error) {
+	replaced = map[string]string{}
+	for i, edit := range m.Edits {
+		file := filepath.Join(root, filepath.FromSlash(edit.File))
+		from := file
+		if earlier, again := replaced[file]; again {
+			from = earlier
+		}
+		text, err := os.ReadFile(from)
+		if err != nil {
+			return nil, fmt.Errorf("read what %s changes: %w", m.Name, err)
+		}
+		if n := bytes.Count(text, []byte(edit.Old)); n != 1 {
+			return nil, fmt.Errorf("apply %s: %s has what it replaces %d times, not once: adapt package mutants to the code:\n%s", m.Name, edit.File, n, edit.Old)
+		}
+		replaced[file] = filepath.Join(dir, fmt.Sprintf("%s-%d.go", m.Name, i))
+		if err := os.WriteFile(replaced[file], bytes.Replace(text, []byte(edit.Old), []byte(edit.New), 1), 0o644); err != nil {
+			return nil, fmt.Errorf("write the mutant: %w", err)
+		}
+	}
+	return replaced, nil
 }
