@@ -20,7 +20,7 @@ func Dead(c client.Client, keeper *activities.Keeper, reprocessor *activities.Re
 		WorkerStopTimeout:                  2 * stopMargin,
 	})
 	w.RegisterWorkflow(workflows.KeepDeadLetters)
-	w.RegisterWorkflow(workflows.ReprocessDeadLetters)
+	w.RegisterWorkflowWithOptions(workflows.ReprocessDeadLetters, bounded)
 	w.RegisterActivity(keeper)
 	w.RegisterActivity(reprocessor)
 	return w

@@ -27,7 +27,7 @@ func Ingest(c client.Client, ingester *activities.Ingester) worker.Worker {
 		MaxConcurrentActivityExecutionSize:      finishSlots,
 		WorkerStopTimeout:                       stopMargin,
 	})
-	w.RegisterWorkflow(workflows.IngestBatch)
+	w.RegisterWorkflowWithOptions(workflows.IngestBatch, bounded)
 	w.RegisterWorkflow(workflows.Reconcile)
 	w.RegisterActivity(ingester)
 	return w

@@ -29,7 +29,7 @@ func Process(c client.Client, processor *activities.Processor, supervisor *activ
 	})
 	w.RegisterWorkflow(workflows.ProcessStream)
 	w.RegisterWorkflow(workflows.ProcessShard)
-	w.RegisterWorkflow(workflows.ProcessBatch)
+	w.RegisterWorkflowWithOptions(workflows.ProcessBatch, bounded)
 	// It has moved to workflows.RangeQueue. Attempts that were begun before are
 	// tried again here.
 	w.RegisterActivity(processor.IndexRange)

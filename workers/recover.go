@@ -28,9 +28,9 @@ func Recover(c client.Client, recoverer *activities.Recoverer) worker.Worker {
 		MaxHeartbeatThrottleInterval:       heartbeatThrottle,
 		WorkerStopTimeout:                  activities.DefaultDrainTimeout + stopMargin,
 	})
-	w.RegisterWorkflow(workflows.Recover)
-	w.RegisterWorkflow(workflows.Replay)
-	w.RegisterWorkflow(workflows.DrillRecovery)
+	w.RegisterWorkflowWithOptions(workflows.Recover, bounded)
+	w.RegisterWorkflowWithOptions(workflows.Replay, bounded)
+	w.RegisterWorkflowWithOptions(workflows.DrillRecovery, bounded)
 	w.RegisterActivity(recoverer) // also SweepObjects, which was on this queue once
 	return w
 }

@@ -20,8 +20,8 @@ func Snapshot(c client.Client, snapshotter *activities.Snapshotter) worker.Worke
 		MaxConcurrentActivityExecutionSize: snapshotSlots,
 		WorkerStopTimeout:                  stopMargin,
 	})
-	w.RegisterWorkflow(workflows.SnapshotIndex)
-	w.RegisterWorkflow(workflows.EnforceRetention)
+	w.RegisterWorkflowWithOptions(workflows.SnapshotIndex, bounded)
+	w.RegisterWorkflowWithOptions(workflows.EnforceRetention, bounded)
 	w.RegisterActivity(snapshotter)
 	return w
 }

@@ -8,7 +8,12 @@ import (
 	"sync"
 
 	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
 )
+
+// bounded is for workflows that end by themselves: where workers have versions
+// (config.Versioning), they end in the one in which they began.
+var bounded = workflow.RegisterOptions{VersioningBehavior: workflow.VersioningBehaviorPinned}
 
 // Start starts workers, and waits for Temporal where it is away. They are made
 // anew for each attempt: the SDK's cannot be started twice. stop stops all of

@@ -30,7 +30,7 @@ func main() {
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.ExplicitGroups([]kong.Group{
 			{Key: "aws", Title: "AWS"}, {Key: "durable", Title: "Making batches durable"},
-			{Key: "limits", Title: "Limits"}, {Key: "logging", Title: "Logging"},
+			{Key: "limits", Title: "Limits"}, {Key: "versioning", Title: "Versioning"}, {Key: "logging", Title: "Logging"},
 		}))
 	if err := parsed.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "collector:", err)

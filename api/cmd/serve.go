@@ -36,11 +36,12 @@ type serveCommand struct {
 	Region     string `help:"Region that stands in each record; that of AWS when empty." env:"MILLRACE_REGION"`
 
 	keyFile
-	api.Limits       `embed:"" group:"limits"`
-	ingest.Settings  `embed:"" group:"durable"`
-	config.Resources `embed:"" group:"aws"`
-	PutConcurrency   int `name:"stream-puts" help:"Most PutRecords calls in flight for one batch." default:"4" group:"aws" env:"MILLRACE_STREAM_PUTS"`
-	config.Logging   `embed:"" group:"logging"`
+	api.Limits        `embed:"" group:"limits"`
+	ingest.Settings   `embed:"" group:"durable"`
+	config.Resources  `embed:"" group:"aws"`
+	PutConcurrency    int `name:"stream-puts" help:"Most PutRecords calls in flight for one batch." default:"4" group:"aws" env:"MILLRACE_STREAM_PUTS"`
+	config.Versioning `embed:"" group:"versioning"`
+	config.Logging    `embed:"" group:"logging"`
 }
 
 // Validate reports settings that cannot work together.
@@ -74,7 +75,7 @@ func (c *serveCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	temporal, err := config.DialLazily(logger)
+	temporal, err := config.DialLazily(logger, c.Versioning)
 	if err != nil {
 		return err
 	}

@@ -112,11 +112,19 @@ func Temporal(logger *slog.Logger) (client.Options, error) {
 }
 
 // DialLazily makes a Temporal client that connects when it is first used, so
-// that a process can start while Temporal is away.
-func DialLazily(logger *slog.Logger) (client.Client, error) {
+// that a process can start while Temporal is away. Its workers are of the
+// version, if there is one.
+func DialLazily(logger *slog.Logger, version Versioning) (client.Client, error) {
 	options, err := Temporal(logger)
 	if err != nil {
 		return nil, err
+	}
+	if version.BuildID != "" {
+		plugin, err := version.plugin()
+		if err != nil {
+			return nil, err
+		}
+		options.Plugins = append(options.Plugins, plugin)
 	}
 	c, err := client.NewLazyClient(options)
 	if err != nil {

@@ -34,7 +34,7 @@ func TestTemporalIsReachedOverTLS(t *testing.T) {
 	t.Setenv("TEMPORAL_TLS", "true")
 	t.Setenv("TEMPORAL_TLS_SERVER_CA_CERT_PATH", authority)
 	t.Setenv("TEMPORAL_API_KEY", "the-key")
-	client, err := config.DialLazily(slog.New(slog.DiscardHandler))
+	client, err := config.DialLazily(slog.New(slog.DiscardHandler), config.Versioning{})
 	if err != nil {
 		t.Fatal(err)
 	}

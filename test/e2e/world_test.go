@@ -85,11 +85,12 @@ type world struct {
 // once, and the objects of its backup, so that there are many.
 var workerEnv = []string{"MILLRACE_DEDUP_IDS=100000", "MILLRACE_BACKUP_BYTES=60000", "MILLRACE_BACKUP_WITHIN=2s"}
 
-// servers are the addresses that a test may put a proxy before, and how many
-// shards the stream has.
+// servers are the addresses that a test may put a proxy before, how many shards
+// the stream has, and the version of the programs, if they have one.
 type servers struct {
 	aws, kinesis, elasticsearch string
 	shards                      int
+	version                     string
 }
 
 // proxyOf puts a fault proxy before a server.
@@ -139,9 +140,10 @@ func start(t testing.TB, through func(*servers), more ...string) *world {
 	w.key, err = w.CreateKey(t.Context(), w.tenant)
 	w.must(err)
 	t.Cleanup(w.end)
-	w.collector, err = w.StartCollector(t.Context())
+	version := "MILLRACE_BUILD_ID=" + at.version
+	w.collector, err = w.StartCollector(t.Context(), version)
 	w.must(err)
-	w.worker, err = w.StartWorker(t.Context(), append(slices.Clone(workerEnv), more...)...)
+	w.worker, err = w.StartWorker(t.Context(), append(append(slices.Clone(workerEnv), version), more...)...)
 	w.must(err)
 	w.must(w.StartWorkflows(t.Context()))
 	return w

@@ -52,6 +52,7 @@ type settings struct {
 	activities.RedriveLimits `embed:"" group:"redriving"`
 	Recovering               `embed:"" group:"recovering"`
 	activities.BackupLimits  `embed:"" group:"backup"`
+	config.Versioning        `embed:"" group:"versioning"`
 	config.Logging           `embed:"" group:"logging"`
 }
 
@@ -67,7 +68,8 @@ func main() {
 	var s settings
 	kong.Parse(&s, kong.Name("worker"), kong.Description(description), kong.ExplicitGroups([]kong.Group{
 		{Key: "aws", Title: "AWS"}, {Key: "elasticsearch", Title: "Elasticsearch"}, {Key: "processing", Title: "Processing"},
-		{Key: "redriving", Title: "Redriving"}, {Key: "recovering", Title: "Recovering"}, {Key: "backup", Title: "Backup"}, {Key: "logging", Title: "Logging"},
+		{Key: "redriving", Title: "Redriving"}, {Key: "recovering", Title: "Recovering"}, {Key: "backup", Title: "Backup"},
+		{Key: "versioning", Title: "Versioning"}, {Key: "logging", Title: "Logging"},
 	}))
 	if err := s.run(ctx); err != nil {
 		slog.Error("the worker ends", "error", err)
@@ -117,7 +119,7 @@ func (s *settings) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	temporal, err := config.DialLazily(logger)
+	temporal, err := config.DialLazily(logger, s.Versioning)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,97 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"testing"
+
+	"go.temporal.io/sdk/client"
+
+	"millrace/internal/config"
+	"millrace/test/audit"
+	"millrace/test/faultproxy"
+)
+
+// becomeCurrent makes a version the one in which workflows begin, and in which
+// those go on that have no end, as soon as workers of it poll.
+func (w *world) becomeCurrent(version string) {
+	w.t.Helper()
+	deployment := w.operator.WorkerDeploymentClient().GetHandle(config.Deployment)
+	w.await(patience, func() error {
+		_, err := deployment.SetCurrentVersion(w.t.Context(), client.WorkerDeploymentSetCurrentVersionOptions{BuildID: version})
+		return err
+	})
+}
+
+// awaitVersion waits until a version has worked on a workflow.
+func (w *world) awaitVersion(workflow, want string) {
+	w.t.Helper()
+	w.await(patience, func() error {
+		described, err := w.operator.DescribeWorkflowExecution(w.t.Context(), workflow, "")
+		if err != nil {
+			return err
+		}
+		if got := described.GetWorkflowExecutionInfo().GetVersioningInfo().GetDeploymentVersion().GetBuildId(); got != want {
+			return fmt.Errorf("%s is in version %q, not %q", workflow, got, want)
+		}
+		return nil
+	})
+}
+
+// TestANewVersionTakesOver what has no end. A batch ends in the version in which
+// it began.
+func TestANewVersionTakesOver(t *testing.T) {
+	t.Parallel()
+	b := &bisecting{}
+	b.world = start(t, func(at *servers) {
+		b.elasticsearch = proxyOf(t, at.elasticsearch)
+		at.elasticsearch, at.shards, at.version = b.elasticsearch.URL(), 1, "one"
+		b.elasticsearch.Set(faultproxy.Rule{Name: "all refused", Path: "/_bulk", Fault: refused.Fault})
+	})
+	b.becomeCurrent("one")
+	b.send()
+	var batches []string
+	b.await(patience, func() error {
+		if batches = b.running("ProcessBatch"); len(batches) == 0 {
+			return errors.New("no batch is open")
+		}
+		return nil
+	})
+	shard := b.running("ProcessShard")[0]
+	b.awaitVersion(shard, "one")
+
+	_, err := b.StartWorker(t.Context(), append(slices.Clone(workerEnv), "MILLRACE_BUILD_ID=two")...)
+	b.must(err)
+	b.becomeCurrent("two")
+	for _, order := range []string{"pause", "resume"} { // else it would go on with its next call of IndexShard
+		_, err := b.Starter(t.Context(), "shard", order, "0")
+		b.must(err)
+	}
+	b.awaitVersion(shard, "two")
+
+	b.elasticsearch.Set()
+	for _, batch := range batches {
+		_, err := b.Starter(t.Context(), "batch", "retry", batch)
+		b.must(err)
+	}
+	b.awaitDocuments(bisectedRecords)
+	b.await(patience, func() error {
+		if open := b.running("ProcessBatch"); len(open) > 0 {
+			return fmt.Errorf("%v still run", open)
+		}
+		return nil
+	})
+	for _, batch := range batches {
+		b.awaitVersion(batch, "one")
+	}
+
+	b.post("/v1/telemetry", "application/json", []byte(`[{"id":"later","type":"event"}]`), http.StatusAccepted)
+	b.awaitDocuments(bisectedRecords + 1)
+	report, err := audit.Run(t.Context(), b.stores)
+	b.must(err)
+	if report.Others != bisectedRecords+1 || report.Duplicated > 0 {
+		t.Errorf("the audit says %+v", report)
+	}
+}
