@@ -31,8 +31,8 @@ type document struct {
 	Source json.RawMessage `json:"_source"`
 }
 
-// errPartial says that an index has gone while it was read: of another tenant,
-// say, whose indices are searched, too.
+// errPartial says that an index has come or gone while it was read: of another
+// tenant, say, whose indices are searched, too.
 var errPartial = errors.New("some shards failed: not every document is read")
 
 // mostReads is how often reading is begun anew for that.
@@ -49,6 +49,8 @@ func (s Stores) documents(ctx context.Context, each func(index string, source js
 		if read == mostReads || !errors.Is(err, errPartial) {
 			return err
 		}
+		// One that has just come is searched when its shards are there. If they do not come, the next read says so.
+		_ = s.Ask(ctx, http.MethodGet, "/_cluster/health/"+s.pattern()+"?wait_for_status=yellow&timeout=10s", nil, nil)
 	}
 	for _, d := range all {
 		if err := each(d.Index, d.Source); err != nil {
@@ -107,7 +109,7 @@ func (s Stores) Indexed(ctx context.Context) (uint64, error) {
 }
 
 // Ask asks Elasticsearch and decodes its answer, unless that is nil. Anything
-// but 200 is an error.
+// but 200 is an error; 503 is errPartial.
 func (s Stores) Ask(ctx context.Context, method, path string, body, answer any) error {
 	var text []byte
 	if body != nil {
@@ -130,7 +132,11 @@ func (s Stores) Ask(ctx context.Context, method, path string, body, answer any) 
 	if err != nil {
 		return fmt.Errorf("read the answer to %s: %w", path, err)
 	}
-	if response.StatusCode != http.StatusOK {
+	switch response.StatusCode {
+	case http.StatusOK:
+	case http.StatusServiceUnavailable:
+		return fmt.Errorf("%s: %w: %.300s", path, errPartial, got)
+	default:
 		return fmt.Errorf("%s answered %s: %.300s", path, response.Status, got)
 	}
 	if answer == nil {

@@ -10,14 +10,16 @@ import (
 	"testing"
 )
 
-// TestReadingBeginsAnewWhenAnIndexGoes: no document is read twice for it, and
-// what never succeeds is no success.
-func TestReadingBeginsAnewWhenAnIndexGoes(t *testing.T) {
+// TestReadingBeginsAnewWhenAnIndexComesOrGoes: no document is read twice for it,
+// and what never succeeds is no success.
+func TestReadingBeginsAnewWhenAnIndexComesOrGoes(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		failing int // reads, each on its second page
+		status  int // of what fails
 		want    int
-	}{"once": {1, 3}, "always": {1000, 0}} {
+	}{"goes": {1, http.StatusOK, 3}, "comes": {1, http.StatusServiceUnavailable, 3}, "always goes": {1000, http.StatusOK, 0},
+		"never comes": {1000, http.StatusServiceUnavailable, 0}} {
 		searches, pages := 0, 0
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			switch {
@@ -31,6 +33,7 @@ func TestReadingBeginsAnewWhenAnIndexGoes(t *testing.T) {
 			failed, hits := 0, fmt.Sprintf(`{"_index":"i","_source":{"n":%d}}`, pages)
 			if pages == 2 && searches <= c.failing {
 				failed = 1
+				w.WriteHeader(c.status)
 			}
 			if pages > 3 {
 				hits = ""
