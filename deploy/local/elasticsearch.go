@@ -114,7 +114,7 @@ func (e searchEngine) command(s *Service) *exec.Cmd {
 	cmd.Env = append(cmd.Env,
 		"HOME="+s.data,
 		e.variables+"_JAVA_HOME="+s.tools[java].home,
-		e.variables+"_JAVA_OPTS=-Xms"+e.heap+" -Xmx"+e.heap,
+		fmt.Sprintf("%s_JAVA_OPTS=-Xms%s -Xmx%s %s", e.variables, e.heap, e.heap, os.Getenv(EnvJavaOptions)),
 		e.variables+"_PATH_CONF="+filepath.Join(s.data, "config"),
 		e.variables+"_TMPDIR="+filepath.Join(s.data, "tmp"),
 	)

@@ -40,6 +40,10 @@ const (
 	EnvKinesalite    = "MILLRACE_KINESALITE_URL"    // Kinesalite's address.
 )
 
+// EnvJavaOptions names the variable with options for the Java machines of a stack, beside their heap. Tests have many
+// short-lived servers, which compile for longer than it helps them.
+const EnvJavaOptions = "MILLRACE_STACK_JAVA_OPTIONS"
+
 // Region is the AWS region of the emulators.
 const Region = "eu-west-1"
 
