@@ -61,9 +61,10 @@ func (s *settler) bury(c *chunk) bool {
 // remember has the settler bury nothing again that is in the open ledger: what
 // was left of a range is tried with all that lies between, and its dead would
 // have another entry, and another letter, with other neighbours. An attempt that
-// died may not have told of what it wrote, so then all is told of again.
-func (s *settler) remember(ctx context.Context) {
-	if activity.GetInfo(ctx).Attempt == 1 {
+// died, or was interrupted, may not have told of what it wrote, so then all is
+// told of again.
+func (s *settler) remember(ctx context.Context, in RangeInput) {
+	if activity.GetInfo(ctx).Attempt == 1 && !in.Untold {
 		s.graves = &buried{ledger: s.Ledger, stream: s.Stream}
 	}
 }

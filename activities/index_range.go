@@ -24,6 +24,9 @@ type RangeInput struct {
 	// Most bounds the parts that IndexRange may leave, beside mostLeft: there is
 	// no room for more. Both halves of what cannot be attributed always fit.
 	Most int `json:"most,omitempty"`
+	// Untold: an attempt at these records was interrupted, which may have written
+	// some to the ledger without a letter.
+	Untold bool `json:"untold,omitempty"`
 	// Cause is why they go to the ledger, for BuryRange.
 	Cause index.Error `json:"cause,omitzero"`
 }
@@ -33,6 +36,8 @@ type RangeResult struct {
 	Counts Counts `json:"counts"`
 	// Left are the parts that are neither indexed nor in the ledger.
 	Left []LeftRange `json:"left,omitempty"`
+	// Untold: it was interrupted while it buried some of what is left.
+	Untold bool `json:"untold,omitempty"`
 }
 
 // LeftRange is a part of a range that could not be indexed this time.
@@ -72,7 +77,7 @@ func (p *Processor) IndexRange(ctx context.Context, in RangeInput) (RangeResult,
 	if err != nil || len(records) == 0 {
 		return result, err
 	}
-	s.remember(ctx)
+	s.remember(ctx, in)
 	s.tryRange(records, in.Last, &result)
 	if ctx.Err() != nil && !temporal.IsCanceledError(context.Cause(ctx)) {
 		return result, ctx.Err() // the worker stops: another one begins anew, and meets what is indexed again
@@ -99,6 +104,7 @@ func (s *settler) tryRange(records []stream.Record, last bool, result *RangeResu
 	}
 	if !s.bury(c) {
 		c.open, c.dead = append(c.open, c.dead...), nil
+		result.Untold = true
 	}
 	for _, at := range c.stopped {
 		c.open = append(c.open, verdict{at: at})
@@ -171,7 +177,7 @@ func (p *Processor) BuryRange(ctx context.Context, in RangeInput) (RangeResult, 
 	if err != nil || len(records) == 0 {
 		return result, err
 	}
-	s.remember(ctx)
+	s.remember(ctx, in)
 	c := &chunk{records: records, counts: Counts{Records: int64(len(records))}}
 	for i, record := range records {
 		r, err := telemetry.Parse(record.Data)

@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -230,6 +231,70 @@ func (l letterBox) Send(_ context.Context, letters []queue.DeadLetter) error {
 		}
 	}
 	return nil
+}
+
+// silent is a letterBox that takes no letters until it is told to.
+type silent struct {
+	letterBox
+	deaf  bool
+	asked func()
+}
+
+func (s *silent) Send(ctx context.Context, letters []queue.DeadLetter) error {
+	if s.deaf {
+		s.asked()
+		return errors.New("the dead-letter queue is away")
+	}
+	return s.letterBox.Send(ctx, letters)
+}
+
+// TestWhatAnInterruptedAttemptBuriedIsToldOf by the next one, which may not take
+// an entry of the ledger for a letter that was sent.
+func TestWhatAnInterruptedAttemptBuriedIsToldOf(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(p *Processor, in RangeInput) (RangeResult, error){
+		"tried again": func(p *Processor, in RangeInput) (RangeResult, error) {
+			return runRange(t.Context(), p.IndexRange, in)
+		},
+		"given up": func(p *Processor, in RangeInput) (RangeResult, error) {
+			in.Cause = index.Error{Type: "skipped"}
+			return runRange(t.Context(), p.BuryRange, in)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const poison = 7
+			w := calmWorld(10)
+			w.item = func(id telemetry.DocID) index.Class {
+				return map[bool]index.Class{true: index.Poison, false: index.Indexed}[id == w.docs[poison]]
+			}
+			ctx, cancel := context.WithCancelCause(t.Context())
+			p, dlq := w.processor(), &silent{letterBox{}, true, func() { cancel(temporal.NewCanceledError()) }}
+			p.Morgue = &Morgue{ledger: p.Ledger, dlq: dlq}
+			whole := p.rangeOf("shard", w.records)
+			result, err := runRange(ctx, p.IndexRange, RangeInput{Stream: p.Stream, Range: whole})
+			if err != nil || !result.Untold || len(result.Left) != 1 || result.Left[0].Range.First != sequence(poison) {
+				t.Fatalf("the interrupted attempt ends with %+v, %v", result, err)
+			}
+			entries := 0
+			for _, err := range p.Ledger.List(t.Context(), ledger.Filter{}) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				entries++
+			}
+			if entries != 1 || len(dlq.letterBox) != 0 {
+				t.Fatalf("it left %d entries and letters of %v", entries, dlq.letterBox)
+			}
+			dlq.deaf = false
+			if result, err := end(p, RangeInput{Stream: p.Stream, Range: result.Left[0].Range, Untold: result.Untold}); err != nil || len(result.Left) > 0 || result.Untold {
+				t.Fatalf("the next one ends with %+v, %v", result, err)
+			}
+			if id := fmt.Sprint(poison); dlq.letterBox[id] != 1 {
+				t.Errorf("letters tell of %v", dlq.letterBox)
+			}
+		})
+	}
 }
 
 // TestARecordIsBuriedOnce, and told of once, also when what was left of its

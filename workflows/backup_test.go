@@ -56,7 +56,7 @@ func (m *madeUpCopy) count() int {
 func newBackup(t *testing.T, copyShard any, shards *listed) (server, BackupLauncher) {
 	t.Helper()
 	c := localtest.TemporalClient(t, localtest.TemporalNamespace(t, SearchAttributes...))
-	s := server{c, Launcher{c}, t}
+	s := server{c, Launcher{Client: c}, t}
 	launcher := BackupLauncher{s.Launcher}
 	for _, queue := range []string{BackupQueue, CopyQueue} {
 		w := worker.New(c, queue, worker.Options{MaxHeartbeatThrottleInterval: 50 * time.Millisecond})

@@ -46,6 +46,7 @@ func (s *slow) IndexRange(ctx context.Context, in activities.RangeInput) (result
 			return result, nil
 		case <-ctx.Done():
 			result.Left = []activities.LeftRange{{Range: numbered(3, 3)}, {Range: numbered(7, 7)}}
+			result.Untold = true
 			return result, nil
 		case <-time.After(20 * time.Millisecond):
 			activity.RecordHeartbeat(ctx)
@@ -128,7 +129,7 @@ func TestACommandReachesABranchThatIsBeingTried(t *testing.T) {
 			}
 			for n, in := range made.buried {
 				at := []telemetry.Range{numbered(3, 3), numbered(7, 7)}[n]
-				if in.Range != at || in.Cause.Type != c.buried || !strings.Contains(in.Cause.Reason, badCause.Reason) {
+				if in.Range != at || !in.Untold || in.Cause.Type != c.buried || !strings.Contains(in.Cause.Reason, badCause.Reason) {
 					t.Errorf("buried was %+v", in)
 				}
 			}

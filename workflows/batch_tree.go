@@ -31,6 +31,9 @@ type BatchNode struct {
 	// Asked is what an operator wants of a piece while it is tried: Retry or
 	// Skip what the attempt will leave of it.
 	Asked string `json:"asked,omitempty"`
+	// Untold: the last attempt was interrupted, and may have written records of
+	// the piece to the ledger without a letter.
+	Untold bool `json:"untold,omitempty"`
 	// Waited is how long it has waited between attempts in all.
 	Waited   time.Duration `json:"waited,omitempty"`
 	Children []*BatchNode  `json:"children,omitempty"`
@@ -102,11 +105,12 @@ func (n *BatchNode) size() int {
 
 // end enters what an attempt at a leaf has left, and then does with that what
 // an operator has asked for meanwhile.
-func (n *BatchNode) end(left []activities.LeftRange, room int, now time.Time) {
+func (n *BatchNode) end(result activities.RangeResult, room int, now time.Time) {
 	asked := n.Asked
 	n.Asked = ""
-	n.leave(left, room, now)
+	n.leave(result.Left, room, now)
 	for _, leaf := range n.leaves() {
+		leaf.Untold = result.Untold
 		leaf.obey(asked, now)
 	}
 }

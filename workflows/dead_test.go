@@ -86,7 +86,7 @@ func deadServer(t *testing.T) (server, *madeUpDead) {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.Stop)
-	return server{c, Launcher{c}, t}, m
+	return server{c, Launcher{Client: c}, t}, m
 }
 
 func (s server) begin(id string, workflow, in any) {

@@ -39,7 +39,7 @@ func TestEnforceRetention(t *testing.T) {
 		}
 		return result, started.Get(t.Context(), &result)
 	}
-	s := server{c, Launcher{c}, t}
+	s := server{c, Launcher{Client: c}, t}
 
 	result, err := run(RetentionInput{Days: map[string]int{"span": 7, DefaultDays: 30}, DryRun: true})
 	if err != nil || len(result.Deleted) != 1 || result.Documents != 3 {

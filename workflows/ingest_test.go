@@ -81,7 +81,7 @@ func newIngestServer(t *testing.T, s *sink) server {
 	t.Helper()
 	c := localtest.TemporalClient(t, localtest.TemporalNamespace(t, SearchAttributes...))
 	s.dead, s.batches = map[string]string{}, map[string]int{}
-	launcher := Launcher{c}
+	launcher := Launcher{Client: c}
 	w := worker.New(c, IngestQueue, worker.Options{MaxHeartbeatThrottleInterval: 50 * time.Millisecond})
 	w.RegisterWorkflow(IngestBatch)
 	w.RegisterWorkflow(Reconcile)

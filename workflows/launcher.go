@@ -20,14 +20,21 @@ import (
 )
 
 // Launcher starts and steers workflows for activities, which do not know them.
-type Launcher struct{ Client client.Client }
+type Launcher struct {
+	Client client.Client
+	// Limits are those of each ProcessBatch that it starts; the defaults where
+	// they are zero.
+	Limits BatchLimits
+}
 
 // StartBatch starts the ProcessBatch of a range. One that runs already is
 // joined; one that has ended is run again, which does no harm to records that
 // are indexed.
 func (l Launcher) StartBatch(ctx context.Context, stream activities.StreamID, r telemetry.Range, cause index.Error, copyAt time.Time) error {
 	return l.start(ctx, ProcessQueue, ProcessBatchID(stream.Name, r), "batch", r.Shard, "range "+r.String(),
-		ProcessBatch, BatchInput{Stream: stream, Range: r, Cause: cause, CopyAt: copyAt})
+		ProcessBatch, BatchInput{
+			Stream: stream, Range: r, Cause: cause, CopyAt: copyAt, MaxAttempts: l.Limits.Attempts, MaxAge: l.Limits.Age,
+		})
 }
 
 // Start starts the ProcessShard of a shard: at the beginning of what the

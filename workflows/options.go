@@ -47,7 +47,7 @@ const (
 	// of about 4,100 events and 1 MiB.
 	mostNodes = 512
 
-	// The waits between those attempts, doubled from one to the next: 20
+	// The waits between attempts, doubled from one to the next: 20
 	// minutes in all.
 	firstBatchWait, longestBatchWait = 5 * time.Second, 5 * time.Minute
 )

@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -42,6 +43,25 @@ type BatchInput struct {
 	Copied bool              `json:"copied,omitempty"` // that has been done
 	Tree   *BatchNode        `json:"tree,omitempty"`
 	Counts activities.Counts `json:"counts,omitzero"`
+}
+
+// BatchLimits are the settings of ProcessBatch. A batch keeps those with which
+// it was started.
+type BatchLimits struct {
+	Attempts int           `name:"batch-attempts" env:"MILLRACE_BATCH_ATTEMPTS" group:"processing" default:"10" help:"Attempts at a record that cannot be decided about, until it goes to the ledger. What is transient costs none."`
+	Age      time.Duration `name:"batch-age" env:"MILLRACE_BATCH_AGE" group:"processing" default:"24h" help:"How long such a record may wait between those attempts in all. Time in which Elasticsearch cannot be reached does not count."`
+}
+
+// Validate reports every limit that cannot work.
+func (l BatchLimits) Validate() error {
+	var errs []error
+	if l.Attempts < 1 {
+		errs = append(errs, fmt.Errorf("--batch-attempts: %d is less than 1", l.Attempts))
+	}
+	if l.Age <= 0 {
+		errs = append(errs, fmt.Errorf("--batch-age: %s is not positive", l.Age))
+	}
+	return errors.Join(errs...)
 }
 
 // BatchStatus is what ProcessBatch answers to the query status, and its result.
@@ -197,7 +217,7 @@ func (b *batch) try(ctx workflow.Context, leaf *BatchNode) error {
 	var processor *activities.Processor
 	var result activities.RangeResult
 	room := b.in.Tree.room()
-	in := activities.RangeInput{Stream: b.in.Stream, Range: leaf.Range, Last: last, Most: room}
+	in := activities.RangeInput{Stream: b.in.Stream, Range: leaf.Range, Last: last, Most: room, Untold: leaf.Untold}
 	call, interrupt := workflow.WithCancel(workflow.WithActivityOptions(ctx, attemptOptions))
 	b.interrupt = interrupt
 	defer func() { b.interrupt = nil }()
@@ -205,13 +225,13 @@ func (b *batch) try(ctx workflow.Context, leaf *BatchNode) error {
 	switch {
 	case err == nil:
 	case call.Err() != nil: // no worker had taken it, or that died: nobody knows what it has achieved
-		result.Left = []activities.LeftRange{{Range: leaf.Range, Cause: leaf.Cause}}
+		result = activities.RangeResult{Left: []activities.LeftRange{{Range: leaf.Range, Cause: leaf.Cause}}, Untold: true}
 	default:
 		leaf.State = NodeWaiting
 		return fmt.Errorf("index %s: %w", leaf.Range, err)
 	}
 	b.in.Counts.Add(result.Counts)
-	leaf.end(result.Left, room, workflow.Now(ctx))
+	leaf.end(result, room, workflow.Now(ctx))
 	b.in.Tree.prune()
 	return nil
 }
@@ -220,8 +240,9 @@ func (b *batch) try(ctx workflow.Context, leaf *BatchNode) error {
 func (b *batch) bury(ctx workflow.Context, leaf *BatchNode, cause index.Error) error {
 	var processor *activities.Processor
 	var result activities.RangeResult
-	in := activities.RangeInput{Stream: b.in.Stream, Range: leaf.Range, Cause: cause}
+	in := activities.RangeInput{Stream: b.in.Stream, Range: leaf.Range, Cause: cause, Untold: leaf.Untold}
 	if err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, rangeOptions), processor.BuryRange, in).Get(ctx, &result); err != nil {
+		leaf.Untold = true
 		return fmt.Errorf("write %s to the ledger: %w", leaf.Range, err)
 	}
 	b.in.Counts.Add(result.Counts)

@@ -15,6 +15,7 @@ import (
 	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/worker"
@@ -109,6 +110,60 @@ func TestProcessBatchTriesWhatIsLeftAndThenBuriesIt(t *testing.T) {
 				t.Errorf("buried are %+v", s.buried)
 			}
 		})
+	}
+}
+
+// TestABatchGivesUpByAge: what has waited for long enough between its attempts is
+// given up, however many of them it may have.
+func TestABatchGivesUpByAge(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		age   time.Duration
+		tries int
+	}{
+		"longer than one wait":  {age: firstBatchWait + time.Second, tries: 3}, // it has waited 5 s, and then 15
+		"shorter than one wait": {age: time.Second, tries: 2},                  // 5 s
+		"of many waits":         {age: 7 * longestBatchWait, tries: 6 + 1 + 6}, // 5 + 10 + 20 + 40 + 80 + 160 s, and then ever 300
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := &stubborn{bad: 1000}
+			env := batchEnv(s)
+			env.ExecuteWorkflow(ProcessBatch, BatchInput{Stream: testStream, Range: wholeRange, MaxAttempts: 1000, MaxAge: c.age})
+			var got BatchStatus
+			if err := env.GetWorkflowResult(&got); err != nil {
+				t.Fatal(err)
+			}
+			if len(s.tried) != c.tries || got.Counts.DeadLetters != 1 || got.Counts.Indexed != 9 {
+				t.Errorf("after %d attempts, not %d, it ended with %+v", len(s.tried), c.tries, got)
+			}
+		})
+	}
+}
+
+// TestABatchHasTheLimitsOfItsLauncher.
+func TestABatchHasTheLimitsOfItsLauncher(t *testing.T) {
+	t.Parallel()
+	bad := &stubborn{bad: 1000}
+	s := newServer(t, bad.register)
+	s.Limits = BatchLimits{Attempts: 1, Age: time.Hour}
+	if err := s.StartBatch(t.Context(), testStream, wholeRange, badCause, time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	var got BatchStatus
+	if err := s.GetWorkflow(t.Context(), ProcessBatchID(testStream.Name, wholeRange), "").Get(t.Context(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.MaxAttempts != 1 || len(bad.tried) != 1 || got.Counts.DeadLetters != 1 {
+		t.Errorf("after %d attempts it ended with %+v", len(bad.tried), got)
+	}
+	first, err := s.GetWorkflowHistory(t.Context(), ProcessBatchID(testStream.Name, wholeRange), "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT).Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var in BatchInput
+	if err := converter.GetDefaultDataConverter().FromPayloads(first.GetWorkflowExecutionStartedEventAttributes().GetInput(), &in); err != nil || in.MaxAge != time.Hour {
+		t.Errorf("it began with %+v, %v", in, err)
 	}
 }
 
@@ -362,7 +417,7 @@ func TestATreeStaysWithinItsBounds(t *testing.T) {
 			result.Left[i].Range, result.Left[i].Cause = asStored(result.Left[i].Range), cause
 		}
 		leaf.State = NodeRunning
-		leaf.end(result.Left, room, now)
+		leaf.end(result, room, now)
 		if tree.prune(); tree.size() > max(largest, mostNodes) {
 			encoded, err := json.Marshal(tree)
 			if err != nil {

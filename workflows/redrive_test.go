@@ -55,7 +55,7 @@ func TestRedrivePausesResumesAndStops(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.Stop)
-	s := server{c, Launcher{c}, t}
+	s := server{c, Launcher{Client: c}, t}
 	id := RedriveID("q")
 	if _, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: RedriveQueue}, Redrive, RedriveInput{Queue: "q"}); err != nil {
 		t.Fatal(err)

@@ -57,7 +57,7 @@ func serverIn(t *testing.T, options client.Options, slots int, register func(wor
 		}
 		t.Cleanup(w.Stop)
 	}
-	return server{c, Launcher{c}, t}
+	return server{c, Launcher{Client: c}, t}
 }
 
 // await polls until a condition holds.

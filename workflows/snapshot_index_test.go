@@ -120,7 +120,7 @@ func (m *madeUpCluster) onServer(t *testing.T, meanwhile func(c client.Client)) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return server{c, Launcher{c}, t}, status, ended
+	return server{c, Launcher{Client: c}, t}, status, ended
 }
 
 func kindOf(err error) string {

@@ -49,6 +49,7 @@ type settings struct {
 	stream.Settings          `embed:"" group:"aws"`
 	config.Elasticsearch     `embed:"" group:"elasticsearch"`
 	activities.ProcessLimits `embed:"" group:"processing"`
+	workflows.BatchLimits    `embed:"" group:"processing"`
 	activities.RedriveLimits `embed:"" group:"redriving"`
 	Recovering               `embed:"" group:"recovering"`
 	activities.BackupLimits  `embed:"" group:"backup"`
@@ -102,7 +103,7 @@ func (s *settings) Validate() error {
 		errs = append(errs, fmt.Errorf("--bulk-timeout: %s is not positive", s.BulkTimeout))
 	}
 	return errors.Join(append(errs,
-		s.Resources.Validate(), s.Elasticsearch.Validate(), s.ProcessLimits.Validate(), s.RedriveLimits.Validate(), s.Recovering.Validate(),
+		s.Resources.Validate(), s.Elasticsearch.Validate(), s.ProcessLimits.Validate(), s.BatchLimits.Validate(), s.RedriveLimits.Validate(), s.Recovering.Validate(),
 		s.BackupLimits.Validate())...)
 }
 
@@ -171,7 +172,7 @@ func (s *settings) run(ctx context.Context) error {
 func (s *settings) workers(c client.Client, b *workers.Backends, documents *index.Client) map[string]func() worker.Worker {
 	host, _ := os.Hostname() // for people: an empty name is as good
 	identity := fmt.Sprintf("%d@%s", os.Getpid(), host)
-	launcher := workflows.Launcher{Client: c}
+	launcher := workflows.Launcher{Client: c, Limits: s.BatchLimits}
 	processor := s.processor(b, documents, launcher, identity)
 	recoverer := b.Recoverer(documents, processor.Limiter, launcher, s.Repository.Name, identity)
 	all := map[string]func() worker.Worker{
