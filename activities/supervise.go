@@ -78,6 +78,9 @@ type Hold struct {
 	// Generation, if it is not zero, is what the cache of indexed ids is raised
 	// to before the shard goes on: see dedup.Cache.
 	Generation uint64 `json:"generation,omitempty"`
+	// Order, if it is not zero, is higher in each later command in the name of the
+	// same holder: a shard ignores one that a later one has overtaken.
+	Order uint64 `json:"order,omitempty"`
 }
 
 // Command is what an operator, or a recovery, wants of a shard.

@@ -21,6 +21,7 @@ type BackupShardInput struct {
 	Checkpoint telemetry.Checkpoint    `json:"checkpoint,omitzero"` // zero: TRIM_HORIZON
 	Counts     activities.BackupCounts `json:"counts,omitzero"`
 	Holds      holds                   `json:"holds,omitempty"`
+	Orders     orders                  `json:"orders,omitempty"`
 	Waiting    bool                    `json:"waiting,omitempty"`
 	// CallFor is how long one call of CopyShard takes; DefaultBackupFor when
 	// zero.
@@ -84,6 +85,9 @@ func (s *backupShard) setup(ctx workflow.Context) error {
 
 // command obeys an operator. A pause is done when what is held is written.
 func (s *backupShard) command(ctx workflow.Context, name string, hold activities.Hold) (any, error) {
+	if s.in.Orders.late(hold) {
+		return s.status, nil
+	}
 	s.in.Holds.obey(name, hold)
 	if name == Pause && s.interrupt != nil {
 		s.interrupt()

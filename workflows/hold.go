@@ -1,7 +1,9 @@
 package workflows
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -28,6 +30,36 @@ func (h *holds) obey(command string, hold activities.Hold) {
 		others = append(others, hold)
 	}
 	*h = others
+}
+
+// orders are those of the last command of each holder. An activity that sends
+// commands may have been given up, and yet send one: without an order a shard
+// would stay paused by who has let it go.
+type orders map[string]uint64
+
+// late reports whether a later command in the name of the same holder has been
+// obeyed already.
+func (o *orders) late(hold activities.Hold) bool {
+	by := cmp.Or(hold.By, Operator)
+	if hold.Order < (*o)[by] {
+		return hold.Order > 0
+	}
+	if hold.Order > 0 {
+		// A new map: the old one stands in what a run was handed over.
+		later := maps.Clone(*o)
+		if later == nil {
+			later = orders{}
+		}
+		later[by] = hold.Order
+		*o = later
+	}
+	return false
+}
+
+// nextOrder is higher than the last one, also than that of a workflow before
+// this one, as far as clocks go forward.
+func nextOrder(ctx workflow.Context, last uint64) uint64 {
+	return max(last+1, uint64(workflow.Now(ctx).UnixMilli()))
 }
 
 // wait waits until a hold is made, lifted, or over.

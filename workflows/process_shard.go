@@ -28,6 +28,7 @@ type ShardInput struct {
 	Checkpoint telemetry.Checkpoint `json:"checkpoint,omitzero"` // zero: TRIM_HORIZON
 	Counts     activities.Counts    `json:"counts,omitzero"`
 	Holds      holds                `json:"holds,omitempty"`
+	Orders     orders               `json:"orders,omitempty"`
 	Waiting    bool                 `json:"waiting,omitempty"`
 	Circuit    circuit              `json:"circuit,omitzero"`
 	// CallFor is how long one call of IndexShard takes; DefaultCallFor when zero.
@@ -89,6 +90,9 @@ func (s *shard) setup(ctx workflow.Context) error {
 
 // command obeys an operator. A pause is done when the shard has drained.
 func (s *shard) command(ctx workflow.Context, name string, hold activities.Hold) (any, error) {
+	if s.in.Orders.late(hold) {
+		return s.status, nil
+	}
 	s.in.Holds.obey(name, hold)
 	s.in.Generation = max(s.in.Generation, hold.Generation)
 	// A recovery that lets its hold go has no opinion of the shard's records.

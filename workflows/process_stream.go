@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -19,6 +20,7 @@ type StreamInput struct {
 	ID      activities.StreamID     `json:"id,omitzero"`
 	Shards  []activities.ShardState `json:"shards,omitempty"`
 	Holds   holds                   `json:"holds,omitempty"`
+	Orders  orders                  `json:"orders,omitempty"`
 	// Generation is the highest of those that a recovery has given it.
 	Generation uint64 `json:"generation,omitempty"`
 }
@@ -174,6 +176,12 @@ func (p *processing) supervise(ctx workflow.Context) error {
 func (p *processing) command(ctx workflow.Context, name string, hold activities.Hold) (any, error) {
 	p.commands++
 	defer func() { p.commands-- }()
+	if hold.Order == 0 {
+		hold.Order = nextOrder(ctx, p.in.Orders[cmp.Or(hold.By, Operator)])
+	}
+	if p.in.Orders.late(hold) {
+		return p.status(), nil
+	}
 	p.in.Holds.obey(name, hold)
 	p.in.Generation = max(p.in.Generation, hold.Generation)
 	p.show(ctx)

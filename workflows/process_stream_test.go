@@ -175,6 +175,57 @@ func TestStreamPausesResumesAndStopsAllShards(t *testing.T) {
 	s.keep("process", id, "stream_stopped")
 }
 
+// TestALateCommandIsIgnored: who has let a stream go does not pause it by a
+// command that was on its way for long; somebody else still does.
+func TestALateCommandIsIgnored(t *testing.T) {
+	t.Parallel()
+	shards := &listed{}
+	shards.set(stream.Shard{ID: "a"})
+	s, id := newStream(t, &madeUpShard{endless: true}, shards)
+	s.awaitStates(id, map[string]string{"a": activities.StateRunning})
+	shard := ProcessShardID(testStream.Name, testStream.Created, "a")
+	tell := func(name, by string, order uint64) {
+		t.Helper()
+		command := activities.Command{Name: name, Hold: activities.Hold{By: by, Order: order}}
+		if running, err := s.CommandStream(t.Context(), testStream, command); err != nil || !running {
+			t.Fatal(running, err)
+		}
+	}
+	holders := func() (of []string) {
+		t.Helper()
+		said, err := s.query(t.Context(), shard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, holds := range [][]activities.Hold{s.streamStatus(id).Holds, said.Holds} {
+			for _, hold := range holds {
+				of = append(of, hold.By)
+			}
+		}
+		return of
+	}
+	tell(Pause, recoverHolder, 10)
+	if got := holders(); !slices.Equal(got, []string{recoverHolder, recoverHolder}) {
+		t.Fatalf("paused it is held by %v", got)
+	}
+	tell(Resume, recoverHolder, 12)
+	tell(Pause, recoverHolder, 11)
+	late := activities.Command{Name: Pause, Hold: activities.Hold{By: recoverHolder, Order: 11}}
+	if err := s.Command(t.Context(), testStream, "a", late); err != nil {
+		t.Fatal(err)
+	}
+	if got := holders(); len(got) > 0 {
+		t.Errorf("let go it is held by %v", got)
+	}
+	tell(Pause, Operator, 0)
+	if got := holders(); !slices.Equal(got, []string{Operator, Operator}) {
+		t.Errorf("paused by an operator it is held by %v", got)
+	}
+	if held := s.streamStatus(id).Holds; len(held) != 1 || held[0].Order == 0 {
+		t.Errorf("an operator's pause has no order: %+v", held)
+	}
+}
+
 func TestStreamStartsAgainAShardThatWasTerminated(t *testing.T) {
 	t.Parallel()
 	shards := &listed{}

@@ -59,6 +59,7 @@ type RecoverState struct {
 	Plan       activities.Plan                 `json:"plan"`
 	Generation uint64                          `json:"generation,omitempty"`
 	Held       bool                            `json:"held,omitempty"`
+	Order      uint64                          `json:"order,omitempty"` // of the last command to shards
 	Reached    map[string]telemetry.Checkpoint `json:"reached,omitempty"`
 	Restore    activities.RestoreProgress      `json:"restore,omitzero"`
 	Backfill   Sweep                           `json:"backfill,omitzero"`

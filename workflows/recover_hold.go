@@ -25,8 +25,10 @@ func (r *recovery) hold(ctx workflow.Context) error {
 }
 
 func (r *recovery) lease(ctx workflow.Context) activities.Hold {
+	r.Order = nextOrder(ctx, r.Order)
 	return activities.Hold{
-		By: recoverHolder, Reason: "recovery " + r.ID, Until: workflow.Now(ctx).Add(r.in.Lease).UTC().Truncate(time.Second), Generation: r.Generation,
+		By: recoverHolder, Reason: "recovery " + r.ID, Until: workflow.Now(ctx).Add(r.in.Lease).UTC().Truncate(time.Second),
+		Generation: r.Generation, Order: r.Order,
 	}
 }
 
@@ -70,8 +72,9 @@ func (r *recovery) keepHeld(ctx workflow.Context) (stop func()) {
 // release has the shards go on.
 func (r *recovery) release(ctx workflow.Context) error {
 	var recoverer *activities.Recoverer
+	r.Order = nextOrder(ctx, r.Order)
 	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, releaseOptions), recoverer.ReleaseShards,
-		activities.Hold{By: recoverHolder, Generation: r.Generation}).Get(ctx, nil)
+		activities.Hold{By: recoverHolder, Generation: r.Generation, Order: r.Order}).Get(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("resume all shards: %w", err)
 	}
