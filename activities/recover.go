@@ -128,7 +128,12 @@ func (r *Recoverer) PlanRecovery(ctx context.Context, in PlanInput) (Plan, error
 	} else if err := r.planRestore(ctx, in, &plan); err != nil {
 		return plan, err
 	}
-	if plan, err = r.freeze(ctx, plan, in.Request.Inventory, SweepBackfill, in.Freeze, nil); err != nil {
+	if in.Replay && in.Freeze {
+		plan, err = r.freezeReplay(ctx, plan, in.Request.Inventory)
+	} else {
+		plan, err = r.freeze(ctx, plan, in.Request.Inventory, SweepBackfill, in.Freeze, nil)
+	}
+	if err != nil {
 		return plan, err
 	}
 	if plan.Objects == 0 {
@@ -141,6 +146,29 @@ func (r *Recoverer) PlanRecovery(ctx context.Context, in PlanInput) (Plan, error
 	}
 	plan.Window.Shards = nil // histories need not carry it
 	return plan, nil
+}
+
+// freezeReplay freezes the list of a replay, and says what it lacks: what the
+// backup has not come to, and where its chains are broken.
+func (r *Recoverer) freezeReplay(ctx context.Context, plan Plan, inventory string) (Plan, error) {
+	until := plan
+	if plan.Made.Before(plan.Window.To) {
+		until.Window.To = plan.Made // nothing of later is wanted of it yet
+	}
+	gaps, err := r.behind(ctx, until) // before it is listed: what comes meanwhile is in it, and does no harm
+	if err != nil {
+		return plan, err
+	}
+	breaks := backup.FindBreaks(r.Backup(plan.Prefix), plan.Window)
+	if plan, err = r.freeze(ctx, plan, inventory, SweepBackfill, true, breaks); err != nil {
+		return plan, err
+	}
+	found, err := breaks.End(ctx)
+	if err != nil {
+		return plan, err
+	}
+	plan.Broken, err = r.writeBreaks(ctx, plan, SweepBackfill, gaps, found)
+	return plan, err
 }
 
 func (r *Recoverer) writePaper(ctx context.Context, key string, value any) error {
@@ -342,7 +370,7 @@ func (r *Recoverer) ExtendWindow(ctx context.Context, in ExtendInput) (Plan, err
 // RecoverResult is what a recovery has come to.
 type RecoverResult struct {
 	ID       string      `json:"id"`
-	Complete bool        `json:"complete"` // nothing is missing
+	Complete bool        `json:"complete"` // nothing is missing, to the end of it
 	Began    time.Time   `json:"began"`
 	Ended    time.Time   `json:"ended"`
 	Plan     Plan        `json:"plan"`

@@ -87,16 +87,16 @@ func (r *Recoverer) AwaitBackup(ctx context.Context, in AwaitInput) (AwaitResult
 	if err != nil {
 		return result, err
 	}
-	if result.Gaps, err = r.writeBreaks(ctx, plan, result.Gaps, found); err != nil {
+	if result.Gaps, err = r.writeBreaks(ctx, plan, SweepVerify, result.Gaps, found); err != nil {
 		return result, err
 	}
 	result.Pages, result.Objects, result.Records = listed.Pages, listed.Objects, listed.Records
 	return result, nil
 }
 
-// writeBreaks writes down where the chains of a backup are broken, and adds the
-// first of that to other gaps.
-func (r *Recoverer) writeBreaks(ctx context.Context, plan Plan, gaps []Gap, found []backup.Break) ([]Gap, error) {
+// writeBreaks writes down where the chains of a backup are broken, by the list of
+// a stage, and adds the first of that to other gaps.
+func (r *Recoverer) writeBreaks(ctx context.Context, plan Plan, stage string, gaps []Gap, found []backup.Break) ([]Gap, error) {
 	if len(found) == 0 {
 		return gaps, nil
 	}
@@ -104,7 +104,7 @@ func (r *Recoverer) writeBreaks(ctx context.Context, plan Plan, gaps []Gap, foun
 	for n, b := range found {
 		missing[n] = Gap{Object: plan.Prefix + b.Key, Shard: b.Shard, Sequence: b.Behind, Records: -1, Reason: "before it: " + b.Reason}
 	}
-	key := plan.Papers + SweepVerify + "/missing/chains.ndjson"
+	key := plan.Papers + stage + "/missing/chains.ndjson"
 	if err := r.Bucket.Put(ctx, key, encodeLines(missing)); err != nil {
 		return nil, fmt.Errorf("write where the backup is broken: %w", err)
 	}

@@ -143,6 +143,9 @@ type Plan struct {
 	Rate     float64  `json:"rate,omitempty"`
 	Seconds  float64  `json:"seconds,omitempty"` // estimated
 	Warnings []string `json:"warnings,omitempty"`
+	// Broken is what the backup of a replay lacks, as far as its list says: a
+	// recovery looks for that when it verifies.
+	Broken []Gap `json:"broken,omitempty"`
 }
 
 // IndexPlan is an index that is restored.

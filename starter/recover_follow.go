@@ -133,7 +133,7 @@ func (w endless) conclude(ctx context.Context, out output, run client.WorkflowRu
 		return fmt.Errorf("%s was canceled: %s", w.id, orDash(result.GoOn))
 	case err != nil:
 		return fmt.Errorf("%s: %w", w.id, err)
-	case result.Verified && !result.Complete:
+	case !result.Complete && (result.Verified || len(result.Missing) > 0):
 		return errIncomplete
 	}
 	return nil

@@ -426,16 +426,17 @@ func (r *recovery) goOn() string {
 // result is what there is to say.
 func (r *recovery) result(ctx workflow.Context) activities.RecoverResult {
 	missing := r.missing()
+	verified := r.Verified || r.replay && r.Stage == StageDone && !r.in.DryRun // there is nothing to hold a replay against
 	return activities.RecoverResult{
 		ID: r.ID, Began: r.Began, Ended: workflow.Now(ctx).UTC(), Plan: r.Plan, Restored: r.Restore.Restored,
 		Backfill: r.Backfill.Counts, Verify: r.Verify.Counts, Verified: r.Verified, Papers: r.Plan.Papers, Missing: missing,
-		Complete: r.Verified && len(missing) == 0 && r.Verify.Counts.Missing == 0,
+		Complete: verified && len(missing) == 0 && r.Verify.Counts.Missing == 0,
 	}
 }
 
 // missing is what could not be brought back, as far as that is known by now.
 func (r *recovery) missing() []activities.Gap {
-	missing := append([]activities.Gap{}, r.Gaps...)
+	missing := append(append([]activities.Gap{}, r.Gaps...), r.Plan.Broken...)
 	for _, restored := range r.Restore.Restored {
 		if restored.Documents < restored.Wanted {
 			missing = append(missing, activities.Gap{

@@ -25,7 +25,7 @@ func TestAReplayedRecordMeetsItself(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			client, name := kinesis.NewFromConfig(c.config(t)), localtest.Name(t, "replay")
 			if _, err := Create(ctx, client, name, 3, 24*time.Hour); err != nil {

@@ -14,6 +14,9 @@ import (
 	"millrace/internal/telemetry"
 )
 
+// patience is how long a test waits for what a busy machine does late.
+const patience = 5 * time.Minute
+
 // onEach runs a test on a new stream of one shard of each emulator, and in each
 // way to read it.
 func onEach(t *testing.T, test func(ctx context.Context, t *testing.T, s *Stream, shard string)) {
@@ -27,7 +30,7 @@ func onEach(t *testing.T, test func(ctx context.Context, t *testing.T, s *Stream
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			t.Cleanup(cancel)
 			s := newStream(ctx, t, c.config(t), c.settings)
 			shards, err := s.Shards(ctx)

@@ -288,7 +288,8 @@ func TestTerminated(t *testing.T) {
 	w.complete()
 }
 
-// TestReplayOfATenant: only that tenant's records, and only into the copy.
+// TestReplayOfATenant: only that tenant's records, and only into the copy. What
+// came after its window says that the backup has all of it.
 func TestReplayOfATenant(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -296,22 +297,75 @@ func TestReplayOfATenant(t *testing.T) {
 	w.send("r", 600, 1)
 	w.indexed()
 	w.backUp()
+	to := w.turn()
+	w.send("later", 100, 0)
+	w.backUp()
 	in := workflows.RecoverInput{RecoverRequest: activities.RecoverRequest{
-		From: began, To: time.Now().Add(time.Minute), Into: "question", Tenant: "tenant-a",
+		From: began, To: to, Into: "question", Tenant: "tenant-a",
 	}}
 	run, err := w.client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: workflows.ReplayID("x"), TaskQueue: workflows.RecoverQueue}, workflows.Replay, in)
 	w.must(err)
 	result := w.result(run)
 	w.keep(run, "replay_tenant")
-	if result.Backfill.Indexed != 300 || len(result.Plan.Restore) > 0 {
+	if !result.Complete || result.Backfill.Indexed != 300 || len(result.Plan.Restore) > 0 {
 		t.Errorf("the result is %+v", result)
 	}
-	for id := range w.ids("-question") {
+	ids := w.ids("-question")
+	for id := range ids {
 		if id[len(id)-1]%2 == 0 {
 			t.Fatalf("%s is of another tenant", id)
 		}
 	}
-	if len(w.ids("-question")) != 300 {
-		t.Errorf("%d documents", len(w.ids("-question")))
+	if len(ids) != 300 {
+		t.Errorf("%d documents", len(ids))
+	}
+}
+
+// turn returns a time that lies behind all that arrived, and before all that
+// comes, in whole milliseconds, as streams know it.
+func (w *world) turn() time.Time {
+	turn := time.Now().Truncate(time.Second).Add(2 * time.Second)
+	w.await("the turn", func() bool { return time.Now().After(turn.Add(time.Second)) })
+	return turn
+}
+
+// TestWhatAReplayLacks is listed: what was deleted from the backup, and what the
+// backup has not come to.
+func TestWhatAReplayLacks(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	began := time.Now().Add(-time.Minute)
+	w.send("r", 3000, 1)
+	w.indexed()
+	w.backUp()
+	all := w.objects()
+	w.must(w.Backups.Delete(t.Context(), all[1].Key))
+	in := workflows.RecoverInput{RecoverRequest: activities.RecoverRequest{From: began, To: time.Now().Add(time.Hour), Into: "copy"}}
+	run, err := w.client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: workflows.ReplayID("x"), TaskQueue: workflows.RecoverQueue}, workflows.Replay, in)
+	w.must(err)
+	result := w.result(run)
+	behind, broken := 0, 0
+	for _, gap := range result.Missing {
+		switch {
+		case gap.Object == all[2].Key && strings.Contains(gap.Reason, "not in the backup any more"):
+			broken++
+		case gap.Shard != "" && strings.Contains(gap.Reason, "has not come to the window's end"):
+			behind++
+		default:
+			t.Errorf("unexpected is %+v", gap)
+		}
+	}
+	if result.Complete || broken != 1 || behind != len(w.chains) {
+		t.Errorf("the result is %+v", result)
+	}
+	written := false
+	for _, key := range w.papers() {
+		written = written || strings.HasSuffix(key, "/backfill/missing/chains.ndjson")
+	}
+	if !written {
+		t.Errorf("no paper says so: %v", w.papers())
+	}
+	if found := len(w.ids("-copy")); found < 2000 || found >= 3000 {
+		t.Errorf("%d documents", found)
 	}
 }

@@ -477,7 +477,7 @@ func (w *world) keep(run client.WorkflowRun, name string) {
 func (w *world) result(run client.WorkflowRun) activities.RecoverResult {
 	w.t.Helper()
 	var result activities.RecoverResult
-	ctx, cancel := context.WithTimeout(w.t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(w.t.Context(), 15*time.Minute)
 	defer cancel()
 	if err := run.Get(ctx, &result); err != nil {
 		progress, _ := w.launcher.RecoverProgress(w.t.Context(), run.GetID())
