@@ -21,6 +21,7 @@ import (
 	"go.temporal.io/sdk/log"
 
 	"millrace/internal/awshttp"
+	"millrace/internal/heartbeat"
 	"millrace/internal/index"
 )
 
@@ -108,6 +109,7 @@ func Temporal(logger *slog.Logger) (client.Options, error) {
 		return options, fmt.Errorf("load the Temporal configuration: %w", err)
 	}
 	options.Logger = log.NewStructuredLogger(logger)
+	options.ConnectionOptions.DialOptions = append(options.ConnectionOptions.DialOptions, heartbeat.Patient())
 	return options, nil
 }
 

@@ -23,6 +23,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"millrace/deploy/local"
+	"millrace/internal/heartbeat"
 )
 
 const howToRun = "run `go tool task test`, or keep `go tool task stack` running beside `go test`"
@@ -119,6 +120,7 @@ func TemporalNamespace(t testing.TB, searchAttributes ...string) client.Options 
 // TemporalClient connects, and disconnects when the test ends.
 func TemporalClient(t testing.TB, options client.Options) client.Client {
 	t.Helper()
+	options.ConnectionOptions.DialOptions = append(options.ConnectionOptions.DialOptions, heartbeat.Patient())
 	dialed, err := client.DialContext(t.Context(), options)
 	if err != nil {
 		t.Fatalf("connect to Temporal: %v", err)
