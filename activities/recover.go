@@ -40,6 +40,8 @@ type Recoverer struct {
 
 // Cluster restores snapshots. See index.Client.
 type Cluster interface {
+	// Ready wraps index.ErrNoTemplates where new indices would have no mapping.
+	Ready(ctx context.Context) error
 	Indices(ctx context.Context, patterns ...string) (map[string]index.State, error)
 	Refresh(ctx context.Context, patterns ...string) error
 	DeleteIndex(ctx context.Context, name string) error
@@ -115,6 +117,14 @@ func (r *Recoverer) PlanRecovery(ctx context.Context, in PlanInput) (Plan, error
 	}
 	if plan.Rate == 0 {
 		plan.Rate = assumedRate
+	}
+	// A restore brings no templates, and a new cluster has none.
+	if err := r.Cluster.Ready(ctx); errors.Is(err, index.ErrNoTemplates) && in.DryRun {
+		plan.Warnings = append(plan.Warnings, "starter setup is to be run first: "+err.Error())
+	} else if errors.Is(err, index.ErrNoTemplates) {
+		return plan, invalid("%v: run `starter setup` for this cluster, and then recover", err)
+	} else if err != nil {
+		return plan, err
 	}
 	if plan.Normal == 0 {
 		live, err := r.liveDelay(ctx)

@@ -114,7 +114,16 @@ type madeUp struct {
 	Cluster
 	states map[string]index.State
 	none   bool // it knows no repository
+	bare   bool // it has no templates
 	made   []index.Repository
+}
+
+// Ready implements Cluster.
+func (m *madeUp) Ready(context.Context) error {
+	if m.bare {
+		return fmt.Errorf("%w: made up", index.ErrNoTemplates)
+	}
+	return nil
 }
 
 // GetRepository implements Cluster.
@@ -163,6 +172,23 @@ func TestANewClusterIsToldOfTheRepository(t *testing.T) {
 	plan, err := p.PlanRecovery(t.Context(), PlanInput{})
 	if err != nil || plan.Snapshot != "snap" || len(p.cluster.made) != 1 || p.cluster.made[0].Settings["location"] != "there" {
 		t.Errorf("it made %+v: %v, %+v", p.cluster.made, err, plan)
+	}
+}
+
+// TestAClusterWithoutTemplatesIsSetUpFirst: indices that a backfill makes would
+// have whatever mapping the cluster finds for them.
+func TestAClusterWithoutTemplatesIsSetUpFirst(t *testing.T) {
+	p := newPlanner(t)
+	p.record(snapshot.Record{})
+	p.cluster.bare = true
+	for _, in := range []PlanInput{{}, {Freeze: true}, {Replay: true, Freeze: true, Request: RecoverRequest{From: p.began, To: p.began.Add(time.Hour)}}} {
+		if text := p.refused(in); !strings.Contains(text, "templates are not installed") || !strings.Contains(text, "run `starter setup`") {
+			t.Errorf("it says %q", text)
+		}
+	}
+	plan, err := p.PlanRecovery(t.Context(), PlanInput{DryRun: true})
+	if err != nil || !strings.Contains(strings.Join(plan.Warnings, ""), "starter setup is to be run first") {
+		t.Errorf("a dry run says %v, %v", plan.Warnings, err)
 	}
 }
 
