@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	// entriesAtOnce bounds the ledger entries that one burial has in flight.
+	// entriesAtOnce bounds the ledger entries that one burial, or a look at many, has in flight.
 	entriesAtOnce = 8
 	// entryBytes bounds the records of an entry that no bulk has bounded.
 	entryBytes = 8 << 20

@@ -11,6 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
+	"millrace/internal/archive"
 	"millrace/internal/backup"
 	"millrace/internal/ledger"
 	"millrace/internal/snapshot"
@@ -243,6 +246,24 @@ func (r *Recoverer) extras(ctx context.Context, plan Plan, f *frozen) (entries i
 // entries adds the ledger entries below a prefix of which records were indexed
 // after a time.
 func (r *Recoverer) entries(ctx context.Context, f *frozen, prefix string, since time.Time) (count int64, err error) {
+	var objects []archive.Object
+	look := func() error {
+		wanted, err := r.wanted(ctx, objects, since)
+		if err != nil {
+			return err
+		}
+		for n, object := range objects {
+			if !wanted[n] {
+				continue
+			}
+			if err := f.add(ctx, Listed{Key: object.Key, Size: object.Size, Whole: true}); err != nil {
+				return err
+			}
+			count++
+		}
+		objects = objects[:0]
+		return nil
+	}
 	for object, err := range r.Bucket.List(ctx, prefix) {
 		if err != nil {
 			return 0, fmt.Errorf("list what was brought home from the ledger: %w", err)
@@ -250,21 +271,33 @@ func (r *Recoverer) entries(ctx context.Context, f *frozen, prefix string, since
 		if object.Modified.Before(since) {
 			continue
 		}
-		entry, err := r.Ledger.Get(ctx, object.Key)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // whoever had it open deleted it by hand
+		if objects = append(objects, object); len(objects) < entriesAtOnce {
+			continue
 		}
-		if err != nil {
+		if err := look(); err != nil {
 			return 0, err
 		}
-		if wantsEntry(entry, since) {
-			if err := f.add(ctx, Listed{Key: object.Key, Size: object.Size, Whole: true}); err != nil {
-				return 0, err
-			}
-			count++
-		}
 	}
-	return count, nil
+	err = look()
+	return count, err
+}
+
+// wanted reads some ledger entries at the same time, and reports for each
+// whether records of it were indexed after a time.
+func (r *Recoverer) wanted(ctx context.Context, objects []archive.Object, since time.Time) ([]bool, error) {
+	wanted := make([]bool, len(objects))
+	group, ctx := errgroup.WithContext(ctx)
+	for n, object := range objects {
+		group.Go(func() error {
+			entry, err := r.Ledger.Get(ctx, object.Key)
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil // whoever had it open deleted it by hand
+			}
+			wanted[n] = err == nil && wantsEntry(entry, since)
+			return err
+		})
+	}
+	return wanted, group.Wait()
 }
 
 // wantsEntry reports whether records of an entry were indexed after a time: of

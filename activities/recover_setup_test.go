@@ -17,6 +17,7 @@ import (
 	"millrace/internal/archive"
 	"millrace/internal/backup"
 	"millrace/internal/index"
+	"millrace/internal/ledger"
 	"millrace/internal/snapshot"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
@@ -189,6 +190,49 @@ func TestAClusterWithoutTemplatesIsSetUpFirst(t *testing.T) {
 	plan, err := p.PlanRecovery(t.Context(), PlanInput{DryRun: true})
 	if err != nil || !strings.Contains(strings.Join(plan.Warnings, ""), "starter setup is to be run first") {
 		t.Errorf("a dry run says %v, %v", plan.Warnings, err)
+	}
+}
+
+// TestWhatCameHomeFromTheLedgerIsListed: of more entries than are read at once,
+// those of which records were indexed since the snapshot.
+func TestWhatCameHomeFromTheLedgerIsListed(t *testing.T) {
+	p := newPlanner(t)
+	p.record(snapshot.Record{})
+	p.Ledger = ledger.New(p.Bucket.(*archive.Bucket), recoverStream.Name)
+	const entries = 3*entriesAtOnce + 2
+	var want []string
+	for n := range entries {
+		key, err := p.Ledger.Add(t.Context(), ledger.Entry{
+			Kind: ledger.Bulk, Range: telemetry.Range{StreamCreated: recoverStream.Created, Shard: "shardId-000000000000", First: sequence(n), Last: sequence(n), Count: 1},
+			Records: []ledger.Record{{ID: sequence(n)}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		how := []string{HowIndexed, HowSuperseded}[n%2]
+		if err := p.Ledger.Resolve(t.Context(), key, ledger.Resolution{How: how, At: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+		if how == HowIndexed {
+			want = append(want, strings.Replace(key, "/open/", "/done/", 1))
+		}
+	}
+	plan, err := p.PlanRecovery(t.Context(), PlanInput{ID: "a", Freeze: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed, err := readPage(t.Context(), p.Bucket, plan.Papers, SweepBackfill, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, source := range listed {
+		got = append(got, source.Key)
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if plan.Entries != int64(len(want)) || !slices.Equal(got, want) {
+		t.Errorf("%d entries: listed are %v, want %v", plan.Entries, got, want)
 	}
 }
 
