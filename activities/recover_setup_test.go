@@ -397,3 +397,86 @@ func TestAKeptIndexIsHeldAgainstTheSnapshot(t *testing.T) {
 		t.Errorf("it says %q", plan.Lines())
 	}
 }
+
+// TestWhichIndicesAreRestored: by default those of which a restore loses
+// nothing, all others only where that is asked for.
+func TestWhichIndicesAreRestored(t *testing.T) {
+	p := newPlanner(t)
+	made := p.began.Add(-time.Hour)
+	taken := snapshot.Record{Indices: map[string]snapshot.Index{}}
+	for _, name := range []string{"missing", "red", "younger", "healthy", "retired"} {
+		taken.Indices["telemetry-"+name] = snapshot.Index{Documents: 10, Created: made}
+	}
+	p.record(taken)
+	p.cluster.states = map[string]index.State{
+		"telemetry-red":     {Health: "red", Created: made, Documents: -1, UUID: "r"},
+		"telemetry-younger": {Health: "green", Created: made.Add(time.Minute), Documents: 3, UUID: "y"},
+		"telemetry-healthy": {Health: "yellow", Created: made, Documents: 10, UUID: "h"},
+	}
+	if err := snapshot.Retire(t.Context(), p.Bucket, snapshot.Retired{Index: "telemetry-retired", At: p.began.Add(time.Minute)}); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		request RecoverRequest
+		want    []string // index, why, and the one that is deleted for it
+	}{
+		"by default":  {RecoverRequest{}, []string{"missing: missing", "red: red, deletes r", "younger: younger than the snapshot, deletes y"}},
+		"replacing":   {RecoverRequest{Replace: true}, []string{"healthy: to be replaced, deletes h", "missing: missing", "red: red, deletes r", "younger: younger than the snapshot, deletes y"}},
+		"some":        {RecoverRequest{Indices: []string{"telemetry-h*", "telemetry-m*"}}, []string{"missing: missing"}},
+		"beside them": {RecoverRequest{Into: "copy"}, []string{"healthy: missing", "missing: missing", "red: missing", "younger: missing"}},
+	} {
+		plan, err := p.PlanRecovery(t.Context(), PlanInput{Request: c.request})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, one := range plan.Restore {
+			line := strings.TrimPrefix(one.Name, "telemetry-") + ": " + one.Why
+			if one.Delete {
+				line += ", deletes " + one.UUID
+			}
+			got = append(got, line)
+		}
+		if !slices.Equal(got, c.want) || plan.Keep["telemetry-retired"] == "" || len(plan.Restore)+len(plan.Keep) != len(taken.Indices) {
+			t.Errorf("%s: it restores %q and keeps %v, want %q", name, got, plan.Keep, c.want)
+		}
+	}
+}
+
+// TestWhichSnapshotIsRestored: the last good one, the last before a time, or the
+// one that is named, and one that is suspect only when it is named.
+func TestWhichSnapshotIsRestored(t *testing.T) {
+	p := newPlanner(t)
+	for name, r := range map[string]snapshot.Record{
+		"first":   {Started: p.began, State: snapshot.Success},
+		"second":  {Started: p.began.Add(10 * time.Minute), State: snapshot.Success},
+		"partial": {Started: p.began.Add(20 * time.Minute), State: "PARTIAL"},
+		"suspect": {Started: p.began.Add(30 * time.Minute), State: snapshot.Success, Suspect: "telemetry-a has vanished"},
+	} {
+		r.Name, r.Repository = name, p.Repository
+		if err := snapshot.Open(p.Bucket, p.Repository).Put(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for want, request := range map[string]RecoverRequest{
+		"second": {}, "first": {Before: p.began.Add(5 * time.Minute)}, "suspect": {Snapshot: "suspect"}, "": {NoSnapshot: true},
+	} {
+		plan, err := p.PlanRecovery(t.Context(), PlanInput{Request: request})
+		if err != nil || plan.Snapshot != want {
+			t.Errorf("of %+v it restores %q, want %q: %v", request, plan.Snapshot, want, err)
+		}
+		if warned := strings.Contains(strings.Join(plan.Warnings, ""), "telemetry-a has vanished"); warned != (want == "suspect") {
+			t.Errorf("of %+v it warns %q", request, plan.Warnings)
+		}
+	}
+	for text, request := range map[string]RecoverRequest{
+		"its state is PARTIAL": {Snapshot: "partial"}, "starter snapshot list": {Before: p.began.Add(-time.Minute)},
+	} {
+		if said := p.refused(PlanInput{Request: request}); !strings.Contains(said, text) {
+			t.Errorf("of %+v it says %q", request, said)
+		}
+	}
+	if _, err := p.PlanRecovery(t.Context(), PlanInput{Request: RecoverRequest{Snapshot: "none"}}); err == nil || !strings.Contains(err.Error(), "none") {
+		t.Errorf("of a snapshot that is not there it says %v", err)
+	}
+}

@@ -1,6 +1,7 @@
 package recovery
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -96,6 +97,55 @@ func TestRepositoryLostDuringTheRestore(t *testing.T) {
 		t.Errorf("the result is %+v", result)
 	}
 	w.indexed()
+	w.complete()
+}
+
+// TestRedAndReplacedIndices: one index has lost its shards, which is repaired by
+// default, and another has lost documents, which is repaired when that is asked for.
+func TestRedAndReplacedIndices(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.send("before", 600, 2)
+	w.indexed()
+	w.passed()
+	w.snapshot()
+	w.send("after", 20, 1)
+	w.indexed()
+	w.backUp()
+	names := index.Names(w.states())
+	red, damaged := names[0], names[1]
+	var answer struct{}
+	w.must(w.documents.DeleteIndex(t.Context(), red))
+	w.ask(http.MethodPut, "/"+red+"?wait_for_active_shards=0", `{"settings":{"index.routing.allocation.require._name":"nobody"}}`, &answer)
+	w.await("the red index", func() bool { state := w.states()[red]; return state.Red() })
+	var some struct {
+		Hits struct {
+			Hits []struct {
+				ID string `json:"_id"`
+			}
+		}
+	}
+	w.ask(http.MethodGet, "/"+damaged+"/_search?size=50", `{"query":{"prefix":{"id":"before-"}}}`, &some)
+	lines := ""
+	for _, hit := range some.Hits.Hits {
+		lines += fmt.Sprintf("{\"delete\":{\"_id\":%q}}\n", hit.ID)
+	}
+	before := w.states()[damaged].Documents
+	w.ask(http.MethodPost, "/"+damaged+"/_bulk?refresh=true", lines, &answer)
+	if after := w.states()[damaged].Documents; after != before-50 {
+		t.Fatalf("of %d documents %d are left", before, after)
+	}
+	result := w.result(w.begin(workflows.RecoverInput{}))
+	if result.Complete || len(result.Restored) != 1 || result.Restored[0].Index != red || len(result.Plan.Restore) != 1 || result.Plan.Restore[0].Why != "red" {
+		t.Errorf("by default it ended with %+v", result)
+	}
+	if listed := len(result.Missing); listed != 1 || result.Missing[0].Index != damaged {
+		t.Errorf("missing are %+v", result.Missing)
+	}
+	result = w.result(w.begin(workflows.RecoverInput{RecoverRequest: activities.RecoverRequest{Replace: true}}))
+	if !result.Complete || len(result.Restored) != 2 {
+		t.Errorf("replacing it ended with %+v", result)
+	}
 	w.complete()
 }
 
