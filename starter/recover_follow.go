@@ -73,7 +73,8 @@ func isTerminal(out output) bool {
 func recoverLine(p workflows.RecoverProgress) string {
 	share := p.Share()
 	full := int(share * barWidth)
-	line := fmt.Sprintf("%-8s [%s%s] %3.0f %%", p.Stage, strings.Repeat("#", full), strings.Repeat(".", barWidth-full), 100*share)
+	// Rounded down: only what is done is at 100 %.
+	line := fmt.Sprintf("%-8s [%s%s] %3d %%", p.Stage, strings.Repeat("#", full), strings.Repeat(".", barWidth-full), int(100*share))
 	switch p.Stage {
 	case workflows.StageRestore:
 		line += fmt.Sprintf("  %d of %d shards", p.Restore.Done, p.Restore.Shards)
