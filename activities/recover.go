@@ -406,5 +406,27 @@ type Restored struct {
 // ConcludeRecovery writes the result beside the plan.
 func (r *Recoverer) ConcludeRecovery(ctx context.Context, result RecoverResult) error {
 	slog.InfoContext(ctx, "a recovery has ended", "id", result.ID, "complete", result.Complete, "missing", len(result.Missing), "error", result.Error)
+	if err := r.forgetNoted(ctx, result); err != nil {
+		return err
+	}
 	return r.writePaper(ctx, result.Papers+resultFile, result)
+}
+
+// forgetNoted has the next snapshot not miss indices that a complete recovery has
+// made anew.
+func (r *Recoverer) forgetNoted(ctx context.Context, result RecoverResult) error {
+	if !result.Complete || result.Plan.Replay || result.Plan.Suffix != "" || result.Plan.Tenant != "" {
+		return nil
+	}
+	plan, err := readPlan(ctx, r.Bucket, result.Papers)
+	if err != nil || plan.Window.Shards == nil { // of a part of the time
+		return err
+	}
+	notes, err := snapshot.ListNoted(ctx, r.Bucket)
+	if err != nil {
+		return err
+	}
+	return snapshot.Forget(ctx, r.Bucket, slices.DeleteFunc(notes, func(n snapshot.Noted) bool {
+		return !n.Created.Before(result.Began) || !matches(plan.Indices, n.Index)
+	}))
 }

@@ -240,8 +240,12 @@ func (s *Snapshotter) survey(ctx context.Context, catalog *snapshot.Catalog, pat
 
 // judge says whether a snapshot is suspect.
 func (s *Snapshotter) judge(ctx context.Context, last snapshot.Record, record *snapshot.Record) error {
+	notes, err := snapshot.ListNoted(ctx, s.Bucket)
+	if err != nil {
+		return err
+	}
 	retiredAt := map[string]time.Time{}
-	for _, name := range snapshot.Missing(last, record.Indices) {
+	for _, name := range snapshot.Missing(last, record.Indices, notes) {
 		retired, _, err := snapshot.RetiredIndex(ctx, s.Bucket, name)
 		if err != nil {
 			return err
@@ -249,9 +253,14 @@ func (s *Snapshotter) judge(ctx context.Context, last snapshot.Record, record *s
 		retiredAt[name] = retired.At
 		activity.RecordHeartbeat(ctx, name)
 	}
-	record.Suspect = snapshot.Judge(last, record.Indices, retiredAt)
-	return nil
+	record.Suspect = snapshot.Judge(last, record.Indices, notes, retiredAt)
+	old := slices.DeleteFunc(notes, func(n snapshot.Noted) bool { return !n.Created.Before(last.Started.Add(-forgetBehind)) })
+	return snapshot.Forget(ctx, s.Bucket, old)
 }
+
+// forgetBehind is how long before the last good snapshot an index that was noted
+// is no longer of interest: that one has it, or it was missed then.
+const forgetBehind = 24 * time.Hour
 
 // SnapshotLook is what became of a snapshot.
 type SnapshotLook struct {

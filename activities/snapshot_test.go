@@ -346,6 +346,55 @@ func TestWhatVanishesMakesSnapshotsSuspectUntilItIsBack(t *testing.T) {
 	}
 }
 
+// TestAnIndexThatComesAndVanishesIsMissed, though no snapshot has ever had it; one
+// that retention has deleted is not.
+func TestAnIndexThatComesAndVanishesIsMissed(t *testing.T) {
+	t.Parallel()
+	s := newSafe(t)
+	first, second := s.index("2026.11.23"), s.index("2026.11.24")
+	s.fill(first, 3)
+	if look := s.take("good"); look.Suspect != "" {
+		t.Fatalf("%+v", look)
+	}
+	note := func(name string) {
+		t.Helper()
+		states, err := s.Cluster.Indices(t.Context(), name)
+		if err == nil {
+			err = snapshot.Note(t.Context(), s.Bucket, snapshot.Noted{Index: name, Created: states[name].Created})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.fill(second, 2)
+	note(first)
+	note(second)
+	if look := s.take("both"); look.Suspect != "" {
+		t.Errorf("while both are there: %+v", look)
+	}
+	third := s.index("2026.11.25")
+	s.fill(third, 4)
+	note(third)
+	s.http(http.MethodDelete, "/"+third, "")
+	if look := s.take("without"); !strings.Contains(look.Suspect, third+" of ") || !strings.Contains(look.Suspect, "has vanished") {
+		t.Errorf("once it is gone: %+v", look)
+	}
+	s.fill(third, 1) // as live traffic does
+	if look := s.take("again"); !strings.Contains(look.Suspect, third+" of ") || !strings.Contains(look.Suspect, "made again") {
+		t.Errorf("once it has come again: %+v", look)
+	}
+	if err := snapshot.Retire(t.Context(), s.Bucket, snapshot.Retired{Index: third, At: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	if look := s.take("retired"); look.Suspect != "" {
+		t.Errorf("once it was deleted by retention: %+v", look)
+	}
+	notes, err := snapshot.ListNoted(t.Context(), s.Bucket)
+	if err != nil || len(notes) != 3 {
+		t.Errorf("noted are %+v, %v", notes, err)
+	}
+}
+
 func TestWhatAnEndedRunLeftIsTakenUp(t *testing.T) {
 	t.Parallel()
 	s := newSafe(t)

@@ -30,6 +30,8 @@ type Bulk struct {
 	body []byte
 	ends []int // where each operation ends in body
 
+	indices []string // that operations name
+
 	// The time of the last Add, and its text: a bulk's records share it.
 	millis int64
 	text   []byte
@@ -59,6 +61,9 @@ func (b *Bulk) Add(r telemetry.Record, indexedAt time.Time) {
 		b.millis = millis
 		b.text = indexedAt.UTC().AppendFormat(b.text[:0], telemetry.ReceivedAtLayout)
 	}
+	if !slices.ContainsFunc(b.indices, func(name string) bool { return name == string(r.Index) }) {
+		b.indices = append(b.indices, string(r.Index))
+	}
 	b.body = append(b.body, actionIndex...)
 	b.body = append(b.body, r.Index...)
 	b.body = append(b.body, actionID...)
@@ -76,7 +81,14 @@ func (b *Bulk) Add(r telemetry.Record, indexedAt time.Time) {
 func (b *Bulk) AddFrom(other *Bulk, position int) {
 	b.body = append(b.body, other.operation(position)...)
 	b.ends = append(b.ends, len(b.body))
+	if len(b.indices) == 0 {
+		b.indices = append(b.indices, other.indices...)
+	}
 }
+
+// Indices are the names of the indices that the documents are for. After AddFrom
+// there may be some of the other bulk among them.
+func (b *Bulk) Indices() []string { return b.indices }
 
 func (b *Bulk) operation(position int) []byte {
 	from := 0
@@ -104,4 +116,4 @@ func (b *Bulk) Len() int { return len(b.ends) }
 func (b *Bulk) Size() int { return len(b.body) }
 
 // Reset empties the bulk and keeps its memory.
-func (b *Bulk) Reset() { b.body, b.ends = b.body[:0], b.ends[:0] }
+func (b *Bulk) Reset() { b.body, b.ends, b.indices = b.body[:0], b.ends[:0], b.indices[:0] }

@@ -11,9 +11,10 @@ import (
 const mostNamed = 5
 
 // Judge compares the indices of a snapshot with those of the last good one
-// before it, and says why it is suspect; empty if it is not. retiredAt says
-// when retention deleted an index, zero if it never did.
-func Judge(last Record, now map[string]Index, retiredAt map[string]time.Time) string {
+// before it, and those that were noted since, and says why it is suspect; empty
+// if it is not. retiredAt says when retention deleted an index, zero if it never
+// did.
+func Judge(last Record, now map[string]Index, notes []Noted, retiredAt map[string]time.Time) string {
 	var wrong []string
 	for name, before := range last.Indices {
 		if retiredAt[name].After(last.Started) {
@@ -30,6 +31,17 @@ func Judge(last Record, now map[string]Index, retiredAt map[string]time.Time) st
 			wrong = append(wrong, fmt.Sprintf("%s has shrunk from %d to %d documents", name, before.Documents, index.Documents))
 		}
 	}
+	for _, n := range notes {
+		index, there := now[n.Index]
+		switch {
+		case !n.unknown(last) || there && !index.Created.After(n.Created) || retiredAt[n.Index].After(n.Created):
+		case !there:
+			wrong = append(wrong, fmt.Sprintf("%s of %s has vanished", n.Index, n.Created.UTC().Format(time.RFC3339)))
+		default:
+			wrong = append(wrong, fmt.Sprintf("%s of %s was deleted and made again at %s", n.Index, n.Created.UTC().Format(time.RFC3339),
+				index.Created.UTC().Format(time.RFC3339)))
+		}
+	}
 	if len(wrong) == 0 {
 		return ""
 	}
@@ -42,10 +54,22 @@ func Judge(last Record, now map[string]Index, retiredAt map[string]time.Time) st
 	return "since snapshot " + last.Name + ": " + strings.Join(wrong, "; ") + more
 }
 
-// Missing returns the indices of the last good record that a snapshot does not
-// have, or not whole: those about which Judge must know when they retired.
-func Missing(last Record, now map[string]Index) []string {
+// unknown reports whether an index has come since a snapshot that there is.
+func (n Noted) unknown(last Record) bool {
+	_, known := last.Indices[n.Index]
+	return last.Name != "" && !known && !n.Created.Before(last.Started)
+}
+
+// Missing returns the indices of the last good record, and those that were noted
+// since, that a snapshot does not have, or not whole: those about which Judge
+// must know when they retired.
+func Missing(last Record, now map[string]Index, notes []Noted) []string {
 	var names []string
+	for _, n := range notes {
+		if index, there := now[n.Index]; n.unknown(last) && (!there || index.Created.After(n.Created)) {
+			names = append(names, n.Index)
+		}
+	}
 	for name, before := range last.Indices {
 		index, there := now[name]
 		if !there || index.Documents < before.Documents || index.Created.After(before.Created) {
@@ -53,5 +77,5 @@ func Missing(last Record, now map[string]Index) []string {
 		}
 	}
 	slices.Sort(names)
-	return names
+	return slices.Compact(names)
 }

@@ -134,11 +134,12 @@ func TestLastGoodPassesOverWhatCannotBeTrusted(t *testing.T) {
 func TestWhatMakesASnapshotSuspect(t *testing.T) {
 	t.Parallel()
 	const a, b = "telemetry-span-2026.11.23", "telemetry-span-2026.11.24"
-	made := now.Add(-24 * time.Hour)
+	made, come := now.Add(-24*time.Hour), now.Add(-30*time.Minute)
 	last := taken(time.Hour, snapshot.Success, "")
 	last.Indices = map[string]snapshot.Index{a: {100, made}, b: {50, made}}
 	for name, c := range map[string]struct {
 		now     map[string]snapshot.Index
+		noted   []snapshot.Noted
 		retired map[string]time.Time
 		want    string
 	}{
@@ -150,13 +151,19 @@ func TestWhatMakesASnapshotSuspect(t *testing.T) {
 		"retired, and come again":  {now: map[string]snapshot.Index{a: {1, now}, b: {50, made}}, retired: map[string]time.Time{a: now}},
 		"retired before, not now":  {now: map[string]snapshot.Index{b: {50, made}}, retired: map[string]time.Time{a: now.Add(-2 * time.Hour)}, want: "vanished"},
 		"everything has gone":      {now: nil, want: b + " with 50 documents has vanished"},
+		"came and stayed":          {now: map[string]snapshot.Index{a: {100, made}, b: {50, made}, "c": {1, come}}, noted: []snapshot.Noted{{"c", come}}},
+		"came and vanished":        {now: map[string]snapshot.Index{a: {100, made}, b: {50, made}}, noted: []snapshot.Noted{{"c", come}}, want: "c of 2026-11-24T11:30:00Z has vanished"},
+		"came twice":               {now: map[string]snapshot.Index{a: {100, made}, b: {50, made}, "c": {9, now}}, noted: []snapshot.Noted{{"c", come}, {"c", now}}, want: "c of 2026-11-24T11:30:00Z was deleted and made again at 2026-11-24T12:00:00Z"},
+		"came and retired":         {now: map[string]snapshot.Index{a: {100, made}, b: {50, made}}, noted: []snapshot.Noted{{"c", come}}, retired: map[string]time.Time{"c": now}},
+		"had gone before":          {now: map[string]snapshot.Index{a: {100, made}, b: {50, made}}, noted: []snapshot.Noted{{"c", made}}},
+		"noted and known":          {now: map[string]snapshot.Index{a: {100, made}, b: {50, made}}, noted: []snapshot.Noted{{a, made}}},
 		"one retired, one has not": {now: nil, retired: map[string]time.Time{a: now}, want: b + " with 50 documents has vanished"},
 	} {
-		got := snapshot.Judge(last, c.now, c.retired)
+		got := snapshot.Judge(last, c.now, c.noted, c.retired)
 		if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
-		if missing := snapshot.Missing(last, c.now); (len(missing) > 0) != (c.want != "" || len(c.retired) > 0) {
+		if missing := snapshot.Missing(last, c.now, c.noted); (len(missing) > 0) != (c.want != "" || len(c.retired) > 0) {
 			t.Errorf("%s: about %v it must be asked when they retired", name, missing)
 		}
 	}
@@ -165,7 +172,7 @@ func TestWhatMakesASnapshotSuspect(t *testing.T) {
 	for n := range 1000 {
 		many.Indices[fmt.Sprintf("telemetry-span-%04d", n)] = snapshot.Index{Documents: 1, Created: made}
 	}
-	if got := snapshot.Judge(many, nil, nil); len(got) > 1000 || !strings.HasSuffix(got, "and 995 more") {
+	if got := snapshot.Judge(many, nil, nil, nil); len(got) > 1000 || !strings.HasSuffix(got, "and 995 more") {
 		t.Errorf("of very many: %q", got)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"go.temporal.io/api/workflowservice/v1"
 	"golang.org/x/sync/errgroup"
 
 	"millrace/internal/load"
@@ -58,6 +59,48 @@ func until(ctx context.Context, condition func() bool) error {
 		}
 	}
 	return nil
+}
+
+// TestTheDirectWay: without a workflow for each batch, what the stream refuses
+// takes the way through the queue before it is answered, and a collector that
+// dies loses nothing that it has answered.
+func TestTheDirectWay(t *testing.T) {
+	t.Parallel()
+	var aws *faultproxy.Proxy
+	w := start(t, func(at *servers) {
+		aws = proxyOf(t, at.aws)
+		at.aws, at.direct = aws.URL(), true
+	})
+	aws.Set(
+		faultproxy.Rule{Name: "throttle", Operation: "PutRecords", Share: 0.3, Fault: faultproxy.Throttle()},
+		faultproxy.Rule{Name: "entries", Operation: "PutRecords", Share: 0.3, Fault: faultproxy.RejectEntries{Share: 0.3}},
+		faultproxy.Rule{Name: "messages", Operation: "SendMessageBatch", Share: 0.3, Fault: faultproxy.RejectEntries{Share: 0.5}},
+	)
+	sender := w.sender(3_000, 300)
+	group, ctx := errgroup.WithContext(t.Context())
+	group.Go(func() error { return sender.Run(ctx) })
+	group.Go(func() error {
+		if err := until(ctx, func() bool { return sender.Accepted.Len() >= 1_000 }); err != nil {
+			return err
+		}
+		w.collector.Kill()
+		return w.collector.Restart(ctx)
+	})
+	w.must(group.Wait())
+	w.awaitAll(sender)
+	for _, rule := range []string{"throttle", "entries", "messages"} {
+		if times, _ := aws.Count(rule); times == 0 {
+			t.Errorf("no fault %q happened: the test proves nothing", rule)
+		}
+	}
+	batches, err := w.operator.CountWorkflow(t.Context(), &workflowservice.CountWorkflowExecutionsRequest{Query: "WorkflowType='IngestBatch'"})
+	if err != nil || batches.GetCount() > 0 {
+		t.Errorf("%d batches were workflows, %v", batches.GetCount(), err)
+	}
+	moved, err := w.worker.Metric(t.Context(), "millrace_redrive_records_total")
+	if err != nil || moved == 0 {
+		t.Errorf("%g records came through the queue, %v", moved, err)
+	}
 }
 
 // Everything that is between our processes and the servers fails now and then,

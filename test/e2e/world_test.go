@@ -86,11 +86,13 @@ type world struct {
 var workerEnv = []string{"MILLRACE_DEDUP_IDS=100000", "MILLRACE_BACKUP_BYTES=60000", "MILLRACE_BACKUP_WITHIN=2s"}
 
 // servers are the addresses that a test may put a proxy before, how many shards
-// the stream has, and the version of the programs, if they have one.
+// the stream has, the version of the programs, if they have one, and whether
+// batches are to go directly into the stream.
 type servers struct {
 	aws, kinesis, elasticsearch string
 	shards                      int
 	version                     string
+	direct                      bool
 }
 
 // proxyOf puts a fault proxy before a server.
@@ -141,7 +143,8 @@ func start(t testing.TB, through func(*servers), more ...string) *world {
 	w.must(err)
 	t.Cleanup(w.end)
 	version := "MILLRACE_BUILD_ID=" + at.version
-	w.collector, err = w.StartCollector(t.Context(), version)
+	mode := map[bool]string{false: "INGEST=temporal", true: "INGEST=direct"}[at.direct]
+	w.collector, err = w.StartCollector(t.Context(), version, mode)
 	w.must(err)
 	w.worker, err = w.StartWorker(t.Context(), append(append(slices.Clone(workerEnv), version), more...)...)
 	w.must(err)
