@@ -58,6 +58,18 @@ func intoASuffix(ctx context.Context, d *drilling) error {
 		return err
 	}
 	d.struck = time.Now() // nothing is
+	// The copy ends at the checkpoints, which are some seconds behind what is there.
+	if err := d.until(ctx, "the checkpoints to pass what is there", func() (bool, error) {
+		listed, err := d.shards(ctx)
+		for _, shard := range listed {
+			if shard.Checkpoint.ReadUpTo.Before(d.struck) {
+				return false, err
+			}
+		}
+		return len(listed) == shards, err
+	}); err != nil {
+		return err
+	}
 	if err := d.recover("--into", suffix)(ctx); err != nil {
 		return err
 	}
@@ -76,11 +88,11 @@ func intoASuffix(ctx context.Context, d *drilling) error {
 	}
 	copies := d.stores
 	copies.Index = all + "-" + suffix
-	report, err := audit.Run(ctx, copies, d.upTo(d.begun)...)
+	report, err := audit.Run(ctx, copies, d.upTo(d.struck)...)
 	if err := errors.Join(err, report.Clean()); err != nil {
 		return fmt.Errorf("the copy: %w", err)
 	}
-	d.say("the copy has all of the %d records that had been accepted when it was begun", report.Accepted)
+	d.say("the copy has all of the %d records that had been accepted before it was begun", report.Accepted)
 	removed, err := d.deleteIndices(ctx, copies.Index)
 	if err != nil {
 		return err
@@ -156,13 +168,9 @@ func terminated(ctx context.Context, d *drilling) error {
 
 // inState counts the shards that are in a state, as an operator sees them.
 func (d *drilling) inState(ctx context.Context, state string) (count int, err error) {
-	out, err := d.pipeline.Starter(ctx, "shards", "--json")
+	listed, err := d.shards(ctx)
 	if err != nil {
 		return 0, err
-	}
-	var listed []struct{ State string }
-	if err := json.Unmarshal([]byte(out), &listed); err != nil {
-		return 0, fmt.Errorf("read the state of the shards: %w", err)
 	}
 	for _, shard := range listed {
 		if shard.State == state {
@@ -170,4 +178,21 @@ func (d *drilling) inState(ctx context.Context, state string) (count int, err er
 		}
 	}
 	return count, nil
+}
+
+// shard is one, as an operator sees it.
+type shard struct {
+	State      string
+	Checkpoint telemetry.Checkpoint
+}
+
+func (d *drilling) shards(ctx context.Context) (listed []shard, err error) {
+	out, err := d.pipeline.Starter(ctx, "shards", "--json")
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal([]byte(out), &listed); err != nil {
+		return nil, fmt.Errorf("read the state of the shards: %w", err)
+	}
+	return listed, nil
 }

@@ -69,7 +69,7 @@ func noSnapshot(ctx context.Context, d *drilling) error {
 		return err
 	}
 	result, err := d.complete(ctx)
-	if err == nil && (result.Plan.Snapshot != "" || len(result.Restored) > 0 || result.Backfill.Records < int64(d.taken)*9/10) {
+	if err == nil && (result.Plan.Snapshot != "" || len(result.Restored) > 0 || result.Backfill.Indexed+result.Verify.Indexed < int64(d.taken)*9/10) {
 		err = fmt.Errorf("it is not the backup that it all came from: %+v", result)
 	}
 	return err
