@@ -27,7 +27,7 @@ type IndexLister interface {
 }
 
 // Noting is a Bulker that notes which indices it has written to, for the next
-// snapshot: see snapshot.Judge. Indexing does not wait for that when it fails.
+// snapshot: see snapshot.Judge. Indexing does not wait for that.
 type Noting struct {
 	Bulk    Bulker
 	Cluster IndexLister
@@ -43,13 +43,19 @@ func (n *Noting) Do(ctx context.Context, b *index.Bulk) index.Result {
 	if result.Class != index.Indexed {
 		return result
 	}
-	for names := range slices.Chunk(n.take(b.Indices()), notedAtOnce) {
+	if due := n.take(b.Indices()); len(due) > 0 {
+		go n.noteAll(context.WithoutCancel(ctx), due)
+	}
+	return result
+}
+
+func (n *Noting) noteAll(ctx context.Context, due []string) {
+	for names := range slices.Chunk(due, notedAtOnce) {
 		if err := n.note(ctx, names); err != nil {
 			slog.WarnContext(ctx, "could not note which indices were written to, trying again later", "indices", names, "error", err)
 			n.wait(names, noteRetry)
 		}
 	}
-	return result
 }
 
 // take returns those of some indices that are due, for the caller to note.

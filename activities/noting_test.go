@@ -63,6 +63,7 @@ func TestIndicesThatAreWrittenToAreNoted(t *testing.T) {
 			if result := n.Do(t.Context(), bulk); result.Class != d.result {
 				t.Errorf("it answers %v", result.Class)
 			}
+			synctest.Wait()
 		}
 		send()
 		send()
