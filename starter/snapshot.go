@@ -93,6 +93,9 @@ func (s snapshotTake) Run(ctx context.Context, c client.Client, r *config.Resour
 	case errors.As(err, &failed):
 		return fmt.Errorf("%s: %s", failed.Type(), failed.Message())
 	case err != nil:
+		if why := w.failing(ctx); why != "" {
+			return fmt.Errorf("wait for the snapshot: not done within %v (see --wait); it is tried again and again, since it fails: %s", s.Wait, why)
+		}
 		return fmt.Errorf("wait for the snapshot, which goes on: %w", s.explain(waiting, err, w.queue))
 	}
 	return s.print(out, status, func() {

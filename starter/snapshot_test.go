@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -50,6 +51,22 @@ func (p pipeline) workOnSnapshots(end activities.SnapshotLook) {
 		p.t.Fatal(err)
 	}
 	p.t.Cleanup(w.Stop)
+}
+
+// TestASnapshotThatFailsAgainAndAgainSaysWhy, and not only that it took too long.
+func TestASnapshotThatFailsAgainAndAgainSaysWhy(t *testing.T) {
+	t.Parallel()
+	p := newPipeline(t, false)
+	w := worker.New(p.client, workflows.SnapshotQueue, worker.Options{})
+	w.RegisterWorkflow(workflows.SnapshotIndex)
+	w.RegisterActivityWithOptions(func(context.Context, activities.SnapshotCall) (activities.SnapshotPlan, error) {
+		return activities.SnapshotPlan{}, errors.New("repository type [s3] does not exist")
+	}, activity.RegisterOptions{Name: "PlanSnapshot"})
+	if err := w.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Stop)
+	p.fails("snapshot take --wait 5s", "not done within 5s (see --wait)", "it is tried again and again, since it fails: PlanSnapshot: repository type [s3] does not exist")
 }
 
 func TestSnapshotsAreTakenAndScheduled(t *testing.T) {

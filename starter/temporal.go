@@ -83,6 +83,20 @@ func (w endless) startAndSay(ctx context.Context, out output, stage, summary str
 	return nil
 }
 
+// failing says what an activity of it is tried again for; nothing, if none is.
+func (w endless) failing(ctx context.Context) string {
+	described, err := w.client.DescribeWorkflowExecution(ctx, w.id, "")
+	if err != nil {
+		return ""
+	}
+	for _, pending := range described.GetPendingActivities() {
+		if message := pending.GetLastFailure().GetMessage(); message != "" {
+			return pending.GetActivityType().GetName() + ": " + message
+		}
+	}
+	return ""
+}
+
 // stopAndSay cancels it, waits until it has ended, and says so.
 func (w endless) stopAndSay(ctx context.Context, out output, wait time.Duration) error {
 	// Servers differ in whether it is an error to cancel what has ended.
