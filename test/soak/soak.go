@@ -78,7 +78,8 @@ func (s *soak) inPipeline(ctx context.Context) (report audit.Report, err error) 
 		return report, err
 	}
 	defer func() { err = errors.Join(err, stack.Stop()) }()
-	p := pipeline.New(pipeline.Settings{Programs: programs, Servers: stack.Env(), Dir: stack.LogDir()})
+	servers := append(stack.Env(), "AWS_ENDPOINT_URL_KINESIS="+stack.Service(local.Kinesalite).URL())
+	p := pipeline.New(pipeline.Settings{Programs: programs, Servers: servers, Dir: stack.LogDir()})
 	if err := p.Setup(ctx); err != nil {
 		return report, err
 	}
