@@ -149,7 +149,7 @@ func TestAPartIsNotBackfilledIntoWhatIsRestored(t *testing.T) {
 	} {
 		stopped, cancel := context.WithCancel(t.Context())
 		cancel() // what is taken goes no further
-		r := &Recoverer{Sweeper: Sweeper{Shards: nowhere{}, Workflows: nowhere{}}}
+		r := &Recoverer{Sweeper: Sweeper{Shards: nowhere{}, Workflows: nowhere{}}, Cluster: &madeUp{}}
 		_, err := r.PlanRecovery(stopped, PlanInput{Request: c.request, Replay: c.replay})
 		var refused *temporal.ApplicationError
 		if is := errors.As(err, &refused) && strings.Contains(err.Error(), "give noSnapshot"); is == c.ok {
