@@ -31,6 +31,7 @@ type Bulk struct {
 	ends []int // where each operation ends in body
 
 	indices []string // that operations name
+	known   []string // names that Reset keeps, so that they are made once
 
 	// The time of the last Add, and its text: a bulk's records share it.
 	millis int64
@@ -61,9 +62,7 @@ func (b *Bulk) Add(r telemetry.Record, indexedAt time.Time) {
 		b.millis = millis
 		b.text = indexedAt.UTC().AppendFormat(b.text[:0], telemetry.ReceivedAtLayout)
 	}
-	if !slices.ContainsFunc(b.indices, func(name string) bool { return name == string(r.Index) }) {
-		b.indices = append(b.indices, string(r.Index))
-	}
+	b.name(r.Index)
 	b.body = append(b.body, actionIndex...)
 	b.body = append(b.body, r.Index...)
 	b.body = append(b.body, actionID...)
@@ -74,6 +73,25 @@ func (b *Bulk) Add(r telemetry.Record, indexedAt time.Time) {
 	b.body = append(b.body, r.Document...)
 	b.body = append(b.body, '\n')
 	b.ends = append(b.ends, len(b.body))
+}
+
+// mostKnown bounds the names that Reset keeps.
+const mostKnown = 64
+
+// name adds an index to those that operations name.
+func (b *Bulk) name(index []byte) {
+	is := func(name string) bool { return name == string(index) }
+	if slices.ContainsFunc(b.indices, is) {
+		return
+	}
+	at := slices.IndexFunc(b.known, is)
+	if at < 0 {
+		if len(b.known) == mostKnown {
+			b.known = b.known[:0]
+		}
+		at, b.known = len(b.known), append(b.known, string(index))
+	}
+	b.indices = append(b.indices, b.known[at])
 }
 
 // AddFrom appends one operation of another bulk: what is sent again, or one
