@@ -94,27 +94,8 @@ func (b *Bulk) name(index []byte) {
 	b.indices = append(b.indices, b.known[at])
 }
 
-// AddFrom appends one operation of another bulk: what is sent again, or one
-// part of a bulk that was too large. Its indexed_at stays.
-func (b *Bulk) AddFrom(other *Bulk, position int) {
-	b.body = append(b.body, other.operation(position)...)
-	b.ends = append(b.ends, len(b.body))
-	if len(b.indices) == 0 {
-		b.indices = append(b.indices, other.indices...)
-	}
-}
-
-// Indices are the names of the indices that the documents are for. After AddFrom
-// there may be some of the other bulk among them.
+// Indices are the names of the indices that the documents are for, each once.
 func (b *Bulk) Indices() []string { return b.indices }
-
-func (b *Bulk) operation(position int) []byte {
-	from := 0
-	if position > 0 {
-		from = b.ends[position-1]
-	}
-	return b.body[from:b.ends[position]]
-}
 
 // Half returns the position that cuts the bulk in two parts of about the same
 // size in bytes, neither of them empty; a bulk of one has no half, and gives 1.

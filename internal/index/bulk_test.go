@@ -112,3 +112,17 @@ func BenchmarkParseAndAdd(b *testing.B) {
 		}
 	}
 }
+
+// AddFrom appends one operation of another bulk.
+func (b *Bulk) AddFrom(other *Bulk, position int) {
+	b.body = append(b.body, other.operation(position)...)
+	b.ends = append(b.ends, len(b.body))
+}
+
+func (b *Bulk) operation(position int) []byte {
+	from := 0
+	if position > 0 {
+		from = b.ends[position-1]
+	}
+	return b.body[from:b.ends[position]]
+}

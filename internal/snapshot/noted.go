@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -42,8 +43,9 @@ func ListNoted(ctx context.Context, store Store) (all []Noted, err error) {
 		}
 		millis, name, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(key, noted), suffix), "-")
 		created, err := strconv.ParseInt(millis, 10, 64)
-		if err != nil || name == "" {
-			return nil, fmt.Errorf("list the indices that were noted: %s is none of our keys", key)
+		if err != nil || name == "" { // who put it there is no reason to take no snapshots
+			slog.WarnContext(ctx, "an object among the indices that were noted is none of ours", "key", key)
+			continue
 		}
 		all = append(all, Noted{Index: name, Created: time.UnixMilli(created).UTC()})
 	}

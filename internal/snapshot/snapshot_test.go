@@ -177,6 +177,32 @@ func TestWhatMakesASnapshotSuspect(t *testing.T) {
 	}
 }
 
+// TestNotesAreListedAndForgotten, beside what somebody else has put there.
+func TestNotesAreListedAndForgotten(t *testing.T) {
+	t.Parallel()
+	store := newMemory()
+	notes := []snapshot.Noted{{Index: "telemetry-span-2026.11.23", Created: now.Add(-time.Hour)}, {Index: "telemetry-span-2026.11.24", Created: now.Add(time.Millisecond)}}
+	for _, n := range slices.Concat(notes, notes) {
+		if err := snapshot.Note(t.Context(), store, n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, key := range []string{"indices/", "indices/readme.txt", "indices/5-"} {
+		if err := store.Put(t.Context(), key, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := snapshot.ListNoted(t.Context(), store); err != nil || !slices.Equal(got, notes) {
+		t.Errorf("listed are %v, %v", got, err)
+	}
+	if err := snapshot.Forget(t.Context(), store, notes[:1]); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := snapshot.ListNoted(t.Context(), store); err != nil || !slices.Equal(got, notes[1:]) {
+		t.Errorf("left are %v, %v", got, err)
+	}
+}
+
 func TestRetentionKeepsWhatIsNeeded(t *testing.T) {
 	t.Parallel()
 	var hourly []snapshot.Record // three weeks, the newest first
