@@ -303,8 +303,7 @@ func TestReplayOfATenant(t *testing.T) {
 	in := workflows.RecoverInput{RecoverRequest: activities.RecoverRequest{
 		From: began, To: to, Into: "question", Tenant: "tenant-a",
 	}}
-	run, err := w.client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: workflows.ReplayID("x"), TaskQueue: workflows.RecoverQueue}, workflows.Replay, in)
-	w.must(err)
+	run := w.replay("x", in)
 	result := w.result(run)
 	w.keep(run, "replay_tenant")
 	if !result.Complete || result.Backfill.Indexed != 300 || len(result.Plan.Restore) > 0 {
@@ -341,8 +340,7 @@ func TestWhatAReplayLacks(t *testing.T) {
 	all := w.objects()
 	w.must(w.Backups.Delete(t.Context(), all[1].Key))
 	in := workflows.RecoverInput{RecoverRequest: activities.RecoverRequest{From: began, To: time.Now().Add(time.Hour), Into: "copy"}}
-	run, err := w.client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: workflows.ReplayID("x"), TaskQueue: workflows.RecoverQueue}, workflows.Replay, in)
-	w.must(err)
+	run := w.replay("x", in)
 	result := w.result(run)
 	behind, broken := 0, 0
 	for _, gap := range result.Missing {

@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"go.temporal.io/sdk/client"
-
 	"millrace/activities"
 	"millrace/workflows"
 )
@@ -51,11 +49,9 @@ func TestThroughTheStream(t *testing.T) {
 	paused := time.Now()
 	w.command(workflows.Pause)
 	w.await("the shards to be far behind", func() bool { return time.Since(paused) > 7*time.Second })
-	replay, err := w.client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: workflows.ReplayID("again"), TaskQueue: workflows.RecoverQueue},
-		workflows.Replay, workflows.RecoverInput{CallFor: 2 * time.Second, RecoverRequest: activities.RecoverRequest{
-			From: began, To: lost, Mode: activities.ModeIngest,
-		}})
-	w.must(err)
+	replay := w.replay("again", workflows.RecoverInput{CallFor: 2 * time.Second, RecoverRequest: activities.RecoverRequest{
+		From: began, To: lost, Mode: activities.ModeIngest,
+	}})
 	w.await("the sweep to wait for the shards", func() bool {
 		progress, err := w.launcher.RecoverProgress(t.Context(), workflows.ReplayID("again"))
 		return err == nil && strings.Contains(progress.LastError, "wait for the shards")

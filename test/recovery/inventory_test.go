@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/parquet-go/parquet-go"
-	"go.temporal.io/sdk/client"
 
 	"millrace/activities"
 	"millrace/internal/archive"
@@ -91,8 +90,7 @@ func TestAnInventoryIsReplayed(t *testing.T) {
 		in := workflows.RecoverInput{RecoverRequest: activities.RecoverRequest{
 			From: old, To: now, Into: strings.ToLower(format), Inventory: "inventory/" + format + ".json",
 		}}
-		run, err := w.client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: workflows.ReplayID(in.Into), TaskQueue: workflows.RecoverQueue}, workflows.Replay, in)
-		w.must(err)
+		run := w.replay(in.Into, in)
 		result := w.result(run)
 		if c := result.Backfill; c.Objects != known+young || c.Indexed != (known+young)*each {
 			t.Errorf("%s: the result is %+v", format, result)

@@ -98,9 +98,7 @@ func TestABackfillGivesWay(t *testing.T) {
 	mu.Lock()
 	before := waits.Summary()
 	mu.Unlock()
-	run, err := w.client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: workflows.ReplayID("old"), TaskQueue: workflows.RecoverQueue},
-		workflows.Replay, workflows.RecoverInput{CallFor: 5 * time.Second, RecoverRequest: activities.RecoverRequest{From: began, To: old, Into: "copy"}})
-	w.must(err)
+	run := w.replay("old", workflows.RecoverInput{CallFor: 5 * time.Second, RecoverRequest: activities.RecoverRequest{From: began, To: old, Into: "copy"}})
 	// The first bulks of a backfill are as small as any: from then on it counts.
 	mu.Lock()
 	waits = delay.New()

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"go.temporal.io/api/enums/v1"
-	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
 
 	"millrace/activities"
@@ -41,11 +40,9 @@ func TestManyObjects(t *testing.T) {
 	}
 	w.must(writing.Wait())
 	began := time.Now()
-	run, err := w.client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: workflows.ReplayID("many"), TaskQueue: workflows.RecoverQueue},
-		workflows.Replay, workflows.RecoverInput{
-			RecoverRequest: activities.RecoverRequest{From: hour, To: hour.Add(time.Hour)}, Rate: 1e9, Lanes: 4, CallFor: 10 * time.Second,
-		})
-	w.must(err)
+	run := w.replay("many", workflows.RecoverInput{
+		RecoverRequest: activities.RecoverRequest{From: hour, To: hour.Add(time.Hour)}, Rate: 1e9, Lanes: 4, CallFor: 10 * time.Second,
+	})
 	result := w.result(run)
 	took := time.Since(began)
 	if c := result.Backfill; c.Objects != objects || c.Records != objects*each || c.Indexed+c.Duplicates != c.Records {

@@ -451,6 +451,14 @@ func (w *world) begin(in workflows.RecoverInput) client.WorkflowRun {
 	return run
 }
 
+// replay starts a replay.
+func (w *world) replay(name string, in workflows.RecoverInput) client.WorkflowRun {
+	w.t.Helper()
+	run, err := w.client.ExecuteWorkflow(w.t.Context(), client.StartWorkflowOptions{ID: workflows.ReplayID(name), TaskQueue: workflows.RecoverQueue}, workflows.Replay, in)
+	w.must(err)
+	return run
+}
+
 var record = flag.String("record", "", "record the histories of the runs under this name, for the tests of package workflows")
 
 // stackTrace is the member of a failure that names files of this machine.
