@@ -132,6 +132,18 @@ func (m *madeUpShard) count() int {
 	return len(m.calls)
 }
 
+// countOf counts the calls for one shard.
+func (m *madeUpShard) countOf(shard string) (calls int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, in := range m.calls {
+		if in.Shard == shard {
+			calls++
+		}
+	}
+	return calls
+}
+
 func (m *madeUpShard) last() activities.IndexInput {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -78,13 +79,14 @@ type summary struct {
 	running map[test]time.Time
 	output  map[test]*strings.Builder
 	failed  []test
-	slow    []event // that have ended
+	why     map[test]string // what those that failed complained of
+	slow    []event         // that have ended
 	passed  int
 	skipped int
 }
 
 func newSummary(to io.Writer, begin time.Time) *summary {
-	return &summary{to: to, begin: begin, running: map[test]time.Time{}, output: map[test]*strings.Builder{}}
+	return &summary{to: to, begin: begin, running: map[test]time.Time{}, output: map[test]*strings.Builder{}, why: map[test]string{}}
 }
 
 // follow handles the lines of go test until they end.
@@ -175,9 +177,33 @@ func (s *summary) end(t test, how string) {
 		s.printf("%s", output)
 	default:
 		s.failed = append(s.failed, t)
+		s.why[t] = complaints(output)
 		s.printf("%s", output)
 	}
 }
+
+// complaint is the first line of what a test gave to t.Error or t.Fatal (or
+// t.Log).
+var complaint = regexp.MustCompile(`^ {4,}\S+_test\.go:\d+: `)
+
+// complaints finds in the output of a test, most of which may be logs of
+// programs, what it said itself, and of that the end.
+func complaints(output string) string {
+	var found strings.Builder
+	inside := false
+	for line := range strings.Lines(output) {
+		// Further lines of a complaint are indented more.
+		inside = complaint.MatchString(line) || inside && strings.HasPrefix(line, "        ")
+		if inside {
+			found.WriteString(line)
+		}
+	}
+	text := found.String()
+	return text[max(0, len(text)-lastComplaints):]
+}
+
+// lastComplaints bounds in bytes what is repeated of a test at the end.
+const lastComplaints = 1 << 10
 
 // lastWords bounds in bytes what is shown of a test that has not ended.
 const lastWords = 16 << 10
@@ -226,7 +252,7 @@ func (s *summary) close(now time.Time) {
 		s.printf("slow: %.0f s %s %s\n", e.Elapsed, e.Package, e.Test)
 	}
 	for _, t := range s.failed {
-		s.printf("FAILED %s %s\n", t.pkg, t.name)
+		s.printf("FAILED %s %s\n%s", t.pkg, t.name, s.why[t])
 	}
 	s.printf("DONE %s", count(s.passed+s.skipped+len(s.failed), "test", "tests"))
 	if s.skipped > 0 {

@@ -12,6 +12,8 @@ const events = `{"Action":"start","Package":"m/a"}
 {"Action":"pass","Package":"m/a","Test":"TestGood","Elapsed":20.4}
 {"Action":"run","Package":"m/a","Test":"TestBad"}
 {"Action":"output","Package":"m/a","Test":"TestBad","Output":"    a_test.go:7: got 1, want 2\n"}
+{"Action":"output","Package":"m/a","Test":"TestBad","Output":"        and more\n"}
+{"Action":"output","Package":"m/a","Test":"TestBad","Output":"time=now level=INFO\n"}
 {"Action":"fail","Package":"m/a","Test":"TestBad","Elapsed":65}
 {"Action":"run","Package":"m/a","Test":"TestDying"}
 {"Action":"output","Package":"m/a","Test":"TestDying","Output":"panic: why\n"}
@@ -37,6 +39,8 @@ func TestSummaryShowsWhatFailed(t *testing.T) {
 	}
 	s.close(begin.Add(1500 * time.Millisecond))
 	const want = `    a_test.go:7: got 1, want 2
+        and more
+time=now level=INFO
 TestDying was running, and has said:
 panic: why
 
@@ -48,6 +52,8 @@ a line that is no event
 slow: 65 s m/a TestBad
 slow: 20 s m/a TestGood
 FAILED m/a TestBad
+    a_test.go:7: got 1, want 2
+        and more
 FAILED m/a TestDying
 FAILED m/c 
 DONE 4 tests, 3 failures in 1.5s
