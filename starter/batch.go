@@ -82,9 +82,7 @@ type batchShow struct {
 
 // Run prints the tree of a batch.
 func (s batchShow) Run(ctx context.Context, c client.Client, out output) error {
-	waiting, cancel := context.WithTimeout(ctx, answerWithin)
-	defer cancel()
-	answer, err := c.QueryWorkflow(waiting, s.Batch, "", workflows.StatusQuery)
+	answer, err := c.QueryWorkflow(ctx, s.Batch, "", workflows.StatusQuery)
 	if err != nil {
 		return fmt.Errorf("ask %s for its status: %w", s.Batch, advise(err, workflows.ProcessQueue))
 	}

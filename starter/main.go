@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"strconv"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/prometheus/common/model"
@@ -22,6 +23,7 @@ import (
 
 type commands struct {
 	config.Resources `group:"resources"`
+	AnswerWithin     time.Duration `help:"How long to wait for the answer of a workflow that is asked for its status." default:"10s" env:"MILLRACE_ANSWER_WITHIN"`
 
 	Setup setupCommand `cmd:"" group:"first" help:"Make what is missing of stream, queues, bucket, index templates and search attributes."`
 	Send  sendCommand  `cmd:"" group:"first" help:"Send test telemetry to a collector."`
@@ -50,6 +52,14 @@ type commands struct {
 	Redrive redriveCommands `cmd:"" group:"fallback" help:"The way back from the fallback queue into the stream."`
 }
 
+// Validate refuses to wait for nothing.
+func (c *commands) Validate() error {
+	if c.AnswerWithin <= 0 {
+		return fmt.Errorf("--answer-within: %v is not positive", c.AnswerWithin)
+	}
+	return nil
+}
+
 const description = `Operates a Millrace pipeline.
 
 AWS and Temporal are found by their own environment: AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL, …; TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_TLS, TEMPORAL_API_KEY, …
@@ -75,7 +85,10 @@ func main() {
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(&c.Resources, logger),
 		kong.BindTo(os.Stdout, (*output)(nil)),
-		kong.BindSingletonProvider(func(ctx context.Context) (client.Client, error) { return dial(ctx, logger) }),
+		kong.BindSingletonProvider(func(ctx context.Context) (client.Client, error) {
+			connected, err := dial(ctx, logger)
+			return asker{connected, c.AnswerWithin}, err
+		}),
 	)...)
 	if err := parsed.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "starter:", err)

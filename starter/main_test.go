@@ -155,7 +155,7 @@ func newPipeline(t *testing.T, withWorker bool) pipeline {
 	options := localtest.TemporalNamespace(t, workflows.SearchAttributes...)
 	p := pipeline{
 		operator: newOperator(t, "TEMPORAL_ADDRESS="+options.HostPort, "TEMPORAL_NAMESPACE="+options.Namespace,
-			"MILLRACE_STREAM="+streamName, "MILLRACE_QUEUE="+queueName),
+			"MILLRACE_STREAM="+streamName, "MILLRACE_QUEUE="+queueName, "MILLRACE_ANSWER_WITHIN=1m"), // this machine may be busy
 		client: localtest.TemporalClient(t, options),
 		stream: activities.StreamID{Name: streamName, ARN: "arn", Created: time.Unix(1_795_392_000, 0).UTC()},
 	}
@@ -264,6 +264,7 @@ func TestWhatCannotWorkIsRefused(t *testing.T) {
 		"replay":                             "--from, --to",
 		"drill run --rate=-1":                "rate: -1 is negative",
 		"drill schedule --every 1s":          "--every: 1s is less than 1m",
+		"process status --answer-within 0":   "--answer-within",
 		"send --records 1 --url nowhere":     "--url",
 		"send --records 1 --duplicates 1.01": "out of its range",
 	} {

@@ -11,11 +11,28 @@ import (
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 
 	"millrace/internal/config"
 	"millrace/workflows"
 )
+
+// asker bounds the time that a worker may take to answer a query.
+type asker struct {
+	client.Client
+	within time.Duration
+}
+
+func (a asker) QueryWorkflow(ctx context.Context, workflowID, runID, queryType string, args ...any) (converter.EncodedValue, error) {
+	waiting, cancel := context.WithTimeout(ctx, a.within)
+	defer cancel()
+	answer, err := a.Client.QueryWorkflow(waiting, workflowID, runID, queryType, args...)
+	if err != nil && waiting.Err() != nil { // the connection may say something else
+		err = waiting.Err()
+	}
+	return answer, err
+}
 
 // dial connects to Temporal.
 func dial(ctx context.Context, logger *slog.Logger) (client.Client, error) {
@@ -34,12 +51,8 @@ func dial(ctx context.Context, logger *slog.Logger) (client.Client, error) {
 	return connected, nil
 }
 
-const (
-	// answerWithin bounds the time that a worker may take to answer a query.
-	answerWithin = 10 * time.Second
-	// pollersWithin bounds a look at who polls a task queue.
-	pollersWithin = 5 * time.Second
-)
+// pollersWithin bounds a look at who polls a task queue.
+const pollersWithin = 5 * time.Second
 
 // endless is a workflow that runs until it is stopped, and is found by its id.
 type endless struct {
@@ -163,16 +176,11 @@ func (w endless) execution(ctx context.Context) (string, error) {
 
 // query asks it for its status.
 func (w endless) query(ctx context.Context, status any) error {
-	ctx, cancel := context.WithTimeout(ctx, answerWithin)
-	defer cancel()
 	answer, err := w.client.QueryWorkflow(ctx, w.id, "", workflows.StatusQuery)
 	if err == nil {
 		err = answer.Get(status)
 	}
 	if err != nil {
-		if ctx.Err() != nil { // the connection may say something else
-			err = ctx.Err()
-		}
 		return fmt.Errorf("query %s: %w", w.id, advise(err, w.queue))
 	}
 	return nil
