@@ -145,15 +145,20 @@ func (e *experiment) observe(ctx context.Context, about string, t *traffic) (one
 	return one, nil
 }
 
-// progress says now and then how far a run is.
+// progress says now and then how far a run is, until it is stopped, which
+// waits: nobody else may write meanwhile.
 func (e *experiment) progress(ctx context.Context, about string, saved func() uint64) (stop func()) {
-	ctx, stop = context.WithCancel(ctx)
-	go func() {
+	ctx, cancel := context.WithCancel(ctx)
+	var saying sync.WaitGroup
+	saying.Go(func() {
 		for begin := time.Now(); poll.For(ctx, sayEvery) == nil; {
 			e.say(about, "%3.0f s: %6d saved", time.Since(begin).Seconds(), saved())
 		}
-	}()
-	return stop
+	})
+	return func() {
+		cancel()
+		saying.Wait()
+	}
 }
 
 // audit looks for every record that Millrace was sent.

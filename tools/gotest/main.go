@@ -80,13 +80,14 @@ type summary struct {
 	output  map[test]*strings.Builder
 	failed  []test
 	why     map[test]string // what those that failed complained of
+	racing  map[string]bool // packages of which the report of a data race is being read
 	slow    []event         // that have ended
 	passed  int
 	skipped int
 }
 
 func newSummary(to io.Writer, begin time.Time) *summary {
-	return &summary{to: to, begin: begin, running: map[test]time.Time{}, output: map[test]*strings.Builder{}, why: map[test]string{}}
+	return &summary{to: to, begin: begin, running: map[test]time.Time{}, output: map[test]*strings.Builder{}, why: map[test]string{}, racing: map[string]bool{}}
 }
 
 // follow handles the lines of go test until they end.
@@ -137,6 +138,15 @@ func (s *summary) handle(e event) {
 	case "build-output":
 		s.printf("%s", e.Output)
 	case "output":
+		// A race is reported in the name of the test that spoke last, which may well pass.
+		if strings.HasPrefix(e.Output, raceBegins) {
+			s.racing[e.Package] = true
+		}
+		if s.racing[e.Package] {
+			s.printf("%s", e.Output)
+			s.racing[e.Package] = e.Output != raceEnds
+			return
+		}
 		if s.output[t] == nil {
 			s.output[t] = &strings.Builder{}
 		}
@@ -181,6 +191,9 @@ func (s *summary) end(t test, how string) {
 		s.printf("%s", output)
 	}
 }
+
+// What a report of the race detector begins with, after a line like its last.
+const raceBegins, raceEnds = "WARNING: DATA RACE", "==================\n"
 
 // complaint is the first line of what a test gave to t.Error or t.Fatal (or
 // t.Log).

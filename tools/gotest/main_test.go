@@ -9,6 +9,10 @@ import (
 const events = `{"Action":"start","Package":"m/a"}
 {"Action":"run","Package":"m/a","Test":"TestGood"}
 {"Action":"output","Package":"m/a","Test":"TestGood","Output":"chatter\n"}
+{"Action":"output","Package":"m/a","Test":"TestGood","Output":"==================\n"}
+{"Action":"output","Package":"m/a","Test":"TestGood","Output":"WARNING: DATA RACE\n"}
+{"Action":"output","Package":"m/a","Test":"TestGood","Output":"  a.go:9\n"}
+{"Action":"output","Package":"m/a","Test":"TestGood","Output":"==================\n"}
 {"Action":"pass","Package":"m/a","Test":"TestGood","Elapsed":20.4}
 {"Action":"run","Package":"m/a","Test":"TestBad"}
 {"Action":"output","Package":"m/a","Test":"TestBad","Output":"    a_test.go:7: got 1, want 2\n"}
@@ -38,7 +42,10 @@ func TestSummaryShowsWhatFailed(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.close(begin.Add(1500 * time.Millisecond))
-	const want = `    a_test.go:7: got 1, want 2
+	const want = `WARNING: DATA RACE
+  a.go:9
+==================
+    a_test.go:7: got 1, want 2
         and more
 time=now level=INFO
 TestDying was running, and has said:
