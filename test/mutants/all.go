@@ -97,7 +97,7 @@ var All = []Mutant{
 		}},
 	},
 	{
-		Name: "forgets-the-id", Clause: "no document is there twice", Scenario: "bulk-answer-lost",
+		Name: "forgets-the-id", Clause: "no document is there twice", Scenario: "worker-killed-before-checkpoint",
 		Edits: []Edit{{
 			File: "internal/index/bulk.go",
 			Old:  "\tb.body = append(b.body, r.DocIDText...)\n",
