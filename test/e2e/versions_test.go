@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 
 	"millrace/internal/config"
@@ -73,9 +74,12 @@ func TestANewVersionTakesOver(t *testing.T) {
 
 	b.elasticsearch.Set()
 	for _, batch := range batches {
-		// It need not wait for its next attempt; where that is over already this fails, and does not matter.
-		if _, err := b.Starter(t.Context(), "batch", "retry", batch); err != nil {
-			t.Log(err)
+		// It need not wait for its next attempt, with which it may have ended by now.
+		_, err := b.Starter(t.Context(), "batch", "retry", batch)
+		described, describeErr := b.operator.DescribeWorkflowExecution(t.Context(), batch, "")
+		b.must(describeErr)
+		if described.GetWorkflowExecutionInfo().GetStatus() != enums.WORKFLOW_EXECUTION_STATUS_COMPLETED {
+			b.must(err)
 		}
 	}
 	b.awaitDocuments(bisectedRecords)
