@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"strings"
 	"sync"
 
 	"github.com/klauspost/compress/gzip"
@@ -40,8 +39,15 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int, held *share, in
 		return nil, tooLarge
 	}
 	var source io.Reader = http.MaxBytesReader(w, r.Body, int64(limit))
-	switch encoding := strings.ToLower(strings.Join(r.Header.Values("Content-Encoding"), ",")); encoding {
-	case "", "identity":
+	encoding, supported := contentEncoding(r.Header)
+	if !supported {
+		return nil, &refusal{
+			status: http.StatusUnsupportedMediaType, reason: "Content-Encoding is not one of gzip, zstd and identity",
+			accept: [2]string{"Accept-Encoding", "gzip, zstd"},
+		}
+	}
+	switch encoding {
+	case "":
 		if r.ContentLength < 0 {
 			source = metered{source, held}
 			break
@@ -54,7 +60,10 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int, held *share, in
 	case "gzip":
 		reader := gzips.Get().(*gzip.Reader)
 		defer gzips.Put(reader)
-		if err := reader.Reset(source); err != nil {
+		switch err := reader.Reset(source); {
+		case errors.Is(err, io.EOF): // not a byte came, which is an empty body
+			return into.Bytes(), nil
+		case err != nil:
 			return nil, unreadable(err, tooLarge)
 		}
 		source = metered{reader, held}
@@ -68,11 +77,6 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int, held *share, in
 			return nil, unreadable(err, tooLarge)
 		}
 		source = metered{reader, held}
-	default:
-		return nil, &refusal{
-			status: http.StatusUnsupportedMediaType, reason: "Content-Encoding is neither gzip nor zstd nor identity",
-			accept: [2]string{"Accept-Encoding", "gzip, zstd"},
-		}
 	}
 	if _, err := into.ReadFrom(io.LimitReader(source, int64(limit)+1)); err != nil {
 		return nil, unreadable(err, tooLarge)
@@ -106,7 +110,9 @@ func unreadable(err error, tooLarge *refusal) *refusal {
 	case errors.Is(err, errNoRoom):
 		return full()
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return &refusal{status: http.StatusRequestTimeout, reason: "the body did not arrive in time"}
+		// Not 408: OTLP's exporters take that for final and drop the batch
+		// (OTLP 1.x, 'Retryable Response Codes'), and to the others it is the same.
+		return &refusal{status: http.StatusServiceUnavailable, reason: "the body did not arrive in time", retry: retryAfter}
 	}
 	return &refusal{status: http.StatusBadRequest, reason: "the body cannot be read: " + err.Error()}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
-	"mime"
 	"net/http"
 	"slices"
 	"strings"
@@ -23,14 +22,16 @@ type Ingester interface {
 
 // Settings are what a Server is made of.
 type Settings struct {
-	Region string // stands in every record
-	Limits Limits
+	Region  string // stands in every record
+	Limits  Limits
+	Origins Origins // of pages that may post
 }
 
 // Server takes telemetry. It is safe for concurrent use.
 type Server struct {
 	region   string
 	limits   Limits
+	origins  Origins
 	keys     *Keys
 	ingester Ingester
 	rates    tenantRates
@@ -42,7 +43,7 @@ type Server struct {
 func New(settings Settings, keys *Keys, ingester Ingester) *Server {
 	limits := settings.Limits.withDefaults()
 	return &Server{
-		region: settings.Region, limits: limits, keys: keys, ingester: ingester,
+		region: settings.Region, limits: limits, origins: settings.Origins, keys: keys, ingester: ingester,
 		rates: tenantRates{limits: limits}, room: newRoom(limits.RequestBytes), outage: rate.Sometimes{Interval: time.Second},
 	}
 }
@@ -73,15 +74,23 @@ func routes() []route {
 }
 
 // Handler serves the routes that take telemetry, and answers 404 to all others.
+// It is no http.ServeMux, which would redirect a path with doubled slashes.
 func (s *Server) Handler() http.Handler {
-	mux := http.NewServeMux()
+	byPath := map[string]route{}
 	for _, r := range routes() {
-		mux.HandleFunc(r.path, func(w http.ResponseWriter, request *http.Request) { s.serve(r, w, request) })
+		byPath[r.path] = r
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		(&refusal{status: http.StatusNotFound, reason: "no such path"}).write(w, plainForm)
-	})
-	return mux
+	return withOrigins(s.origins, http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+		to, known := byPath[cleanPath(request.URL.Path)]
+		switch {
+		case !known:
+			(&refusal{status: http.StatusNotFound, reason: "no such path"}).write(w, plainForm)
+		case len(s.origins) > 0 && isPreflight(request):
+			answerPreflight(w, request)
+		default:
+			s.serve(to, w, request)
+		}
+	}))
 }
 
 // plainForm answers who cannot be answered in a form of his own.
@@ -140,14 +149,11 @@ func (to route) form(r *http.Request) (*form, *refusal) {
 		fallback = to.forms["application/json"]
 	}
 	given := r.Header.Get("Content-Type")
-	mediaType := ""
-	if given != "" {
-		var err error
-		if mediaType, _, err = mime.ParseMediaType(given); err != nil {
-			mediaType = "?"
-		}
-	}
+	mediaType := mediaTypeOf(given)
 	chosen := to.forms[mediaType]
+	if mediaType == "" && given != "" {
+		chosen = nil // malformed, which is not the same as missing
+	}
 	if chosen != nil {
 		fallback = chosen
 	}

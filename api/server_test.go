@@ -109,12 +109,25 @@ func newCollector(t testing.TB, limits Limits) *collector {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Server = New(Settings{Region: testRegion, Limits: limits}, keys, c.stream)
+	c.listen(t, New(Settings{Region: testRegion, Limits: limits}, keys, c.stream))
+	return c
+}
+
+// listen has a server answer, in place of the one before.
+func (c *collector) listen(t testing.TB, s *Server) {
+	t.Helper()
+	c.listenWithin(t, s, s.HTTP(nil).ReadTimeout)
+}
+
+// listenWithin is listen, where bodies have to arrive in time.
+func (c *collector) listenWithin(t testing.TB, s *Server, bodies time.Duration) {
+	t.Helper()
+	c.Server = s
 	c.http = httptest.NewUnstartedServer(nil)
 	c.http.Config = c.HTTP(c.Handler())
+	c.http.Config.ReadTimeout = bodies
 	c.http.Start()
 	t.Cleanup(c.http.Close)
-	return c
 }
 
 // reply is what a post was answered.
@@ -227,6 +240,8 @@ func TestWhatIsRefusedAsAWhole(t *testing.T) {
 		{"a media type that is none", "[]", []string{"Content-Type", ";;"}, 415},
 		{"an unknown encoding", "[]", []string{"Content-Encoding", "br"}, 415},
 		{"two encodings", "[]", []string{"Content-Encoding", "gzip, gzip"}, 415},
+		{"two encodings, one of them twice named", "[]", []string{"Content-Encoding", "zstd, x-gzip"}, 415},
+		{"parameters without a media type", "[]", []string{"Content-Type", "; charset=utf-8"}, 415},
 		{"no gzip", "[]", []string{"Content-Encoding", "gzip"}, 400},
 		{"no zstd", "[]", []string{"Content-Encoding", "zstd"}, 400},
 		{"nothing", "", []string{"Content-Type", "application/json"}, 400},
@@ -256,14 +271,17 @@ func TestMethodsAndPaths(t *testing.T) {
 		status       int
 	}{
 		{http.MethodGet, "/v1/telemetry", 405}, {http.MethodPut, "/v1/monitoring-data", 405}, {http.MethodOptions, "/v1/telemetry", 405},
-		{http.MethodPost, "/", 404}, {http.MethodPost, "/v1/telemetry/", 404}, {http.MethodGet, "/v2", 404},
+		{http.MethodGet, "/v1/traces/", 405}, {http.MethodDelete, "//v1/logs", 405},
+		{http.MethodPost, "/", 404}, {http.MethodPost, "/v1", 404}, {http.MethodPost, "/v1/telemetry/x", 404}, {http.MethodPost, "/v1/./telemetry", 404},
+		{http.MethodPost, "", 404}, {http.MethodGet, "/v2", 404}, {http.MethodOptions, "/v2", 404},
 	} {
 		request, err := http.NewRequestWithContext(t.Context(), test.method, c.http.URL+test.path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		r := c.do(t, request)
-		if r.status != test.status || r.Error == "" || (r.status == 405 && r.header.Get("Allow") != "POST") {
+		text := r.Error + string(r.body) // of OTLP it is a status
+		if r.status != test.status || text == "" || (r.status == 405 && r.header.Get("Allow") != "POST") {
 			t.Errorf("%s %s: answered %d %v %s, want %d", test.method, test.path, r.status, r.header, r.body, test.status)
 		}
 	}

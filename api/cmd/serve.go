@@ -35,6 +35,8 @@ type serveCommand struct {
 	TLSKey     string `name:"tls-key" help:"PEM file of its key." type:"existingfile" env:"MILLRACE_TLS_KEY"`
 	Region     string `help:"Region that stands in each record; that of AWS when empty." env:"MILLRACE_REGION"`
 
+	CORSOrigins api.Origins `name:"cors-origins" help:"Origins of web pages that may post, such as https://shop.example, or * for all; empty: none." env:"MILLRACE_CORS_ORIGINS"`
+
 	keyFile
 	api.Limits        `embed:"" group:"limits"`
 	ingest.Settings   `embed:"" group:"durable"`
@@ -50,7 +52,7 @@ func (c *serveCommand) Validate() error {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		errs = append(errs, errors.New("--tls-cert and --tls-key: give both, or none"))
 	}
-	return errors.Join(append(errs, c.Limits.Validate(), c.Settings.Validate(), c.Resources.Validate())...)
+	return errors.Join(append(errs, c.CORSOrigins.Validate(), c.Limits.Validate(), c.Settings.Validate(), c.Resources.Validate())...)
 }
 
 // stopWithin bounds in time what requests that are under way may still take.
@@ -82,7 +84,7 @@ func (c *serveCommand) Run(ctx context.Context) error {
 	defer temporal.Close()
 
 	d := &door{}
-	server := api.New(api.Settings{Region: c.Region, Limits: c.Limits}, keys, d)
+	server := api.New(api.Settings{Region: c.Region, Limits: c.Limits, Origins: c.CORSOrigins}, keys, d)
 	stopServing, err := c.serve(server, c.routes(server, c.checks(cfg, d, temporal)), secured)
 	if err != nil {
 		return err
@@ -126,15 +128,18 @@ func (c *serveCommand) checks(cfg aws.Config, d *door, temporal client.Client) o
 	return checks
 }
 
-// routes are those for agents, and those for operators.
+// routes are those for agents, and those for operators. No http.ServeMux leads
+// to the former: it would redirect some of their paths.
 func (c *serveCommand) routes(server *api.Server, checks ops.Checks) http.Handler {
-	operators := ops.Handler(checks)
-	mux := http.NewServeMux()
-	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
-		mux.Handle(path, operators)
-	}
-	mux.Handle("/", server.Handler())
-	return mux
+	operators, agents := ops.Handler(checks), server.Handler()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/healthz", "/readyz", "/metrics":
+			operators.ServeHTTP(w, r)
+		default:
+			agents.ServeHTTP(w, r)
+		}
+	})
 }
 
 // work runs the worker for the ingest queue in this process, so that a batch

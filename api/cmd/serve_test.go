@@ -11,9 +11,11 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/alecthomas/kong"
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -138,5 +140,54 @@ func TestHalfOfACertificateIsRefused(t *testing.T) {
 	c := &serveCommand{TLSCert: "cert.pem"}
 	if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "--tls-key") {
 		t.Errorf("the error is %v", err)
+	}
+}
+
+func parse(t *testing.T, args ...string) (serveCommand, error) {
+	t.Helper()
+	var c serveCommand
+	parser, err := kong.New(&c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = parser.Parse(append([]string{"--keys=keys.json"}, args...))
+	return c, err
+}
+
+func TestOriginsAreAList(t *testing.T) {
+	t.Parallel()
+	if c, err := parse(t); err != nil || len(c.CORSOrigins) > 0 {
+		t.Errorf("the default is %v, error %v", c.CORSOrigins, err)
+	}
+	if c, err := parse(t, "--cors-origins=https://a.example,http://localhost:3000"); err != nil || !slices.Equal(c.CORSOrigins, []string{"https://a.example", "http://localhost:3000"}) {
+		t.Errorf("two are taken as %v, error %v", c.CORSOrigins, err)
+	}
+	if _, err := parse(t, "--cors-origins=https://a.example/"); err == nil || !strings.Contains(err.Error(), "--cors-origins") {
+		t.Errorf("a path gives error %v", err)
+	}
+}
+
+// The program's own routes must not redirect what the server would take.
+func TestAgentsAreNotRedirected(t *testing.T) {
+	t.Parallel()
+	keyFile := filepath.Join(t.TempDir(), "keys.json")
+	if _, err := api.CreateKey(keyFile, "tenant"); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := api.OpenKeys(keyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &serveCommand{}
+	routes := c.routes(api.New(api.Settings{}, keys, &door{}), ops.Checks{})
+	for path, want := range map[string]int{
+		"//v1/traces": http.StatusUnauthorized, "/v1/logs/": http.StatusUnauthorized, "/v1/../v1/logs": http.StatusNotFound, "/": http.StatusNotFound,
+		"/healthz": http.StatusMethodNotAllowed,
+	} {
+		answer, request := httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "http://collector"+path, nil)
+		request.Header.Set("Content-Type", "application/json")
+		if routes.ServeHTTP(answer, request); answer.Code != want {
+			t.Errorf("%s: answered %d, want %d", path, answer.Code, want)
+		}
 	}
 }
