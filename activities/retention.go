@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -56,12 +57,17 @@ func (s *Snapshotter) EnforceRetention(ctx context.Context, in RetentionCall) (R
 	}
 	last, _ := snapshot.LastGood(all, time.Time{})
 	uncovered := 0
+	var failed []error
 	for _, name := range index.Names(states) {
 		if !past(name, in.Days, time.Now()) {
 			continue
 		}
 		state := states[name]
 		covered, why, err := s.covered(ctx, name, state, last)
+		if err != nil && ctx.Err() == nil { // the others do not wait for it
+			failed = append(failed, err)
+			continue
+		}
 		if err != nil {
 			return result, err
 		}
@@ -80,7 +86,7 @@ func (s *Snapshotter) EnforceRetention(ctx context.Context, in RetentionCall) (R
 		activity.RecordHeartbeat(ctx, name)
 	}
 	indicesUncovered.Set(float64(uncovered))
-	return result, nil
+	return result, errors.Join(failed...)
 }
 
 func (r *Retirement) name(list []string, text string) []string {
@@ -105,6 +111,8 @@ func (s *Snapshotter) covered(ctx context.Context, name string, state index.Stat
 	switch {
 	case state.Documents < 0:
 		return "", "its documents cannot be counted: it is closed, or red", nil
+	case state.Documents == 0:
+		return "nothing: it is empty", "", nil
 	case there && kept.Created.Equal(state.Created) && kept.Documents >= state.Documents:
 		return last.Name, "", nil
 	case last.Name == "":
@@ -120,6 +128,9 @@ func (s *Snapshotter) covered(ctx context.Context, name string, state index.Stat
 	first, end, err := s.Cluster.Received(ctx, name)
 	if err != nil {
 		return "", "", err
+	}
+	if first.IsZero() {
+		return "", why + ", and none of its documents says when it was received", nil
 	}
 	what, err := s.Backup.Lacks(ctx, first.Add(-clockSkew), end.Add(clockSkew))
 	if err != nil {

@@ -1,12 +1,15 @@
 package activities
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"millrace/internal/index"
 	"millrace/internal/snapshot"
 )
 
@@ -89,6 +92,54 @@ func TestAnIndexThatCannotBeCountedStays(t *testing.T) {
 	// In a snapshot it counts as it was.
 	if look := s.take("two"); look.State != snapshot.Success || look.Suspect != "" || s.record("two").Documents() != 1 {
 		t.Errorf("%+v", look)
+	}
+}
+
+// asking is a backup that notes which times it is asked about, and fails for
+// those before a time.
+type asking struct {
+	from   []time.Time
+	before time.Time
+}
+
+func (a *asking) Lacks(_ context.Context, from, _ time.Time) (string, error) {
+	a.from = append(a.from, from)
+	if from.Before(a.before) {
+		return "", errors.New("the bucket is away")
+	}
+	return "", nil
+}
+
+// TestAnIndexThatCannotBeJudgedHoldsUpNoOther: one without documents has nothing
+// to lose, one whose documents do not say when they came stays, and one about
+// which the backup cannot be asked is tried again.
+func TestAnIndexThatCannotBeJudgedHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	s := newSafe(t)
+	empty, foreign, unanswered, old := s.index("2026.01.01"), s.index("2026.01.02"), s.index("2026.01.03"), s.index("2026.01.04")
+	s.http(http.MethodPut, "/"+empty, "")
+	s.http(http.MethodPost, "/"+foreign+"/_doc", `{"@timestamp":"2026-01-02T00:00:00Z"}`)
+	s.http(http.MethodPost, "/"+unanswered+"/_doc", `{"@timestamp":"2026-01-03T00:00:00Z","received_at":"2026-01-03T01:02:03Z"}`)
+	s.fill(old, 1)
+	backup := &asking{before: time.Date(2026, 1, 4, 0, 0, 0, 0, time.UTC)}
+	s.Backup = backup
+	call := RetentionCall{Repository: s.call.Repository.Name, Indices: s.call.Indices, Days: map[string]int{s.kind: 10}}
+	if _, err := execute(t, s.EnforceRetention, call); err == nil || !strings.Contains(err.Error(), "the bucket is away") {
+		t.Errorf("that the backup did not answer ends as %v", err)
+	}
+	for _, from := range backup.from {
+		if from.Year() < 2026 {
+			t.Errorf("the backup was asked what came since %s", from)
+		}
+	}
+	states, err := s.Cluster.Indices(t.Context(), s.call.Indices...)
+	if got := index.Names(states); err != nil || !slices.Equal(got, []string{foreign, unanswered}) {
+		t.Errorf("it has left %v, %v", got, err)
+	}
+	backup.before = time.Time{}
+	got := must(t, s.EnforceRetention, call)
+	if !slices.Equal(got.Deleted, []string{unanswered}) || len(got.Uncovered) != 1 || !strings.Contains(got.Uncovered[0], "none of its documents says when it was received") {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -145,21 +145,27 @@ func List(ctx context.Context, store Objects, w Window) iter.Seq2[Object, error]
 	}
 }
 
+// longListing is from how many days on a listing first looks where the backup
+// begins, which costs two calls; each day costs two as well, also where there is
+// nothing.
+const longListing = 366
+
 // days yields what lies below each day, from one that may matter on.
 func days(ctx context.Context, store Objects, w Window) iter.Seq2[[]Object, error] {
 	return func(yield func([]Object, error) bool) {
-		from, to := w.From, w.To
+		from, to := w.Since(), w.To
 		if to.IsZero() {
 			to = time.Now()
 		}
-		if from.IsZero() {
-			var err error
-			if from, err = firstDay(ctx, store, to, ours, firehose); err != nil {
+		if to.Sub(from) > longListing*day {
+			first, err := firstDay(ctx, store, to, ours, firehose)
+			if err != nil {
 				yield(nil, err)
 				return
 			}
-		} else {
-			from = w.Since()
+			if first.After(from) {
+				from = first
+			}
 		}
 		for at := from.UTC().Truncate(day); !at.After(to); at = at.Add(day) {
 			objects, err := ofDay(ctx, store, at, oursDay, firehoseDay)

@@ -2,10 +2,12 @@ package backup_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/md5"
 	"encoding/csv"
 	"encoding/hex"
 	"fmt"
+	"iter"
 	"maps"
 	"net/url"
 	"os"
@@ -14,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"millrace/internal/archive"
 	"millrace/internal/backup"
 )
 
@@ -75,6 +78,27 @@ func TestListChoosesByTime(t *testing.T) {
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
+	}
+}
+
+// counted is a shelf that counts how often it is listed.
+type counted struct {
+	*shelf
+	lists int
+}
+
+func (c *counted) List(ctx context.Context, prefix string) iter.Seq2[archive.Object, error] {
+	c.lists++
+	return c.shelf.List(ctx, prefix)
+}
+
+// TestListBeginsWhereTheBackupDoes, however long before that a window begins:
+// each day costs a call.
+func TestListBeginsWhereTheBackupDoes(t *testing.T) {
+	t.Parallel()
+	store := &counted{shelf: newShelf(key(noon, "shardId-000000000000", "100"))}
+	if got := listed(t, store, backup.Window{From: time.Time{}.Add(time.Minute), To: noon.Add(time.Hour)}); len(got) != 1 || store.lists > 6 {
+		t.Errorf("%q, after %d calls", got, store.lists)
 	}
 }
 
