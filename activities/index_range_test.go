@@ -224,28 +224,31 @@ type letterBox map[string]int
 
 func (letterBox) Fits(queue.DeadLetter) bool { return true }
 
-func (l letterBox) Send(_ context.Context, letters []queue.DeadLetter) error {
+func (l letterBox) Send(_ context.Context, letters []queue.DeadLetter) ([]int, error) {
 	for _, letter := range letters {
 		for _, r := range letter.Millrace.Records {
 			l[r.ID]++
 		}
 	}
-	return nil
+	return nil, nil
 }
 
-// silent is a letterBox that takes no letters until it is told to.
-type silent struct {
-	letterBox
-	deaf  bool
+// deaf is a queue that takes no letters.
+type deaf struct{ letterBox }
+
+func (deaf) Send(context.Context, []queue.DeadLetter) ([]int, error) {
+	return []int{0}, errors.New("the dead-letter queue is away")
+}
+
+// noteless is a ledger that takes entries and no notes about them.
+type noteless struct {
+	undertaker
 	asked func()
 }
 
-func (s *silent) Send(ctx context.Context, letters []queue.DeadLetter) error {
-	if s.deaf {
-		s.asked()
-		return errors.New("the dead-letter queue is away")
-	}
-	return s.letterBox.Send(ctx, letters)
+func (n noteless) NoteUntold(context.Context, string) error {
+	n.asked()
+	return errors.New("the ledger is away")
 }
 
 // TestWhatAnInterruptedAttemptBuriedIsToldOf by the next one, which may not take
@@ -269,8 +272,8 @@ func TestWhatAnInterruptedAttemptBuriedIsToldOf(t *testing.T) {
 				return map[bool]index.Class{true: index.Poison, false: index.Indexed}[id == w.docs[poison]]
 			}
 			ctx, cancel := context.WithCancelCause(t.Context())
-			p, dlq := w.processor(), &silent{letterBox{}, true, func() { cancel(temporal.NewCanceledError()) }}
-			p.Morgue = &Morgue{ledger: p.Ledger, dlq: dlq}
+			p, dlq := w.processor(), letterBox{}
+			p.Morgue = &Morgue{ledger: noteless{p.Ledger, func() { cancel(temporal.NewCanceledError()) }}, herald: herald{dlq: deaf{dlq}}}
 			whole := p.rangeOf("shard", w.records)
 			result, err := runRange(ctx, p.IndexRange, RangeInput{Stream: p.Stream, Range: whole})
 			if err != nil || !result.Untold || len(result.Left) != 1 || result.Left[0].Range.First != sequence(poison) {
@@ -283,15 +286,15 @@ func TestWhatAnInterruptedAttemptBuriedIsToldOf(t *testing.T) {
 				}
 				entries++
 			}
-			if entries != 1 || len(dlq.letterBox) != 0 {
-				t.Fatalf("it left %d entries and letters of %v", entries, dlq.letterBox)
+			if entries != 1 || len(dlq) != 0 {
+				t.Fatalf("it left %d entries and letters of %v", entries, dlq)
 			}
-			dlq.deaf = false
+			p.Morgue = &Morgue{ledger: p.Ledger, herald: herald{dlq: dlq}}
 			if result, err := end(p, RangeInput{Stream: p.Stream, Range: result.Left[0].Range, Untold: result.Untold}); err != nil || len(result.Left) > 0 || result.Untold {
 				t.Fatalf("the next one ends with %+v, %v", result, err)
 			}
-			if id := fmt.Sprint(poison); dlq.letterBox[id] != 1 {
-				t.Errorf("letters tell of %v", dlq.letterBox)
+			if id := fmt.Sprint(poison); dlq[id] != 1 {
+				t.Errorf("letters tell of %v", dlq)
 			}
 		})
 	}
@@ -324,7 +327,7 @@ func TestARecordIsBuriedOnce(t *testing.T) {
 				return index.Indexed
 			}
 			p, told := w.processor(), letterBox{}
-			p.Morgue = &Morgue{ledger: p.Ledger, dlq: told}
+			p.Morgue = &Morgue{ledger: p.Ledger, herald: herald{dlq: told}}
 			result := indexRange(t, p, p.rangeOf("shard", w.records), false)
 			if len(result.Left) != 1 || result.Left[0].Range.First != sequence(first) || result.Left[0].Range.Last != sequence(last) {
 				t.Fatalf("left are %+v", result.Left)

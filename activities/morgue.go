@@ -4,10 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
-	"github.com/google/uuid"
 	"go.temporal.io/sdk/activity"
 	"golang.org/x/sync/errgroup"
 
@@ -25,27 +23,23 @@ const (
 	entryBytes = 8 << 20
 )
 
-// undertaker keeps entries for good. See ledger.Ledger.
+// undertaker keeps entries for good, and notes of which of them the dead-letter
+// queue does not know. See ledger.Ledger.
 type undertaker interface {
 	Add(ctx context.Context, e ledger.Entry) (key string, err error)
-}
-
-// crier tells of dead records. See queue.DeadLetters.
-type crier interface {
-	Fits(l queue.DeadLetter) bool
-	Send(ctx context.Context, letters []queue.DeadLetter) error
+	NoteUntold(ctx context.Context, key string) error
 }
 
 // Morgue is the Burier, and intake's Graveyard, over the ledger and the
 // dead-letter queue.
 type Morgue struct {
 	ledger undertaker
-	dlq    crier
+	herald herald
 }
 
 // NewMorgue returns a Morgue.
 func NewMorgue(l *ledger.Ledger, dlq *queue.DeadLetters) *Morgue {
-	return &Morgue{ledger: l, dlq: dlq}
+	return &Morgue{ledger: l, herald: herald{dlq: dlq}}
 }
 
 // Bury implements Burier.
@@ -89,32 +83,36 @@ func (m *Morgue) BuryIngest(ctx context.Context, batch string, dead []intake.Dea
 	return m.bury(ctx, entries)
 }
 
-// bury writes all entries, and then tells of them.
+// bury writes all entries, and then sends letters about them. Once the entries
+// are written they are the truth, so no refusal or outage of the dead-letter
+// queue is an error.
 func (m *Morgue) bury(ctx context.Context, entries []ledger.Entry) error {
+	if len(entries) == 0 {
+		return nil
+	}
 	now := time.Now().UTC().Truncate(time.Millisecond)
-	told := make([][]queue.DeadLetter, len(entries))
+	keys := make([]string, len(entries))
 	writing, all := errgroup.WithContext(ctx)
 	writing.SetLimit(entriesAtOnce)
 	for i := range entries {
 		entries[i].At, entries[i].Source = now, source(ctx)
 		writing.Go(func() error {
-			key, err := m.ledger.Add(all, entries[i])
-			told[i] = m.letters(entries[i], key)
+			var err error
+			keys[i], err = m.ledger.Add(all, entries[i])
 			return err
 		})
 	}
 	if err := writing.Wait(); err != nil {
 		return fmt.Errorf("write to the ledger: %w", err)
 	}
-	letters := slices.Concat(told...)
-	if len(letters) == 0 {
-		return nil
-	}
-	if err := m.dlq.Send(ctx, letters); err != nil {
-		return fmt.Errorf("tell of ledger entries: %w", err)
-	}
 	slog.WarnContext(ctx, "buried records that will not be indexed", "entries", len(entries),
-		"kind", entries[0].Kind, "key", letters[0].Millrace.Ledger, "error", letters[0].ResponseContext.FunctionError)
+		"kind", entries[0].Kind, "key", keys[0], "error", causeOf(entries[0]))
+	for _, at := range m.herald.tell(ctx, entries, keys) {
+		if err := m.ledger.NoteUntold(ctx, keys[at]); err != nil {
+			return err
+		}
+		untoldEntries.Inc()
+	}
 	return nil
 }
 
@@ -134,62 +132,4 @@ func exact(e index.Error) ledger.Error {
 		kept.Cause = &cause
 	}
 	return kept
-}
-
-// letters tell of an entry: of its halves, and theirs, where there are more
-// errors than fit into a message. Each points at the range of its own records.
-func (m *Morgue) letters(e ledger.Entry, key string) []queue.DeadLetter {
-	l, half := letter(e, key), len(e.Records)/2
-	if half == 0 || m.dlq.Fits(l) {
-		return []queue.DeadLetter{l}
-	}
-	first, second := e, e
-	first.Records, second.Records = e.Records[:half], e.Records[half:]
-	first.Range.Last, first.Range.LastSub, first.Range.Count = e.Records[half-1].Sequence, 0, half
-	second.Range.First, second.Range.FirstSub, second.Range.Count = e.Records[half].Sequence, 0, len(second.Records)
-	return append(m.letters(first, key), m.letters(second, key)...)
-}
-
-// letter tells of an entry, or a part of it. It has no bodies.
-func letter(e ledger.Entry, key string) queue.DeadLetter {
-	l := queue.DeadLetter{
-		RequestContext: queue.RequestContext{
-			RequestID:   uuid.NewSHA1(uuid.NameSpaceURL, []byte(key)).String(),
-			FunctionARN: "millrace", Condition: queue.RetriesExhausted, ApproximateInvokeCount: 1,
-		},
-		ResponseContext: queue.ResponseContext{StatusCode: 200, ExecutedVersion: "$LATEST"},
-		Version:         "1.0",
-		Timestamp:       queue.Time{Time: e.At},
-		Millrace:        &queue.DeadRecords{Ledger: key, Records: []queue.DeadRecord{}},
-	}
-	for _, r := range e.Records {
-		shown := withoutBody(index.Error{Type: r.Error.Type, Reason: r.Error.Reason})
-		l.Millrace.Records = append(l.Millrace.Records, queue.DeadRecord{
-			ID: r.ID, Type: r.Type, Tenant: r.Tenant, Error: queue.Reason{Type: shown.Type, Reason: shown.Reason},
-		})
-	}
-	switch {
-	case e.Cause != nil:
-		l.ResponseContext.FunctionError = e.Cause.Type
-	case len(e.Records) > 0:
-		l.ResponseContext.FunctionError = e.Records[0].Error.Type
-	}
-	if e.Kind == ledger.Loss {
-		l.RequestContext.Condition = queue.RecordTooOld
-	}
-	if e.Kind != ledger.Ingest {
-		l.Batch = batchInfo(e)
-	}
-	return l
-}
-
-// batchInfo points at the records of an entry.
-func batchInfo(e ledger.Entry) *queue.KinesisBatchInfo {
-	info := &queue.KinesisBatchInfo{
-		ShardID: e.Range.Shard, First: e.Range.First, Last: e.Range.Last, Size: e.Range.Count, StreamARN: e.Range.StreamARN,
-	}
-	if n := len(e.Records); n > 0 {
-		info.FirstArrival, info.LastArrival = queue.Time{Time: e.Records[0].Arrived}, queue.Time{Time: e.Records[n-1].Arrived}
-	}
-	return info
 }

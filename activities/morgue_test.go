@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -28,6 +29,7 @@ import (
 	"millrace/internal/queue"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
+	"millrace/test/faultproxy"
 )
 
 var (
@@ -44,6 +46,8 @@ type graveyard struct {
 	*testing.T
 	ledger *ledger.Ledger
 	morgue *Morgue
+	queue  *faultproxy.Proxy // before the dead-letter queue, for what sends letters
+	teller *Teller
 	sqs    *sqs.Client
 	url    string
 }
@@ -63,7 +67,14 @@ func newGraveyard(t *testing.T) *graveyard {
 	if err := queue.Create(t.Context(), g.sqs, name); err != nil {
 		t.Fatal(err)
 	}
-	dlq, err := queue.OpenDeadLetters(t.Context(), g.sqs, name)
+	var err error
+	if g.queue, err = faultproxy.Start(t.Context(), aws.ToString(cfg.BaseEndpoint)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = g.queue.Close() })
+	proxied := cfg.Copy()
+	proxied.BaseEndpoint = aws.String(g.queue.URL())
+	dlq, err := queue.OpenDeadLetters(t.Context(), sqs.NewFromConfig(proxied), name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +82,7 @@ func newGraveyard(t *testing.T) *graveyard {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.morgue, g.url = NewMorgue(g.ledger, dlq), *found.QueueUrl
+	g.morgue, g.teller, g.url = NewMorgue(g.ledger, dlq), NewTeller(g.ledger, dlq), *found.QueueUrl
 	t.Cleanup(func() {
 		ctx := context.WithoutCancel(t.Context())
 		for key, err := range bucket.Keys(ctx, "") {
@@ -348,7 +359,7 @@ func TestIngestDeadAreKept(t *testing.T) {
 func TestLargeBatchesHaveSeveralEntries(t *testing.T) {
 	t.Parallel()
 	s := &steps{}
-	m := &Morgue{ledger: serially{s, make(chan struct{}, 1)}, dlq: s}
+	m := &Morgue{ledger: serially{s, make(chan struct{}, 1)}, herald: herald{dlq: s}}
 	var dead []intake.Dead
 	for n := range 21 {
 		dead = append(dead, intake.Dead{Position: n, Data: make([]byte, 1<<20)})
@@ -366,6 +377,12 @@ type steps struct {
 	ledgerErr, queueErr error
 	entries, letters    int
 	records             int
+	untold              []string
+}
+
+func (s *steps) NoteUntold(_ context.Context, key string) error {
+	s.untold = append(s.untold, key)
+	return nil
 }
 
 func (s *steps) Add(_ context.Context, e ledger.Entry) (string, error) {
@@ -382,9 +399,14 @@ func (s *steps) Add(_ context.Context, e ledger.Entry) (string, error) {
 
 func (s *steps) Fits(queue.DeadLetter) bool { return true }
 
-func (s *steps) Send(_ context.Context, letters []queue.DeadLetter) error {
+func (s *steps) Send(_ context.Context, letters []queue.DeadLetter) (untaken []int, err error) {
 	s.letters += len(letters)
-	return s.queueErr
+	if s.queueErr != nil {
+		for at := range letters {
+			untaken = append(untaken, at)
+		}
+	}
+	return untaken, s.queueErr
 }
 
 func TestLedgerComesFirst(t *testing.T) {
@@ -393,16 +415,17 @@ func TestLedgerComesFirst(t *testing.T) {
 	for name, c := range map[string]struct {
 		steps   steps
 		letters int
+		untold  int
 		err     error
 	}{
-		"all well":         {steps{}, 2, nil},
-		"ledger cannot be": {steps{ledgerErr: failed}, 0, failed},
-		"queue cannot be":  {steps{queueErr: failed}, 2, failed},
+		"all well":         {steps{}, 2, 0, nil},
+		"ledger cannot be": {steps{ledgerErr: failed}, 0, 0, failed},
+		"queue cannot be":  {steps{queueErr: failed}, 2, 2, nil},
 	} {
-		m := &Morgue{ledger: serially{&c.steps, make(chan struct{}, 1)}, dlq: &c.steps}
+		m := &Morgue{ledger: serially{&c.steps, make(chan struct{}, 1)}, herald: herald{dlq: &c.steps}}
 		err := m.Bury(t.Context(), []Dead{deadRun("10", "20"), deadRun("40", "50")})
-		if !errors.Is(err, c.err) || c.steps.letters != c.letters {
-			t.Errorf("%s: %d letters, error %v", name, c.steps.letters, err)
+		if !errors.Is(err, c.err) || c.steps.letters != c.letters || len(c.steps.untold) != c.untold {
+			t.Errorf("%s: %d letters, %d untold entries, error %v", name, c.steps.letters, len(c.steps.untold), err)
 		}
 		if err != nil && strings.Contains(err.Error(), secret) {
 			t.Errorf("%s: the error shows a body: %v", name, err)
@@ -428,7 +451,7 @@ func TestLogsShowNoBody(t *testing.T) {
 	before := slog.Default()
 	slog.SetDefault(slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	defer slog.SetDefault(before)
-	m := &Morgue{ledger: serially{&steps{}, make(chan struct{}, 1)}, dlq: &steps{}}
+	m := &Morgue{ledger: serially{&steps{}, make(chan struct{}, 1)}, herald: herald{dlq: &steps{}}}
 	if err := m.Bury(t.Context(), []Dead{deadRun("10", "20")}); err != nil {
 		t.Fatal(err)
 	}

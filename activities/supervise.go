@@ -37,10 +37,18 @@ type Supervisor struct {
 	// Ledger has copies of what ProcessBatch workflows hold for long; nil where
 	// they are not to be counted, as for the backup.
 	Ledger *ledger.Ledger
+	// Untold sends dead letters that the queue did not take at first; nil where
+	// that is left to another supervisor.
+	Untold UntoldLetters
 	// Reconcile starts the workflow Reconcile, which takes up what was
 	// terminated, if it does not run; nil where that is left to another
 	// supervisor.
 	Reconcile func(ctx context.Context) error
+}
+
+// UntoldLetters are dead letters that the queue did not take. See Teller.
+type UntoldLetters interface {
+	TellUntold(ctx context.Context) (left int, err error)
 }
 
 // ShardLister lists the shards of the stream. See stream.Stream.
@@ -156,6 +164,9 @@ func (s *Supervisor) SuperviseShards(ctx context.Context, in SuperviseInput) (Su
 	defer cancel() // before that
 	if s.Ledger != nil {
 		beside.Go(func() { s.watchCopies(ctx) })
+	}
+	if s.Untold != nil {
+		beside.Go(func() { s.keepTelling(ctx) })
 	}
 	if s.Reconcile != nil {
 		beside.Go(func() { s.keepReconciling(ctx) })

@@ -10,6 +10,11 @@
 //	ledger/open/<stream>/<shard>/copy-<first>-<last>.<stream's creation>.<run>.json  records that a ProcessBatch still holds
 //	ledger/open/<stream>/ingest/<batch>-<position>-<hash of them>.json         records that have no sequence number
 //
+// Beside them stands, for as long as the dead-letter queue does not know of an
+// entry:
+//
+//	untold/<stream>/<shard>/<file>
+//
 // So whoever writes about the same records again finds that it is done.
 // Resolving an entry moves it from open/ to done/. Until then Update may say in
 // it how its records do.

@@ -27,7 +27,8 @@ type Ledger struct {
 	stream string
 }
 
-// New returns the ledger in a store, whose keys all begin with "ledger/".
+// New returns the ledger in a store, whose keys all begin with "ledger/" or
+// "untold/".
 // stream is the name of the stream under which entries stand that never had a
 // range.
 func New(store Store, stream string) *Ledger {

@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 )
@@ -134,47 +137,87 @@ func (d *DeadLetters) Name() string { return d.name }
 
 // Fits reports whether a letter fits into a message.
 func (d *DeadLetters) Fits(l DeadLetter) bool {
-	text, err := json.Marshal(l)
+	text, err := l.text()
 	return err == nil && len(text) <= int(d.limit.Load())
 }
 
 // Send makes one attempt to send every letter, one that does not fit without
-// its records. After an error some may have been sent.
-func (d *DeadLetters) Send(ctx context.Context, letters []DeadLetter) error {
+// its records. It returns the positions of those that were not taken, in order,
+// with the reason of the first. A letter whose answer was lost may have been
+// taken all the same.
+func (d *DeadLetters) Send(ctx context.Context, letters []DeadLetter) (untaken []int, err error) {
 	bodies := make([]string, 0, len(letters))
 	for _, l := range letters {
 		text, err := l.encode(int(d.limit.Load()))
 		if err != nil {
-			return err
+			return upTo(len(letters)), err
 		}
 		bodies = append(bodies, text)
 	}
-	failed, first := 0, error(nil)
-	for _, err := range d.send(ctx, bodies) {
-		countLetter(err)
-		if err == nil {
+	for at, refused := range d.send(ctx, bodies) {
+		countLetter(refused)
+		if refused == nil {
 			continue
 		}
-		if failed++; first == nil {
-			first = err
+		if untaken = append(untaken, at); err == nil {
+			err = refused
 		}
 	}
-	if first != nil {
-		return fmt.Errorf("send %d of %d dead letters to queue %s: %w", failed, len(letters), d.name, first)
+	if err != nil {
+		return untaken, fmt.Errorf("send %d of %d dead letters to queue %s: %w", len(untaken), len(letters), d.name, err)
 	}
-	return nil
+	return nil, nil
+}
+
+// upTo is all positions below n.
+func upTo(n int) []int {
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	return all
 }
 
 // encode writes a letter within a limit in bytes, without its records if it
 // would be longer.
 func (l DeadLetter) encode(limit int) (string, error) {
-	text, err := json.Marshal(l)
+	text, err := l.text()
 	if err != nil {
-		return "", fmt.Errorf("encode a dead letter: %w", err)
+		return "", err
 	}
 	if m := l.Millrace; len(text) > limit && m != nil && len(m.Records) > 0 {
 		l.Millrace = &DeadRecords{Ledger: m.Ledger, Records: []DeadRecord{}, Omitted: m.Omitted + len(m.Records)}
 		return l.encode(limit)
 	}
-	return string(text), nil
+	return text, nil
+}
+
+// text is the letter as JSON in ASCII.
+func (l DeadLetter) text() (string, error) {
+	text, err := json.Marshal(l)
+	if err != nil {
+		return "", fmt.Errorf("encode a dead letter: %w", err)
+	}
+	return ascii(text), nil
+}
+
+// ascii writes every other character of a JSON text as an escape of JSON's,
+// which whoever parses it reads as the same character. SQS refuses a message
+// with a character outside of #x9, #xA, #xD, #x20 to #xD7FF, #xE000 to #xFFFD
+// and #x10000 to #x10FFFF (API reference, SendMessage), and an id may have one.
+func ascii(text []byte) string {
+	if !slices.ContainsFunc(text, func(b byte) bool { return b >= utf8.RuneSelf }) {
+		return string(text)
+	}
+	escaped := make([]byte, 0, len(text)+len(text)/2)
+	for _, r := range string(text) { // json.Marshal lets no invalid UTF-8 through
+		if r < utf8.RuneSelf {
+			escaped = append(escaped, byte(r))
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			escaped = fmt.Appendf(escaped, `\u%04x`, unit)
+		}
+	}
+	return string(escaped)
 }

@@ -117,7 +117,7 @@ func (d *desk) sendLetters(letters ...queue.DeadLetter) (bodies []string) {
 	if err != nil {
 		d.Fatal(err)
 	}
-	if err := dlq.Send(d.Context(), letters); err != nil {
+	if _, err := dlq.Send(d.Context(), letters); err != nil {
 		d.Fatal(err)
 	}
 	for {

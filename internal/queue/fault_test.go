@@ -224,7 +224,7 @@ func TestBatchesHaveUpToTenMessages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := dlq.Send(t.Context(), slices.Repeat([]queue.DeadLetter{lambdasLetter()}, 21)); err != nil {
+	if _, err := dlq.Send(t.Context(), slices.Repeat([]queue.DeadLetter{lambdasLetter()}, 21)); err != nil {
 		t.Error(err)
 	}
 	if s.calls != 3 {
@@ -449,14 +449,14 @@ func TestLettersThatWereNotTakenAreAnError(t *testing.T) {
 	}
 	proxy.Set(faultproxy.Rule{Name: "entries", Operation: "SendMessageBatch", Fault: faultproxy.RejectEntries{Share: 1}})
 	letters := []queue.DeadLetter{lambdasLetter(), lambdasLetter()}
-	if err := dlq.Send(t.Context(), letters); err == nil || !strings.Contains(err.Error(), "2 of 2") {
+	if _, err := dlq.Send(t.Context(), letters); err == nil || !strings.Contains(err.Error(), "2 of 2") {
 		t.Errorf("error %v", err)
 	}
 	proxy.Set()
-	if err := dlq.Send(t.Context(), letters); err != nil {
+	if _, err := dlq.Send(t.Context(), letters); err != nil {
 		t.Error(err)
 	}
-	if err := dlq.Send(t.Context(), nil); err != nil {
+	if _, err := dlq.Send(t.Context(), nil); err != nil {
 		t.Errorf("sending nothing: %v", err)
 	}
 }

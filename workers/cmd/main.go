@@ -187,7 +187,7 @@ func (s *settings) workers(c client.Client, b *workers.Backends, documents *inde
 		"process": func() worker.Worker {
 			return workers.Process(c, processor, &activities.Supervisor{
 				Stage: "process", Stream: b.StreamID(), Shards: b.Stream, Workflows: launcher, Ledger: b.Ledger,
-				Reconcile: launcher.StartReconcile,
+				Untold: activities.NewTeller(b.Ledger, b.DeadLetters), Reconcile: launcher.StartReconcile,
 			})
 		},
 		"range": func() worker.Worker { return workers.Range(c, processor, s.RangeSlots) },

@@ -1,0 +1,73 @@
+package activities
+
+import (
+	"github.com/google/uuid"
+
+	"millrace/internal/index"
+	"millrace/internal/ledger"
+	"millrace/internal/queue"
+)
+
+// letters tell of an entry: of its halves, and theirs, where there are more
+// errors than fit into a message. Each points at the range of its own records.
+func (h *herald) letters(e ledger.Entry, key string) []queue.DeadLetter {
+	l, half := letter(e, key), len(e.Records)/2
+	if half == 0 || h.dlq.Fits(l) {
+		return []queue.DeadLetter{l}
+	}
+	first, second := e, e
+	first.Records, second.Records = e.Records[:half], e.Records[half:]
+	first.Range.Last, first.Range.LastSub, first.Range.Count = e.Records[half-1].Sequence, 0, half
+	second.Range.First, second.Range.FirstSub, second.Range.Count = e.Records[half].Sequence, 0, len(second.Records)
+	return append(h.letters(first, key), h.letters(second, key)...)
+}
+
+// letter tells of an entry, or a part of it. It has no bodies.
+func letter(e ledger.Entry, key string) queue.DeadLetter {
+	l := queue.DeadLetter{
+		RequestContext: queue.RequestContext{
+			RequestID:   uuid.NewSHA1(uuid.NameSpaceURL, []byte(key)).String(),
+			FunctionARN: "millrace", Condition: queue.RetriesExhausted, ApproximateInvokeCount: 1,
+		},
+		ResponseContext: queue.ResponseContext{StatusCode: 200, ExecutedVersion: "$LATEST"},
+		Version:         "1.0",
+		Timestamp:       queue.Time{Time: e.At},
+		Millrace:        &queue.DeadRecords{Ledger: key, Records: []queue.DeadRecord{}},
+	}
+	for _, r := range e.Records {
+		shown := withoutBody(index.Error{Type: r.Error.Type, Reason: r.Error.Reason})
+		l.Millrace.Records = append(l.Millrace.Records, queue.DeadRecord{
+			ID: r.ID, Type: r.Type, Tenant: r.Tenant, Error: queue.Reason{Type: shown.Type, Reason: shown.Reason},
+		})
+	}
+	l.ResponseContext.FunctionError = causeOf(e)
+	if e.Kind == ledger.Loss {
+		l.RequestContext.Condition = queue.RecordTooOld
+	}
+	if e.Kind != ledger.Ingest {
+		l.Batch = batchInfo(e)
+	}
+	return l
+}
+
+// causeOf is the type of the first error of an entry.
+func causeOf(e ledger.Entry) string {
+	switch {
+	case e.Cause != nil:
+		return e.Cause.Type
+	case len(e.Records) > 0:
+		return e.Records[0].Error.Type
+	}
+	return ""
+}
+
+// batchInfo points at the records of an entry.
+func batchInfo(e ledger.Entry) *queue.KinesisBatchInfo {
+	info := &queue.KinesisBatchInfo{
+		ShardID: e.Range.Shard, First: e.Range.First, Last: e.Range.Last, Size: e.Range.Count, StreamARN: e.Range.StreamARN,
+	}
+	if n := len(e.Records); n > 0 {
+		info.FirstArrival, info.LastArrival = queue.Time{Time: e.Records[0].Arrived}, queue.Time{Time: e.Records[n-1].Arrived}
+	}
+	return info
+}

@@ -1,0 +1,137 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"iter"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"millrace/internal/ledger"
+	"millrace/internal/queue"
+)
+
+var (
+	untoldEntries = promauto.NewCounter(prometheus.CounterOpts{
+		Name: "millrace_ledger_untold_entries_total",
+		Help: "Entries that were written to the ledger while the dead-letter queue did not take their letter. It is sent later.",
+	})
+	untoldNow = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "millrace_ledger_untold_entries",
+		Help: "Entries of the ledger of which the dead-letter queue does not know yet. Said by the worker that looks after the stream.",
+	}, []string{"stream"})
+)
+
+const (
+	// tellEvery is how often the letters of untold entries are sent: a list call
+	// where there are none.
+	tellEvery = 15 * time.Second
+	// refusedInARow is after how many entries, of which no letter was taken, the
+	// queue is called away.
+	refusedInARow = 3
+)
+
+// noticeboard is where entries stand of which the dead-letter queue does not
+// know. See ledger.Ledger.
+type noticeboard interface {
+	Untold(ctx context.Context) iter.Seq2[string, error]
+	Get(ctx context.Context, key string) (ledger.Entry, error)
+	Told(ctx context.Context, key string) error
+}
+
+// Teller sends the letters that the dead-letter queue did not take when their
+// entries were written.
+type Teller struct {
+	board  noticeboard
+	herald herald
+
+	mu    sync.Mutex
+	after string // the entry that was tried last
+}
+
+// NewTeller returns a Teller.
+func NewTeller(l *ledger.Ledger, dlq *queue.DeadLetters) *Teller {
+	return &Teller{board: l, herald: herald{dlq: dlq}}
+}
+
+// TellUntold makes one attempt at each untold entry, and returns how many are
+// left. It gives up when the queue is away, and goes on there the next time, so
+// that a letter which is never taken stands in the way of no other.
+func (t *Teller) TellUntold(ctx context.Context) (left int, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	keys, err := t.turn(ctx)
+	if err != nil {
+		return 0, err
+	}
+	left = len(keys)
+	for refused := 0; len(keys) > 0 && refused < refusedInARow; keys = keys[1:] {
+		t.after = keys[0]
+		told, err := t.tell(ctx, keys[0])
+		if err != nil {
+			return left, err
+		}
+		if refused++; told {
+			refused = 0
+			left--
+		}
+	}
+	return left, nil
+}
+
+// turn lists the untold entries, those first that come behind the one that was
+// tried last.
+func (t *Teller) turn(ctx context.Context) (keys []string, err error) {
+	var before []string
+	for key, err := range t.board.Untold(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		if key <= t.after {
+			before = append(before, key)
+		} else {
+			keys = append(keys, key)
+		}
+	}
+	return append(keys, before...), nil
+}
+
+// tell sends the letters about an entry that is still open, and removes the note
+// about it.
+func (t *Teller) tell(ctx context.Context, key string) (told bool, err error) {
+	e, err := t.board.Get(ctx, key)
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // an operator has deleted it
+	case err != nil:
+		return false, err
+	case e.Resolution == nil:
+		if _, err := t.herald.send(ctx, []ledger.Entry{e}, []string{key}); err != nil {
+			slog.WarnContext(ctx, "could not send the dead letter of a ledger entry, trying again", "key", key, "error", err)
+			return false, ctx.Err()
+		}
+	}
+	return true, t.board.Told(ctx, key)
+}
+
+// keepTelling tells of untold entries again and again, until ctx ends: another
+// worker may look after the stream then.
+func (s *Supervisor) keepTelling(ctx context.Context) {
+	defer untoldNow.DeleteLabelValues(s.Stream.Name)
+	for {
+		left, err := s.Untold.TellUntold(ctx)
+		switch {
+		case err == nil:
+			untoldNow.WithLabelValues(s.Stream.Name).Set(float64(left))
+		case ctx.Err() == nil:
+			slog.Warn("could not look for untold ledger entries, trying again", "stream", s.Stream.Name, "error", err)
+		}
+		if !pause(ctx, tellEvery) {
+			return
+		}
+	}
+}
