@@ -102,7 +102,7 @@ func (s *safe) http(method, path, body string) {
 		s.Fatal(err)
 	}
 	request.Header.Set("Content-Type", "application/json")
-	response, err := http.DefaultClient.Do(request)
+	response, err := localtest.Client(s).Do(request)
 	if err != nil {
 		s.Fatal(err)
 	}

@@ -54,10 +54,11 @@ func TestWhatIsTakenCanBeIndexed(t *testing.T) {
 			// An index of its own: in the one named, a run before has left the
 			// same documents.
 			name := telemetry.IndexPrefix + localtest.Name(t, "api")
+			admin := localtest.Client(t)
 			t.Cleanup(func() {
 				request, err := http.NewRequest(http.MethodDelete, url+"/"+name, nil) //nolint:noctx // the test's has ended
 				if err == nil {
-					if response, err := http.DefaultClient.Do(request); err == nil {
+					if response, err := admin.Do(request); err == nil {
 						_ = response.Body.Close()
 					}
 				}

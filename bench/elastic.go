@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"millrace/deploy/local"
 	"millrace/deploy/pipeline"
 )
 
@@ -138,7 +139,7 @@ func (e elastic) call(ctx context.Context, method, path, body string, answer any
 		return fmt.Errorf("make a request: %w", err)
 	}
 	request.Header.Set("Content-Type", "application/json")
-	response, err := http.DefaultClient.Do(request)
+	response, err := local.Client.Do(request)
 	if err != nil {
 		return fmt.Errorf("ask Elasticsearch: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"millrace/bench/store"
+	"millrace/deploy/local"
 	"millrace/deploy/pipeline"
 	"millrace/internal/backup"
 )
@@ -40,7 +41,7 @@ func forget(ctx context.Context, address, bucket string) error {
 	if err != nil {
 		return fmt.Errorf("make a request: %w", err)
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := local.Client.Do(request)
 	if err != nil {
 		return fmt.Errorf("remove bucket %s: %w", bucket, err)
 	}

@@ -163,7 +163,7 @@ func ask(ctx context.Context, url string, answer any) error {
 	if err != nil {
 		return fmt.Errorf("make a request: %w", err)
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := local.Client.Do(request)
 	if err != nil {
 		return fmt.Errorf("ask a server: %w", err)
 	}

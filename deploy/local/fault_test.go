@@ -145,7 +145,7 @@ func request(t *testing.T, method, url, body string) string {
 		t.Fatal(err)
 	}
 	request.Header.Set("Content-Type", "application/json")
-	response, err := http.DefaultClient.Do(request)
+	response, err := local.Client.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}

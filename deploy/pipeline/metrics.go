@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"millrace/deploy/local"
 )
 
 // Metric returns the sum of a program's series of a name, of those whose
@@ -16,7 +18,7 @@ func (p *Program) Metric(ctx context.Context, name string, labels ...string) (fl
 	if err != nil {
 		return 0, fmt.Errorf("make a request: %w", err)
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := local.Client.Do(request)
 	if err != nil {
 		return 0, fmt.Errorf("read the metrics of %s: %w", p.Name, err)
 	}

@@ -158,7 +158,7 @@ func ask(ctx context.Context, url string) error {
 	if err != nil {
 		return fmt.Errorf("make a request: %w", err)
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := local.Client.Do(request)
 	if err != nil {
 		return fmt.Errorf("ask whether it is ready: %w", err)
 	}

@@ -73,7 +73,7 @@ func (s server) call(t testing.TB, method, path, body string) map[string]any {
 		t.Fatal(err)
 	}
 	request.Header.Set("Content-Type", "application/json")
-	response, err := http.DefaultClient.Do(request)
+	response, err := localtest.Client(t).Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package index
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -57,6 +58,10 @@ const (
 	// idleConnections is how many are kept to one host: all bulks in flight go
 	// to few hosts.
 	idleConnections = 64
+
+	// idleTimeout closes those that are not needed any more, as net/http does by
+	// default.
+	idleTimeout = 90 * time.Second
 )
 
 func (s Settings) validate() error {
@@ -106,7 +111,11 @@ func Open(s Settings) (*Client, error) {
 
 // transport builds the layers below go-elasticsearch, the network last.
 func (s Settings) transport() (http.RoundTripper, error) {
-	network := http.DefaultTransport.(*http.Transport).Clone()
+	network := &http.Transport{
+		Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: dialTimeout, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12},
+		ForceAttemptHTTP2: true, MaxIdleConnsPerHost: idleConnections, IdleConnTimeout: idleTimeout,
+		DisableCompression: true, // of answers: a filtered one is small
+	}
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}
 	network.DialContext = func(ctx context.Context, to, address string) (net.Conn, error) {
 		connection, err := dialer.DialContext(ctx, to, address)
@@ -115,8 +124,6 @@ func (s Settings) transport() (http.RoundTripper, error) {
 		}
 		return direct{connection}, nil
 	}
-	network.MaxIdleConns, network.MaxIdleConnsPerHost = 0, idleConnections
-	network.DisableCompression = true // of answers: a filtered one is small
 	if s.CAFile != "" {
 		pem, err := os.ReadFile(s.CAFile)
 		if err != nil {

@@ -116,9 +116,7 @@ type Counts struct {
 // NewSender returns a Sender for one Run. Settings must be valid.
 func NewSender(source *Source, settings Settings) *Sender {
 	settings = settings.withDefaults()
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.Proxy = nil
-	transport.MaxIdleConns, transport.MaxIdleConnsPerHost = settings.Connections, settings.Connections
+	transport := &http.Transport{MaxIdleConns: settings.Connections, MaxIdleConnsPerHost: settings.Connections}
 	limit := rate.Inf
 	if settings.Rate > 0 {
 		limit = rate.Limit(settings.Rate)

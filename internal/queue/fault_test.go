@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
+	"millrace/deploy/local/localtest"
 	"millrace/internal/awshttp"
 	"millrace/internal/pack"
 	"millrace/internal/queue"
@@ -178,7 +179,7 @@ func (s *spy) Do(r *http.Request) (*http.Response, error) {
 		s.calls++
 		s.mu.Unlock()
 	}
-	return http.DefaultClient.Do(r)
+	return localtest.Client(s).Do(r)
 }
 
 func TestLimitsOfTheQueueAreKept(t *testing.T) {

@@ -216,7 +216,7 @@ func do(t *testing.T, method, url, body string) []byte {
 		t.Fatal(err)
 	}
 	request.Header.Set("Content-Type", "application/json")
-	response, err := http.DefaultClient.Do(request)
+	response, err := localtest.Client(t).Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}

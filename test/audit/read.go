@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 
+	"millrace/deploy/local"
 	"millrace/internal/telemetry"
 )
 
@@ -123,7 +124,7 @@ func (s Stores) Ask(ctx context.Context, method, path string, body, answer any) 
 		return fmt.Errorf("make a request: %w", err)
 	}
 	request.Header.Set("Content-Type", "application/json")
-	response, err := http.DefaultClient.Do(request)
+	response, err := local.Client.Do(request)
 	if err != nil {
 		return fmt.Errorf("ask Elasticsearch: %w", err)
 	}

@@ -75,6 +75,7 @@ type world struct {
 	tenant    string
 	key       string
 	stores    audit.Stores
+	http      *http.Client
 	temporal  client.Options
 	operator  client.Client // as an operator's tools have it
 
@@ -118,7 +119,7 @@ func start(t testing.TB, through func(*servers), more ...string) *world {
 	temporal := localtest.TemporalNamespace(t)
 	cfg := localtest.AWS(t)
 	w := &world{
-		t: t, tenant: name, temporal: temporal, operator: localtest.TemporalClient(t, temporal),
+		t: t, tenant: name, temporal: temporal, http: localtest.Client(t), operator: localtest.TemporalClient(t, temporal),
 		resources: config.Resources{Stream: name, Queue: name, DeadLetters: name + "-dlq", Bucket: name},
 		stores: audit.Stores{
 			Elasticsearch: localtest.Elasticsearch(t), Tenant: name, Bucket: name,
@@ -288,7 +289,7 @@ func (w *world) post(path, contentType string, body []byte, want int, more ...st
 
 func (w *world) do(request *http.Request, want int) []byte {
 	w.t.Helper()
-	response, err := http.DefaultClient.Do(request)
+	response, err := w.http.Do(request)
 	w.must(err)
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)

@@ -77,7 +77,7 @@ func (f *function) stats(ctx context.Context) (s lambda.Stats, err error) {
 	if err != nil {
 		return s, fmt.Errorf("make a request: %w", err)
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := local.Client.Do(request)
 	if err != nil {
 		return s, fmt.Errorf("ask the consumer: %w", err)
 	}

@@ -131,7 +131,7 @@ func (e *experiment) ask(ctx context.Context, method, path string) ([]byte, erro
 	if err != nil {
 		return nil, fmt.Errorf("make a request: %w", err)
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := local.Client.Do(request)
 	if err != nil {
 		return nil, fmt.Errorf("ask Elasticsearch: %w", err)
 	}

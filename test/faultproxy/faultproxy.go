@@ -97,10 +97,7 @@ func Start(ctx context.Context, target string, routes ...Route) (*Proxy, error) 
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.Proxy = nil
-	transport.DisableCompression = true // the client's business
-	transport.MaxIdleConnsPerHost = 128
+	transport := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 128} // packing is the client's business
 	p := &Proxy{listener: listener, forward: &httputil.ReverseProxy{
 		Transport: transport,
 		Rewrite: func(r *httputil.ProxyRequest) {

@@ -49,12 +49,12 @@ func echo(t *testing.T) (url string, calls *atomic.Int64) {
 	return server.URL, calls
 }
 
-func post(ctx context.Context, url string) (status int, body string, err error) {
+func post(ctx context.Context, client *http.Client, url string) (status int, body string, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader("{}"))
 	if err != nil {
 		return 0, "", err
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		return 0, "", err
 	}
@@ -81,9 +81,9 @@ func TestFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			target, calls := echo(t)
-			proxy := start(t, target)
+			proxy, client := start(t, target), localtest.Client(t)
 			proxy.Set(faultproxy.Rule{Name: name, Path: "/_bulk", Times: 1, Fault: test.fault})
-			status, body, err := post(t.Context(), proxy.URL()+"/_bulk")
+			status, body, err := post(t.Context(), client, proxy.URL()+"/_bulk")
 			if status != test.status || (err == nil) != test.whole || test.whole != (len(body) == 1000) {
 				t.Errorf("status %d, %d bytes, error %v", status, len(body), err)
 			}
@@ -94,7 +94,7 @@ func TestFaults(t *testing.T) {
 				t.Errorf("the log has %d faults: %+v", times, proxy.Log())
 			}
 			for _, path := range []string{"/_bulk", "/other"} { // used up, and not meant
-				if status, body, err := post(t.Context(), proxy.URL()+path); status != 200 || len(body) != 1000 || err != nil {
+				if status, body, err := post(t.Context(), client, proxy.URL()+path); status != 200 || len(body) != 1000 || err != nil {
 					t.Errorf("a call that no rule matches: status %d, %d bytes, error %v", status, len(body), err)
 				}
 			}
@@ -109,7 +109,7 @@ func TestCallerTimesOutAfterItWasApplied(t *testing.T) {
 	proxy.Set(faultproxy.Rule{Name: "late", Fault: faultproxy.Applied{After: time.Hour}})
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	if _, _, err := post(ctx, proxy.URL()); !errors.Is(err, context.DeadlineExceeded) {
+	if _, _, err := post(ctx, localtest.Client(t), proxy.URL()); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v, want a timeout", err)
 	}
 	if got := calls.Load(); got != 1 {
@@ -123,8 +123,9 @@ func TestShare(t *testing.T) {
 	proxy := start(t, target)
 	proxy.Set(faultproxy.Rule{Name: "some", Share: 0.3, Fault: faultproxy.Answer{Status: 503}})
 	const all = 500
+	client := localtest.Client(t)
 	for range all {
-		if _, _, err := post(t.Context(), proxy.URL()); err != nil {
+		if _, _, err := post(t.Context(), client, proxy.URL()); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"millrace/deploy/local/localtest"
 	"millrace/test/faultproxy"
 )
 
@@ -51,7 +52,7 @@ func send(t *testing.T, url, target, body string) (status int, answer string) {
 	if target != "" {
 		request.Header.Set("X-Amz-Target", target)
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := localtest.Client(t).Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}

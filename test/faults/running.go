@@ -287,7 +287,7 @@ func (s *running) call(ctx context.Context, method, url string, body io.Reader, 
 	for name, values := range header {
 		request.Header[name] = values
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := local.Client.Do(request)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", method, request.URL.Path, err)
 	}

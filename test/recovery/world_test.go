@@ -57,6 +57,7 @@ type world struct {
 	delay     *delay.Histogram
 	indices   string // what the names of its indices begin with
 	url       string // of Elasticsearch, as the test goes there
+	http      *http.Client
 	repo      string
 	chains    map[string]*backup.Chain
 
@@ -108,7 +109,7 @@ func newWorldIn(t *testing.T, address, backups string) *world {
 	theirs, err := index.Open(index.Settings{URLs: []string{address}})
 	must(nil, err)
 	w := &world{
-		t: t, Backends: backends, documents: documents, url: url, seen: dedup.New(100_000), delay: delay.New(),
+		t: t, Backends: backends, documents: documents, url: url, http: localtest.Client(t), seen: dedup.New(100_000), delay: delay.New(),
 		indices: telemetry.IndexPrefix + name[len(name)-8:] + "-", repo: name, chains: map[string]*backup.Chain{},
 		sent: map[string]bool{}, bad: map[string]bool{},
 	}
@@ -237,7 +238,7 @@ func (w *world) scan(name string, found map[string]int) {
 		request, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.url+"/"+name+"/_search", strings.NewReader(body))
 		w.must(err)
 		request.Header.Set("Content-Type", "application/json")
-		response, err := http.DefaultClient.Do(request)
+		response, err := w.http.Do(request)
 		w.must(err)
 		text, err := io.ReadAll(response.Body)
 		w.must(err)
@@ -272,7 +273,7 @@ func (w *world) ask(method, path, body string, into any) {
 	request, err := http.NewRequestWithContext(w.t.Context(), method, w.url+path, strings.NewReader(body))
 	w.must(err)
 	request.Header.Set("Content-Type", "application/json")
-	response, err := http.DefaultClient.Do(request)
+	response, err := w.http.Do(request)
 	w.must(err)
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)

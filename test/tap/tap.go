@@ -52,8 +52,7 @@ func Start(ctx context.Context, elasticsearch string) (*Tap, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.Proxy, transport.DisableCompression, transport.MaxIdleConnsPerHost = nil, true, 64
+	transport := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64}
 	t := &Tap{url: "http://" + listener.Addr().String(), forward: &httputil.ReverseProxy{
 		Transport: transport, ErrorLog: quiet, // who indexes is killed, and so is Elasticsearch
 		Rewrite: func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = to.Scheme, to.Host },

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -127,6 +128,14 @@ func TemporalClient(t testing.TB, options client.Options) client.Client {
 	}
 	t.Cleanup(dialed.Close)
 	return dialed
+}
+
+// Client returns a client of the test's own for servers beside it: see local.Client.
+func Client(t testing.TB) *http.Client {
+	t.Helper()
+	c := local.NewClient()
+	t.Cleanup(c.CloseIdleConnections)
+	return c
 }
 
 // await polls until a condition holds.

@@ -25,7 +25,7 @@ func TestServersAnswer(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			response, err := http.DefaultClient.Do(request)
+			response, err := localtest.Client(t).Do(request)
 			if err != nil {
 				t.Fatal(err)
 			}
