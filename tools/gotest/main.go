@@ -1,6 +1,7 @@
 // Command gotest runs go test, and shows what a person wants to see of it: a line for each package, what failed with its
 // output, once a minute what is still running, and at the end a count, and what took longest. Arguments are those of go
-// test, which runs packages in the order in which they are named.
+// test, which runs packages in the order in which they are named. There is no -timeout: a package is ended when its tests
+// make no progress, for as long as GOTEST_SILENCE says (default: 10m).
 package main
 
 import (
@@ -23,8 +24,11 @@ const (
 	slow      = 20 * time.Second // is named at the end
 )
 
+// Between go test and the tests of a package stands this program again: watch LIMIT TESTS...
+const watching = "watch"
+
 func main() {
-	status, err := run(os.Args[1:])
+	status, err := start(os.Args[1:])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
@@ -32,8 +36,39 @@ func main() {
 	os.Exit(status)
 }
 
+func start(args []string) (status int, err error) {
+	if len(args) < 3 || args[0] != watching {
+		return run(args)
+	}
+	silence, err := time.ParseDuration(args[1])
+	if err != nil {
+		return 0, fmt.Errorf("read how long tests may be silent: %w", err)
+	}
+	return watcher{silence: silence, dump: dumpWithin, orphans: orphansWithin, to: os.Stdout}.run(args[2:])
+}
+
+// goTest is the command line of go test.
+func goTest(self, silence string, args []string) ([]string, error) {
+	limit := defaultSilence
+	if silence != "" {
+		var err error
+		if limit, err = time.ParseDuration(silence); err != nil || limit <= 0 {
+			return nil, fmt.Errorf("GOTEST_SILENCE=%s: not a time", silence)
+		}
+	}
+	return append([]string{"go", "test", "-json", "-timeout", "0", "-exec", fmt.Sprintf("'%s' %s %v", self, watching, limit)}, args...), nil
+}
+
 func run(args []string) (status int, err error) {
-	cmd := exec.Command("go", append([]string{"test", "-json"}, args...)...)
+	self, err := os.Executable()
+	if err != nil {
+		return 0, fmt.Errorf("find this program: %w", err)
+	}
+	command, err := goTest(self, os.Getenv("GOTEST_SILENCE"), args)
+	if err != nil {
+		return 0, err
+	}
+	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Stderr = os.Stderr
 	output, err := cmd.StdoutPipe()
 	if err != nil {
@@ -81,13 +116,14 @@ type summary struct {
 	failed  []test
 	why     map[test]string // what those that failed complained of
 	racing  map[string]bool // packages of which the report of a data race is being read
+	stuck   map[string]bool // packages that have made no progress for too long
 	slow    []event         // that have ended
 	passed  int
 	skipped int
 }
 
 func newSummary(to io.Writer, begin time.Time) *summary {
-	return &summary{to: to, begin: begin, running: map[test]time.Time{}, output: map[test]*strings.Builder{}, why: map[test]string{}, racing: map[string]bool{}}
+	return &summary{to: to, begin: begin, running: map[test]time.Time{}, output: map[test]*strings.Builder{}, why: map[test]string{}, racing: map[string]bool{}, stuck: map[string]bool{}}
 }
 
 // follow handles the lines of go test until they end.
@@ -145,6 +181,15 @@ func (s *summary) handle(e event) {
 		if s.racing[e.Package] {
 			s.printf("%s", e.Output)
 			s.racing[e.Package] = e.Output != raceEnds
+			return
+		}
+		if strings.HasPrefix(e.Output, stuck) {
+			s.stuck[e.Package] = true
+			s.printf("%s %sRunning were %s. All goroutines:\n", e.Package, e.Output, strings.Join(s.runs(e.Package, e.Time), ", "))
+			return
+		}
+		if s.stuck[e.Package] {
+			s.printf("%s", e.Output)
 			return
 		}
 		if s.output[t] == nil {
@@ -237,23 +282,30 @@ func (s *summary) die(pkg string) {
 			s.printf("%s was running, and has said:\n%s\n", t.name, text[max(0, len(text)-lastWords):])
 		}
 		s.failed = append(s.failed, t)
+		if s.stuck[pkg] {
+			s.why[t] = "    was running when nothing happened any more\n"
+		}
 		delete(s.running, t)
 		delete(s.output, t)
 	}
 }
 
-// beat says what takes so long.
-func (s *summary) beat(now time.Time) {
-	var slow []string
+// runs names the tests that run, of one package or of all, and for how long.
+func (s *summary) runs(pkg string, now time.Time) (names []string) {
 	for t, since := range s.running {
-		if t.name != "" {
-			slow = append(slow, fmt.Sprintf("%s %s (%.0f s)", t.pkg, t.name, now.Sub(since).Seconds()))
+		if t.name != "" && (pkg == "" || t.pkg == pkg) {
+			names = append(names, fmt.Sprintf("%s %s (%.0f s)", t.pkg, t.name, now.Sub(since).Seconds()))
 		}
 	}
-	slices.Sort(slow)
+	slices.Sort(names)
+	return names
+}
+
+// beat says what takes so long.
+func (s *summary) beat(now time.Time) {
 	what := "compiling"
-	if len(slow) > 0 {
-		what = "running " + strings.Join(slow, ", ")
+	if running := s.runs("", now); len(running) > 0 {
+		what = "running " + strings.Join(running, ", ")
 	}
 	s.printf("... %v: %d passed, %d failed, %s\n", now.Sub(s.begin).Round(time.Second), s.passed, len(s.failed), what)
 }

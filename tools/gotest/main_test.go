@@ -70,6 +70,60 @@ DONE 4 tests, 3 failures in 1.5s
 	}
 }
 
+// Who reads the end of a log must learn which tests hang, and where.
+func TestSummaryNamesWhatMadeNoProgress(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	begin := time.Now()
+	s := newSummary(&out, begin)
+	at := func(seconds int) time.Time { return begin.Add(time.Duration(seconds) * time.Second) }
+	for _, e := range []event{
+		{Action: "start", Package: "m/a"},
+		{Action: "run", Package: "m/a", Test: "TestHanging", Time: at(0)},
+		{Action: "run", Package: "m/a", Test: "TestWaiting", Time: at(0)},
+		{Action: "pause", Package: "m/a", Test: "TestWaiting"},
+		{Action: "output", Package: "m/a", Test: "TestHanging", Output: "chatter\n"},
+		{Action: "run", Package: "m/b", Test: "TestOther", Time: at(0)},
+		{Action: "output", Package: "m/a", Test: "TestHanging", Output: stuck + "for 10m0s\n", Time: at(600)},
+		{Action: "output", Package: "m/a", Test: "TestHanging", Output: "goroutine 1 [running]:\n"},
+		{Action: "output", Package: "m/a", Output: "FAIL\tm/a\t600s\n"},
+		{Action: "fail", Package: "m/a"},
+	} {
+		s.handle(e)
+	}
+	s.close(at(601))
+	const want = `m/a gotest: no progress for 10m0s
+Running were m/a TestHanging (600 s). All goroutines:
+goroutine 1 [running]:
+FAIL	m/a	600s
+TestHanging was running, and has said:
+chatter
+
+FAILED m/a TestHanging
+    was running when nothing happened any more
+DONE 1 test, 1 failure in 601.0s
+`
+	if out.String() != want {
+		t.Errorf("got\n%swant\n%s", out.String(), want)
+	}
+}
+
+func TestTestsHaveNoDeadline(t *testing.T) {
+	t.Parallel()
+	got, err := goTest("/a b/gotest", "", []string{"-race", "./..."})
+	if want := "go test -json -timeout 0 -exec '/a b/gotest' watch 10m0s -race ./..."; err != nil || strings.Join(got, " ") != want {
+		t.Errorf("got %q, %v, want %s", got, err, want)
+	}
+	if got, err := goTest("gotest", "90s", nil); err != nil || !strings.Contains(strings.Join(got, " "), "watch 1m30s") {
+		t.Errorf("got %q, %v", got, err)
+	}
+	for _, silence := range []string{"long", "-1s", "0s"} {
+		if got, err := goTest("gotest", silence, nil); err == nil {
+			t.Errorf("GOTEST_SILENCE=%s gives %q", silence, got)
+		}
+	}
+}
+
 func TestHeartbeatNamesWhatRuns(t *testing.T) {
 	var out strings.Builder
 	begin := time.Now()
