@@ -54,6 +54,10 @@ func newOperator(t *testing.T, env ...string) operator {
 	return operator{t, append(kept, env...)}
 }
 
+// commandWithin bounds one command: on a busy machine each call to Temporal takes
+// its time, and those that wait for a workflow make many.
+const commandWithin = 10 * time.Minute
+
 // run runs the command and returns how it ended.
 func (o operator) run(args ...string) (r result) {
 	o.t.Helper()
@@ -61,7 +65,7 @@ func (o operator) run(args ...string) (r result) {
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(o.t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(o.t.Context(), commandWithin)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
 	var out, stderr bytes.Buffer

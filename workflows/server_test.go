@@ -305,9 +305,7 @@ func TestAPauseThatIsOverAtOnceIsAnswered(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, "the first call", func() bool { return shard.count() == 1 })
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	err := s.Command(ctx, testStream, "shard", activities.Command{Name: Pause, Hold: activities.Hold{Until: time.Unix(0, 0).UTC()}})
+	err := s.Command(t.Context(), testStream, "shard", activities.Command{Name: Pause, Hold: activities.Hold{Until: time.Unix(0, 0).UTC()}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"golang.org/x/sync/errgroup"
@@ -67,7 +66,7 @@ func TestBackupHasWhatTheStreamHas(t *testing.T) {
 	w.must(err)
 	want := w.inStream(opened)
 	var lines map[string]backup.Line
-	w.await(2*time.Minute, func() error {
+	w.await(patience, func() error {
 		if lines = w.inBackup(); len(lines) < len(want) {
 			return fmt.Errorf("%d records are in the backup, %d in the stream", len(lines), len(want))
 		}
@@ -106,7 +105,7 @@ func (w *world) checkBackupStatus(records int) {
 			Counts       struct{ Records, Losses int }
 		}
 	}
-	w.await(time.Minute, func() error {
+	w.await(patience, func() error {
 		printed, err := w.Starter(w.t.Context(), "backup", "status", "--json")
 		w.must(err)
 		w.must(json.Unmarshal([]byte(printed), &report))

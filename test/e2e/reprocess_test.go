@@ -114,7 +114,7 @@ func (w *world) letters() int {
 // indexed, each record once.
 func (w *world) empty(records int) {
 	w.t.Helper()
-	w.await(time.Minute, func() error {
+	w.await(patience, func() error {
 		entries, left := w.open()
 		if letters := w.letters(); letters+entries+left > 0 {
 			return fmt.Errorf("%d letters, %d entries with %d records", letters, entries, left)
@@ -142,14 +142,14 @@ func TestOneCommandBringsDeadLettersHome(t *testing.T) {
 			w.leaveLetters()
 			const records = 300
 			bad := c.events(0, records)
-			w.await(2*time.Minute, func() error {
+			w.await(patience, func() error {
 				if _, dead := w.open(); dead != bad {
 					return fmt.Errorf("%d records are in the ledger, want %d", dead, bad)
 				}
 				return nil
 			})
 			w.awaitDocuments(records - bad)
-			w.await(time.Minute, func() error {
+			w.await(patience, func() error {
 				if w.letters() == 0 {
 					return fmt.Errorf("no letter tells of them")
 				}
@@ -182,7 +182,7 @@ func TestOneCommandBringsDeadLettersHome(t *testing.T) {
 				ended <- outcome{said, err}
 			}()
 			// It dies when something has been done, or as soon as it is known that all is.
-			w.await(time.Minute, func() error {
+			w.await(patience, func() error {
 				if entries, _ := w.open(); entries == bad && w.letters() > 0 {
 					return fmt.Errorf("nothing was done yet")
 				}
@@ -256,14 +256,14 @@ func TestLambdasLettersAreKeptAndBroughtHome(t *testing.T) {
 	}
 	send("smoke")
 	send(letter("1", "2", 2)) // trimmed long ago
-	w.await(2*time.Minute, func() error {
+	w.await(patience, func() error {
 		entries, kept := w.open()
 		if letters := w.letters(); letters != 1 || kept != records || entries != 2 {
 			return fmt.Errorf("%d letters, %d entries with %d records", letters, entries, kept)
 		}
 		return nil
 	})
-	w.await(time.Minute, func() error {
+	w.await(patience, func() error {
 		status, err := w.Starter(t.Context(), "letters", "status")
 		w.must(err)
 		if !strings.Contains(status, "unreadable       1\n") || !strings.Contains(status, "it is not what it says in JSON") {
@@ -283,7 +283,7 @@ func TestLambdasLettersAreKeptAndBroughtHome(t *testing.T) {
 	// The shards go on, and meet the same records: they are there once.
 	_, err = w.Starter(t.Context(), "process", "start")
 	w.must(err)
-	w.await(2*time.Minute, func() error {
+	w.await(patience, func() error {
 		shown, err := w.Starter(t.Context(), "shards", "--json")
 		w.must(err)
 		if !strings.Contains(shown, last) {
@@ -305,7 +305,7 @@ func TestTwoOperatorsHaveOneEffect(t *testing.T) {
 	const records = 90
 	bad := c.events(0, records)
 	w.awaitDocuments(records - bad)
-	w.await(2*time.Minute, func() error {
+	w.await(patience, func() error {
 		if _, dead := w.open(); dead != bad {
 			return fmt.Errorf("%d records are in the ledger, want %d", dead, bad)
 		}
@@ -322,7 +322,7 @@ func TestTwoOperatorsHaveOneEffect(t *testing.T) {
 	}
 	w.must(w.worker.Restart(t.Context()))
 	w.empty(records)
-	w.await(time.Minute, func() error {
+	w.await(patience, func() error {
 		status, err := w.Starter(t.Context(), "dlq", "status")
 		w.must(err)
 		if !strings.Contains(status, "done") || !strings.Contains(status, "by ada") {

@@ -7,7 +7,6 @@ import (
 	"math/big"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
@@ -54,7 +53,7 @@ func TestReshardingUnderLoad(t *testing.T) {
 	w.awaitAll(sender)
 
 	// Two shards, of which one became two, and two became one.
-	w.await(time.Minute, func() error {
+	w.await(patience, func() error {
 		states := w.shardStates()
 		drained := 0
 		for _, state := range states {

@@ -202,10 +202,11 @@ func (w *world) showLog(path string) {
 // poll is how often the stores are asked.
 const poll = 250 * time.Millisecond
 
-// await polls until a condition returns nil.
-func (w *world) await(within time.Duration, condition func() error) {
+// await polls until a condition returns nil, for as long as the error that it
+// returns instead changes: it says how far things are.
+func (w *world) await(patience time.Duration, condition func() error) {
 	w.t.Helper()
-	deadline := time.Now().Add(within)
+	last, moved := "", time.Now()
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
 	for {
@@ -213,8 +214,11 @@ func (w *world) await(within time.Duration, condition func() error) {
 		if err == nil {
 			return
 		}
-		if time.Now().After(deadline) {
-			w.t.Fatalf("after %v: %v", within, err)
+		if said := err.Error(); said != last {
+			last, moved = said, time.Now()
+		}
+		if time.Since(moved) > patience {
+			w.t.Fatalf("nothing has moved for %v: %v", patience, err)
 		}
 		<-tick.C
 	}
@@ -224,7 +228,7 @@ func (w *world) await(within time.Duration, condition func() error) {
 // them.
 func (w *world) awaitDocuments(n int) []document {
 	w.t.Helper()
-	w.await(2*time.Minute, func() error {
+	w.await(patience, func() error {
 		indexed, err := w.stores.Indexed(w.t.Context())
 		if err == nil && indexed < uint64(n) {
 			err = fmt.Errorf("%d documents, want %d", indexed, n)

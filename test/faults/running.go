@@ -173,24 +173,29 @@ func (s *running) awaitAccepted(ctx context.Context, share float64) error {
 	})
 }
 
-// await audits until nothing is lost any more, or patience is over.
+// await audits until nothing is lost any more, or nothing has moved for as long
+// as patience lasts.
 func (s *running) await(ctx context.Context) (report audit.Report, err error) {
-	deadline := time.Now().Add(s.options.Patience)
-	ctx, cancel := context.WithTimeout(ctx, s.options.Patience+time.Minute)
-	defer cancel()
-	last, looked := uint64(0), time.Time{}
+	last, lost, looked, moved := uint64(0), uint64(0), time.Time{}, time.Now()
 	err = poll.Until(ctx, func() (bool, error) {
-		// To read everything is dear: only when something may have changed.
 		indexed, err := s.stores.Indexed(ctx)
-		if err != nil || indexed == last && time.Since(looked) < 5*time.Second && time.Now().Before(deadline) {
+		if err != nil {
 			return false, err
 		}
-		last, looked = indexed, time.Now()
-		if indexed < s.sent.Accepted.Len()*9/10 && !s.sent.Excused && time.Now().Before(deadline) {
+		if indexed != last {
+			moved = time.Now()
+		}
+		over := time.Since(moved) > s.options.Patience
+		// To read everything is dear: only when something may have changed.
+		if !over && (indexed == last && time.Since(looked) < 5*time.Second || indexed < s.sent.Accepted.Len()*9/10 && !s.sent.Excused) {
+			last = indexed
 			return false, nil
 		}
-		report, err = audit.Run(ctx, s.stores, s.sent)
-		return report.Lost == 0 || time.Now().After(deadline), err
+		last, looked = indexed, time.Now()
+		if report, err = audit.Run(ctx, s.stores, s.sent); report.Lost != lost {
+			lost, moved = report.Lost, time.Now()
+		}
+		return report.Lost == 0 || over, err
 	})
 	return report, err
 }

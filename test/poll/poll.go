@@ -3,6 +3,7 @@ package poll
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -28,6 +29,26 @@ func Every(ctx context.Context, interval time.Duration, condition func() (bool, 
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// While waits until look says that it is done, for as long as something moves:
+// it gives up only when the state that look describes has been the same for all
+// of patience. How fast things move says nothing but how fast the machine is.
+func While(ctx context.Context, interval, patience time.Duration, look func() (state string, done bool, err error)) error {
+	last, moved := "", time.Now()
+	return Every(ctx, interval, func() (bool, error) {
+		state, done, err := look()
+		if done || err != nil {
+			return done, err
+		}
+		if state != last {
+			last, moved = state, time.Now()
+		}
+		if stood := time.Since(moved); stood >= patience {
+			return false, fmt.Errorf("nothing has moved for %v: %s", stood.Round(time.Second), state)
+		}
+		return false, nil
+	})
 }
 
 // For lets something go on for a while.

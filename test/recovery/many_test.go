@@ -23,7 +23,7 @@ import (
 // not at all with records.
 func TestManyObjects(t *testing.T) {
 	t.Parallel()
-	const objects, each, streams, writers = 10_000, 100, 10, 8
+	const objects, each, streams, writers = 4_000, 25, 10, 8
 	w := newWorld(t)
 	hour := time.Now().UTC().Truncate(time.Hour).Add(-2 * time.Hour)
 	store := w.Bucket.Under(backup.Prefix)

@@ -42,6 +42,7 @@ import (
 	"millrace/internal/snapshot"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
+	"millrace/test/poll"
 	"millrace/workers"
 	"millrace/workflows"
 )
@@ -199,13 +200,23 @@ func (w *world) send(prefix string, good, bad int) {
 	}
 }
 
+// patience is how long a test waits while nothing moves.
+const patience = 5 * time.Minute
+
 // await polls until a condition holds.
 func (w *world) await(what string, condition func() bool) {
 	w.t.Helper()
-	for deadline := time.Now().Add(2 * time.Minute); !condition(); <-time.After(100 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			w.t.Fatalf("waited in vain for %s", what)
-		}
+	w.follow(what, func() (string, bool) { return "", condition() })
+}
+
+// follow polls until something is done, for as long as its state changes.
+func (w *world) follow(what string, look func() (state string, done bool)) {
+	w.t.Helper()
+	if err := poll.While(w.t.Context(), 100*time.Millisecond, patience, func() (string, bool, error) {
+		state, done := look()
+		return state, done, nil
+	}); err != nil {
+		w.t.Fatalf("waited in vain for %s: %v", what, err)
 	}
 }
 
@@ -287,7 +298,10 @@ func (w *world) ask(method, path, body string, into any) {
 // indexed waits until each good record is there.
 func (w *world) indexed() {
 	w.t.Helper()
-	w.await("the records to be indexed", func() bool { return len(w.ids("")) >= len(w.sent) })
+	w.follow("the records to be indexed", func() (string, bool) {
+		n := len(w.ids(""))
+		return fmt.Sprintf("%d of %d", n, len(w.sent)), n >= len(w.sent)
+	})
 }
 
 // passed waits until the checkpoints have passed what was sent, by the word of
@@ -486,10 +500,26 @@ func (w *world) keep(run client.WorkflowRun, name string) {
 func (w *world) result(run client.WorkflowRun) activities.RecoverResult {
 	w.t.Helper()
 	var result activities.RecoverResult
-	ctx, cancel := context.WithTimeout(w.t.Context(), 15*time.Minute)
-	defer cancel()
-	if err := run.Get(ctx, &result); err != nil {
-		progress, _ := w.launcher.RecoverProgress(w.t.Context(), run.GetID())
+	ended := make(chan error, 1)
+	go func() { ended <- run.Get(w.t.Context(), &result) }()
+	var progress workflows.RecoverProgress
+	said := time.Now()
+	if err := poll.While(w.t.Context(), time.Second/2, patience, func() (string, bool, error) {
+		select {
+		case err := <-ended:
+			return "", true, err
+		default:
+		}
+		if now, err := w.launcher.RecoverProgress(w.t.Context(), run.GetID()); err == nil {
+			progress = now
+		}
+		state := fmt.Sprintf("%s %s: %d objects, %d records; %+v", progress.Stage, progress.State, progress.ObjectsDone, progress.RecordsDone, progress.Restore)
+		if time.Since(said) > time.Minute { // who watches learns that it moves
+			said = time.Now()
+			w.t.Log(state)
+		}
+		return state, false, nil
+	}); err != nil {
 		w.t.Fatalf("the recovery ended with %v, its progress is %+v", err, progress)
 	}
 	return result
