@@ -137,9 +137,24 @@ type audit struct {
 
 // identity is what tells records apart.
 type identity struct {
-	ID     string `json:"id"`
-	Type   string `json:"type"`
-	Tenant string `json:"tenant"`
+	ID, Type, Tenant string
+}
+
+// identify reads the identity of a record. encoding/json would take members whose
+// names differ in case, too, and the last of them: those are somebody's own.
+func identify(text []byte) (i identity, err error) {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(text, &members); err != nil {
+		return i, fmt.Errorf("read an object: %w", err)
+	}
+	for name, to := range map[string]*string{"id": &i.ID, "type": &i.Type, "tenant": &i.Tenant} {
+		if value := members[name]; value != nil {
+			if err := json.Unmarshal(value, to); err != nil {
+				return i, fmt.Errorf("read %s: %w", name, err)
+			}
+		}
+	}
+	return i, nil
 }
 
 func (i identity) key() string { return i.Tenant + "\x00" + i.Type + "\x00" + i.ID }
@@ -162,15 +177,18 @@ func (a *audit) find(format string, args ...any) {
 
 // document takes one document of Elasticsearch.
 func (a *audit) document(index string, source json.RawMessage) error {
-	var d struct {
-		identity
+	d, err := identify(source)
+	if err != nil {
+		return fmt.Errorf("decode a document of %s: %w", index, err)
+	}
+	var times struct {
 		ReceivedAt time.Time `json:"received_at"`
 		IndexedAt  time.Time `json:"indexed_at"`
 	}
-	if err := json.Unmarshal(source, &d); err != nil {
-		return fmt.Errorf("decode a document of %s: %w", index, err)
+	if err := json.Unmarshal(source, &times); err != nil {
+		return fmt.Errorf("decode the times of a document of %s: %w", index, err)
 	}
-	a.Delay.Add(d.IndexedAt.Sub(d.ReceivedAt))
+	a.Delay.Add(times.IndexedAt.Sub(times.ReceivedAt))
 	sender, n := a.sender(d.ID)
 	if sender < 0 {
 		if a.others[d.key()] {
@@ -286,8 +304,8 @@ func difference(posted, document []byte) string {
 func Indexed(ctx context.Context, stores Stores, by *load.Source) (*load.Set, error) {
 	found := new(load.Set)
 	err := stores.documents(ctx, func(index string, source json.RawMessage) error {
-		var d identity
-		if err := json.Unmarshal(source, &d); err != nil {
+		d, err := identify(source)
+		if err != nil {
 			return fmt.Errorf("decode a document of %s: %w", index, err)
 		}
 		if n, ours := by.Number(d.ID); ours {

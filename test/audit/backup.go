@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"compress/gzip"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 
@@ -42,8 +41,8 @@ func BackedUp(ctx context.Context, stores Stores, sent ...Sent) (Backup, error) 
 		lines := bufio.NewScanner(text)
 		lines.Buffer(nil, longestLine)
 		for lines.Scan() {
-			var i identity
-			if err := json.Unmarshal(lines.Bytes(), &i); err != nil {
+			i, err := identify(lines.Bytes())
+			if err != nil {
 				return fmt.Errorf("decode a line: %w", err)
 			}
 			if stores.Tenant != "" && i.Tenant != stores.Tenant {

@@ -23,6 +23,17 @@ const (
 // entry of the ledger.
 type tale struct{ entry, id string }
 
+// TellsOf reports whether the dead-letter queue tells of a record with an id.
+func (s Stores) TellsOf(ctx context.Context, id string) (bool, error) {
+	told, err := s.tales(ctx)
+	for t := range told {
+		if t.id == id {
+			return true, err
+		}
+	}
+	return false, err
+}
+
 // tales reads the dead-letter queue and puts everything back. Nobody else may
 // take from it meanwhile.
 func (s Stores) tales(ctx context.Context) (told map[tale]bool, err error) {

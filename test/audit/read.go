@@ -199,7 +199,8 @@ func (s Stores) entry(key string, body io.Reader, each func(grave)) error {
 	for _, r := range entry.Records {
 		// A ledger that forgot the payload has lost the record.
 		g := grave{entry: key, source: entry.Source, cause: r.Error.Type, payload: r.Data}
-		if json.Unmarshal(r.Data, &g.identity) != nil || g.ID == "" {
+		var err error
+		if g.identity, err = identify(r.Data); err != nil || g.ID == "" {
 			continue
 		}
 		if s.Tenant == "" || g.Tenant == s.Tenant {
