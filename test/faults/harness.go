@@ -102,6 +102,9 @@ func (h *harness) start(ctx context.Context, programs pipeline.Programs, name st
 			return err
 		}
 	}
+	if h.keys[stranger], err = h.pipeline.CreateKey(ctx, stranger); err != nil {
+		return err
+	}
 	if h.collector, err = h.pipeline.StartCollector(ctx); err != nil {
 		return err
 	}

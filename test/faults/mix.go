@@ -29,7 +29,7 @@ func mixed(o *options) scenario {
 	o.Records = max(o.Records, uint64(o.Rate*(o.Mix+mixLoad).Seconds()))
 	seed := o.Seed
 	return scenario{
-		number: 26, name: "mix", duplicates: 0.1, bad: 0.003, lasts: o.Mix,
+		name: "mix", duplicates: 0.1, bad: 0.003, lasts: o.Mix,
 		fault: func(ctx context.Context, s *running) error {
 			m := &mix{running: s, random: rand.New(rand.NewPCG(seed, 26))}
 			return m.run(ctx)

@@ -95,9 +95,13 @@ func (h *harness) mutate(ctx context.Context, m mutants.Mutant) (noticed string,
 		return "", err
 	}
 	// A scenario that could not run to its audit has noticed nothing.
-	if missed == nil || report.Clean() == nil {
-		return "", fmt.Errorf("the records of %s are all where they belong (otherwise: %w)", m.Scenario, missed)
+	if wrong := report.Clean(); missed != nil && wrong != nil {
+		first, _, _ := strings.Cut(wrong.Error(), "; among them")
+		return first, nil
 	}
-	first, _, _ := strings.Cut(report.Clean().Error(), "; among them")
-	return first, nil
+	var finding finding
+	if report.Accepted > 0 && errors.As(missed, &finding) {
+		return finding.what, nil
+	}
+	return "", fmt.Errorf("the records of %s are all where they belong (otherwise: %w)", m.Scenario, missed)
 }

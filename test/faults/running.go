@@ -23,6 +23,7 @@ import (
 	"millrace/internal/telemetry"
 	"millrace/test/audit"
 	"millrace/test/faultproxy"
+	"millrace/test/hostile"
 	"millrace/test/poll"
 )
 
@@ -49,7 +50,8 @@ type running struct {
 	before     float64   // a figure, as it was before the fault, or in it
 	deleted    *load.Set // records that were indexed, and were deleted by intent
 	terminated []string  // workflows
-	missed     error     // what a scenario found wrong on its way
+	stranger   *hostile.Attacker
+	missed     error // what a scenario found wrong on its way
 	defect     *pipeline.Pipeline
 
 	collector *pipeline.Program   // that the load is posted to: the harness's, if there is no other
@@ -93,6 +95,10 @@ func (h *harness) run(ctx context.Context, what scenario) (report audit.Report, 
 	return report, errors.Join(report.Clean(), unsettled, s.happened(ctx, report))
 }
 
+// mostDays is how many scenarios can have a day for themselves: records of the
+// last week go to an index of their day, older ones to one of their year.
+const mostDays = 7
+
 // begin makes records of the scenario's own.
 func (h *harness) begin(what scenario) *running {
 	if h.options.Outage > 0 && what.lasts > 0 {
@@ -101,7 +107,7 @@ func (h *harness) begin(what scenario) *running {
 	start := time.Now()
 	if what.ownDay {
 		h.days++
-		start = time.Date(2024, 1, h.days, 8, 0, 0, 0, time.UTC)
+		start = start.UTC().Truncate(24*time.Hour).AddDate(0, 0, -h.days).Add(8 * time.Hour)
 	}
 	return &running{
 		harness: h, scenario: what, key: h.keys[what.tenant()], collector: h.collector,

@@ -24,7 +24,7 @@ type scenario struct {
 	duplicates, bad float64       // shares of the load
 	lasts           time.Duration // how long the fault does, where it is about time
 	spans           time.Duration // how long the load does, at the least
-	ownDay          bool          // its records go to indices that no other scenario has
+	ownDay          bool          // its records go to indices that no other scenario has: at most mostDays
 
 	aws, elasticsearch []faultproxy.Rule // each must be seen in a proxy's log
 
@@ -40,7 +40,7 @@ type scenario struct {
 }
 
 // scenarios are all, in order.
-var scenarios = sorted(basics, indexing, processing, dead, operating)
+var scenarios = sorted(basics, indexing, processing, dead, operating, tenants, outages)
 
 func sorted(groups ...[]scenario) []scenario {
 	all := slices.Concat(groups...)
