@@ -40,7 +40,7 @@ func Amplify(ctx context.Context, a *Attacker) error {
 	if err != nil {
 		return err
 	}
-	defer connection.Close()
+	defer func() { _ = connection.Close() }() // nothing that counts is on its way
 	bodies := [][]byte{packed(huge), packed(emptyLogs()), packed(composite())}
 	paths := []string{"/v1/traces", "/v1/logs", "/v1/composite-monitoring-data"}
 	return every(ctx, amplifyEvery, func(turn int) error {

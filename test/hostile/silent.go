@@ -29,7 +29,7 @@ func BeSilent(ctx context.Context, a *Attacker) error {
 	if err != nil {
 		return err
 	}
-	defer connection.Close()
+	defer func() { _ = connection.Close() }() // nothing that counts is on its way
 	group, ctx := errgroup.WithContext(ctx)
 	hold := func(times int, one func(context.Context) (string, error)) {
 		for range times {
