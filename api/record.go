@@ -185,12 +185,10 @@ type roles func(name []byte) role
 
 // draft is a record that is being read.
 type draft struct {
-	body  []byte
-	names [][]byte
-	many  map[string]bool // names, once they are many
+	objectBuilder // the record's body
 
 	id, recordType string
-	time           []byte // as it was given
+	time           member // as it was given
 	timeRole       role
 	problem        string
 
@@ -199,7 +197,8 @@ type draft struct {
 
 // reset begins a record.
 func (d *draft) reset(recordType string) {
-	*d = draft{body: append(d.body[:0], '{'), names: d.names[:0], recordType: recordType, writer: d.writer}
+	d.objectBuilder.reset(d.body, d.names)
+	*d = draft{objectBuilder: d.objectBuilder, recordType: recordType, writer: d.writer}
 }
 
 // wrong keeps the first thing that is wrong.
@@ -209,84 +208,46 @@ func (d *draft) wrong(problem string) {
 	}
 }
 
-// add keeps a member for the body.
-func (d *draft) add(name, value []byte, spaced bool) {
-	if len(d.body) > 1 {
-		d.body = append(d.body, ',')
-	}
-	d.body = append(d.body, '"')
-	d.body = append(d.body, name...)
-	d.body = append(d.body, `":`...)
-	if spaced {
-		d.body = appendCompact(d.body, value)
-	} else {
-		d.body = append(d.body, value...)
-	}
-}
-
-// seen notes a name and reports whether it was there before.
-func (d *draft) seen(name []byte) bool {
-	const few = 24 // so many are compared faster than hashed
-	if d.has(name) {
-		return true
-	}
-	d.names = append(d.names, name)
-	switch {
-	case len(d.names) == few:
-		d.many = make(map[string]bool)
-		for _, name := range d.names {
-			d.many[string(name)] = true
-		}
-	case d.many != nil:
-		d.many[string(name)] = true
-	}
-	return false
-}
-
-func (d *draft) has(name []byte) bool {
-	if d.many != nil {
-		return d.many[string(name)]
-	}
-	for _, other := range d.names {
-		if bytes.Equal(name, other) {
-			return true
-		}
-	}
-	return false
-}
-
 // member is a member of an object, as it is written.
 type member struct {
 	name, plain []byte // plain is the name without escapes
 	value       []byte
-	spaced      bool
+	spaced, odd bool
 	depth       int
 }
 
 // readMember reads the next member; io.EOF behind the last.
 func readMember(s *scanner, first bool) (member, error) {
+	s.odd = false
 	name, err := s.member(first)
 	if err != nil {
 		return member{}, err
 	}
-	m := member{name: name}
-	if m.plain, err = unquote(name); err != nil {
-		m.plain = name
+	m := member{name: name, plain: unquote(name)}
+	if s.odd {
+		m.name = appendEscaped(nil, string(m.plain))
 	}
 	m.value, err = s.value()
-	m.spaced, m.depth = s.spaced, s.depth
+	m.spaced, m.odd, m.depth = s.spaced, s.odd, s.depth
 	return m, err
+}
+
+// mend makes the member's value one that every parser takes.
+func (m *member) mend() {
+	if m.odd && m.depth <= maxDepth { // a deeper one is not passed on
+		m.value, m.odd = mend(m.value), false
+	}
 }
 
 // enter enters a member into the draft.
 func (d *draft) enter(m member, what role) {
-	if len(m.plain) == 0 {
-		d.wrong("has a member without a name") // no server indexes it
-		return
-	}
+	m.mend()
 	if d.seen(m.plain) {
 		d.wrong(fmt.Sprintf("has %.100q twice", m.plain))
 		return
+	}
+	if what == inBody && isHeadName(m.plain) {
+		what = isHead
 	}
 	switch what {
 	case isID:
@@ -304,16 +265,61 @@ func (d *draft) enter(m member, what role) {
 			d.recordType = lower(recordType)
 		}
 	case isTime, isTime2, isOwnTime:
-		if what == isOwnTime {
-			d.add(m.name, m.value, m.spaced)
-		}
-		if string(m.value) != "null" && (d.time == nil || what == isTime) {
-			d.time, d.timeRole = m.value, what
-		}
+		d.enterTime(m, what)
 	case inBody:
-		d.add(m.name, m.value, m.spaced)
+		d.pass(m)
 	case isHead:
+		d.keep(original+strings.ToLower(string(m.plain)), m)
 	}
+}
+
+// enterTime enters the record's own time. Of two, timestamp counts, and the
+// other one is kept.
+func (d *draft) enterTime(m member, what role) {
+	if what == isOwnTime {
+		d.member(documentFields, m)
+	}
+	if string(m.value) == "null" {
+		return
+	}
+	other := m
+	if d.time.value == nil || what == isTime {
+		other, d.time, d.timeRole = d.time, m, what
+	}
+	if other.value != nil && what != isOwnTime {
+		d.keep(original+string(other.plain), other)
+	}
+}
+
+// pass passes a member on. A name that begins with an underscore may be one of
+// Elasticsearch's own, and each of its versions has more of them: it refuses most,
+// and _doc_count it believes.
+func (d *draft) pass(m member) {
+	if len(m.plain) > 0 && m.plain[0] == '_' {
+		d.putAside(m)
+		return
+	}
+	d.member(documentFields, m)
+}
+
+// headNames are those that stand before a record's body, and the one that the
+// processor adds.
+var headNames = []string{"doc_id", "index", "received_at", "digest", "tenant", "region", "id", "type", "@timestamp", "indexed_at"}
+
+// isHeadName reports whether a name, in capitals or not, is one of the head's:
+// readers that do not know the difference, as Athena's and Go's, must not take a
+// member of the body for the pipeline's word.
+func isHeadName(name []byte) bool {
+	const initials = "DITRditr@" // spares most names the rest
+	if len(name) == 0 || strings.IndexByte(initials, name[0]) < 0 {
+		return false
+	}
+	for _, head := range headNames {
+		if len(name) >= len(head) && len(name) <= 3*len(head) && strings.EqualFold(string(name), head) {
+			return true
+		}
+	}
+	return false
 }
 
 // object reads the record that the scanner comes to next, and takes or rejects
@@ -349,7 +355,7 @@ func (b *batch) object(s *scanner, what roles, recordType string, common []membe
 	for _, m := range common {
 		if !d.has(m.plain) && what(m.plain) == inBody {
 			depth = max(depth, m.depth+1)
-			d.add(m.name, m.value, m.spaced)
+			d.enter(m, inBody)
 		}
 	}
 	if depth > b.limits.Depth {
@@ -371,12 +377,11 @@ func (b *batch) finish(d *draft) {
 		b.reject(d.problem)
 		return
 	}
-	at, kind := timeOf(d.time)
-	if kind != timeUsable && kind != timeMissing && d.timeRole != isOwnTime && !d.has(originalTimestamp) {
-		d.add(originalTimestamp, d.time, true)
+	at, kind := timeOf(d.time.value)
+	if kind != timeUsable && kind != timeMissing && d.timeRole != isOwnTime {
+		d.keep(string(originalTimestamp), d.time)
 	}
-	d.body = append(d.body, '}')
-	b.take(d.id, d.recordType, at, kind, d.body)
+	b.take(d.id, d.recordType, at, kind, d.end())
 }
 
 // originalTimestamp keeps what could not become @timestamp.
@@ -387,10 +392,7 @@ var originalTimestamp = []byte("original_timestamp")
 func textOf(value []byte, most int, number bool) (text []byte, problem string) {
 	switch c := value[0]; {
 	case c == '"':
-		var err error
-		if text, err = unquote(value[1 : len(value)-1]); err != nil {
-			return nil, err.Error()
-		}
+		text = unquote(value[1 : len(value)-1])
 	case c == 'n':
 		return nil, ""
 	case number && (c == '-' || c >= '0' && c <= '9'):
@@ -423,30 +425,59 @@ func lower(recordType []byte) string {
 	return strings.ToLower(string(recordType))
 }
 
-// timeOf reads a JSON value as a record's own time: an RFC 3339 string or a
-// number of milliseconds since 1970.
+// timeOf reads a JSON value as a record's own time: an RFC 3339 string, or a
+// number of milliseconds since 1970, which may stand in quotes.
 func timeOf(value []byte) (time.Time, timeKind) {
 	if value == nil {
 		return time.Time{}, timeMissing
 	}
+	text := value
+	if value[0] == '"' {
+		text = unquote(value[1 : len(value)-1])
+	}
 	var at time.Time
-	switch c := value[0]; {
-	case c == '"':
-		var err error
-		if at, err = time.Parse(time.RFC3339Nano, string(value[1:len(value)-1])); err != nil {
-			return time.Time{}, timeUnreadable
-		}
-	case c == '-' || c >= '0' && c <= '9':
-		ns, ok := nanoseconds(value)
-		if !ok {
+	if isNumber(text) {
+		ns, fits := nanoseconds(text)
+		if !fits {
 			return time.Time{}, timeOutOfBounds
 		}
 		at = time.Unix(0, ns)
-	default:
-		return time.Time{}, timeUnreadable
+	} else {
+		var ok bool
+		if at, ok = parseTime(text); !ok {
+			return time.Time{}, timeUnreadable
+		}
 	}
 	if !telemetry.UsableTimestamp(at) {
 		return time.Time{}, timeOutOfBounds
 	}
 	return at, timeUsable
+}
+
+// parseTime reads RFC 3339 as it may be written, with lower case and a space for
+// the T (5.6), and offsets without a colon, which are ISO 8601's.
+func parseTime(text []byte) (time.Time, bool) {
+	const separator = len("2006-01-02")
+	if last := len(text) - 1; last > separator && (text[separator] != 'T' || text[last] == 'z') {
+		text = bytes.Clone(text)
+		if text[separator] == 't' || text[separator] == ' ' {
+			text[separator] = 'T'
+		}
+		if text[last] == 'z' {
+			text[last] = 'Z'
+		}
+	}
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999Z0700"} {
+		if at, err := time.Parse(layout, string(text)); err == nil {
+			return at, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// appendTime appends a time as a JSON string.
+func appendTime(dst []byte, at time.Time) []byte {
+	dst = append(dst, '"')
+	dst = at.UTC().AppendFormat(dst, telemetry.TimestampLayout)
+	return append(dst, '"')
 }

@@ -2,10 +2,8 @@ package api
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -14,12 +12,17 @@ import (
 // begin and end, and checks every byte between but for UTF-8. It does not
 // recurse, so that no nesting can exhaust the stack. After an error it cannot
 // go on.
+//
+// It takes two things that the RFC does not: NaN, Infinity and -Infinity as
+// numbers, which Python's json and others write, and escapes for half a
+// character. Both are odd, and mend replaces them.
 type scanner struct {
 	data []byte
 	at   int
 	// Of the last value:
 	depth  int  // levels of nesting: 0 of a number, 1 of [], 2 of [[]]
 	spaced bool // whether there is space outside of strings
+	odd    bool // whether something in it is to be mended
 
 	objects []uint64 // a bit for each open container: set for an object
 }
@@ -87,7 +90,7 @@ func (s *scanner) take(c byte) bool {
 func (s *scanner) value() ([]byte, error) {
 	s.space()
 	begin := s.at
-	s.depth, s.spaced = 0, false
+	s.depth, s.spaced, s.odd = 0, false, false
 	for level := 0; ; {
 		opened, err := s.begin()
 		if err != nil {
@@ -135,6 +138,12 @@ func (s *scanner) begin() (opened bool, err error) {
 		return false, s.literal("false")
 	case c == 'n':
 		return false, s.literal("null")
+	case c == 'N':
+		s.odd = true
+		return false, s.literal("NaN")
+	case c == 'I':
+		s.odd = true
+		return false, s.literal("Infinity")
 	}
 	return false, s.fail("a value")
 }
@@ -213,11 +222,12 @@ func (s *scanner) skipString() error {
 			s.at = at + 1
 			return nil
 		case escapeByte:
-			size := escapeSize(s.data[at:])
+			size, odd := escapeSize(s.data[at:])
 			if size == 0 {
 				s.at = at
 				return s.fail("an escape")
 			}
+			s.odd = s.odd || odd
 			at += size - 1
 		default:
 			s.at = at
@@ -228,20 +238,38 @@ func (s *scanner) skipString() error {
 	return s.fail(`'"'`)
 }
 
-// escapeSize returns the length of the escape that b begins with, 0 for none.
-func escapeSize(b []byte) int {
+// escapeSize returns the length of the escape that b begins with, 0 for none. A
+// pair of surrogates is one escape; half of one is odd.
+func escapeSize(b []byte) (size int, odd bool) {
 	if len(b) < 2 {
-		return 0
+		return 0, false
 	}
 	switch b[1] {
 	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
-		return 2
+		return 2, false
 	case 'u':
-		if _, ok := hexUnit(b); ok {
-			return 6
-		}
+		r, size := escapedRune(b)
+		return size, r < 0
 	}
-	return 0
+	return 0, false
+}
+
+// escapedRune reads \uXXXX, or two of them that are one character. The rune is
+// -1 for half a character, the size 0 for none.
+func escapedRune(b []byte) (r rune, size int) {
+	const one = len(`\u0000`)
+	unit, ok := hexUnit(b)
+	switch {
+	case !ok:
+		return 0, 0
+	case !utf16.IsSurrogate(unit):
+		return unit, one
+	}
+	low, ok := hexUnit(b[one:])
+	if r = utf16.DecodeRune(unit, low); !ok || r == utf8.RuneError {
+		return -1, one
+	}
+	return r, 2 * one
 }
 
 // hexUnit reads \uXXXX.
@@ -269,6 +297,9 @@ func hexUnit(b []byte) (rune, bool) {
 func (s *scanner) number() error {
 	s.take('-')
 	switch c := s.peek(); {
+	case c == 'I' && s.at > 0 && s.data[s.at-1] == '-':
+		s.odd = true
+		return s.literal("Infinity")
 	case c == '0':
 		s.at++
 	case c >= '1' && c <= '9':
@@ -383,15 +414,13 @@ func appendCompact(dst, value []byte) []byte {
 	return dst
 }
 
-// errSurrogate says that a string's escapes are no text: half of a pair.
-var errSurrogate = errors.New("has an escape for half a character")
-
-// unquote returns the text of a valid JSON string, given without its quotes.
-// It shares the string's memory where there is no escape.
-func unquote(text []byte) ([]byte, error) {
+// unquote returns the text of a valid JSON string, given without its quotes,
+// with U+FFFD for each half of a character. It shares the string's memory where
+// there is no escape.
+func unquote(text []byte) []byte {
 	at := bytes.IndexByte(text, '\\')
 	if at < 0 {
-		return text, nil
+		return text
 	}
 	dst := append(make([]byte, 0, len(text)), text[:at]...)
 	for at < len(text) {
@@ -400,40 +429,39 @@ func unquote(text []byte) ([]byte, error) {
 			at++
 			continue
 		}
-		unit, long := hexUnit(text[at:])
-		if !long {
+		if text[at+1] != 'u' {
 			dst = append(dst, shortEscapes[text[at+1]])
 			at += 2
 			continue
 		}
-		at += 6
-		if utf16.IsSurrogate(unit) {
-			low, ok := hexUnit(text[at:])
-			if unit = utf16.DecodeRune(unit, low); !ok || unit == utf8.RuneError {
-				return nil, errSurrogate
-			}
-			at += 6
+		r, size := escapedRune(text[at:])
+		if r < 0 {
+			r = utf8.RuneError
 		}
-		dst = utf8.AppendRune(dst, unit)
+		dst = utf8.AppendRune(dst, r)
+		at += size
 	}
-	return dst, nil
+	return dst
 }
 
 var shortEscapes = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
-// nanoseconds reads a JSON number of milliseconds.
+// nanoseconds reads a JSON number of milliseconds, within the range of
+// nanoseconds in 64 bits.
 func nanoseconds(number []byte) (int64, bool) {
-	whole, fraction, _ := bytes.Cut(number, []byte("."))
-	const digits = 6 // of a nanosecond in milliseconds
-	if n, err := strconv.ParseInt(string(whole), 10, 64); err == nil && len(fraction) == 0 && n > -1<<43 && n < 1<<43 {
-		return n * 1e6, true
-	} else if err == nil && n >= 0 && n < 1<<43 && len(fraction) <= digits && !bytes.ContainsAny(fraction, "eE") {
-		part, err := strconv.ParseInt((string(fraction) + "000000")[:digits], 10, 64)
-		return n*1e6 + part, err == nil
+	const shift = 6
+	d, ok := parseDecimal(number, shift)
+	ns, fits := d.signed()
+	return ns, ok && fits
+}
+
+// byteOrderMark begins what some editors and libraries of Windows write.
+var byteOrderMark = []byte("\uFEFF")
+
+// mark skips a byte order mark, which has no place in JSON (RFC 8259, 8.1) and
+// may be ignored.
+func (s *scanner) mark() {
+	if bytes.HasPrefix(s.data[s.at:], byteOrderMark) {
+		s.at += len(byteOrderMark)
 	}
-	f, err := strconv.ParseFloat(string(number), 64)
-	if err != nil || f <= -1<<43 || f >= 1<<43 { // 278 years, the range of nanoseconds in 64 bits
-		return 0, false
-	}
-	return int64(f * 1e6), true
 }

@@ -29,6 +29,7 @@ func everything(t *testing.T) [][]byte {
 	}
 	post("/v1/monitoring-data", "application/json", thundraPost)
 	post("/v1/telemetry", "application/json", `[
+		{"id":"odd","type":"log","_id":1,"_doc_count":7,"":2,".a":3,"a.":4,"a..b":5," ":6,"duration.ms":7,"tenant.plan":8,"attributes.x":9,"status":{"code":"Ok",".":10," ":11,"x.":[12]},"metrics":[{"app":{"cpuLoad":NaN,"a..b":1}}],"count":18446744073709551615,"value":"Infinity","observed_timestamp":1.7957736E12,"startTimestamp":"2026-11-27t10:00:00z","x":{"\ud800":1,"\udfff":2},"Tenant":13,"original_members":14},
 		{"id":"a","type":"Strange/Type","timestamp":1e300,"x":{"y":[1,"\ud800"]}},
 		{"type":"log","timestamp":{"at":"noon"},"body":{"text":"hello"}},
 		{"id":"`+strings.Repeat("é", maxIDSize)+`","type":"`+strings.Repeat("é", maxTypeSize)+`","timestamp":"2026-11-23T10:00:00.999999999Z"}]`)
@@ -118,7 +119,7 @@ func TestWhatIsWrittenIsDescribed(t *testing.T) {
 				}
 			}
 			for child := range inner {
-				if !described[name+"."+child] {
+				if child != originalMembers && !described[name+"."+child] {
 					t.Errorf("%s.%s is not described", name, child)
 				}
 			}

@@ -6,8 +6,7 @@ import (
 	"io"
 )
 
-// telemetryRoles is the naming of POST /v1/telemetry. What the pipeline itself
-// writes into a document is dropped, see deploy/schema.md.
+// telemetryRoles is the naming of POST /v1/telemetry.
 func telemetryRoles(name []byte) role {
 	switch string(name) {
 	case "id":
@@ -18,8 +17,6 @@ func telemetryRoles(name []byte) role {
 		return isTime
 	case "@timestamp":
 		return isTime2
-	case "doc_id", "index", "received_at", "tenant", "region", "indexed_at":
-		return isHead
 	}
 	return inBody
 }
@@ -37,6 +34,7 @@ func telemetryLines(b *batch) error {
 		var line []byte
 		line, rest, _ = bytes.Cut(rest, []byte{'\n'})
 		s.data, s.at = line, 0
+		s.mark()
 		if s.space(); s.at == len(line) {
 			continue
 		}
@@ -59,6 +57,7 @@ func telemetryLines(b *batch) error {
 // telemetrySniffed reads a body whose media type was not given.
 func telemetrySniffed(b *batch) error {
 	s := scanner{data: b.request}
+	s.mark()
 	s.space()
 	switch s.peek() {
 	case '[':
@@ -74,6 +73,7 @@ func telemetrySniffed(b *batch) error {
 // JSON, nothing of it can be trusted.
 func eachElement(b *batch, read func(*scanner) error) error {
 	s := &scanner{data: b.request}
+	s.mark()
 	s.space()
 	if s.take('[') {
 		for first := true; ; first = false {

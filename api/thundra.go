@@ -15,8 +15,6 @@ func thundraRoles(name []byte) role {
 		return isType
 	case "startTimestamp", "logTimestamp", "metricTimestamp":
 		return isOwnTime
-	case "doc_id", "index", "received_at", "tenant", "region", "@timestamp", "indexed_at":
-		return isHead
 	}
 	return inBody
 }
@@ -100,7 +98,8 @@ func (b *batch) composite(data []byte) error {
 			}
 			if string(m.plain) == "allMonitoringData" {
 				all = m.value
-			} else if len(m.plain) > 0 {
+			} else {
+				m.mend()
 				common = append(common, m)
 			}
 		}

@@ -59,15 +59,15 @@ func TestCompositesAreUnpacked(t *testing.T) {
 	}
 	got := c.stream.take(t)
 	body := headOf(t, got[0], "i-1", "invocation", "telemetry-invocation-2026.11.23", "2026-11-23T10:00:00.123Z")
-	if want := object(t, `{"startTimestamp":1795428000123,"agentVersion":"3.0.10","applicationName":"orders","applicationTags":{"a":1}}`); !reflect.DeepEqual(body, want) {
+	if want := object(t, `{"startTimestamp":1795428000123,"agentVersion":"3.0.10","applicationName":"orders","applicationTags":{"a":1},"original_tenant":"other"}`); !reflect.DeepEqual(body, want) {
 		t.Errorf("the body is %v, want %v", body, want)
 	}
 	body = headOf(t, got[1], got[1]["id"].(string), "span", "telemetry-span-undated", "")
-	if want := object(t, `{"agentVersion":"3.0.10","applicationName":"orders","applicationTags":{"a":1}}`); !reflect.DeepEqual(body, want) || !strings.HasSuffix(got[1]["id"].(string), "-1") {
+	if want := object(t, `{"agentVersion":"3.0.10","applicationName":"orders","applicationTags":{"a":1},"original_tenant":"other"}`); !reflect.DeepEqual(body, want) || !strings.HasSuffix(got[1]["id"].(string), "-1") {
 		t.Errorf("%v: the body is %v, want %v", got[1]["id"], body, want)
 	}
 	body = headOf(t, got[2], "s-1", "span", "telemetry-span-2026.11.23", "2026-11-23T10:00:00.124Z")
-	if want := object(t, `{"startTimestamp":1795428000124,"agentVersion":"3.0.10","applicationName":"own","applicationTags":{"a":1}}`); !reflect.DeepEqual(body, want) {
+	if want := object(t, `{"startTimestamp":1795428000124,"agentVersion":"3.0.10","applicationName":"own","applicationTags":{"a":1},"original_tenant":"other"}`); !reflect.DeepEqual(body, want) {
 		t.Errorf("the body is %v, want %v", body, want)
 	}
 }
@@ -76,16 +76,15 @@ func TestBadEnvelopes(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{Records: 9})
 	for envelope, reason := range map[string]string{
-		`1`:                                      "is not a JSON object",
-		`{"type":"Span"}`:                        "has no data",
-		`{"type":"Span","data":[]}`:              "is not a JSON object",
-		`{"type":"Span","data":{},"data":{}}`:    `has "data" twice`,
-		`{"type":1,"data":{}}`:                   "type is not a string",
-		`{"data":{"id":"x"}}`:                    "has no type",
-		`{"type":"Composite","data":{}}`:         "has no list allMonitoringData",
-		`{"type":"Composite","data":[]}`:         "has no list allMonitoringData",
-		`{"type":"Span","data":{"id":[]}}`:       "id is neither a string nor a number",
-		`{"type":"Span","data":{"id":"\udc00"}}`: "id has an escape for half a character",
+		`1`:                                   "is not a JSON object",
+		`{"type":"Span"}`:                     "has no data",
+		`{"type":"Span","data":[]}`:           "is not a JSON object",
+		`{"type":"Span","data":{},"data":{}}`: `has "data" twice`,
+		`{"type":1,"data":{}}`:                "type is not a string",
+		`{"data":{"id":"x"}}`:                 "has no type",
+		`{"type":"Composite","data":{}}`:      "has no list allMonitoringData",
+		`{"type":"Composite","data":[]}`:      "has no list allMonitoringData",
+		`{"type":"Span","data":{"id":[]}}`:    "id is neither a string nor a number",
 	} {
 		r := c.postText(t, "/v1/monitoring-data", "["+envelope+`,{"type":"Span","data":{"id":"good"}}]`)
 		if r.status != 200 || r.Accepted != 1 || !slices.Equal(r.Rejected, []Rejection{{0, reason}}) {
