@@ -159,6 +159,10 @@ func postOthersContent(ctx context.Context, s *running) error {
 	if err := s.awaitAccepted(ctx, 0.5); err != nil {
 		return err
 	}
+	// Without its cache of ids the worker can but ask the index.
+	if err := s.kill(ctx, s.worker); err != nil {
+		return err
+	}
 	posted := 0
 	for n := range s.sender.Accepted.All() {
 		record := s.sent.Source.Append(nil, n)

@@ -86,7 +86,7 @@ var All = []Mutant{
 	},
 	{
 		Name: "tells-nobody", Clause: "the dead-letter queue tells of what is in the ledger", Scenario: "scattered-poison",
-		Edits: []Edit{{File: "activities/morgue.go", Old: "\tif len(letters) == 0 {\n", New: "\tif len(letters) >= 0 {\n"}},
+		Edits: []Edit{{File: "activities/herald.go", Old: "untaken, err := h.dlq.Send(ctx, letters)\n", New: "untaken, err := []int(nil), ctx.Err()\n"}},
 	},
 	{
 		Name: "hands-nothing-over", Clause: "the mark passes a range only when its ProcessBatch has started", Scenario: "canceled-and-terminated",
@@ -171,6 +171,49 @@ var All = []Mutant{
 			File: "activities/index_range.go",
 			Old:  "\tif len(records) < in.Range.Count {\n",
 			New:  "\tif in.Range.Count < 0 {\n",
+		}},
+	},
+	{
+		Name: "tells-an-id-raw", Clause: "the dead-letter queue takes each letter, whatever an id holds", Scenario: "dead-letter-queue-is-strict",
+		Edits: []Edit{{File: "internal/queue/deadletter.go", Old: "\treturn ascii(text), nil\n", New: "\treturn string(text), nil\n"}},
+	},
+	{
+		Name: "forgets-what-nobody-told", Clause: "what an outage of the dead-letter queue kept back is told later", Scenario: "dead-letter-queue-down",
+		Edits: []Edit{{
+			File: "activities/morgue.go",
+			Old:  "\t\tif err := m.ledger.NoteUntold(ctx, keys[at]); err != nil {\n",
+			New:  "\t\tif err := error(nil); at < 0 {\n",
+		}},
+	},
+	{
+		Name: "passes-without-the-ledger", Clause: "the mark passes a bad record only when the ledger has it", Scenario: "ledger-down",
+		Edits: []Edit{{
+			File: "activities/morgue.go",
+			Old:  "\t\treturn fmt.Errorf(\"write to the ledger: %w\", err)\n",
+			New:  "\t\tslog.ErrorContext(ctx, fmt.Sprint(\"the ledger is away: \", err))\n",
+		}},
+	},
+	{
+		Name: "lets-the-second-win", Clause: "the first content of an id stays", Scenario: "same-id-other-content",
+		Edits: []Edit{
+			{File: "internal/index/bulk.go", Old: "`{\"create\":{\"_index\":\"`", New: "`{\"index\":{\"_index\":\"`"},
+			{File: "internal/index/response.go", Old: "`json:\"create\"`", New: "`json:\"index\"`"},
+		},
+	},
+	{
+		Name: "blames-records-for-a-block", Clause: "nothing transient is dead-lettered", Scenario: "one-index-write-blocked",
+		Edits: []Edit{{
+			File: "internal/index/outcome.go",
+			Old:  "\t\"cluster_block_exception\":                     Transient,",
+			New:  "\t\"cluster_block_exception\":                     Poison,",
+		}},
+	},
+	{
+		Name: "ends-without-elasticsearch", Clause: "a start in an outage waits for its end", Scenario: "worker-started-without-elasticsearch",
+		Edits: []Edit{{
+			File: "workers/cmd/main.go",
+			Old:  "\ttemporal, err := config.DialLazily(logger, s.Versioning)\n",
+			New:  "\tif err := documents.Ready(ctx); err != nil {\n\t\treturn err\n\t}\n\ttemporal, err := config.DialLazily(logger, s.Versioning)\n",
 		}},
 	},
 }
