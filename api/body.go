@@ -31,8 +31,9 @@ func (s *scratch) release() {
 }
 
 // readBody reads the body of a request and decompresses it, as far as the
-// limit: of a compression bomb no more is unpacked. It takes room for it.
-func readBody(w http.ResponseWriter, r *http.Request, limit int, held *share, into *bytes.Buffer) ([]byte, *refusal) {
+// limit: of a compression bomb no more is unpacked. It takes room for it, and the tenant
+// pays for what arrives.
+func readBody(w http.ResponseWriter, r *http.Request, limit int, held *share, paying *bill, into *bytes.Buffer) ([]byte, *refusal) {
 	into.Reset()
 	tooLarge := &refusal{status: http.StatusRequestEntityTooLarge, reason: fmt.Sprintf("the body has more than %d bytes", limit)}
 	if r.ContentLength > int64(limit) {
@@ -78,7 +79,7 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int, held *share, in
 		}
 		source = metered{reader, held}
 	}
-	if _, err := into.ReadFrom(io.LimitReader(source, int64(limit)+1)); err != nil {
+	if _, err := into.ReadFrom(io.LimitReader(billed{source, paying}, int64(limit)+1)); err != nil {
 		return nil, unreadable(err, tooLarge)
 	}
 	if into.Len() > limit {

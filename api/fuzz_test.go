@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"millrace/internal/telemetry"
@@ -149,7 +150,7 @@ func FuzzBody(f *testing.F) {
 		request.Header.Set("Content-Encoding", encoding)
 		var into bytes.Buffer
 		held := &share{room: newRoom(4 * limit)}
-		got, refused := readBody(httptest.NewRecorder(), request, limit, held, &into)
+		got, refused := readBody(httptest.NewRecorder(), request, limit, held, &bill{account: &account{now: time.Now}}, &into)
 		if (refused == nil && len(got) > limit) || into.Cap() > 16*limit || (refused != nil && (refused.reason == "" || refused.status < 400)) {
 			t.Errorf("%d bytes, %d in memory, refused: %v", len(got), into.Cap(), refused)
 		}

@@ -29,7 +29,8 @@ type Key struct {
 
 // keyFile is the JSON document.
 type keyFile struct {
-	Keys []Key `json:"keys"`
+	Keys   []Key            `json:"keys"`
+	Quotas map[string]Quota `json:"quotas,omitempty"` // by tenant, where not the collector's default
 }
 
 // An API key is mr_<id>_<secret>. The id finds the hash to compare with, in
@@ -122,6 +123,56 @@ func RevokeKey(path, tenant, id string) error {
 		return fmt.Errorf("revoke a key: %w", err)
 	}
 	return nil
+}
+
+// SetQuota changes what a tenant may use of each collector. What the change
+// leaves nil is kept.
+func SetQuota(path, tenant string, change Quota) error {
+	return changeQuota(path, tenant, change.usable(), func(quota Quota) Quota {
+		if change.RecordsRate != nil {
+			quota.RecordsRate = change.RecordsRate
+		}
+		if change.BytesRate != nil {
+			quota.BytesRate = change.BytesRate
+		}
+		return quota
+	})
+}
+
+// ResetQuota gives a tenant the quota that collectors have by default.
+func ResetQuota(path, tenant string) error {
+	return changeQuota(path, tenant, true, func(Quota) Quota { return Quota{} })
+}
+
+func changeQuota(path, tenant string, usable bool, change func(Quota) Quota) error {
+	if !tenantName.MatchString(tenant) {
+		return fmt.Errorf("set a quota: tenant %q does not match %s", tenant, tenantName)
+	}
+	if !usable {
+		return errors.New("set a quota: a rate is negative or not a number")
+	}
+	err := changeKeys(path, func(f *keyFile) error {
+		if f.Quotas == nil {
+			f.Quotas = map[string]Quota{}
+		}
+		if f.Quotas[tenant] = change(f.Quotas[tenant]); f.Quotas[tenant] == (Quota{}) {
+			delete(f.Quotas, tenant)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("set a quota: %w", err)
+	}
+	return nil
+}
+
+// ListQuotas returns the quotas of the file, by tenant.
+func ListQuotas(path string) (map[string]Quota, error) {
+	f, err := readKeyFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("list quotas: %w", err)
+	}
+	return f.Quotas, nil
 }
 
 func readKeyFile(path string) (keyFile, error) {

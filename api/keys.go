@@ -22,12 +22,18 @@ const keyCheckInterval = time.Second
 // safe for concurrent use.
 type Keys struct {
 	path    string
-	known   atomic.Pointer[map[string]knownKey]
+	known   atomic.Pointer[contents]
 	checked atomic.Int64 // when the file was last looked at
 
 	mu     sync.Mutex
 	file   os.FileInfo // of what is known
 	broken string      // what was last said about the file
+}
+
+// contents are what is known of the file.
+type contents struct {
+	keys   map[string]knownKey // by id
+	quotas map[string]Quota    // by tenant
 }
 
 type knownKey struct {
@@ -58,7 +64,7 @@ func (k *Keys) Tenant(key string) (string, error) {
 	// An unknown id is compared too, with a hash that no key has, so that
 	// the time does not tell which ids there are.
 	id, _ := keyID(key)
-	known, found := (*k.known.Load())[id]
+	known, found := k.known.Load().keys[id]
 	hash := hashOf(key)
 	if subtle.ConstantTimeCompare(hash[:], known.hash[:]) != 1 || !found {
 		return "", ErrUnknownKey
@@ -68,6 +74,9 @@ func (k *Keys) Tenant(key string) (string, error) {
 	}
 	return known.tenant, nil
 }
+
+// Quota returns what the file says of a tenant's quota.
+func (k *Keys) Quota(tenant string) Quota { return k.known.Load().quotas[tenant] }
 
 // refresh looks whether the file has changed, now and then.
 func (k *Keys) refresh() {
@@ -119,8 +128,13 @@ func (k *Keys) load() error {
 		entry.hash = [sha256.Size]byte(hash)
 		known[key.ID] = entry
 	}
+	for tenant, quota := range f.Quotas {
+		if !tenantName.MatchString(tenant) || !quota.usable() {
+			return fmt.Errorf("read the key file %s: the quota of %q cannot be kept", k.path, tenant)
+		}
+	}
 	// Looked at before it was read: a change between is noticed next time.
 	k.file = info
-	k.known.Store(&known)
+	k.known.Store(&contents{keys: known, quotas: f.Quotas})
 	return nil
 }

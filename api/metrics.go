@@ -22,8 +22,12 @@ var (
 	}, []string{"protocol"})
 	recordCount = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "millrace_api_records_total",
-		Help: "Records of requests: accepted; rejected as bad; throttled by the tenant's rate; unavailable when they could not be made durable; unread when the request was refused as a whole, those before its fault.",
+		Help: "Records of requests: accepted; rejected as bad; throttled by the tenant's quota; unavailable when they could not be made durable; unread when the request was refused as a whole, those before its fault.",
 	}, []string{"protocol", "result"})
+	throttledRequests = promauto.NewCounterVec(prometheus.CounterOpts{
+		Name: "millrace_api_throttled_requests_total",
+		Help: "Requests that were answered 429, by the quota that their tenant had used up: records or bytes.",
+	}, []string{"protocol", "quota"})
 	recordTimes = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "millrace_api_record_times_total",
 		Help: "Accepted records by what their own time was worth; only a usable one stands in @timestamp.",

@@ -577,7 +577,9 @@ func TestOTLPFailures(t *testing.T) {
 
 func TestGRPCFailures(t *testing.T) {
 	t.Parallel()
-	c := newCollector(t, Limits{Depth: 3, BodyBytes: 1 << 20, TenantRate: 0.1, TenantBurst: 3})
+	// One good record, two bad ones, three requests that are too large, and two
+	// records that are not durable use up the burst.
+	c := newCollector(t, Limits{Depth: 3, BodyBytes: 1 << 20, TenantRate: 0.1, TenantBurst: 8})
 	connection := c.dial(t)
 	client := ptraceotlp.NewGRPCClient(connection)
 	small := func() ptraceotlp.ExportRequest {

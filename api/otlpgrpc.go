@@ -77,6 +77,7 @@ func (s *Server) service(of signal) *grpc.ServiceDesc {
 			Handler: func(_ any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor) (any, error) {
 				var request payload
 				if err := decode(&request); err != nil {
+					s.undecoded(ctx)
 					return nil, err
 				}
 				handle := func(ctx context.Context, request any) (any, error) { return s.export(ctx, of, request.(payload)) }
@@ -98,9 +99,10 @@ func (s *Server) tap(ctx context.Context, info *tap.Info) (context.Context, erro
 	if i < 0 {
 		return ctx, nil // some other service's
 	}
-	tenant, refused := s.admit(apiKey(first(info.Header, "authorization"), first(info.Header, "x-api-key")))
+	name := signals[i].name + "_grpc"
+	tenant, refused := s.admit(name, apiKey(first(info.Header, "authorization"), first(info.Header, "x-api-key")), 0)
 	if refused != nil {
-		countRequest(signals[i].name+"_grpc", refused.status, time.Now())
+		countRequest(name, refused.status, time.Now())
 		return nil, refused.grpc()
 	}
 	return context.WithValue(ctx, tenantOf{}, tenant), nil
@@ -113,6 +115,16 @@ func first(from metadata.MD, name string) string {
 	return ""
 }
 
+// undecoded has a tenant pay for a message that gRPC refused: it may have
+// unpacked as much as a message may have.
+func (s *Server) undecoded(ctx context.Context) {
+	if tenant, admitted := ctx.Value(tenantOf{}).(string); admitted {
+		account := s.accounts.of(tenant)
+		account.arrived(s.limits.BodyBytes)
+		account.waste(1)
+	}
+}
+
 // export answers one request.
 func (s *Server) export(ctx context.Context, of signal, request payload) (any, error) {
 	began, name := time.Now(), of.name+"_grpc"
@@ -120,6 +132,7 @@ func (s *Server) export(ctx context.Context, of signal, request payload) (any, e
 	if !admitted { // cannot happen: the tap stands before every request
 		return nil, status.Error(codes.Unauthenticated, "no API key")
 	}
+	s.accounts.of(tenant).arrived(len(request))
 	held := &share{room: s.room}
 	defer held.giveBack()
 	if !held.take(int64(len(request))) {

@@ -34,7 +34,7 @@ type Server struct {
 	origins  Origins
 	keys     *Keys
 	ingester Ingester
-	rates    tenantRates
+	accounts accounts
 	room     *room
 	outage   rate.Sometimes // says in the log that records were not taken
 }
@@ -44,7 +44,8 @@ func New(settings Settings, keys *Keys, ingester Ingester) *Server {
 	limits := settings.Limits.withDefaults()
 	return &Server{
 		region: settings.Region, limits: limits, origins: settings.Origins, keys: keys, ingester: ingester,
-		rates: tenantRates{limits: limits}, room: newRoom(limits.RequestBytes), outage: rate.Sometimes{Interval: time.Second},
+		accounts: accounts{limits: limits, quotas: keys.Quota, now: time.Now},
+		room:     newRoom(limits.RequestBytes), outage: rate.Sometimes{Interval: time.Second},
 	}
 }
 
@@ -120,11 +121,15 @@ func (s *Server) serve(to route, w http.ResponseWriter, r *http.Request) {
 	answerIn, refused := to.form(r)
 	tenant := ""
 	if refused == nil {
-		tenant, refused = s.admit(apiKey(r.Header.Get("Authorization"), r.Header.Get("X-Api-Key")))
+		tenant, refused = s.admit(to.name, apiKey(r.Header.Get("Authorization"), r.Header.Get("X-Api-Key")), s.announced(r))
 	}
 	var body []byte
 	if refused == nil {
-		body, refused = readBody(w, r, s.limits.BodyBytes, held, &memory.body)
+		account := s.accounts.of(tenant)
+		body, refused = readBody(w, r, s.limits.BodyBytes, held, &bill{account, s.announced(r)}, &memory.body)
+		if refused != nil {
+			account.waste(1)
+		}
 	}
 	var b *batch
 	if refused == nil {
@@ -182,8 +187,18 @@ func apiKey(authorization, header string) string {
 	return header
 }
 
-// admit decides who comes in, before anything is read.
-func (s *Server) admit(key string) (tenant string, refused *refusal) {
+// announced is how many bytes of a body are said to come. One that is larger
+// than the limit is refused unread.
+func (s *Server) announced(r *http.Request) int64 {
+	if r.ContentLength > int64(s.limits.BodyBytes) {
+		return 0
+	}
+	return max(0, r.ContentLength)
+}
+
+// admit decides who comes in, before anything is read of a body of which so
+// many bytes are announced.
+func (s *Server) admit(protocol, key string, announced int64) (tenant string, refused *refusal) {
 	if key == "" {
 		return "", &refusal{status: http.StatusUnauthorized, reason: "no API key: send Authorization: ApiKey <key>"}
 	}
@@ -194,19 +209,17 @@ func (s *Server) admit(key string) (tenant string, refused *refusal) {
 	case err != nil:
 		return "", &refusal{status: http.StatusUnauthorized, reason: err.Error()}
 	}
-	if wait := s.rates.exhausted(tenant); wait > 0 {
-		return "", s.tooFast(wait)
+	if wait, of := s.accounts.of(tenant).enter(announced); wait > 0 {
+		return "", overQuota(protocol, of, wait)
 	}
 	return tenant, nil
 }
 
-func (s *Server) tooFast(wait time.Duration) *refusal {
-	return &refusal{status: http.StatusTooManyRequests, reason: "too many records a second", retry: wait}
-}
-
 // accept reads the records of a request and makes the good ones durable.
 func (s *Server) accept(ctx context.Context, protocol string, in *form, b *batch) *refusal {
+	account := s.accounts.of(b.tenant)
 	if err := in.decode(b); err != nil {
+		account.waste(b.position)
 		b.count(protocol, unread)
 		if tooMany := (errTooMany{}); errors.As(err, &tooMany) {
 			return &refusal{status: http.StatusRequestEntityTooLarge, reason: err.Error()}
@@ -214,15 +227,16 @@ func (s *Server) accept(ctx context.Context, protocol string, in *form, b *batch
 		return &refusal{status: http.StatusBadRequest, reason: err.Error()}
 	}
 	if len(b.records) == 0 {
+		account.waste(b.position)
 		b.count(protocol, accepted)
 		if len(b.rejected) > 0 {
 			return &refusal{status: http.StatusBadRequest, reason: "no record can be taken", rejected: b.rejected}
 		}
 		return nil
 	}
-	if wait := s.rates.spend(b.tenant, len(b.records)); wait > 0 {
+	if wait := account.take(b.position); wait > 0 {
 		b.count(protocol, throttled)
-		return s.tooFast(wait)
+		return overQuota(protocol, ofRecords, wait)
 	}
 	if err := s.ingester.Ingest(ctx, b.records); err != nil {
 		b.count(protocol, unavailable)

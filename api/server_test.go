@@ -347,7 +347,7 @@ func TestBombsAreCutOff(t *testing.T) {
 		var into bytes.Buffer
 		request := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body))
 		request.Header.Set("Content-Encoding", encoding)
-		if _, refused := readBody(httptest.NewRecorder(), request, DefaultBodyBytes, &share{room: newRoom(DefaultRequestBytes)}, &into); refused == nil || into.Cap() > 4*DefaultBodyBytes {
+		if _, refused := readBody(httptest.NewRecorder(), request, DefaultBodyBytes, &share{room: newRoom(DefaultRequestBytes)}, &bill{account: &account{now: time.Now}}, &into); refused == nil || into.Cap() > 4*DefaultBodyBytes {
 			t.Errorf("a %s bomb takes %d bytes, refused: %v", encoding, into.Cap(), refused)
 		}
 	}

@@ -11,9 +11,10 @@ import (
 )
 
 type keysCommands struct {
-	Create createKey  `cmd:"" help:"Make a key for a tenant, and print it: the only time that it can be seen."`
-	List   listKeys   `cmd:"" help:"List keys, without what is secret."`
-	Revoke revokeKeys `cmd:"" help:"Disable a key, or all keys of a tenant. Running collectors obey within seconds."`
+	Create createKey   `cmd:"" help:"Make a key for a tenant, and print it: the only time that it can be seen."`
+	List   listKeys    `cmd:"" help:"List keys, without what is secret."`
+	Revoke revokeKeys  `cmd:"" help:"Disable a key, or all keys of a tenant. Running collectors obey within seconds."`
+	Quota  changeQuota `cmd:"" help:"Set how much a tenant may send to each collector. Running collectors obey within seconds."`
 }
 
 // keyFile is where keys are kept, hashed.
@@ -23,11 +24,17 @@ type keyFile struct {
 
 type createKey struct {
 	keyFile
+	quotaFlags
 	Tenant string `help:"Whose key it is." required:""`
 }
 
-// Run makes a key.
+// Run makes a key, once its tenant has the quota that was asked for.
 func (c createKey) Run() error {
+	if c.given() {
+		if err := c.set(c.Keys, c.Tenant); err != nil {
+			return err
+		}
+	}
 	key, err := api.CreateKey(c.Keys, c.Tenant)
 	if err == nil {
 		fmt.Println(key)
@@ -46,14 +53,19 @@ func (l listKeys) Run() error {
 	if err != nil {
 		return err
 	}
+	quotas, err := api.ListQuotas(l.Keys)
+	if err != nil {
+		return err
+	}
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "ID\tTENANT\tCREATED\tSTATE")
+	fmt.Fprintln(table, "ID\tTENANT\tCREATED\tSTATE\tRECORDS/S\tBYTES/S")
 	for _, k := range keys {
 		state := "enabled"
 		if !k.Revoked.IsZero() {
 			state = "disabled"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", k.ID, k.Tenant, k.Created.Format(time.RFC3339), state)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, k.Tenant, k.Created.Format(time.RFC3339), state,
+			shownRate(quotas[k.Tenant].RecordsRate), shownRate(quotas[k.Tenant].BytesRate))
 	}
 	return table.Flush()
 }

@@ -191,3 +191,64 @@ func TestAgentsAreNotRedirected(t *testing.T) {
 		}
 	}
 }
+
+func TestQuotasAreOnByDefault(t *testing.T) {
+	t.Parallel()
+	if c, err := parse(t); err != nil || c.TenantRate != api.DefaultTenantRate || c.TenantBytes != api.DefaultTenantBytes {
+		t.Errorf("the defaults are %v records and %v bytes, error %v", c.TenantRate, c.TenantBytes, err)
+	}
+	if c, err := parse(t, "--limit-rate=0", "--limit-bytes-rate=0"); err != nil || c.TenantRate != 0 || c.TenantBytes != 0 {
+		t.Errorf("none is taken as %v records and %v bytes, error %v", c.TenantRate, c.TenantBytes, err)
+	}
+	if _, err := parse(t, "--limit-bytes-rate=-1"); err == nil || !strings.Contains(err.Error(), "--limit-bytes-rate") {
+		t.Errorf("-1 gives error %v", err)
+	}
+}
+
+func TestQuotasAreSetWithKeys(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "keys.json")
+	run := func(args ...string) error {
+		t.Helper()
+		parser, err := kong.New(&commands{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		parsed, err := parser.Parse(append(args, "--keys="+path))
+		if err != nil {
+			return err
+		}
+		return parsed.Run()
+	}
+	expect := func(want map[string][2]float64) {
+		t.Helper()
+		quotas, err := api.ListQuotas(path)
+		if err != nil || len(quotas) != len(want) {
+			t.Errorf("the quotas are %v, %v", quotas, err)
+		}
+		for tenant, rates := range want {
+			if q := quotas[tenant]; q.RecordsRate == nil || q.BytesRate == nil || *q.RecordsRate != rates[0] || *q.BytesRate != rates[1] {
+				t.Errorf("the quota of %s is %v, want %v", tenant, q, rates)
+			}
+		}
+	}
+	for _, args := range [][]string{
+		{"keys", "create", "--tenant=a", "--records-rate=100", "--bytes-rate=0"}, {"keys", "create", "--tenant=b"},
+		{"keys", "create", "--tenant=c", "--records-rate=1", "--bytes-rate=1"}, {"keys", "quota", "--tenant=c", "--default"},
+		{"keys", "quota", "--tenant=a", "--records-rate=200"}, {"keys", "list"},
+	} {
+		if err := run(args...); err != nil {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+	expect(map[string][2]float64{"a": {200, 0}})
+	for _, args := range [][]string{
+		{"keys", "quota", "--tenant=a"}, {"keys", "quota", "--tenant=a", "--default", "--bytes-rate=1"},
+		{"keys", "quota", "--tenant=a", "--bytes-rate=-1"}, {"keys", "create", "--tenant=a", "--records-rate=-1"},
+	} {
+		if err := run(args...); err == nil {
+			t.Errorf("%v is taken", args)
+		}
+	}
+	expect(map[string][2]float64{"a": {200, 0}})
+}

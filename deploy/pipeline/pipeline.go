@@ -52,6 +52,11 @@ type Pipeline struct {
 	running  []*Program
 }
 
+// withoutQuotas lets one tenant send as much as the collector takes: loads here
+// measure that, and are not shared with others. A collector may be started with
+// other values.
+var withoutQuotas = []string{"MILLRACE_LIMIT_RATE=0", "MILLRACE_LIMIT_BYTES_RATE=0"}
+
 // New makes a pipeline of which nothing runs yet.
 func New(s Settings) *Pipeline {
 	if s.Shards == 0 {
@@ -73,6 +78,7 @@ func New(s Settings) *Pipeline {
 		}
 	}
 	p.env = append(p.env, "MILLRACE_LOG_FORMAT=text")
+	p.env = append(p.env, withoutQuotas...)
 	return p
 }
 

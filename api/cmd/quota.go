@@ -1,0 +1,54 @@
+package main
+
+import (
+	"errors"
+	"strconv"
+
+	"millrace/api"
+)
+
+// quotaFlags are the rates of a tenant.
+type quotaFlags struct {
+	RecordsRate *float64 `help:"Records a second that the tenant may send to each collector, 0: no limit; as before when it is left out."`
+	BytesRate   *float64 `help:"Bytes of bodies a second, after decompression, that it may send to each collector, 0: no limit; as before when it is left out."`
+}
+
+func (q quotaFlags) given() bool { return q.RecordsRate != nil || q.BytesRate != nil }
+
+func (q quotaFlags) set(path, tenant string) error {
+	return api.SetQuota(path, tenant, api.Quota{RecordsRate: q.RecordsRate, BytesRate: q.BytesRate})
+}
+
+type changeQuota struct {
+	keyFile
+	quotaFlags
+	Tenant  string `help:"Whose quota it is." required:""`
+	Default bool   `help:"Give the tenant the quota that collectors have by default."`
+}
+
+// Validate keeps a command that says nothing from looking like a success.
+func (c changeQuota) Validate() error {
+	if c.Default == c.given() {
+		return errors.New("give --records-rate, --bytes-rate or both, or --default")
+	}
+	return nil
+}
+
+// Run sets a quota.
+func (c changeQuota) Run() error {
+	if c.Default {
+		return api.ResetQuota(c.Keys, c.Tenant)
+	}
+	return c.set(c.Keys, c.Tenant)
+}
+
+// shownRate is a rate as keys list shows it.
+func shownRate(rate *float64) string {
+	switch {
+	case rate == nil:
+		return "default"
+	case *rate == 0:
+		return "no limit"
+	}
+	return strconv.FormatFloat(*rate, 'f', -1, 64)
+}
