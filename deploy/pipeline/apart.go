@@ -36,7 +36,7 @@ func Apart(ctx context.Context, stack *local.Stack, programs Programs, name stri
 
 const (
 	namespaceRetention = 24 * time.Hour
-	namespaceKnown     = time.Minute // within which the server's caches learn of a namespace
+	namespaceKnown     = 5 * time.Minute // within which the server's caches learn of a namespace
 )
 
 // MakeNamespace makes a namespace of Temporal, at an address, and waits until

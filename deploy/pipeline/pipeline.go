@@ -27,7 +27,7 @@ const (
 
 // readyWithin bounds the time from a program's start to its first 200 at
 // /readyz.
-const readyWithin = 2 * time.Minute
+const readyWithin = 4 * time.Minute
 
 // Settings say what a Pipeline consists of.
 type Settings struct {

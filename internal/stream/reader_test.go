@@ -252,7 +252,7 @@ func TestAConnectionOnWhichNothingComesIsGivenUp(t *testing.T) {
 			t.Cleanup(func() { _ = network.Close() })
 			config := localtest.AWS(t)
 			config.BaseEndpoint = aws.String("http://" + network.Address())
-			settings := Settings{FanOut: fanOut, AnswerWithin: 2 * time.Second, GiveUpAfter: time.Second}
+			settings := Settings{FanOut: fanOut, AnswerWithin: 5 * time.Second, GiveUpAfter: 3 * time.Second} // within which a busy machine answers
 			s, err := Open(ctx, kinesis.NewFromConfig(config), straight.name, settings)
 			if err != nil {
 				t.Fatal(err)

@@ -163,7 +163,7 @@ func (w *world) must(err error) {
 // end stops what runs, shows the logs of a test that failed, and deletes what
 // the servers would keep in memory.
 func (w *world) end() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	for _, what := range []string{"process", "redrive"} {
 		if _, err := w.Starter(ctx, what, "stop"); err != nil {

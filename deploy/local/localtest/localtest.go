@@ -70,13 +70,17 @@ func Temporal(t testing.TB) client.Options {
 	}
 }
 
+// namespaceKnown bounds the time until a new namespace can be used: seconds, unless
+// the machine is busy.
+const namespaceKnown = 5 * time.Minute
+
 // TemporalNamespace returns the options of a client for a new namespace, for tests whose workflow ids or task queues
 // are fixed. The search attributes are of type keyword.
 func TemporalNamespace(t testing.TB, searchAttributes ...string) client.Options {
 	t.Helper()
 	options := Temporal(t)
 	options.Namespace = Name(t, "")
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), namespaceKnown)
 	defer cancel()
 	dialed := TemporalClient(t, options)
 	_, err := dialed.WorkflowService().RegisterNamespace(ctx, &workflowservice.RegisterNamespaceRequest{
