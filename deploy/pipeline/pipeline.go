@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"millrace/api"
 	"millrace/deploy/local"
 	"millrace/internal/config"
 )
@@ -56,6 +57,12 @@ type Pipeline struct {
 // measure that, and are not shared with others. A collector may be started with
 // other values.
 var withoutQuotas = []string{"MILLRACE_LIMIT_RATE=0", "MILLRACE_LIMIT_BYTES_RATE=0"}
+
+// DefaultQuotas keeps the tenants of a collector within the quotas that it has by
+// default: see StartCollector.
+var DefaultQuotas = []string{
+	fmt.Sprintf("MILLRACE_LIMIT_RATE=%d", api.DefaultTenantRate), fmt.Sprintf("MILLRACE_LIMIT_BYTES_RATE=%d", api.DefaultTenantBytes),
+}
 
 // New makes a pipeline of which nothing runs yet.
 func New(s Settings) *Pipeline {

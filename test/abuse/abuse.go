@@ -92,7 +92,7 @@ func (a *abuse) inPipeline(ctx context.Context) (r result, err error) {
 			return r, err
 		}
 	}
-	if a.collector, err = a.pipeline.StartCollector(ctx); err != nil {
+	if a.collector, err = a.pipeline.StartCollector(ctx, pipeline.DefaultQuotas...); err != nil {
 		return r, err
 	}
 	if a.worker, err = a.pipeline.StartWorker(ctx, "MILLRACE_DEDUP_IDS=1000000"); err != nil {

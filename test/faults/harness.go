@@ -105,7 +105,7 @@ func (h *harness) start(ctx context.Context, programs pipeline.Programs, name st
 	if h.keys[stranger], err = h.pipeline.CreateKey(ctx, stranger); err != nil {
 		return err
 	}
-	if h.collector, err = h.pipeline.StartCollector(ctx); err != nil {
+	if h.collector, err = h.pipeline.StartCollector(ctx, pipeline.DefaultQuotas...); err != nil {
 		return err
 	}
 	if h.worker, err = h.pipeline.StartWorker(ctx, workerEnv); err != nil {

@@ -216,4 +216,8 @@ var All = []Mutant{
 			New:  "\tif err := documents.Ready(ctx); err != nil {\n\t\treturn err\n\t}\n\ttemporal, err := config.DialLazily(logger, s.Versioning)\n",
 		}},
 	},
+	{
+		Name: "keeps-no-quota", Clause: "a tenant beyond its quota is told to come again", Scenario: "another-beyond-its-quota",
+		Edits: []Edit{{File: "api/quota.go", Old: "\tif b.rate == 0 || missing <= 0 {\n", New: "\tif b.rate >= 0 || missing <= 0 {\n"}},
+	},
 }
