@@ -15,6 +15,7 @@ type Limits struct {
 	RecordBytes  int     `name:"limit-record" help:"Largest record in bytes, with what the collector adds. At most 1048536: Kinesis's 1 MiB less its partition key." default:"1048536" env:"MILLRACE_LIMIT_RECORD"`
 	Records      int     `name:"limit-records" help:"Most records of one request." default:"10000" env:"MILLRACE_LIMIT_RECORDS"`
 	Depth        int     `name:"limit-depth" help:"Deepest nesting of a record; the record itself is the first level." default:"64" env:"MILLRACE_LIMIT_DEPTH"`
+	Values       int     `name:"limit-values" help:"Most values of one OpenTelemetry record: attributes, entries of lists and maps, events, links, each with what it holds. The limits of OpenTelemetry's SDKs let a span have 66048 (128 attributes, and 128 events and 128 links with 128 each)." default:"100000" env:"MILLRACE_LIMIT_VALUES"`
 	TenantRate   float64 `name:"limit-rate" help:"Records a second that one tenant may send to this collector, 0: no limit. Requests that are refused for their own fault count as one, or as the records that were read." default:"5000" env:"MILLRACE_LIMIT_RATE"`
 	TenantBurst  int     `name:"limit-burst" help:"Records that a tenant may send at once within its rate, 0: what the rate allows in two seconds." default:"0" env:"MILLRACE_LIMIT_BURST"`
 	TenantBytes  float64 `name:"limit-bytes-rate" help:"Bytes of bodies a second, after decompression, that one tenant may send to this collector, 0: no limit." default:"8388608" env:"MILLRACE_LIMIT_BYTES_RATE"`
@@ -27,6 +28,7 @@ const (
 	DefaultRecordBytes  = telemetry.MaxRecordSize
 	DefaultRecords      = 10_000
 	DefaultDepth        = 64
+	DefaultValues       = 100_000
 )
 
 // maxDepth is the deepest nesting that can be asked for: what is nested is
@@ -47,6 +49,7 @@ func (l Limits) Validate() error {
 	check(l.RecordBytes >= 0 && l.RecordBytes <= telemetry.MaxRecordSize, "--limit-record: not from 0 to 1048536")
 	check(l.Records >= 0, "--limit-records: negative")
 	check(l.Depth >= 0 && l.Depth <= maxDepth, "--limit-depth: not from 0 to 1000")
+	check(l.Values >= 0, "--limit-values: negative")
 	check(usableRate(l.TenantRate), "--limit-rate: not a number of records")
 	check(usableRate(l.TenantBytes), "--limit-bytes-rate: not a number of bytes")
 	check(l.TenantBurst >= 0, "--limit-burst: negative")
@@ -68,6 +71,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.Depth == 0 {
 		l.Depth = DefaultDepth
+	}
+	if l.Values == 0 {
+		l.Values = DefaultValues
 	}
 	if l.TenantBurst == 0 {
 		l.TenantBurst = burstOf(l.TenantRate)

@@ -60,7 +60,7 @@ func (b *batch) count(protocol, result string) {
 		return
 	}
 	recordCount.WithLabelValues(protocol, accepted).Add(float64(len(b.records)))
-	recordCount.WithLabelValues(protocol, rejected).Add(float64(len(b.rejected)))
+	recordCount.WithLabelValues(protocol, rejected).Add(float64(len(b.rejected) + b.leftOut))
 	for kind, n := range b.times {
 		if n > 0 {
 			recordTimes.WithLabelValues(timeKind(kind).String()).Add(float64(n))

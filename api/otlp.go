@@ -14,10 +14,10 @@ import (
 
 // signal is a kind of OpenTelemetry data.
 type signal struct {
-	name    string // in metrics
-	path    string // of OTLP/HTTP
-	service string // of OTLP/gRPC
-	message message
+	name    string     // in metrics
+	path    string     // of OTLP/HTTP
+	service string     // of OTLP/gRPC
+	names   [][]string // in JSON, that lead to its records
 	// read decodes a request and makes its records.
 	read func(b *batch, asJSON bool) error
 	// partial encodes the answer to a request of which records were rejected.
@@ -29,7 +29,7 @@ var signals = []signal{traceSignal, logSignal, metricSignal}
 // decode returns how a request of the signal is read.
 func (s signal) decode(asJSON bool) func(*batch) error {
 	return func(b *batch) error {
-		if asJSON {
+		if asJSON { // protobuf is judged message by message (otlpwalk.go)
 			// The decoder is lenient and recurses; this one is neither.
 			scan := &scanner{data: b.request}
 			if _, err := scan.value(); err != nil {
@@ -41,8 +41,9 @@ func (s signal) decode(asJSON bool) func(*batch) error {
 			if err := scan.end(); err != nil {
 				return err
 			}
-		} else if err := checkDepth(b.request, s.message, maxMessageDepth); err != nil {
-			return err
+			if countNamed(&scanner{data: b.request}, s.names) > b.limits.Records {
+				return errTooMany{b.limits.Records}
+			}
 		}
 		return s.read(b, asJSON)
 	}
@@ -52,8 +53,8 @@ func (s signal) decode(asJSON bool) func(*batch) error {
 // that were rejected. A message without fields says that all were taken.
 func (s signal) taken(b *batch, asJSON bool) []byte {
 	switch {
-	case len(b.rejected) > 0:
-		answer, err := s.partial(int64(len(b.rejected)), summary(b.rejected), asJSON)
+	case len(b.rejected) > 0 || b.leftOut > 0:
+		answer, err := s.partial(int64(len(b.rejected)+b.leftOut), b.summary(), asJSON)
 		if err != nil { // cannot happen: the message was made here
 			panic(fmt.Sprintf("encode an answer: %v", err))
 		}
@@ -69,6 +70,18 @@ func (s signal) taken(b *batch, asJSON bool) []byte {
 func undecodable(what string, err error) error {
 	why, _, _ := strings.Cut(err.Error(), ", error found in ")
 	return fmt.Errorf("not a request for %s: %s", what, why)
+}
+
+// summary says which records were rejected or left out.
+func (b *batch) summary() string {
+	text := summary(b.rejected)
+	if b.leftOut == 0 {
+		return text
+	}
+	if text != "" {
+		text += "; "
+	}
+	return text + fmt.Sprintf("the last %d records were left out, since a request may have %d", b.leftOut, b.limits.Records)
 }
 
 // summary names the first rejected records in a sentence, since the protocol

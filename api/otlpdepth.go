@@ -7,11 +7,11 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// maxMessageDepth is how deep an OpenTelemetry request may be nested as it is
-// encoded: its values cost up to four levels each (an object, its list, an
-// entry, the entry's value). pdata decodes by recursion, and a stack that
-// outgrows its limit ends the process, so this is looked at before. What is
-// nested less is judged record by record.
+// maxMessageDepth is how deep OpenTelemetry's messages may be nested as they
+// are encoded: a value costs up to four levels (an object, its list, an entry,
+// the entry's value). pdata decodes by recursion, and a stack that outgrows its
+// limit ends the process, so this is looked at before. What is nested less is
+// judged by the depth of the record that it becomes.
 const maxMessageDepth = 4*maxDepth + 32
 
 // message tells of a field of a protobuf message which message it is, nil for
@@ -23,42 +23,35 @@ func fields(of map[protowire.Number]message) message {
 	return func(field protowire.Number) message { return of[field] }
 }
 
-// What opentelemetry-proto nests: trace/v1, logs/v1, metrics/v1.
+// What opentelemetry-proto nests in a record and around it: trace/v1, logs/v1,
+// metrics/v1, resource/v1, common/v1.
 var (
-	traceMessage = requestOf(fields(map[protowire.Number]message{
-		9:  keyValue,                                          // attributes
-		11: fields(map[protowire.Number]message{3: keyValue}), // events
-		13: fields(map[protowire.Number]message{4: keyValue}), // links
-	}))
+	resourceMessage = attributesOf(1)
+	scopeMessage    = attributesOf(3)
 
-	logMessage = requestOf(fields(map[protowire.Number]message{5: anyValue, 6: keyValue})) // body, attributes
+	spanMessage = fields(map[protowire.Number]message{
+		9:  keyValue,        // attributes
+		11: attributesOf(3), // events
+		13: attributesOf(4), // links
+	})
 
-	metricMessage = requestOf(fields(map[protowire.Number]message{
-		5:  pointsOf(7, 5),  // gauge
-		7:  pointsOf(7, 5),  // sum
-		9:  pointsOf(9, 8),  // histogram
-		10: pointsOf(1, 11), // exponential histogram
-		11: pointsOf(7, 0),  // summary
-		12: keyValue,        // metadata
-	}))
+	logMessage = fields(map[protowire.Number]message{5: anyValue, 6: keyValue}) // body, attributes
+
+	metricMessage = attributesOf(12) // metadata, beside the data points
 )
 
-// requestOf is a message whose resources have scopes that have records.
-func requestOf(record message) message {
-	resource := fields(map[protowire.Number]message{1: keyValue})
-	scope := fields(map[protowire.Number]message{3: keyValue})
-	scopes := fields(map[protowire.Number]message{1: scope, 2: record})
-	// 1000 is where scopes once were.
-	return fields(map[protowire.Number]message{1: fields(map[protowire.Number]message{1: resource, 2: scopes, 1000: scopes})})
+// attributesOf is a message in which nothing nests but attributes.
+func attributesOf(field protowire.Number) message {
+	return fields(map[protowire.Number]message{field: keyValue})
 }
 
-// pointsOf is a metric's data, with the fields of a data point that nest.
-func pointsOf(attributes, exemplars protowire.Number) message {
-	point := fields(map[protowire.Number]message{
-		exemplars:  fields(map[protowire.Number]message{7: keyValue}),
-		attributes: keyValue,
-	})
-	return fields(map[protowire.Number]message{1: point})
+// pointMessage is a data point, with the fields that nest.
+func pointMessage(attributes, exemplars protowire.Number) message {
+	of := map[protowire.Number]message{attributes: keyValue}
+	if exemplars != 0 {
+		of[exemplars] = attributesOf(7)
+	}
+	return fields(of)
 }
 
 // Values nest.
@@ -95,39 +88,27 @@ func keyValueList(field protowire.Number) message {
 
 var errProtobuf = errors.New("not a protobuf message")
 
-// checkDepth walks a message, whose fields are only skipped, down to a depth.
-func checkDepth(data []byte, m message, depth int) error {
+// weigh walks a message, whose fields are only skipped, down to a depth, and
+// counts the messages in it: each takes memory when it is decoded, though an
+// empty one has two bytes here.
+func weigh(data []byte, m message, depth int) (values int, err error) {
 	if depth == 0 {
-		return fmt.Errorf("nested more than %d deep", maxMessageDepth)
+		return 0, fmt.Errorf("nested more than %d deep", maxMessageDepth)
 	}
-	for len(data) > 0 {
-		field, kind, n := protowire.ConsumeTag(data)
-		if n < 0 {
-			return errProtobuf
+	c := cursor{rest: data}
+	for {
+		field, kind, ok := c.any()
+		if !ok {
+			return values, c.err
 		}
-		data = data[n:]
-		// The fields of a group, which nobody sends, are looked at as if they
-		// were the message's own: that finds no less.
-		if kind == protowire.StartGroupType || kind == protowire.EndGroupType {
-			continue
+		inner := m(field)
+		if inner == nil || kind != protowire.BytesType {
+			continue // of another kind the decoder takes none
 		}
-		if kind != protowire.BytesType {
-			if n = protowire.ConsumeFieldValue(field, kind, data); n < 0 {
-				return errProtobuf
-			}
-			data = data[n:]
-			continue
+		within, err := weigh(c.message, inner, depth-1)
+		if err != nil {
+			return 0, err
 		}
-		value, n := protowire.ConsumeBytes(data)
-		if n < 0 {
-			return errProtobuf
-		}
-		data = data[n:]
-		if inner := m(field); inner != nil {
-			if err := checkDepth(value, inner, depth-1); err != nil {
-				return err
-			}
-		}
+		values += 1 + within
 	}
-	return nil
 }

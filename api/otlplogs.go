@@ -8,7 +8,8 @@ import (
 
 var logSignal = signal{
 	name: "otlp_logs", path: "/v1/logs", service: "opentelemetry.proto.collector.logs.v1.LogsService",
-	message: logMessage, read: readLogs,
+	read:  readLogs,
+	names: [][]string{{"resourceLogs", "resource_logs"}, {"scopeLogs", "scope_logs", "deprecatedScopeLogs", "deprecated_scope_logs"}, {"logRecords", "log_records"}},
 	partial: func(rejected int64, why string, asJSON bool) ([]byte, error) {
 		response := plogotlp.NewExportResponse()
 		response.PartialSuccess().SetRejectedLogRecords(rejected)
@@ -22,36 +23,49 @@ var logSignal = signal{
 
 // readLogs makes a record of each log record.
 func readLogs(b *batch, asJSON bool) error {
-	request := plogotlp.NewExportRequest()
-	decode := request.UnmarshalProto
-	if asJSON {
-		decode = request.UnmarshalJSON
+	if !asJSON {
+		return b.walk(one, b.encodedLog)
 	}
-	if err := decode(b.request); err != nil {
+	request := plogotlp.NewExportRequest()
+	if err := request.UnmarshalJSON(b.request); err != nil {
 		return undecodable("logs", err)
 	}
 	w := &b.draft.writer
 	for _, resource := range request.Logs().ResourceLogs().All() {
-		resourceMembers := resourceOf(w, resource.Resource(), resource.SchemaUrl())
+		var around surroundings
+		around.resource = &commonPart{fragment: resourceOf(w, resource.Resource(), resource.SchemaUrl())}
 		for _, scope := range resource.ScopeLogs().All() {
-			scopeMembers := scopeOf(w, scope.Scope(), scope.SchemaUrl())
+			around.scope = &commonPart{fragment: scopeOf(w, scope.Scope(), scope.SchemaUrl())}
 			for _, record := range scope.LogRecords().All() {
 				if err := b.admit(); err != nil {
 					return err
 				}
-				w.begin()
-				w.log(record)
-				w.fragment(resourceMembers)
-				w.fragment(scopeMembers)
-				at := record.Timestamp()
-				if at == 0 { // the source did not know it (data model, 'Field: Timestamp')
-					at = record.ObservedTimestamp()
-				}
-				b.document(w, "", "log", at)
+				b.log(record, around)
 			}
 		}
 	}
 	return nil
+}
+
+// encodedLog takes or rejects a log record as it is encoded.
+func (b *batch) encodedLog(record []byte, around surroundings) {
+	request := plogotlp.NewExportRequest()
+	if b.decoded(record, logMessage, around, request.UnmarshalProto, resourcesField, scopesField, recordsField) {
+		b.log(request.Logs().ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0), around)
+	}
+}
+
+// log takes or rejects a log record.
+func (b *batch) log(record plog.LogRecord, around surroundings) {
+	w := &b.draft.writer
+	w.begin()
+	w.log(record)
+	w.around(around)
+	at := record.Timestamp()
+	if at == 0 { // the source did not know it (data model, 'Field: Timestamp')
+		at = record.ObservedTimestamp()
+	}
+	b.document(w, "", "log", at)
 }
 
 func (w *writer) log(record plog.LogRecord) {

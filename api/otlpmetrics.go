@@ -1,16 +1,23 @@
 package api
 
 import (
+	"maps"
+	"slices"
 	"strconv"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/pdata/pmetric/pmetricotlp"
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
 var metricSignal = signal{
 	name: "otlp_metrics", path: "/v1/metrics", service: "opentelemetry.proto.collector.metrics.v1.MetricsService",
-	message: metricMessage, read: readMetrics,
+	read: readMetrics,
+	names: [][]string{
+		{"resourceMetrics", "resource_metrics"}, {"scopeMetrics", "scope_metrics", "deprecatedScopeMetrics", "deprecated_scope_metrics"}, {"metrics"},
+		{"gauge", "sum", "histogram", "exponentialHistogram", "exponential_histogram", "summary"}, {"dataPoints", "data_points"},
+	},
 	partial: func(rejected int64, why string, asJSON bool) ([]byte, error) {
 		response := pmetricotlp.NewExportResponse()
 		response.PartialSuccess().SetRejectedDataPoints(rejected)
@@ -24,21 +31,21 @@ var metricSignal = signal{
 
 // readMetrics makes a record of each data point.
 func readMetrics(b *batch, asJSON bool) error {
-	request := pmetricotlp.NewExportRequest()
-	decode := request.UnmarshalProto
-	if asJSON {
-		decode = request.UnmarshalJSON
+	if !asJSON {
+		return b.walk(countPoints, b.encodedMetric)
 	}
-	if err := decode(b.request); err != nil {
+	request := pmetricotlp.NewExportRequest()
+	if err := request.UnmarshalJSON(b.request); err != nil {
 		return undecodable("metrics", err)
 	}
 	w := &b.draft.writer
 	for _, resource := range request.Metrics().ResourceMetrics().All() {
-		resourceMembers := resourceOf(w, resource.Resource(), resource.SchemaUrl())
+		var around surroundings
+		around.resource = &commonPart{fragment: resourceOf(w, resource.Resource(), resource.SchemaUrl())}
 		for _, scope := range resource.ScopeMetrics().All() {
-			scopeMembers := scopeOf(w, scope.Scope(), scope.SchemaUrl())
+			around.scope = &commonPart{fragment: scopeOf(w, scope.Scope(), scope.SchemaUrl())}
 			for _, metric := range scope.Metrics().All() {
-				points := &points{b, w, []fragment{metricOf(w, metric), resourceMembers, scopeMembers}}
+				points := &points{b, w, metricOf(w, metric), around}
 				if err := points.take(metric); err != nil {
 					return err
 				}
@@ -46,6 +53,81 @@ func readMetrics(b *batch, asJSON bool) error {
 		}
 	}
 	return nil
+}
+
+// pointsField is where each kind of data has its points.
+const pointsField protowire.Number = 1
+
+// kinds of data that a metric may have, and how the points of each nest.
+var kinds = map[protowire.Number]message{
+	5:  pointMessage(7, 5),  // gauge
+	7:  pointMessage(7, 5),  // sum
+	9:  pointMessage(9, 8),  // histogram
+	10: pointMessage(1, 11), // exponential histogram
+	11: pointMessage(7, 0),  // summary
+}
+
+// pointsPath leads from a metric to its data points.
+var pointsPath = [][]protowire.Number{slices.Sorted(maps.Keys(kinds)), {pointsField}}
+
+// countPoints counts the records in a metric: a malformed one is rejected as
+// one.
+func countPoints(metric []byte) int {
+	points, err := countRecords(metric, pointsPath, one)
+	if err != nil {
+		return 1
+	}
+	return points
+}
+
+// encodedMetric takes or rejects the data points of a metric as they are
+// encoded.
+func (b *batch) encodedMetric(metric []byte, around surroundings) {
+	if _, err := countRecords(metric, pointsPath, one); err != nil {
+		b.reject("is " + err.Error())
+		return
+	}
+	for _, kind := range pointsPath[0] {
+		for c := (cursor{rest: metric}); c.next(kind); {
+			b.encodedPoints(metric, kind, c.message, around)
+		}
+	}
+}
+
+// encodedPoints takes or rejects data points. What they have in common is the
+// metric without its data, and the data without its points.
+func (b *batch) encodedPoints(metric []byte, kind protowire.Number, data []byte, around surroundings) {
+	var of *points
+	problem := ""
+	for c := (cursor{rest: data}); b.position < b.limits.Records && c.next(pointsField); {
+		if of == nil && problem == "" {
+			of, problem = b.metric(metric, kind, data, around)
+		}
+		if problem != "" {
+			b.reject(problem)
+			continue
+		}
+		request := pmetricotlp.NewExportRequest()
+		if b.decoded(c.message, kinds[kind], around, request.UnmarshalProto, resourcesField, scopesField, recordsField, kind, pointsField) {
+			_ = of.take(request.Metrics().ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().At(0)) // the limit was looked at
+		}
+	}
+}
+
+// metric decodes what the points of a metric have in common, or says why none
+// of them can be taken.
+func (b *batch) metric(metric []byte, kind protowire.Number, data []byte, around surroundings) (of *points, problem string) {
+	common := without(nil, metric, pointsPath[0])
+	common = append(common, wrap(nil, without(nil, data, []protowire.Number{pointsField}), kind)...)
+	if problem := b.judge(common, metricMessage); problem != "" {
+		return nil, "is of a metric that " + problem
+	}
+	request := pmetricotlp.NewExportRequest()
+	if err := request.UnmarshalProto(b.nested(common, resourcesField, scopesField, recordsField)); err != nil {
+		return nil, "is of a metric that cannot be decoded: " + err.Error()
+	}
+	w := &b.draft.writer
+	return &points{b, w, metricOf(w, request.Metrics().ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().At(0)), around}, ""
 }
 
 // metricOf writes what the data points of a metric have in common.
@@ -90,7 +172,8 @@ func (w *writer) temporality(t pmetric.AggregationTemporality) {
 type points struct {
 	batch  *batch
 	w      *writer
-	common []fragment
+	metric fragment
+	around surroundings
 }
 
 // point is what data points of every type have.
@@ -156,14 +239,12 @@ func (p *points) point(of point, values func()) error {
 	}
 	w := p.w
 	w.begin()
-	w.fragment(p.common[0])
+	w.fragment(p.metric)
 	w.time("start_timestamp", of.StartTimestamp())
 	w.some("flags", uint32(of.Flags()))
 	values()
 	w.attributes("attributes", of.Attributes())
-	for _, f := range p.common[1:] {
-		w.fragment(f)
-	}
+	w.around(p.around)
 	p.batch.document(w, "", "metric", of.Timestamp())
 	return nil
 }

@@ -9,7 +9,8 @@ import (
 
 var traceSignal = signal{
 	name: "otlp_traces", path: "/v1/traces", service: "opentelemetry.proto.collector.trace.v1.TraceService",
-	message: traceMessage, read: readTraces,
+	read:  readTraces,
+	names: [][]string{{"resourceSpans", "resource_spans"}, {"scopeSpans", "scope_spans", "deprecatedScopeSpans", "deprecated_scope_spans"}, {"spans"}},
 	partial: func(rejected int64, why string, asJSON bool) ([]byte, error) {
 		response := ptraceotlp.NewExportResponse()
 		response.PartialSuccess().SetRejectedSpans(rejected)
@@ -23,32 +24,45 @@ var traceSignal = signal{
 
 // readTraces makes a record of each span.
 func readTraces(b *batch, asJSON bool) error {
-	request := ptraceotlp.NewExportRequest()
-	decode := request.UnmarshalProto
-	if asJSON {
-		decode = request.UnmarshalJSON
+	if !asJSON {
+		return b.walk(one, b.encodedSpan)
 	}
-	if err := decode(b.request); err != nil {
+	request := ptraceotlp.NewExportRequest()
+	if err := request.UnmarshalJSON(b.request); err != nil {
 		return undecodable("traces", err)
 	}
 	w := &b.draft.writer
 	for _, resource := range request.Traces().ResourceSpans().All() {
-		resourceMembers := resourceOf(w, resource.Resource(), resource.SchemaUrl())
+		var around surroundings
+		around.resource = &commonPart{fragment: resourceOf(w, resource.Resource(), resource.SchemaUrl())}
 		for _, scope := range resource.ScopeSpans().All() {
-			scopeMembers := scopeOf(w, scope.Scope(), scope.SchemaUrl())
+			around.scope = &commonPart{fragment: scopeOf(w, scope.Scope(), scope.SchemaUrl())}
 			for _, span := range scope.Spans().All() {
 				if err := b.admit(); err != nil {
 					return err
 				}
-				w.begin()
-				w.span(span)
-				w.fragment(resourceMembers)
-				w.fragment(scopeMembers)
-				b.document(w, spanID(span), "span", span.StartTimestamp())
+				b.span(span, around)
 			}
 		}
 	}
 	return nil
+}
+
+// encodedSpan takes or rejects a span as it is encoded.
+func (b *batch) encodedSpan(record []byte, around surroundings) {
+	request := ptraceotlp.NewExportRequest()
+	if b.decoded(record, spanMessage, around, request.UnmarshalProto, resourcesField, scopesField, recordsField) {
+		b.span(request.Traces().ResourceSpans().At(0).ScopeSpans().At(0).Spans().At(0), around)
+	}
+}
+
+// span takes or rejects a span.
+func (b *batch) span(span ptrace.Span, around surroundings) {
+	w := &b.draft.writer
+	w.begin()
+	w.span(span)
+	w.around(around)
+	b.document(w, spanID(span), "span", span.StartTimestamp())
 }
 
 // spanID is the record id of a span: its trace's id and its own. One of zeros

@@ -41,6 +41,7 @@ type batch struct {
 	position int // of the next record
 	records  [][]byte
 	rejected []Rejection
+	leftOut  int // records beyond a limit, behind the last position
 	times    [timeKinds]int
 
 	arena   []byte // holds the records; not reused, since an Ingester may keep them
@@ -77,6 +78,10 @@ func (b *batch) reject(reason string) {
 	b.rejected = append(b.rejected, Rejection{b.position, reason})
 	b.position++
 }
+
+// leaveOut answers for records that are not looked at. There may be millions of
+// them, so they are only counted.
+func (b *batch) leaveOut(records int) { b.leftOut += records }
 
 // timeKind is what a record's own time was worth.
 type timeKind int
@@ -193,12 +198,13 @@ type draft struct {
 	problem        string
 
 	writer writer // of records that were decoded
+	nested []byte // what a record is decoded from
 }
 
 // reset begins a record.
 func (d *draft) reset(recordType string) {
 	d.objectBuilder.reset(d.body, d.names)
-	*d = draft{objectBuilder: d.objectBuilder, recordType: recordType, writer: d.writer}
+	*d = draft{objectBuilder: d.objectBuilder, recordType: recordType, writer: d.writer, nested: d.nested}
 }
 
 // wrong keeps the first thing that is wrong.
