@@ -12,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"go.temporal.io/sdk/testsuite"
 
@@ -23,6 +26,7 @@ import (
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 	"millrace/test/faultproxy"
+	"millrace/test/strict"
 )
 
 // vault is a bucket of S3, which a test can reach around its faults, and the
@@ -368,6 +372,53 @@ func TestCopyShardReportsWhatWasTrimmed(t *testing.T) {
 		t.Errorf("reported are %+v, the result is %+v", v.losses, got)
 	}
 	v.holds(t, 500)
+}
+
+// TestTheBackupClaimsNoGap where records were trimmed before it had read them:
+// a call that ended before it came to a record has not made them forgotten, nor
+// has a retention that is long again.
+func TestTheBackupClaimsNoGap(t *testing.T) {
+	t.Parallel()
+	v := newVault(t, 0)
+	born := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	k := strict.StartKinesis(t, born, 7*24*time.Hour)
+	a := v.archivist(BackupLimits{Within: 100 * time.Millisecond})
+	s, err := stream.Open(t.Context(), kinesis.NewFromConfig(aws.Config{
+		Region: "eu-west-1", BaseEndpoint: &k.URL, Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""), HTTPClient: awshttp.Wrap(nil),
+	}), "strict", stream.Settings{CallsPerSecond: -1, BytesPerSecond: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Source, a.Stream = BackupSource{Stream: s}, StreamID{Name: s.Name(), ARN: s.ARN(), Created: s.Created()}
+	k.Pass(time.Hour)
+	k.Put(record(0))
+	first := copyShard(t, a, CopyInput{For: 1})
+	if first.Counts.Records != 1 || first.Counts.Losses != 0 || first.Checkpoint.Arrived.IsZero() {
+		t.Fatalf("the first call ends with %+v", first)
+	}
+	k.Put(record(1)) // nobody reads it
+	k.Pass(30 * time.Hour)
+	k.Keep(24 * time.Hour)
+	k.Keep(7 * 24 * time.Hour)
+	k.Put(record(2))
+	k.EmptyPages = 1000
+	interrupted := copyShard(t, a, CopyInput{For: 1, Checkpoint: first.Checkpoint, Counts: first.Counts})
+	k.EmptyPages = 0
+	second := copyShard(t, a, CopyInput{For: 1, Checkpoint: interrupted.Checkpoint, Counts: interrupted.Counts})
+	if second.Counts.Records != 2 || second.Counts.Losses != 1 || len(v.losses) != 1 {
+		t.Errorf("the last call ends with %+v, reported are %v", second, v.losses)
+	}
+	afters := map[string]int{}
+	for key, err := range v.direct.Keys(t.Context(), "") {
+		text, failed := v.direct.Meta(t.Context(), key)
+		if err := errors.Join(err, failed); err != nil {
+			t.Fatal(err)
+		}
+		afters[text["after"]]++
+	}
+	if afters[""] != 1 || afters[backup.AfterGap] != 1 {
+		t.Errorf("the objects go on behind %v", afters)
+	}
 }
 
 func TestCopyShardRefusesAnotherStream(t *testing.T) {

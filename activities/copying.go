@@ -170,7 +170,9 @@ func (c *copying) take(chain *backup.Chain, page stream.Page) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.held = chain.Held(); c.held.Count == 0 { // no records, or only such as are in the chain: time has passed
-		c.at.Sequence = chain.Last()
+		if last := chain.Last(); last != c.at.Sequence { // when it arrived, whoever wrote it knows
+			c.at.Sequence, c.at.Arrived = last, time.Time{}
+		}
 		c.readUpTo(page.ReadUpTo)
 		c.moves++
 	}
@@ -197,7 +199,7 @@ func (c *copying) flush(chain *backup.Chain) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.at.Sequence, c.held = chain.Last(), backup.Meta{}
+	c.at.Sequence, c.at.Arrived, c.held = chain.Last(), f.Meta.Newest, backup.Meta{}
 	c.readUpTo(f.Meta.Newest)
 	c.counts.add(f)
 	c.moves++

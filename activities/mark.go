@@ -86,7 +86,7 @@ func (m *mark) end(s *stretch, counts Counts) {
 
 func (m *mark) pass(s *stretch) {
 	if s.end.Sequence != "" {
-		m.at.Sequence = s.end.Sequence
+		m.at.Sequence, m.at.Arrived = s.end.Sequence, s.end.Arrived
 	}
 	if s.end.ReadUpTo.After(m.at.ReadUpTo) {
 		m.at.ReadUpTo = s.end.ReadUpTo

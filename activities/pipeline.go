@@ -225,7 +225,7 @@ func (p *pipeline) cut(c *chunk, from *loans) (end telemetry.Checkpoint) {
 		c.records = append(c.records, r)
 		from.add(p.rest.loan)
 		c.size += kept(r)
-		end.Sequence, end.ReadUpTo = r.Sequence, r.Arrived
+		end.Sequence, end.Arrived, end.ReadUpTo = r.Sequence, r.Arrived, r.Arrived
 		if p.rest.records = p.rest.records[1:]; len(p.rest.records) == 0 {
 			end.ReadUpTo, end.Closed = p.rest.end.ReadUpTo, p.rest.end.Closed
 		}

@@ -39,9 +39,9 @@ func (p Page) Release() {
 	}
 }
 
-// Loss is a possible loss: the shard was not read for longer than the stream
-// keeps records, or as far as is known never, and the record at the checkpoint
-// is gone. Whether there were others between After and Before, only the backup
+// Loss is a possible loss: the record at the checkpoint is gone, and the shard was
+// not read for longer than a stream is sure to keep records, or as far as is known
+// never; or that record is younger. Whether there were others between After and Before, only the backup
 // can tell.
 type Loss struct {
 	After  string    // the checkpoint's sequence number; empty if nothing had ever come
@@ -56,5 +56,5 @@ func (l Loss) String() string {
 	if l.From.IsZero() {
 		return "no checkpoint says that its beginning was ever read" + began
 	}
-	return "it was read up to " + l.From.Format(time.RFC3339) + ", longer ago than the stream keeps records" + began
+	return "it was read up to " + l.From.Format(time.RFC3339) + ", the record up to which it was done is gone" + began
 }

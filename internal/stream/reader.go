@@ -155,11 +155,18 @@ func (r *Reader) recover(ctx context.Context, err error) error {
 // number, or for something else that TRIM_HORIZON will meet again.
 func unknownSequence(err error) bool { return invalidCodes[code(err)] || code(err) == codeNotFound }
 
+// settled reports whether what was read says whether the checkpoint's record is
+// there. Kinesis answers with empty pages on the way to a record, too; then the
+// tip is still ahead.
+func (r *Reader) settled(b *batch) bool {
+	return len(b.records) > 0 || b.behind == 0 || b.end || r.done == (telemetry.Checkpoint{})
+}
+
 // verify sees, once after the source was opened, whether what comes first is
 // what followed the checkpoint. The record at the checkpoint itself was done
 // before, and is dropped.
 func (r *Reader) verify(ctx context.Context, b *batch) (*Loss, error) {
-	if !r.unverified || len(b.records) == 0 && b.behind > 0 && !b.end && r.done != (telemetry.Checkpoint{}) {
+	if !r.unverified || !r.settled(b) {
 		return nil, nil
 	}
 	var loss *Loss
@@ -179,13 +186,18 @@ func (r *Reader) verify(ctx context.Context, b *batch) (*Loss, error) {
 }
 
 // mayBeTrimmed is asked when the first record is not the one at the checkpoint.
-// While the shard was read within the stream's retention that only means that
-// the shard was quiet: the record has aged away, but what came after the shard
-// was read is still kept. A shard of which nothing was ever read has lost
-// nothing while the stream, or the shard, is younger than that.
+// While the shard was read within the shortest retention that there is, that
+// only means that the shard was quiet: the record has aged away, but what came
+// after the shard was read is still kept. The stream's own retention proves
+// nothing: it may have been shorter since, and be long again. A record that
+// arrived within the shortest retention cannot have aged away.
+// A shard of which nothing was ever read has lost nothing while the stream, or
+// the shard, is younger than that.
 func (r *Reader) mayBeTrimmed(ctx context.Context, b *batch) (bool, error) {
-	kept := b.answered.Add(-r.stream.CurrentRetention(ctx)).Add(trimMargin)
+	kept := b.answered.Add(-ShortestRetention).Add(trimMargin)
 	switch {
+	case r.done.Arrived.After(kept) && len(b.records) > 0:
+		return true, nil
 	case !r.done.ReadUpTo.IsZero():
 		return r.done.ReadUpTo.Before(kept), nil
 	case r.done.Sequence != "" || b.gone:
@@ -196,15 +208,17 @@ func (r *Reader) mayBeTrimmed(ctx context.Context, b *batch) (bool, error) {
 	return r.stream.lists(ctx, r.shard, atTrimHorizon)
 }
 
-// page makes the page of what was read, and moves the checkpoint behind it.
+// page makes the page of what was read, and moves the checkpoint behind it. Time
+// has passed only once it is seen that nothing is missing: whoever goes on from
+// the page must find the same out again.
 func (r *Reader) page(b batch, loss *Loss) Page {
 	page := Page{Records: b.records, memory: b.memory, BehindLatest: b.behind, End: b.end, Children: b.children, Loss: loss}
 	upTo := b.answered.Add(-b.behind)
 	if n := len(b.records); n > 0 {
-		r.done.Sequence = b.records[n-1].Sequence
-		upTo = b.records[n-1].Arrived
+		last := b.records[n-1]
+		r.done.Sequence, r.done.Arrived, upTo = last.Sequence, last.Arrived, last.Arrived
 	}
-	if upTo.After(r.done.ReadUpTo) {
+	if upTo.After(r.done.ReadUpTo) && !r.unverified {
 		r.done.ReadUpTo = upTo
 	}
 	page.ReadUpTo = r.done.ReadUpTo

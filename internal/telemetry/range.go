@@ -36,6 +36,9 @@ type Checkpoint struct {
 	// ReadUpTo is the arrival time of that record, or when nothing came, the
 	// time up to which the shard was read.
 	ReadUpTo time.Time `json:"readUpTo,omitzero"`
+	// Arrived is when the record at Sequence arrived; zero where that is not
+	// known, as in a checkpoint of an earlier version.
+	Arrived time.Time `json:"arrived,omitzero"`
 	// Closed says that the shard is drained to its end and will get no more.
 	Closed bool `json:"closed,omitempty"`
 }

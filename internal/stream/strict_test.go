@@ -1,0 +1,147 @@
+package stream
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+
+	"millrace/internal/awshttp"
+	"millrace/internal/telemetry"
+	"millrace/test/strict"
+)
+
+// strictly opens a stream of one shard that behaves as AWS does.
+func strictly(t *testing.T, k *strict.Kinesis) *Stream {
+	t.Helper()
+	client := kinesis.NewFromConfig(aws.Config{
+		Region: "eu-west-1", BaseEndpoint: &k.URL, Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
+		HTTPClient: awshttp.Wrap(nil),
+	})
+	s, err := Open(t.Context(), client, "strict", Settings{CallsPerSecond: -1, BytesPerSecond: -1, IdleWait: time.Nanosecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// born is when the streams of these tests were made.
+var born = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+
+// follow reads pages until so many records came, and n more.
+func follow(ctx context.Context, t *testing.T, r *Reader, records, more int) (losses []Loss, at telemetry.Checkpoint) {
+	t.Helper()
+	for records > 0 || more > 0 {
+		if records <= 0 {
+			more--
+		}
+		page, err := r.Next(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		records -= len(page.Records)
+		if page.Loss != nil {
+			losses = append(losses, *page.Loss)
+		}
+		if n := len(page.Records); n > 0 {
+			at.Sequence, at.Arrived = page.Records[n-1].Sequence, page.Records[n-1].Arrived
+		}
+		at.ReadUpTo = page.ReadUpTo
+	}
+	return losses, at
+}
+
+// TestWhatWasTrimmedUnreadIsReported, also when those who read are interrupted
+// before they know, and however the retention has changed meanwhile; what had
+// been read is no loss.
+func TestWhatWasTrimmedUnreadIsReported(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	for name, c := range map[string]struct {
+		idle time.Duration // from the last record to the last reading
+		// away is what happens while nobody reads.
+		away func(k *strict.Kinesis)
+		loss bool
+	}{
+		"the retention is as it was": {0, func(k *strict.Kinesis) { k.Pass(8 * day) }, true},
+		"it was shortened, and is long again": {0, func(k *strict.Kinesis) {
+			k.Pass(30 * time.Hour)
+			k.Keep(day)
+			k.Keep(7 * day)
+		}, true},
+		"it was shortened, long after the last record": {8 * day, func(k *strict.Kinesis) {
+			k.Pass(30 * time.Hour)
+			k.Keep(day)
+			k.Keep(7 * day)
+		}, true},
+		"it was shortened": {0, func(k *strict.Kinesis) {
+			k.Pass(30 * time.Hour)
+			k.Keep(day)
+		}, true},
+		"nothing was trimmed": {0, func(k *strict.Kinesis) { k.Pass(6 * day) }, false},
+		"the shard was quiet": {8 * day, func(k *strict.Kinesis) { k.Pass(20 * time.Hour) }, false},
+		"it was made longer, the shard was quiet": {0, func(k *strict.Kinesis) {
+			k.Keep(day)
+			k.Pass(20 * time.Hour)
+			k.Keep(30 * day)
+		}, false},
+	} {
+		for style, set := range map[string]func(k *strict.Kinesis){
+			"silent":       func(*strict.Kinesis) {},
+			"refused":      func(k *strict.Kinesis) { k.Refuse = true },
+			"empty pages":  func(k *strict.Kinesis) { k.EmptyPages = 3 },
+			"expires, too": func(k *strict.Kinesis) { k.EmptyPages, k.Refuse = 3, true; k.Expire() },
+		} {
+			for version, forget := range map[string]func(*telemetry.Checkpoint){
+				"": func(*telemetry.Checkpoint) {}, " of an older version": func(c *telemetry.Checkpoint) { c.Arrived = time.Time{} },
+			} {
+				t.Run(name+", "+style+version, func(t *testing.T) {
+					t.Parallel()
+					ctx, cancel := context.WithTimeout(t.Context(), patience)
+					t.Cleanup(cancel)
+					k := strict.StartKinesis(t, born, 7*day)
+					s := strictly(t, k)
+					k.Pass(time.Hour)
+					k.Put(makeRecords(0, 1)[0])
+					reader := s.Reader(strict.Shard, telemetry.Checkpoint{})
+					_, at := follow(ctx, t, reader, 1, 1)
+					if k.Pass(c.idle); c.idle > 0 {
+						var passed telemetry.Checkpoint
+						if _, passed = follow(ctx, t, reader, 0, 1); !passed.ReadUpTo.After(at.ReadUpTo) {
+							t.Fatalf("time has not passed: %+v", passed)
+						}
+						at.ReadUpTo = passed.ReadUpTo
+					}
+					k.Put(makeRecords(1, 1)[0]) // nobody reads it
+					c.away(k)
+					k.Put(makeRecords(2, 1)[0])
+					set(k)
+					forget(&at)
+					// A call that ends before it has come to a record hands on what it knows.
+					interrupted := s.Reader(strict.Shard, at)
+					for range k.EmptyPages {
+						page, err := interrupted.Next(ctx)
+						if err != nil {
+							t.Fatal(err)
+						}
+						if page.Loss != nil || len(page.Records) > 0 {
+							t.Fatalf("an empty page has %+v", page)
+						}
+						at.ReadUpTo = page.ReadUpTo
+					}
+					want := 1
+					if !c.loss {
+						want = 2
+					}
+					losses, _ := follow(ctx, t, s.Reader(strict.Shard, at), want, 0)
+					if c.loss != (len(losses) == 1) {
+						t.Errorf("the losses are %+v", losses)
+					}
+				})
+			}
+		}
+	}
+}
