@@ -39,8 +39,9 @@ type ShardPositions interface {
 	// Checkpoint returns where a shard is at this moment: zero if it was never
 	// begun.
 	Checkpoint(ctx context.Context, stream StreamID, shard string) (telemetry.Checkpoint, error)
-	// OpenBatches returns the ranges of the ProcessBatch workflows that are open.
-	OpenBatches(ctx context.Context, stream StreamID) ([]telemetry.Range, error)
+	// OpenBatches returns the ranges of the ProcessBatch workflows that were open at
+	// a time, of streams of that name, as far as is known by now.
+	OpenBatches(ctx context.Context, stream StreamID, at time.Time) ([]telemetry.Range, error)
 }
 
 // SnapshotCall says which snapshot an activity is about.
@@ -80,6 +81,9 @@ func (s *Snapshotter) PlanSnapshot(ctx context.Context, in SnapshotCall) (Snapsh
 	}
 	if last, found := snapshot.LastGood(all, time.Time{}); found {
 		plan.LastGood = last.Started
+	}
+	if err := s.lookAgainAtLast(ctx, catalog, all); err != nil {
+		return plan, err
 	}
 	lastSuccess.WithLabelValues(in.Repository.Name).Set(float64(plan.LastGood.Unix()))
 	created, err := s.Cluster.EnsureRepository(ctx, in.Repository)
@@ -187,7 +191,7 @@ func (s *Snapshotter) BeginSnapshot(ctx context.Context, in SnapshotCall) (Snaps
 		return SnapshotBegun{}, err
 	}
 	if record.State == snapshot.Planned {
-		if record.Open, err = s.Workflows.OpenBatches(ctx, s.Stream); err != nil {
+		if record.Open, err = s.Workflows.OpenBatches(ctx, s.Stream, time.Now()); err != nil {
 			return SnapshotBegun{}, err
 		}
 		if err := s.survey(ctx, catalog, in.Indices, &record); err != nil {
@@ -320,12 +324,49 @@ func (s *Snapshotter) conclude(ctx context.Context, catalog *snapshot.Catalog, r
 		if err := s.whole(ctx, catalog, r, found.Indices); err != nil {
 			return false, err
 		}
+		if _, err := s.lookAgain(ctx, r); err != nil {
+			return false, err
+		}
 	}
 	if err := catalog.Put(ctx, *r); err != nil {
 		return false, err
 	}
 	countSnapshot(*r)
 	return true, nil
+}
+
+// lookAgain adds to a record the ranges that were open when its snapshot was
+// begun, and of which Temporal knew only later: it lists a workflow some time
+// after it was started, under load more than any fixed wait.
+func (s *Snapshotter) lookAgain(ctx context.Context, r *snapshot.Record) (more bool, err error) {
+	open, err := s.Workflows.OpenBatches(ctx, s.Stream, r.Started)
+	if err != nil {
+		return false, err
+	}
+	for _, late := range open {
+		known := func(o telemetry.Range) bool {
+			return o.StreamCreated.Equal(late.StreamCreated) && o.Shard == late.Shard && o.First == late.First && o.Last == late.Last
+		}
+		if !slices.ContainsFunc(r.Open, known) {
+			r.Open, more = append(r.Open, late), true
+		}
+	}
+	return more, nil
+}
+
+// lookAgainAtLast does so once more with the last snapshot that can be restored.
+func (s *Snapshotter) lookAgainAtLast(ctx context.Context, catalog *snapshot.Catalog, all []snapshot.Record) error {
+	for _, r := range all {
+		if r.State != snapshot.Success {
+			continue
+		}
+		more, err := s.lookAgain(ctx, &r)
+		if err == nil && more {
+			err = catalog.Put(ctx, r)
+		}
+		return err
+	}
+	return nil
 }
 
 // whole takes from a record the indices that were deleted between the survey

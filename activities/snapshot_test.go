@@ -83,7 +83,7 @@ func (s *safe) Checkpoint(_ context.Context, _ StreamID, shard string) (telemetr
 	return telemetry.Checkpoint{Sequence: "7"}, nil
 }
 
-func (s *safe) OpenBatches(context.Context, StreamID) ([]telemetry.Range, error) {
+func (s *safe) OpenBatches(context.Context, StreamID, time.Time) ([]telemetry.Range, error) {
 	s.asked = append(s.asked, "open")
 	return s.open, nil
 }
@@ -184,6 +184,32 @@ func (s *safe) record(name string) snapshot.Record {
 	return r
 }
 
+// TestARangeThatIsListedLateIsInTheSnapshot: Temporal may list a batch only when
+// the snapshot is begun, or after its end.
+func TestARangeThatIsListedLateIsInTheSnapshot(t *testing.T) {
+	t.Parallel()
+	s := newSafe(t)
+	s.open = []telemetry.Range{deadRange("1", "5", 3)}
+	s.fill(s.index("2026.11.23"), 1)
+	call := s.call
+	call.Name = "one"
+	must(t, s.PlanSnapshot, call)
+	must(t, s.BeginSnapshot, call)
+	s.open = append(s.open, deadRange("6", "7", 2))
+	if look := s.follow("one"); look.State != snapshot.Success {
+		t.Fatalf("%+v", look)
+	}
+	if got := s.record("one").Open; len(got) != 2 {
+		t.Errorf("at its end it has %v", got)
+	}
+	s.open = []telemetry.Range{deadRange("8", "9", 2)} // the others have ended
+	call.Name = "two"
+	must(t, s.PlanSnapshot, call)
+	if got := s.record("one").Open; len(got) != 3 {
+		t.Errorf("when the next one is taken it has %v", got)
+	}
+}
+
 func TestASnapshotKeepsWhatWasBeforeIt(t *testing.T) {
 	t.Parallel()
 	s := newSafe(t)
@@ -196,7 +222,7 @@ func TestASnapshotKeepsWhatWasBeforeIt(t *testing.T) {
 		t.Fatalf("taken as %+v", look)
 	}
 	got := s.record("one")
-	if strings.Join(s.asked, " ") != "shard open" {
+	if strings.Join(s.asked, " ") != "shard open open" { // at the beginning, and again at the end
 		t.Errorf("it asked for %v: a range that closes between is in neither", s.asked)
 	}
 	if len(got.Indices) != 1 || got.Indices[today].Documents != 3 || got.Documents() != 3 || got.Indices[today].Created.IsZero() {

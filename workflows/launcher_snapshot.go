@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"go.temporal.io/api/enums/v1"
+	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/converter"
 
@@ -26,16 +27,20 @@ func (l Launcher) Checkpoint(ctx context.Context, stream activities.StreamID, sh
 
 // handoverWithin is how long a batch that continues as new may be neither open
 // nor listed as its next run, since Temporal lists what has happened a little
-// later.
+// later; and by how much clocks may differ.
 const handoverWithin = time.Minute
 
-// OpenBatches returns the ranges of the ProcessBatch workflows of a stream that
-// are open, as they were handed to them.
-func (l Launcher) OpenBatches(ctx context.Context, stream activities.StreamID) ([]telemetry.Range, error) {
+// OpenBatches returns the ranges of the ProcessBatch workflows that were open at
+// a time, as they were handed to them, of streams of that name. One that was
+// terminated, or failed, is open until a later run of it has come to its end:
+// its shard is past its range. Temporal may list later what has happened; who asks
+// again about the same time learns of that.
+func (l Launcher) OpenBatches(ctx context.Context, stream activities.StreamID, at time.Time) ([]telemetry.Range, error) {
+	since, until := at.Add(-handoverWithin).UTC(), at.Add(handoverWithin).UTC()
 	request := &workflowservice.ListWorkflowExecutionsRequest{Query: fmt.Sprintf(
-		"WorkflowType = 'ProcessBatch' AND (ExecutionStatus = 'Running' OR (ExecutionStatus = 'ContinuedAsNew' AND CloseTime > '%s'))",
-		time.Now().Add(-handoverWithin).UTC().Format(time.RFC3339Nano))}
-	prefix := fmt.Sprintf("batch/%s/%d/", stream.Name, stream.Created.Unix())
+		"WorkflowType = 'ProcessBatch' AND StartTime < '%s' AND (ExecutionStatus IN ('Running', 'Terminated', 'Failed', 'TimedOut') OR CloseTime > '%s')",
+		until.Format(time.RFC3339Nano), since.Format(time.RFC3339Nano))}
+	prefix := fmt.Sprintf("batch/%s/", stream.Name)
 	found := map[string]bool{}
 	var open []telemetry.Range
 	for {
@@ -49,6 +54,13 @@ func (l Launcher) OpenBatches(ctx context.Context, stream activities.StreamID) (
 				continue
 			}
 			found[id] = true
+			ended, err := l.endedBefore(ctx, info, since)
+			if err != nil {
+				return nil, err
+			}
+			if ended {
+				continue
+			}
 			r, err := l.batchRange(ctx, id, info.GetExecution().GetRunId())
 			if isNotFound(err) { // it has ended, and is forgotten
 				continue
@@ -62,6 +74,28 @@ func (l Launcher) OpenBatches(ctx context.Context, stream activities.StreamID) (
 			return open, nil
 		}
 	}
+}
+
+// endedBefore reports whether a batch had come to its end before a time, by its
+// last run, if the one that is listed was closed unfinished before.
+func (l Launcher) endedBefore(ctx context.Context, listed *workflowpb.WorkflowExecutionInfo, at time.Time) (bool, error) {
+	if listed.GetCloseTime() == nil || listed.GetCloseTime().AsTime().After(at) {
+		return false, nil
+	}
+	id := listed.GetExecution().GetWorkflowId()
+	described, err := l.Client.DescribeWorkflowExecution(ctx, id, "")
+	if isNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("describe %s: %w", id, err)
+	}
+	last := described.GetWorkflowExecutionInfo()
+	switch last.GetStatus() {
+	case enums.WORKFLOW_EXECUTION_STATUS_COMPLETED, enums.WORKFLOW_EXECUTION_STATUS_CANCELED: // which has written the rest to the ledger
+		return !last.GetCloseTime().AsTime().After(at), nil
+	}
+	return false, nil
 }
 
 // batchRange returns the range of a ProcessBatch from its history: no worker

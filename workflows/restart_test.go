@@ -1,12 +1,14 @@
 package workflows
 
 import (
+	"slices"
 	"testing"
 	"time"
 
 	"go.temporal.io/api/enums/v1"
 
 	"millrace/activities"
+	"millrace/internal/telemetry"
 )
 
 // The shard is past the range of a batch: one that is terminated is started
@@ -49,6 +51,56 @@ func TestATerminatedProcessBatchIsStartedAgain(t *testing.T) {
 	described, err := s.DescribeWorkflowExecution(ctx, ids[0], "")
 	if err != nil || described.GetWorkflowExecutionInfo().GetStatus() != enums.WORKFLOW_EXECUTION_STATUS_RUNNING {
 		t.Errorf("the new run is not running: %v", err)
+	}
+}
+
+// TestABatchIsOpenUntilItHasComeToItsEnd: one that was terminated is, and so is
+// one that came to its end later than the time that is asked about; one that an
+// operator has canceled is not.
+func TestABatchIsOpenUntilItHasComeToItsEnd(t *testing.T) {
+	t.Parallel()
+	bad := &stubborn{bad: 1000}
+	s := newServer(t, bad.register)
+	ctx, other := t.Context(), badRecord
+	earlier := wholeRange // of an earlier stream of that name
+	earlier.StreamCreated = earlier.StreamCreated.Add(-time.Hour)
+	for _, r := range []telemetry.Range{wholeRange, other, earlier} {
+		if err := s.StartBatch(ctx, testStream, r, badCause, time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open := func(at time.Time) (ranges []string) {
+		t.Helper()
+		found, err := s.OpenBatches(ctx, testStream, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range found {
+			ranges = append(ranges, ProcessBatchID(testStream.Name, r))
+		}
+		slices.Sort(ranges)
+		return ranges
+	}
+	ids := []string{ProcessBatchID(testStream.Name, wholeRange), ProcessBatchID(testStream.Name, other), ProcessBatchID(testStream.Name, earlier)}
+	all := slices.Sorted(slices.Values(ids))
+	await(t, "all batches to be listed", func() bool { return slices.Equal(open(time.Now()), all) })
+	began := time.Now()
+	if err := s.TerminateWorkflow(ctx, ids[0], "", "a test"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.TerminateWorkflow(ctx, ids[2], "", "a test"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.CancelWorkflow(ctx, ids[1], ""); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the end of the canceled batch", func() bool { return !s.running(ids[1]) })
+	late := began.Add(2 * handoverWithin)
+	await(t, "visibility to know of all ends", func() bool {
+		return slices.Equal(open(late), slices.Sorted(slices.Values([]string{ids[0], ids[2]})))
+	})
+	if got := open(began); !slices.Equal(got, all) {
+		t.Errorf("before they ended these were open: %v", got)
 	}
 }
 
