@@ -216,17 +216,29 @@ type ReconcileInput struct {
 	// have been seen. Zero: all that the namespace keeps.
 	Since    time.Time `json:"since,omitzero"`
 	Replayed int       `json:"replayed,omitempty"` // so far
+	// Full is when all that the namespace keeps was looked at last.
+	Full time.Time `json:"full,omitzero"`
 }
 
-// reconcileOverlap is how late a closed run may show up in Temporal's
-// visibility store. To look at a run twice does no harm.
-const reconcileOverlap = 10 * time.Minute
+const (
+	// reconcileOverlap is how late a closed run usually shows up in Temporal's
+	// visibility store. To look at a run twice does no harm.
+	reconcileOverlap = 10 * time.Minute
+	// reconcileFully is how often all is looked at, for runs that show up later
+	// than that: nothing bounds how late. It is twice within the shortest retention
+	// of a namespace, a day.
+	reconcileFully = 12 * time.Hour
+)
 
 // ReconcileBatches replays the batches whose workflow was terminated, or
 // failed: they were answered 202, and nobody else has their records, or works
 // on their range.
 func (g *Ingester) ReconcileBatches(ctx context.Context, in ReconcileInput) (ReconcileInput, error) {
-	next := ReconcileInput{Since: time.Now().Add(-reconcileOverlap).UTC(), Replayed: in.Replayed}
+	now := time.Now().UTC()
+	next, since := ReconcileInput{Since: now.Add(-reconcileOverlap), Replayed: in.Replayed, Full: in.Full}, in.Since
+	if now.Sub(in.Full) >= reconcileFully {
+		next.Full, since = now, time.Time{}
+	}
 	takeUp := func(again func(ctx context.Context, id, run string) (bool, error)) func(id, run string) error {
 		return func(id, run string) error {
 			activity.RecordHeartbeat(ctx)
@@ -248,10 +260,10 @@ func (g *Ingester) ReconcileBatches(ctx context.Context, in ReconcileInput) (Rec
 			return nil
 		}
 	}
-	if err := g.Batches.UnfinishedIngests(ctx, in.Since, takeUp(g.replay)); err != nil {
+	if err := g.Batches.UnfinishedIngests(ctx, since, takeUp(g.replay)); err != nil {
 		return in, fmt.Errorf("reconcile ingest batches: %w", err)
 	}
-	if err := g.Batches.UnfinishedBatches(ctx, in.Since, takeUp(g.Batches.RestartBatch)); err != nil {
+	if err := g.Batches.UnfinishedBatches(ctx, since, takeUp(g.Batches.RestartBatch)); err != nil {
 		return in, fmt.Errorf("reconcile ranges: %w", err)
 	}
 	return next, nil

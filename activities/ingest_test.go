@@ -20,6 +20,7 @@ type closed struct {
 	broken           map[string]error
 	inputs           map[string][]byte
 	again            []string
+	since            []time.Time // that was asked about
 }
 
 func (c *closed) IngestInput(_ context.Context, id, _ string) ([]byte, error) {
@@ -42,11 +43,13 @@ func (c *closed) RestartBatch(_ context.Context, id, _ string) (bool, error) {
 	return true, nil
 }
 
-func (c *closed) UnfinishedIngests(_ context.Context, _ time.Time, each func(id, run string) error) error {
+func (c *closed) UnfinishedIngests(_ context.Context, since time.Time, each func(id, run string) error) error {
+	c.since = append(c.since, since)
 	return yield(c.ingests, each)
 }
 
-func (c *closed) UnfinishedBatches(_ context.Context, _ time.Time, each func(id, run string) error) error {
+func (c *closed) UnfinishedBatches(_ context.Context, since time.Time, each func(id, run string) error) error {
+	c.since = append(c.since, since)
 	return yield(c.batches, each)
 }
 
@@ -105,6 +108,38 @@ func TestReconcileGetsPastWhatNobodyCanRead(t *testing.T) {
 			var next ReconcileInput
 			if err := value.Get(&next); err != nil || next.Since.IsZero() || next.Replayed != len(c.again) {
 				t.Errorf("it goes on with %+v, %v", next, err)
+			}
+		})
+	}
+}
+
+// TestReconcileLooksAtAllNowAndThen: Temporal may list a run that closed later
+// than any overlap.
+func TestReconcileLooksAtAllNowAndThen(t *testing.T) {
+	t.Parallel()
+	now := time.Now().UTC()
+	since := now.Add(-time.Hour)
+	for name, c := range map[string]struct {
+		full time.Time
+		all  bool
+	}{
+		"never before, as after an upgrade": {time.Time{}, true},
+		"just now":                          {now.Add(-time.Minute), false},
+		"half a day ago":                    {now.Add(-reconcileFully), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			runs := &closed{}
+			next := must(t, (&Ingester{Batches: runs}).ReconcileBatches, ReconcileInput{Since: since, Full: c.full})
+			want := since
+			if c.all {
+				want = time.Time{}
+			}
+			if len(runs.since) != 2 || !runs.since[0].Equal(want) || !runs.since[1].Equal(want) {
+				t.Errorf("it looked at what closed since %v", runs.since)
+			}
+			if next.Full.Before(c.full) || c.all == next.Full.Equal(c.full) || !next.Since.After(since) {
+				t.Errorf("it goes on with %+v", next)
 			}
 		})
 	}
