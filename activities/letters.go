@@ -8,9 +8,16 @@ import (
 	"millrace/internal/queue"
 )
 
+// namedInSparse bounds the records that the letter about a sparse entry names: it is
+// one letter, and the ledger has them all.
+const namedInSparse = 100
+
 // letters tell of an entry: of its halves, and theirs, where there are more
 // errors than fit into a message. Each points at the range of its own records.
 func (h *herald) letters(e ledger.Entry, key string) []queue.DeadLetter {
+	if e.Sparse {
+		return []queue.DeadLetter{sparseLetter(e, key)}
+	}
 	l, half := letter(e, key), len(e.Records)/2
 	if half == 0 || h.dlq.Fits(l) {
 		return []queue.DeadLetter{l}
@@ -20,6 +27,18 @@ func (h *herald) letters(e ledger.Entry, key string) []queue.DeadLetter {
 	first.Range.Last, first.Range.LastSub, first.Range.Count = e.Records[half-1].Sequence, 0, half
 	second.Range.First, second.Range.FirstSub, second.Range.Count = e.Records[half].Sequence, 0, len(second.Records)
 	return append(h.letters(first, key), h.letters(second, key)...)
+}
+
+// sparseLetter tells of an entry whose range has other records, too.
+func sparseLetter(e ledger.Entry, key string) queue.DeadLetter {
+	named := e
+	named.Records = e.Records[:min(len(e.Records), namedInSparse)]
+	l := letter(named, key)
+	l.Millrace.Sparse, l.Millrace.Omitted = true, len(e.Records)-len(named.Records)
+	if n := len(e.Records); n > 0 {
+		l.Batch.LastArrival = queue.Time{Time: e.Records[n-1].Arrived}
+	}
+	return l
 }
 
 // letter tells of an entry, or a part of it. It has no bodies.

@@ -6,6 +6,7 @@
 // from what it is about:
 //
 //	ledger/open/<stream>/<shard>/<first>-<last>.<stream's creation>.json       records of a range
+//	ledger/open/<stream>/<shard>/many-<first>-<last>.<stream's creation>.<hash of their numbers>.json  records between which there are others
 //	ledger/open/<stream>/<shard>/loss-<first>-<last>.<stream's creation>.json  a range without its records
 //	ledger/open/<stream>/<shard>/copy-<first>-<last>.<stream's creation>.<run>.json  records that a ProcessBatch still holds
 //	ledger/open/<stream>/ingest/<batch>-<position>-<hash of them>.json         records that have no sequence number

@@ -28,6 +28,9 @@ type Entry struct {
 	// Range has neighbouring records of a shard: two entries of one range are
 	// about the same records. Ingest has none.
 	Range telemetry.Range `json:"range,omitzero"`
+	// Sparse: between the records lie others, so the range says only where they
+	// are, and the sequence numbers of the records which they are.
+	Sparse bool `json:"sparse,omitempty"`
 	// Batch and Position say where the first of Ingest's records was.
 	Batch    string    `json:"batch,omitempty"`
 	Position int       `json:"position,omitempty"`
@@ -122,6 +125,7 @@ const (
 	ingest   = "ingest"
 	lossMark = "loss-"
 	copyMark = "copy-"
+	manyMark = "many-"
 	suffix   = ".json"
 )
 
@@ -136,19 +140,23 @@ func (e Entry) place(stream string) string {
 	if name := streamName(r.StreamARN); name != "" {
 		stream = name
 	}
-	mark, created, held := "", "", ""
+	mark, created, which := "", "", ""
 	switch {
 	case e.Kind == Loss:
 		mark = lossMark // it must not stand in the way of the records, should they turn up
+	case e.Sparse:
+		// Nor may it stand for what lies between its records. The same range may
+		// have others, so the key says which.
+		mark, which = manyMark, "."+e.positionsHash()
 	case e.Held != nil:
 		// Nor may a copy stand in the way of what its holder gives up, or of a
 		// later holder's copy.
-		mark, held = copyMark, "."+segment(e.Held.Run)
+		mark, which = copyMark, "."+segment(e.Held.Run)
 	}
 	if !r.StreamCreated.IsZero() { // numbers may come again in a later stream of the same name
 		created = "." + stamp(r.StreamCreated)
 	}
-	return path.Join(segment(stream), segment(r.Shard)) + "/" + mark + number(r.First, r.FirstSub) + "-" + number(r.Last, r.LastSub) + created + held + suffix
+	return path.Join(segment(stream), segment(r.Shard)) + "/" + mark + number(r.First, r.FirstSub) + "-" + number(r.Last, r.LastSub) + created + which + suffix
 }
 
 // fingerprint is a short hash of what the records say. A batch and a position
@@ -159,6 +167,15 @@ func (e Entry) fingerprint() string {
 	for _, r := range e.Records {
 		_, _ = fmt.Fprintf(hash, "%d:", len(r.Data))
 		_, _ = hash.Write(r.Data) // never fails
+	}
+	return hex.EncodeToString(hash.Sum(nil)[:8])
+}
+
+// positionsHash is a short hash of the sequence numbers of the records.
+func (e Entry) positionsHash() string {
+	hash := sha256.New()
+	for _, r := range e.Records {
+		_, _ = fmt.Fprintf(hash, "%s\n", r.Sequence) // never fails
 	}
 	return hex.EncodeToString(hash.Sum(nil)[:8])
 }

@@ -30,6 +30,17 @@ func CopyOf(key string, created time.Time) (r telemetry.Range, ok bool) {
 	return between(shard, numbers, created)
 }
 
+// ManyOf is RangeOf for the key of an entry that has some of the records of the
+// range: Positions says which.
+func ManyOf(key string, created time.Time) (r telemetry.Range, ok bool) {
+	shard, numbers, marks := parts(key)
+	numbers, isSparse := strings.CutPrefix(numbers, manyMark)
+	if !isSparse || len(marks) == 0 || len(marks) > 2 || len(marks) == 2 && marks[0] != stamp(created) {
+		return r, false
+	}
+	return between(shard, numbers, created)
+}
+
 // parts takes a key apart: ledger/open/<stream>/<shard>/<numbers>.<marks>.json.
 func parts(key string) (shard, numbers string, marks []string) {
 	place, err := placeOf(key)

@@ -11,13 +11,14 @@ func TestKeysSayTheirRange(t *testing.T) {
 	t.Parallel()
 	created := time.Unix(1_795_392_000, 0)
 	for key, want := range map[string]string{
-		"ledger/open/s/shardId-000000000003/17-20.1795392000.json":        "shardId-000000000003 17-20",
-		"ledger/done/s/shardId-000000000003/17-20.json":                   "shardId-000000000003 17-20",
-		"ledger/open/s/shardId-000000000003/17-20.1795392001.json":        "", // of another stream
-		"ledger/open/s/shardId-000000000003/loss-17-20.1795392000.json":   "", // without the records
-		"ledger/open/s/ingest/recover-1-0-0123456789abcdef.json":          "",
-		"ledger/open/s/shardId-000000000003/copy-17-20.1795392000.r.json": "", // held by somebody
-		"ledger/open/s/shardId-000000000003/17_1-20_2.1795392000.json":    "", // inside of aggregated records
+		"ledger/open/s/shardId-000000000003/17-20.1795392000.json":         "shardId-000000000003 17-20",
+		"ledger/done/s/shardId-000000000003/17-20.json":                    "shardId-000000000003 17-20",
+		"ledger/open/s/shardId-000000000003/17-20.1795392001.json":         "", // of another stream
+		"ledger/open/s/shardId-000000000003/loss-17-20.1795392000.json":    "", // without the records
+		"ledger/open/s/ingest/recover-1-0-0123456789abcdef.json":           "",
+		"ledger/open/s/shardId-000000000003/copy-17-20.1795392000.r.json":  "", // held by somebody
+		"ledger/open/s/shardId-000000000003/many-17-20.1795392000.0a.json": "", // has not all of them
+		"ledger/open/s/shardId-000000000003/17_1-20_2.1795392000.json":     "", // inside of aggregated records
 		"elsewhere": "",
 	} {
 		r, ok := ledger.RangeOf(key, created)
@@ -43,6 +44,28 @@ func TestKeysOfCopiesSayTheirRange(t *testing.T) {
 		"ledger/open/s/shardId-000000000003/copy-17.1795392000.run.json":    "",
 	} {
 		r, ok := ledger.CopyOf(key, at)
+		got := ""
+		if ok {
+			got = r.Shard + " " + r.First + "-" + r.Last
+		}
+		if got != want {
+			t.Errorf("%s gives %q, want %q", key, got, want)
+		}
+	}
+}
+
+func TestKeysOfSparseEntriesSayTheirRange(t *testing.T) {
+	t.Parallel()
+	at := time.Unix(1_795_392_000, 0)
+	for key, want := range map[string]string{
+		"ledger/open/s/shardId-000000000003/many-17-20.1795392000.0a.json": "shardId-000000000003 17-20",
+		"ledger/done/s/shardId-000000000003/many-17-20.0a.json":            "shardId-000000000003 17-20",
+		"ledger/open/s/shardId-000000000003/many-17-20.1795392001.0a.json": "", // of another stream
+		"ledger/open/s/shardId-000000000003/17-20.1795392000.json":         "",
+		"ledger/open/s/shardId-000000000003/copy-17-20.1795392000.r.json":  "",
+		"ledger/open/s/shardId-000000000003/many-17.1795392000.0a.json":    "",
+	} {
+		r, ok := ledger.ManyOf(key, at)
 		got := ""
 		if ok {
 			got = r.Shard + " " + r.First + "-" + r.Last

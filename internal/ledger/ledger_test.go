@@ -406,3 +406,40 @@ func (f *flaky) Keys(ctx context.Context, prefix string) iter.Seq2[string, error
 	}
 	return f.Store.Keys(ctx, prefix)
 }
+
+// TestSparseEntriesListTheirPositions: two with the same ends and others between
+// them are two entries.
+func TestSparseEntriesListTheirPositions(t *testing.T) {
+	t.Parallel()
+	l := ledger.New(newBucket(t), "telemetry")
+	sparse := func(sequences ...string) ledger.Entry {
+		e := bulk(sequences[0], sequences[len(sequences)-1])
+		e.Sparse, e.Records = true, nil
+		for _, sequence := range sequences {
+			e.Records = append(e.Records, ledger.Record{Sequence: sequence, Data: []byte("x")})
+		}
+		return e
+	}
+	keys := map[string][]string{}
+	for _, positions := range [][]string{{"9", "15", "100"}, {"9", "16", "100"}, {"9", "15", "100"}} {
+		key, err := l.Add(t.Context(), sparse(positions...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys[key] = positions
+	}
+	if len(keys) != 2 {
+		t.Fatalf("keys %v", keys)
+	}
+	for key, want := range keys {
+		if got, err := l.Positions(t.Context(), key); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s lists %v, want %v, error %v", key, got, want, err)
+		}
+		if err := l.Resolve(t.Context(), key, ledger.Resolution{How: "indexed"}); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := l.Positions(t.Context(), key); err != nil || !slices.Equal(got, want) {
+			t.Errorf("resolved, %s lists %v, want %v, error %v", key, got, want, err)
+		}
+	}
+}

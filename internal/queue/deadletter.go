@@ -73,9 +73,12 @@ func (t Time) MarshalJSON() ([]byte, error) {
 type DeadRecords struct {
 	Ledger  string       `json:"ledger"` // key of the entry, which may have several letters
 	Records []DeadRecord `json:"records"`
-	// Omitted is how many records are not named, since not even one would fit
-	// into a message.
+	// Omitted is how many records are not named: of a sparse entry those beyond
+	// the first ones, or all, since they would not fit into a message.
 	Omitted int `json:"omitted,omitempty"`
+	// Sparse: between the first and the last record lie others that are not
+	// dead. Only the ledger says which are.
+	Sparse bool `json:"sparse,omitempty"`
 }
 
 // DeadRecord is one record, without its body.
@@ -186,7 +189,7 @@ func (l DeadLetter) encode(limit int) (string, error) {
 		return "", err
 	}
 	if m := l.Millrace; len(text) > limit && m != nil && len(m.Records) > 0 {
-		l.Millrace = &DeadRecords{Ledger: m.Ledger, Records: []DeadRecord{}, Omitted: m.Omitted + len(m.Records)}
+		l.Millrace = &DeadRecords{Ledger: m.Ledger, Records: []DeadRecord{}, Omitted: m.Omitted + len(m.Records), Sparse: m.Sparse}
 		return l.encode(limit)
 	}
 	return text, nil
