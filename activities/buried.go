@@ -10,20 +10,27 @@ import (
 	"millrace/internal/telemetry"
 )
 
-// buried knows which stretches of shards are in the open ledger. It reads the
-// keys of a shard's entries when it is asked first.
+// listsKept bounds the lists of sparse entries that are kept, of up to 6 MiB
+// each: look-ups go along a shard, and come back to few of them.
+const listsKept = 16
+
+// buried knows which records of shards are in the open ledger. It reads the keys
+// of a shard's entries when it is asked first, and the list of a sparse entry
+// when it is asked for a record in its range.
 type buried struct {
 	ledger *ledger.Ledger
 	stream StreamID
 
 	mu     sync.Mutex
 	shards map[string]graves
+	lists  map[string][]string // positions of sparse entries, by key
 }
 
 // graves are those of a shard.
 type graves struct {
-	given stretches // in entries of their own, in order
-	held  stretches // in copies of what a ProcessBatch is at work on
+	given  stretches // in entries of their own, in order
+	sparse clearings // entries that have some records of a range
+	held   stretches // in copies of what a ProcessBatch is at work on
 }
 
 // insisting repeats a look until it succeeds; false if whoever asks is stopped.
@@ -32,11 +39,21 @@ type insisting func(look func(context.Context) error) bool
 // given reports whether a record is in an open entry, given up. That is not
 // known if whoever asks was stopped before.
 func (b *buried) given(insist insisting, shard, sequence string) (there, known bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	g, known := b.of(insist, shard, sequence)
 	at, found := slices.BinarySearchFunc(g.given, sequence, func(r telemetry.Range, sequence string) int {
 		return telemetry.CompareSequence(r.First, sequence)
 	})
-	return found || at > 0 && contains(g.given[at-1], sequence), known
+	if found || at > 0 && contains(g.given[at-1], sequence) || !known {
+		return known, known
+	}
+	for key := range g.sparse.around(sequence) {
+		if there, known = b.isListed(insist, key, sequence); there || !known {
+			return there, known
+		}
+	}
+	return false, true
 }
 
 // holds is given, or in an open copy: that stays until its ProcessBatch has
@@ -45,8 +62,41 @@ func (b *buried) holds(insist insisting, shard, sequence string) (there, known b
 	if there, known = b.given(insist, shard, sequence); there || !known {
 		return there, known
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	g, known := b.of(insist, shard, sequence)
 	return g.held.has(sequence), known
+}
+
+// isListed reports whether a sparse entry has a record.
+func (b *buried) isListed(insist insisting, key, sequence string) (has, known bool) {
+	list, known := b.lists[key]
+	if !known {
+		read := func(ctx context.Context) (err error) {
+			list, err = b.ledger.Positions(ctx, key)
+			return err
+		}
+		if !insist(read) {
+			return false, false
+		}
+		b.keep(key, list)
+	}
+	_, has = slices.BinarySearchFunc(list, sequence, telemetry.CompareSequence)
+	return has, true
+}
+
+// keep keeps a list, and lets go of another one where there are too many.
+func (b *buried) keep(key string, list []string) {
+	if b.lists == nil {
+		b.lists = map[string][]string{}
+	}
+	for other := range b.lists {
+		if len(b.lists) < listsKept {
+			break
+		}
+		delete(b.lists, other)
+	}
+	b.lists[key] = list
 }
 
 // of reads what is in the open ledger of a shard, when it is asked first.
@@ -54,8 +104,6 @@ func (b *buried) of(insist insisting, shard, sequence string) (g graves, known b
 	if shard == "" || sequence == "" {
 		return g, true
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	if g, known = b.shards[shard]; known {
 		return g, true
 	}
@@ -80,6 +128,8 @@ func (b *buried) load(ctx context.Context, shard string) (g graves, err error) {
 		}
 		if r, ok := ledger.RangeOf(key, b.stream.Created); ok {
 			g.given = append(g.given, r)
+		} else if r, ok := ledger.ManyOf(key, b.stream.Created); ok {
+			g.sparse = append(g.sparse, clearing{Range: r, key: key})
 		} else if r, ok := ledger.CopyOf(key, b.stream.Created); ok {
 			g.held = append(g.held, r)
 		}
@@ -87,5 +137,6 @@ func (b *buried) load(ctx context.Context, shard string) (g graves, err error) {
 	slices.SortFunc(g.given, func(x, y telemetry.Range) int {
 		return cmp.Or(telemetry.CompareSequence(x.First, y.First), telemetry.CompareSequence(x.Last, y.Last))
 	})
+	g.sparse.sort()
 	return g, nil
 }

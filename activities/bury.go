@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"time"
 
 	"go.temporal.io/sdk/activity"
 
@@ -28,7 +29,15 @@ type Dead struct {
 	Range   telemetry.Range
 	Records []stream.Record
 	Causes  []index.Error // one for each record
+	// Sparse: there are other records between them, so only the list says which
+	// they are.
+	Sparse bool
 }
+
+// mostRuns is how many entries the dead of one chunk may have. More of them go
+// into a sparse one: a chunk in which every other record is dead would flood the
+// ledger.
+const mostRuns = 8
 
 // Burier writes the dead into the ledger, with the reason and the payload of
 // each record, and then sends a message about them to the dead-letter queue.
@@ -45,17 +54,16 @@ func (s *settler) bury(c *chunk) bool {
 	if !ok {
 		return false
 	}
+	c.counts.DeadLetters = int64(len(c.dead) + len(c.aside))
 	if len(anew) == 0 {
-		c.counts.DeadLetters = int64(len(c.dead))
 		return true
 	}
 	dead := s.runs(s.shard, c.records, anew)
-	bury := func() error { return s.Morgue.Bury(s.work, dead) }
-	if !insist(s.going, &s.problem, burying, bury) {
-		return false
+	if len(dead) > mostRuns {
+		dead = s.sparse(s.shard, c.records, anew)
 	}
-	c.counts.DeadLetters = int64(len(c.dead))
-	return true
+	bury := func() error { return s.Morgue.Bury(s.work, dead) }
+	return insist(s.going, &s.problem, burying, bury)
 }
 
 // remember has the settler bury nothing again that is in the open ledger: what
@@ -101,6 +109,23 @@ func (p *Processor) runs(shard string, records []stream.Record, verdicts []verdi
 	return runs
 }
 
+// sparse puts records with a verdict together, whatever lies between them, within
+// the bounds of an entry.
+func (p *Processor) sparse(shard string, records []stream.Record, verdicts []verdict) (all []Dead) {
+	slices.SortFunc(verdicts, func(a, b verdict) int { return cmp.Compare(a.at, b.at) })
+	bytes := 0
+	for _, v := range verdicts {
+		r := records[v.at]
+		if bytes += len(r.Data); len(all) == 0 || bytes > entryBytes {
+			all, bytes = append(all, Dead{Range: p.rangeOf(shard, records[v.at:v.at+1]), Sparse: true}), len(r.Data)
+		}
+		d := &all[len(all)-1]
+		d.Records, d.Causes = append(d.Records, r), append(d.Causes, v.cause)
+		d.Range.Last, d.Range.Count = r.Sequence, len(d.Records)
+	}
+	return all
+}
+
 // rangeOf points at some records that follow each other.
 func (p *Processor) rangeOf(shard string, records []stream.Record) telemetry.Range {
 	return telemetry.Range{
@@ -116,6 +141,24 @@ func (s *settler) handOver(c *chunk) bool {
 	if len(c.open) == 0 {
 		return true
 	}
+	h := s.handOverOf(c)
+	if !s.start(h) {
+		return false
+	}
+	c.counts.Batches = 1
+	return true
+}
+
+// handover is what a ProcessBatch is to be started with.
+type handover struct {
+	telemetry.Range
+	records int // of which nobody knows what becomes
+	cause   index.Error
+	copyAt  time.Time
+}
+
+// handOverOf is what a chunk has for a ProcessBatch.
+func (s *settler) handOverOf(c *chunk) handover {
 	first, last := c.open[0], c.open[0]
 	for _, v := range c.open {
 		if v.at < first.at {
@@ -125,17 +168,38 @@ func (s *settler) handOver(c *chunk) bool {
 			last = v
 		}
 	}
-	r := s.rangeOf(s.shard, c.records[first.at:last.at+1])
-	slog.Warn("handing a range over to a ProcessBatch", "stream", s.Stream.Name, "shard", s.shard,
-		"first", r.First, "last", r.Last, "records", len(c.open), "error", first.cause.Type)
-	cause, copyAt := withoutBody(first.cause), s.copyAt(c.records[first.at])
-	start := func() error { return s.Batches.StartBatch(s.work, s.Stream, r, cause, copyAt) }
-	if !insist(s.going, &s.problem, handingOver, start) {
-		return false
-	}
-	c.counts.Batches = 1
 	c.counts.HandedOver = c.counts.Records - c.counts.Indexed - c.counts.Duplicates - c.counts.DeadLetters
-	return true
+	return handover{
+		Range: s.rangeOf(s.shard, c.records[first.at:last.at+1]), records: len(c.open),
+		cause: withoutBody(first.cause), copyAt: s.copyAt(c.records[first.at]),
+	}
+}
+
+// start starts a ProcessBatch.
+func (s *settler) start(h handover) bool {
+	slog.Warn("handing a range over to a ProcessBatch", "stream", s.Stream.Name, "shard", s.shard,
+		"first", h.First, "last", h.Last, "records", h.records, "error", h.cause.Type)
+	start := func() error { return s.Batches.StartBatch(s.work, s.Stream, h.Range, h.cause, h.copyAt) }
+	return insist(s.going, &s.problem, handingOver, start)
+}
+
+// merge adds what comes before or after it in the shard, whatever lies between.
+func (h *handover) merge(o handover) {
+	if h.records == 0 {
+		*h = o
+		return
+	}
+	if telemetry.CompareSequence(o.First, h.First) < 0 {
+		h.First, h.cause = o.First, o.cause
+	}
+	if telemetry.CompareSequence(o.Last, h.Last) > 0 {
+		h.Last = o.Last
+	}
+	if o.copyAt.Before(h.copyAt) {
+		h.copyAt = o.copyAt
+	}
+	// What lies between is not counted: the stream must have so many at the least.
+	h.Count, h.records = h.Count+o.Count, h.records+o.records
 }
 
 // possibleLoss is the error type of a range that was trimmed unread.

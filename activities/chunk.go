@@ -17,6 +17,7 @@ type chunk struct {
 	records []stream.Record
 	ids     []telemetry.DocID // of each record; zero for a foreign one
 	times   []time.Time       // received_at of each record; zero for one that is replayed
+	owners  owners            // the tenant of each record
 	size    int               // bytes of the stream that it keeps in memory
 	suffix  string            // put behind the name of each record's index
 
@@ -26,6 +27,8 @@ type chunk struct {
 	counts   Counts
 	dead     []verdict   // Elasticsearch will never take these
 	open     []verdict   // what is to become of these is for a ProcessBatch
+	aside    []verdict   // dead, of offenders: they go to the ledger together with others
+	merging  bool        // what is open is of offenders alone, and goes to a ProcessBatch together with others
 	stopped  []int       // that have no outcome, since the settler was stopped before
 	received []time.Time // scratch: of what one bulk created
 	// acquitted is the share of a sample of those that are blamed as a whole
@@ -48,19 +51,9 @@ func (c *chunk) reset() {
 	c.records, c.ids, c.times = c.records[:0], c.ids[:0], c.times[:0]
 	c.bulk.Reset()
 	c.at, c.received = c.at[:0], c.received[:0]
+	c.owners.reset()
 	c.stretch, c.size, c.counts = nil, 0, Counts{}
-	c.dead, c.open, c.stopped, c.acquitted = nil, nil, nil, 0
-}
-
-// bad is how many of the records are bad, as far as one can say.
-func (c *chunk) bad() float64 {
-	bad := float64(len(c.dead))
-	for _, v := range c.open {
-		if bad++; v.whole {
-			bad -= c.acquitted
-		}
-	}
-	return bad
+	c.dead, c.open, c.aside, c.stopped, c.merging, c.acquitted = nil, nil, nil, nil, false, 0
 }
 
 // blameAll leaves the whole chunk open, after a panic: which record is to blame
@@ -68,6 +61,7 @@ func (c *chunk) bad() float64 {
 func (c *chunk) blameAll(err error) {
 	c.counts = Counts{Records: int64(len(c.records))}
 	c.dead, c.open, c.stopped = nil, c.open[:0], nil
+	c.owners.complete(c.records)
 	for i := range c.records {
 		c.open = append(c.open, verdict{i, index.Error{Type: panicked, Reason: err.Error()}, len(c.records) > 1})
 	}
@@ -106,10 +100,13 @@ func (c *chunk) sort(seen Seen, now time.Time) {
 		c.ids, c.times = append(c.ids, r.DocID), append(c.times, r.ReceivedAt)
 		switch {
 		case err != nil:
+			c.owners.add(nil) // whatever it says
 			c.dead = append(c.dead, verdict{at: i, cause: index.Error{Type: foreignRecord, Reason: err.Error()}})
 		case !replayed && seen.Seen(r.DocID): // a disaster may have deleted it since
+			c.owners.add(r.Tenant())
 			c.counts.Duplicates++
 		default:
+			c.owners.add(r.Tenant())
 			c.add(r, now)
 			c.at = append(c.at, i)
 		}

@@ -2,6 +2,8 @@ package activities
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +12,42 @@ import (
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
+
+// tenantsWorld has records of some tenants in turn, and all else as calmWorld.
+func tenantsWorld(count int, tenants ...string) *world {
+	w := calmWorld(0)
+	for n := range count {
+		w.add(n, tenants[n%len(tenants)])
+	}
+	return w
+}
+
+// add adds record n, of a tenant.
+func (w *world) add(n int, tenant string) {
+	at := time.Date(2026, 11, 23, 1, 2, 3, 0, time.UTC)
+	data := telemetry.AppendRecord(nil, telemetry.Head{
+		Index: "telemetry-span-2026.11.23", ReceivedAt: at, Tenant: tenant, ID: fmt.Sprint(n), Type: "span", Timestamp: at,
+	}, []byte(`{"name":"x"}`))
+	parsed, _ := telemetry.Parse(data)
+	w.records = append(w.records, stream.Record{Sequence: sequence(n), Arrived: time.Unix(int64(n), 0), Data: data})
+	w.docs = append(w.docs, parsed.DocID)
+}
+
+// badTenants makes all documents of some tenants poison.
+func (w *world) badTenants(bad ...string) func(telemetry.DocID) index.Class {
+	poison := map[telemetry.DocID]bool{}
+	for n, r := range w.records {
+		if slices.Contains(bad, telemetry.ParseFields(r.Data).Tenant) {
+			poison[w.docs[n]] = true
+		}
+	}
+	return func(id telemetry.DocID) index.Class {
+		if poison[id] {
+			return index.Poison
+		}
+		return index.Indexed
+	}
+}
 
 // badShare makes a share of the documents poison, always the same.
 func badShare(share float64) func(telemetry.DocID) index.Class {
@@ -21,15 +59,15 @@ func badShare(share float64) func(telemetry.DocID) index.Class {
 	}
 }
 
-// TestTheCircuitOpensBeforeAFlood: of a shard that is all poison nothing is
-// given up, and its mark stays before it; probes take few records, and when all
+// TestTheCircuitOpensBeforeAFlood: of a shard in which the records of most
+// tenants are poison nothing is given up, and its mark stays before it; probes take few records, and when all
 // is mended everything is indexed.
 func TestTheCircuitOpensBeforeAFlood(t *testing.T) {
 	t.Parallel()
 	for name, whole := range map[string]bool{"attributable": false, "not attributable": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := calmWorld(3000)
+			w := tenantsWorld(3000, "acme", "globex")
 			if whole {
 				w.whole = func([]telemetry.DocID) bool { return true }
 			} else {
@@ -37,12 +75,12 @@ func TestTheCircuitOpensBeforeAFlood(t *testing.T) {
 			}
 			p := w.processor()
 			got := indexShard(t, p, IndexInput{For: time.Minute})
-			if !got.Tripped || got.Waiting || got.Counts.DeadLetters+got.Counts.HandedOver >= circuitLeast || !strings.Contains(got.LastError, "made_up") {
+			if !got.Tripped || got.Waiting || got.Counts.DeadLetters+got.Counts.HandedOver >= 3*circuitLeast || !strings.Contains(got.LastError, "made_up") {
 				t.Fatalf("the result is %+v", got)
 			}
 			given := got.Counts.DeadLetters + got.Counts.HandedOver
 			probes := len(w.sizes)
-			again := indexShard(t, p, IndexInput{For: time.Minute, Probe: true, Checkpoint: got.Checkpoint, Counts: got.Counts})
+			again := indexShard(t, p, IndexInput{For: time.Minute, Probe: true, Checkpoint: got.Checkpoint, Counts: got.Counts, Tenants: got.Tenants})
 			if !again.Tripped || again.Counts.DeadLetters+again.Counts.HandedOver != given {
 				t.Errorf("the probe ended with %+v", again)
 			}
@@ -52,11 +90,11 @@ func TestTheCircuitOpensBeforeAFlood(t *testing.T) {
 				}
 			}
 			w.item, w.whole = badShare(0), nil
-			mended := indexShard(t, p, IndexInput{For: time.Minute, Probe: true, Checkpoint: again.Checkpoint, Counts: again.Counts})
+			mended := indexShard(t, p, IndexInput{For: time.Minute, Probe: true, Checkpoint: again.Checkpoint, Counts: again.Counts, Tenants: again.Tenants})
 			if mended.Tripped || mended.Counts.Indexed == 0 {
 				t.Errorf("when it is mended the probe ends with %+v", mended)
 			}
-			end := indexShard(t, p, IndexInput{For: time.Minute, Checkpoint: mended.Checkpoint, Counts: mended.Counts})
+			end := indexShard(t, p, IndexInput{For: time.Minute, Checkpoint: mended.Checkpoint, Counts: mended.Counts, Tenants: mended.Tenants})
 			if !end.Checkpoint.Closed || end.Counts.Records != 3000 || end.Counts.Indexed+end.Counts.DeadLetters+end.Counts.HandedOver != 3000 {
 				t.Errorf("in the end it is %+v", end)
 			}
@@ -72,12 +110,12 @@ func TestTheCircuitStaysClosed(t *testing.T) {
 		force   bool
 	}{
 		"at a share that is no flood":   {3000, 0.3, false},
-		"for few records":               {circuitLeast - 1, 1, false},
+		"for few records":               {2 * (circuitLeast - 1), 1, false},
 		"when an operator will have it": {3000, 1, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := calmWorld(c.records)
+			w := tenantsWorld(c.records, "acme", "globex")
 			w.item = badShare(c.share)
 			got := indexShard(t, w.processor(), IndexInput{For: time.Minute, Force: c.force})
 			if got.Tripped || !got.Checkpoint.Closed || got.Counts.Records != int64(c.records) || got.Counts.DeadLetters == 0 {
@@ -96,14 +134,15 @@ func TestAProbeJudgesByWhatThereIs(t *testing.T) {
 		share   float64
 		tripped bool
 	}{
-		"few, and all are bad": {circuitLeast - 25, 1, true},
-		"one, and it is bad":   {1, 1, true},
-		"few, and some are":    {circuitLeast - 25, 0.3, false},
-		"none":                 {0, 1, false},
+		"few, and all are bad":  {circuitLeast - 25, 1, true},
+		"two, and they are bad": {2, 1, true},
+		"one, and it is bad":    {1, 1, false}, // a tenant alone is no evidence
+		"few, and some are":     {circuitLeast - 25, 0.3, false},
+		"none":                  {0, 1, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := calmWorld(c.records)
+			w := tenantsWorld(c.records, "acme", "globex")
 			w.item = badShare(c.share)
 			got := indexShard(t, w.processor(), IndexInput{For: time.Minute, Probe: true})
 			given := got.Counts.DeadLetters + got.Counts.HandedOver

@@ -30,6 +30,8 @@ type IndexInput struct {
 	// Generation of the last recovery: what this worker has seen indexed before
 	// may not be there any more.
 	Generation uint64 `json:"generation,omitempty"`
+	// Tenants are what the last call knew of the tenants of the shard.
+	Tenants []TenantState `json:"tenants,omitempty"`
 }
 
 // Progress is how far a shard is: a call's result, and on the way there the
@@ -41,6 +43,8 @@ type Progress struct {
 	Live       LiveDelay            `json:"live,omitzero"`
 	Worker     string               `json:"worker"`
 	LastError  string               `json:"lastError,omitempty"` // since the call began
+	// Tenants are those that offend, and some of the others, for the next call.
+	Tenants []TenantState `json:"tenants,omitempty"`
 }
 
 // LiveDelay is how long the records took that a worker has indexed in the last
@@ -57,7 +61,7 @@ type IndexResult struct {
 	// not work. A call ends early when this changes, so that the workflow's
 	// state says it; the next call goes on trying.
 	Waiting bool `json:"waiting,omitempty"`
-	// Tripped: most of the last records are bad, and nothing was done with
+	// Tripped: most records of most tenants are bad, and nothing was done with
 	// them; or a probe ended before it knew of any. The checkpoint stands before
 	// them.
 	Tripped bool `json:"tripped,omitempty"`
@@ -88,16 +92,17 @@ func (p *Processor) IndexShard(ctx context.Context, in IndexInput) (IndexResult,
 		return IndexResult{}, err
 	}
 	p.Seen.Raise(in.Generation)
-	at, counts := in.Checkpoint, in.Counts
+	at, counts, tenants := in.Checkpoint, in.Counts, in.Tenants
 	var last Progress
 	if activity.HasHeartbeatDetails(ctx) && activity.GetHeartbeatDetails(ctx, &last) == nil {
-		at, counts = last.Checkpoint, last.Counts
+		at, counts, tenants = last.Checkpoint, last.Counts, last.Tenants
 	}
 	if in.Probe {
 		p = p.probing()
 	}
 	c := &call{in: in, pipeline: newPipeline(ctx, p, in.Shard, newMark(at, counts))}
 	c.circuit.off, c.circuit.probe = in.Force, in.Probe
+	c.circuit.seed(tenants)
 	defer c.abandon()
 	defer forgetShard(in.Shard)
 	reader := p.Source.Read(in.Shard, at)
@@ -202,7 +207,7 @@ func (c *call) isWaiting() bool {
 func (c *call) progress() Progress {
 	state := c.mark.state()
 	_, lastError := c.problem.state()
-	progress := Progress{Checkpoint: state.checkpoint, Counts: state.counts, Worker: c.Worker, LastError: lastError}
+	progress := Progress{Checkpoint: state.checkpoint, Counts: state.counts, Worker: c.Worker, LastError: lastError, Tenants: c.circuit.told()}
 	if recent := c.Delay.Recent(); recent.Count > 0 {
 		progress.Live = LiveDelay{Records: recent.Count, Seconds: recent.P99.Seconds()}
 	}

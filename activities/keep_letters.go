@@ -249,6 +249,8 @@ func (k *keeping) rangeOf(l queue.Letter) (telemetry.Range, error) {
 	switch {
 	case b == nil || b.First == "" || b.Last == "" || b.ShardID == "":
 		return telemetry.Range{}, fmt.Errorf("%w: its ledger entry is gone, and it points at no range", queue.ErrNotDeadLetter)
+	case l.Millrace != nil && l.Millrace.Sparse:
+		return telemetry.Range{}, fmt.Errorf("%w: its ledger entry is gone, and its range has records that are not dead", queue.ErrNotDeadLetter)
 	case b.StreamARN != k.Stream.ARN:
 		return telemetry.Range{}, fmt.Errorf("%w: it is about another stream than %s", queue.ErrNotDeadLetter, k.Stream.Name)
 	case !isNumber(b.First) || !isNumber(b.Last) || telemetry.CompareSequence(b.First, b.Last) > 0 || b.Size < 0:

@@ -51,9 +51,10 @@ func (m *Morgue) Bury(ctx context.Context, dead []Dead) error {
 	return m.bury(ctx, entries)
 }
 
-// entryOf is the entry of a run of neighbours.
+// entryOf is the entry of a run of neighbours, or of records between which there
+// are others.
 func entryOf(run Dead) ledger.Entry {
-	e := ledger.Entry{Kind: ledger.Bulk, Range: run.Range}
+	e := ledger.Entry{Kind: ledger.Bulk, Range: run.Range, Sparse: run.Sparse}
 	for n, r := range run.Records {
 		record := ledger.NewRecord(r.Data, exact(run.Causes[n]))
 		record.Sequence, record.Arrived = r.Sequence, r.Arrived

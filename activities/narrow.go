@@ -40,6 +40,8 @@ func (s *settler) narrow(c *chunk) error {
 		return nil
 	}
 	c.open = slices.DeleteFunc(c.open, func(v verdict) bool { return v.whole })
+	// By tenant, so that one's poison keeps no other's records from the index.
+	slices.SortStableFunc(whole, c.owners.byTenant)
 	n := &narrowing{settler: s, c: c}
 	refused, _, err := n.tryPieces(whole)
 	if err != nil {

@@ -78,7 +78,7 @@ func TestAShareThatNobodyCanBlameAlone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				w := calmWorld(2 * DefaultBulkRecords)
+				w := tenantsWorld(2*DefaultBulkRecords, "acme", "globex")
 				bad := map[telemetry.DocID]bool{}
 				for n := 0; n < len(w.docs); n += c.every {
 					bad[w.docs[n]] = true

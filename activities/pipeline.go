@@ -14,7 +14,8 @@ import (
 
 // pipeline moves one shard into Elasticsearch:
 //
-//	read ──pages──> take a chunk, in turn ──> settle ──> mark
+//	read ──pages──> take a chunk, in turn ──> settle ───────────> mark
+//	                                             └──> pool ──┘
 //
 // One goroutine reads ahead. A few others take turns: whose turn it is waits
 // for records and for a free place in Elasticsearch, takes a chunk of all that
@@ -24,6 +25,7 @@ import (
 type pipeline struct {
 	*settler
 	mark *mark
+	pool *pool
 
 	pages chan page
 	held  *semaphore.Weighted // bytes read and not settled yet
@@ -77,9 +79,11 @@ func (l *loans) giveBack() {
 }
 
 func newPipeline(ctx context.Context, p *Processor, shard string, m *mark) *pipeline {
+	s := newSettler(ctx, p, shard)
 	return &pipeline{
-		settler: newSettler(ctx, p, shard),
+		settler: s,
 		mark:    m,
+		pool:    newPool(s, p.Limits.PrefetchBytes),
 		// A page may be next to nothing, at the tip of a shard: what bounds
 		// reading ahead is bytes.
 		pages: make(chan page, pagesAhead),
@@ -94,12 +98,15 @@ const pagesAhead = 64
 
 // run moves the shard until it ends or the pipeline is stopped.
 func (p *pipeline) run(reader Reader) {
-	var group sync.WaitGroup
+	var group, pooling sync.WaitGroup
+	pooling.Go(p.pool.run)
 	group.Go(func() { p.read(reader) })
 	for range p.Limits.BulksPerShard {
 		group.Go(p.index)
 	}
 	group.Wait()
+	close(p.pool.closed)
+	pooling.Wait()
 }
 
 // read reads ahead, page by page, within the bounds of memory.
@@ -162,12 +169,37 @@ func (p *pipeline) index() {
 		if !ok || !p.settle(c, place) {
 			return
 		}
-		c.counts.publish()
-		p.mark.end(c.stretch, c.counts)
-		p.held.Release(int64(c.size))
+		p.finish(c)
 		c.reset()
 		from.giveBack()
 	}
+}
+
+// finish ends the stretch of a chunk that is settled; if some of it was set
+// aside, once that is durable, too.
+func (p *pipeline) finish(c *chunk) {
+	end := func(stretch *stretch, counts Counts) {
+		counts.publish()
+		p.mark.end(stretch, counts)
+	}
+	if len(c.aside) == 0 && !c.merging {
+		end(c.stretch, c.counts)
+		p.held.Release(int64(c.size))
+		return
+	}
+	if c.merging {
+		c.counts.HandedOver = c.counts.Records - c.counts.Indexed - c.counts.Duplicates - c.counts.DeadLetters
+	}
+	stretch, counts, held := c.stretch, c.counts, 0
+	for _, v := range c.aside {
+		held += kept(c.records[v.at])
+	}
+	p.held.Release(int64(c.size - held))
+	p.pool.add(c, func(also Counts) {
+		counts.Add(also)
+		end(stretch, counts)
+		p.held.Release(int64(held))
+	})
 }
 
 // take waits its turn, for records, and for a place in Elasticsearch, and then

@@ -54,12 +54,30 @@ func (c *call) publish(progress Progress) {
 	}
 	shardLag.WithLabelValues(c.shard).Set(progress.LagSeconds)
 	shardWaiting.WithLabelValues(c.shard).Set(waiting)
+	offenders := 0
+	for _, tenant := range progress.Tenants {
+		if tenant.Offends() {
+			offenders++
+		}
+	}
+	shardOffenders.WithLabelValues(c.shard).Set(float64(offenders))
 }
+
+var pooledRecords = promauto.NewCounter(prometheus.CounterOpts{
+	Name: "millrace_process_offender_records_total",
+	Help: "Records of tenants most of whose records are refused that went to the ledger, in large entries.",
+})
+
+var shardOffenders = promauto.NewGaugeVec(prometheus.GaugeOpts{
+	Name: "millrace_process_offenders",
+	Help: "Tenants of a shard most of whose records are refused, as known to the worker that indexes it: starter shards names them.",
+}, []string{"shard"})
 
 // forgetShard takes a shard out of the metrics: another worker may have it.
 func forgetShard(shard string) {
 	shardLag.DeleteLabelValues(shard)
 	shardWaiting.DeleteLabelValues(shard)
+	shardOffenders.DeleteLabelValues(shard)
 }
 
 // show publishes the states of shards until forget is called: somebody else may

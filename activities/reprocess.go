@@ -174,13 +174,13 @@ type reprocessing struct {
 	known map[string]bool
 
 	readingGraves sync.Mutex
-	graves        map[string][]grave // by shard: what was given up
+	graves        map[string]plots // by shard: what was given up
 }
 
 func newReprocessing(r *Reprocessor, in ReprocessCall, going, work context.Context) *reprocessing {
 	c := &reprocessing{
 		Reprocessor: r, in: in, going: going, work: work, due: time.Now().Add(in.For),
-		holder: ledger.Holder{By: source(work), Run: in.Run}, progress: in.Progress, known: map[string]bool{}, graves: map[string][]grave{},
+		holder: ledger.Holder{By: source(work), Run: in.Run}, progress: in.Progress, known: map[string]bool{}, graves: map[string]plots{},
 	}
 	c.progress.Worker, c.progress.Waiting, c.progress.LastError = r.Worker, 0, ""
 	c.tell()

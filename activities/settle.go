@@ -43,7 +43,8 @@ func newSettler(ctx context.Context, p *Processor, shard string) *settler {
 }
 
 // settle sees to it that each record of a chunk is durable somewhere: indexed,
-// or in the ledger, or in a ProcessBatch. It fails only when the pipeline was
+// or in the ledger, or in a ProcessBatch; but for what is set aside of offenders,
+// which a pool takes. It fails only when the pipeline was
 // stopped before that; the mark then stays in front of the chunk.
 func (s *settler) settle(c *chunk, place func(index.Feedback)) bool {
 	err := s.indexChunk(c, place)
@@ -60,7 +61,7 @@ func (s *settler) settle(c *chunk, place func(index.Feedback)) bool {
 		s.stop(errTripped)
 		return false
 	}
-	return s.bury(c) && s.handOver(c)
+	return s.bury(c) && (c.merging || s.handOver(c))
 }
 
 // indexChunk sends the chunk until each of its records has an outcome.

@@ -231,7 +231,7 @@ func (w *world) StartBatch(_ context.Context, _ StreamID, r telemetry.Range, _ i
 		return errors.New("Temporal cannot be reached")
 	}
 	records, _ := w.Fetch(context.Background(), r)
-	if len(records) != r.Count {
+	if len(records) < r.Count { // of what was merged there are more
 		panic(fmt.Sprintf("%s holds %d records", r, len(records)))
 	}
 	for _, record := range records {

@@ -89,6 +89,9 @@ type Hold struct {
 	// Order, if it is not zero, is higher in each later command in the name of the
 	// same holder: a shard ignores one that a later one has overtaken.
 	Order uint64 `json:"order,omitempty"`
+	// Tenant is for CommandLift, which makes no hold: the offender to be judged
+	// anew; empty: all.
+	Tenant string `json:"tenant,omitempty"`
 }
 
 // Command is what an operator, or a recovery, wants of a shard.
@@ -102,6 +105,7 @@ const (
 	CommandPause  = "pause"
 	CommandResume = "resume"
 	CommandCancel = "cancel"
+	CommandLift   = "lift" // of a shard: forget that a tenant is an offender
 )
 
 // ShardState is one shard as ProcessStream knows it.

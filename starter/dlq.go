@@ -116,6 +116,7 @@ func (l dlqList) Run(ctx context.Context, r *config.Resources, out output) error
 		return err
 	}
 	groups, given := map[cause]*deadGroup{}, graves{}
+	copies := map[string]ledger.Entry{}
 	for key, err := range book.List(ctx, ledger.Filter{Done: l.Done, Stream: r.Stream, Shard: l.Shard}) {
 		if err != nil {
 			return err
@@ -127,7 +128,14 @@ func (l dlqList) Run(ctx context.Context, r *config.Resources, out output) error
 		if err != nil {
 			return err
 		}
+		if e.Held != nil { // what its holder has given up stands behind it in the list, too
+			copies[key] = withoutData(e)
+			continue
+		}
 		given.add(e)
+		l.collect(groups, key, e, given)
+	}
+	for key, e := range copies {
 		l.collect(groups, key, e, given)
 	}
 	sorted := make([]deadGroup, 0, len(groups))
@@ -182,13 +190,30 @@ func (l dlqList) collect(groups map[cause]*deadGroup, key string, e ledger.Entry
 	}
 }
 
-// graves are the ranges of entries of records that were given up, by shard.
-// They are listed before the copies of what is held.
+// withoutData is an entry without the payload of its records.
+func withoutData(e ledger.Entry) ledger.Entry {
+	for i := range e.Records {
+		e.Records[i].Data = nil
+	}
+	return e
+}
+
+// graves are the ranges of entries of records that were given up, by shard; of a
+// sparse entry those of its records.
 type graves map[string][]telemetry.Range
 
 func (g graves) add(e ledger.Entry) {
-	if e.Kind == ledger.Bulk && e.Held == nil {
+	if e.Kind != ledger.Bulk {
+		return
+	}
+	if !e.Sparse {
 		g[e.Range.Shard] = append(g[e.Range.Shard], e.Range)
+		return
+	}
+	for _, r := range e.Records {
+		one := e.Range
+		one.First, one.Last = r.Sequence, r.Sequence
+		g[e.Range.Shard] = append(g[e.Range.Shard], one)
 	}
 }
 

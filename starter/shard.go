@@ -16,6 +16,7 @@ type shardCommands struct {
 	Show   shardShow   `cmd:"" help:"Show all that is known of a shard."`
 	Pause  shardPause  `cmd:"" help:"Pause it: it ends what it has in flight and keeps its checkpoint."`
 	Resume shardResume `cmd:"" help:"Resume it. While others keep it paused, it waits for them."`
+	Lift   shardLift   `cmd:"" help:"Judge a tenant anew that is an offender: one most of whose records are refused."`
 }
 
 // shardArgument says which shard is meant.
@@ -72,6 +73,24 @@ type shardResume struct {
 // Run resumes a shard.
 func (s shardResume) Run(ctx context.Context, c client.Client, r *config.Resources, out output) error {
 	return commandShard(ctx, c, r, out, s.Shard, s.resume(), s.wait, s.format)
+}
+
+type shardLift struct {
+	shardArgument
+	Tenant string `arg:"" help:"The offender, as starter shards names it."`
+	wait
+	format
+}
+
+// Help is the details of starter shard lift --help.
+func (shardLift) Help() string {
+	return "What is refused of an offender goes to the ledger in large entries. It ends when the tenant's share of refused records falls; lift it where you know that they are good now."
+}
+
+// Run lifts an offender.
+func (s shardLift) Run(ctx context.Context, c client.Client, r *config.Resources, out output) error {
+	command := activities.Command{Name: activities.CommandLift, Hold: activities.Hold{Tenant: s.Tenant}}
+	return commandShard(ctx, c, r, out, s.Shard, command, s.wait, s.format)
 }
 
 // commandShard has a shard obey, and prints its status after that.

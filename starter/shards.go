@@ -50,6 +50,11 @@ func (s shardsCommand) Run(ctx context.Context, c client.Client, r *config.Resou
 			})
 		}
 		table(out, rows...)
+		for _, status := range statuses {
+			for _, tenant := range status.Offenders {
+				fmt.Fprintf(out, "%s has an offender, %s\n", status.Shard, tenant)
+			}
+		}
 	})
 }
 
@@ -188,6 +193,9 @@ func (s shardStatus) write(out output) {
 		{"  handed over", fmt.Sprintf("%d, to %d ProcessBatch", c.HandedOver, c.Batches)},
 		{"possible losses", fmt.Sprint(c.Losses)},
 		{"worker", orDash(s.Worker)}, {"last error", orDash(s.LastError)},
+	}
+	for _, tenant := range s.Offenders {
+		rows = append(rows, []string{"offender", tenant.String()})
 	}
 	if len(s.Parents) > 0 {
 		rows = append(rows, []string{"comes from", strings.Join(s.Parents, ", ")})

@@ -129,7 +129,7 @@ func (l Launcher) ShardStatus(ctx context.Context, id string) (ShardStatus, erro
 			continue
 		}
 		status.Checkpoint, status.Counts, status.LagSeconds = live.Checkpoint, live.Counts, live.LagSeconds
-		status.Worker, status.LastError = live.Worker, live.LastError
+		status.Worker, status.LastError, status.Offenders = live.Worker, live.LastError, offenders(live.Tenants)
 	}
 	return status, nil
 }

@@ -3,6 +3,7 @@ package workflows
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -18,6 +19,9 @@ const (
 	StatusQuery = "status"
 	Pause       = activities.CommandPause  // input: activities.Hold, or nothing
 	Resume      = activities.CommandResume // input: activities.Hold, of which By matters, or nothing
+	// Lift is for ProcessShard alone. Input: activities.Hold, of which Tenant
+	// matters, or nothing for all tenants.
+	Lift = activities.CommandLift
 )
 
 // ShardInput is the input of ProcessShard. All but stream and shard is what a
@@ -35,6 +39,8 @@ type ShardInput struct {
 	CallFor time.Duration `json:"callFor,omitempty"`
 	// Generation is the highest of those that a recovery has given it.
 	Generation uint64 `json:"generation,omitempty"`
+	// Tenants are what the last call of IndexShard knew of them.
+	Tenants []activities.TenantState `json:"tenants,omitempty"`
 }
 
 // ShardStatus is what ProcessShard answers to the query status, and its
@@ -50,7 +56,9 @@ type ShardStatus struct {
 	Worker     string               `json:"worker,omitempty"` // that indexed it last
 	LastError  string               `json:"lastError,omitempty"`
 	Holds      []activities.Hold    `json:"holds,omitempty"`
-	Children   []string             `json:"children,omitempty"` // once it is drained
+	// Offenders are the tenants most of whose records are refused.
+	Offenders []activities.TenantState `json:"offenders,omitempty"`
+	Children  []string                 `json:"children,omitempty"` // once it is drained
 }
 
 // shard is one run of ProcessShard.
@@ -59,6 +67,7 @@ type shard struct {
 	status    ShardStatus
 	calls     int                 // of IndexShard that have ended
 	interrupt workflow.CancelFunc // ends the present one
+	lifted    []string            // tenants of which the next call is to know nothing; "" is all
 }
 
 // ProcessShard processes one shard of a stream to its end. It holds the
@@ -85,7 +94,43 @@ func (s *shard) setup(ctx workflow.Context) error {
 	if err := workflow.SetQueryHandler(ctx, StatusQuery, answer); err != nil {
 		return fmt.Errorf("answer the query %s: %w", StatusQuery, err)
 	}
-	return onCommand(ctx, s.command)
+	if err := onCommand(ctx, s.command); err != nil {
+		return err
+	}
+	return accept(ctx, []string{Lift}, s.lift)
+}
+
+// lift obeys an operator who knows that a tenant's records are good now: it is
+// judged anew, by what comes.
+func (s *shard) lift(ctx workflow.Context, _ string, of activities.Hold) (any, error) {
+	s.lifted = append(s.lifted, of.Tenant)
+	if err := s.endCall(ctx); err != nil { // which says once more what it knows
+		return nil, err
+	}
+	s.forgetLifted()
+	s.show(ctx)
+	return s.status, nil
+}
+
+// forgetLifted forgets what is known of tenants that were lifted.
+func (s *shard) forgetLifted() {
+	if len(s.lifted) == 0 {
+		return
+	}
+	s.in.Tenants = slices.DeleteFunc(slices.Clone(s.in.Tenants), func(t activities.TenantState) bool {
+		return slices.Contains(s.lifted, t.Tenant) || slices.Contains(s.lifted, "")
+	})
+	s.lifted = nil
+}
+
+// endCall ends the present call of IndexShard, if there is one, and waits for it.
+func (s *shard) endCall(ctx workflow.Context) error {
+	if s.interrupt == nil {
+		return nil
+	}
+	s.interrupt()
+	calls := s.calls // the next call may have begun when this goes on
+	return workflow.Await(ctx, func() bool { return s.calls > calls })
 }
 
 // command obeys an operator. A pause is done when the shard has drained.
@@ -99,10 +144,8 @@ func (s *shard) command(ctx workflow.Context, name string, hold activities.Hold)
 	if name == Resume && hold.By != recoverHolder && s.in.Circuit.Trips > 0 {
 		s.in.Circuit.Forced = true
 	}
-	if name == Pause && s.interrupt != nil {
-		s.interrupt()
-		calls := s.calls // the pause may be over before the shard has drained, and the next call have begun
-		if err := workflow.Await(ctx, func() bool { return s.calls > calls }); err != nil {
+	if name == Pause {
+		if err := s.endCall(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -145,12 +188,13 @@ func (s *shard) index(ctx workflow.Context) error {
 	call, interrupt := workflow.WithCancel(workflow.WithActivityOptions(ctx, indexShardOptions(s.in.CallFor)))
 	s.interrupt = interrupt
 	defer func() { s.calls, s.interrupt = s.calls+1, nil }()
+	s.forgetLifted()
 	var result activities.IndexResult
 	err := workflow.ExecuteActivity(call, processor.IndexShard, activities.IndexInput{
 		Stream: s.in.Stream, Shard: s.in.Shard, For: s.in.CallFor,
 		Checkpoint: s.status.Checkpoint, Counts: s.status.Counts, Waiting: s.in.Waiting,
 		Probe: s.in.Circuit.Trips > 0 && !s.in.Circuit.Forced, Force: s.in.Circuit.Forced,
-		Generation: s.in.Generation,
+		Generation: s.in.Generation, Tenants: s.in.Tenants,
 	}).Get(ctx, &result)
 	if err == nil {
 		s.in.Circuit.learn(result.Tripped, workflow.Now(ctx))
@@ -182,10 +226,16 @@ func (s *shard) learn(ctx workflow.Context, p activities.Progress) {
 	}
 	s.status.Checkpoint, s.status.Counts, s.status.LagSeconds = p.Checkpoint, p.Counts, p.LagSeconds
 	s.status.Worker, s.status.LastError = p.Worker, p.LastError
+	s.in.Tenants = p.Tenants
 	s.show(ctx)
 }
 
-// circuit is open while most records of the shard are refused: the shard stands
+// offenders are those of some tenants.
+func offenders(of []activities.TenantState) []activities.TenantState {
+	return slices.DeleteFunc(slices.Clone(of), func(t activities.TenantState) bool { return !t.Offends() })
+}
+
+// circuit is open while most tenants' records are refused: the shard stands
 // still at its checkpoint, so that neither ledger nor dead-letter queue is
 // flooded, and probes its way back. To resume the shard is to process them all
 // the same.
@@ -212,6 +262,14 @@ func (s *shard) continueAsNew(ctx workflow.Context) error {
 		return err
 	}
 	s.in.Generation = max(s.in.Generation, s.in.Holds.takeSignals(ctx))
+	for {
+		_, of, got := takeSignal[activities.Hold](ctx, []string{Lift})
+		if !got {
+			break
+		}
+		s.lifted = append(s.lifted, of.Tenant)
+	}
+	s.forgetLifted()
 	s.in.Checkpoint, s.in.Counts = s.status.Checkpoint, s.status.Counts
 	return workflow.NewContinueAsNewError(ctx, ProcessShard, s.in)
 }
@@ -229,7 +287,7 @@ func (s *shard) show(ctx workflow.Context) {
 	case s.in.Waiting:
 		state = activities.StateWaiting
 	}
-	s.status.Holds = s.in.Holds
+	s.status.Holds, s.status.Offenders = s.in.Holds, offenders(s.in.Tenants)
 	setState(ctx, &s.status.State, state)
 	workflow.SetCurrentDetails(ctx, s.status.Markdown())
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -187,5 +188,44 @@ func TestARecoveryForcesNoTrippedShard(t *testing.T) {
 	}
 	if c.inputs[1].Force || !c.inputs[1].Probe {
 		t.Errorf("the calls were %+v", c.inputs)
+	}
+}
+
+// offends ends a call that knows two tenants, one of them an offender.
+func offends(_ context.Context, in activities.IndexInput) (activities.IndexResult, error) {
+	known := in.Tenants
+	if known == nil {
+		known = []activities.TenantState{{Tenant: "bad", Records: 1000, Refused: 900, Since: time.Unix(1, 0).UTC()}, {Tenant: "good", Records: 10}}
+	}
+	return activities.IndexResult{Progress: activities.Progress{Worker: "w", Tenants: known}}, nil
+}
+
+// TestAnOperatorLiftsAnOffender: what is known of tenants goes from call to call,
+// the status names the offender, and once it is lifted the next call knows nothing
+// of it.
+func TestAnOperatorLiftsAnOffender(t *testing.T) {
+	t.Parallel()
+	var during ShardStatus
+	c := &calls{}
+	env := shardEnv(t, c)
+	waits := func(ctx context.Context, in activities.IndexInput) (activities.IndexResult, error) {
+		during = status(t, env)
+		env.SignalWorkflow(Lift, activities.Hold{Tenant: "bad"})
+		<-ctx.Done()
+		return offends(ctx, in)
+	}
+	c.next = []func(context.Context, activities.IndexInput) (activities.IndexResult, error){offends, waits, offends, reaches("20", true)}
+	env.ExecuteWorkflow(ProcessShard, ShardInput{Stream: testStream, Shard: "shard"})
+	if err := env.GetWorkflowError(); err != nil {
+		t.Fatal(err)
+	}
+	if len(during.Offenders) != 1 || during.Offenders[0].Tenant != "bad" || !strings.Contains(during.Markdown(), "bad: 90 % of its last 1000 records") {
+		t.Errorf("the status is %+v", during)
+	}
+	if known := c.inputs[1].Tenants; len(known) != 2 || known[0].Tenant != "bad" || known[1].Tenant != "good" {
+		t.Errorf("the second call knows %+v", known)
+	}
+	if known := c.inputs[2].Tenants; len(known) != 1 || known[0].Tenant != "good" {
+		t.Errorf("when it is lifted the call knows %+v", known)
 	}
 }

@@ -22,6 +22,9 @@ func (s ShardStatus) Markdown() string {
 	t.row("Lag", time.Duration(s.LagSeconds*float64(time.Second)).Round(time.Millisecond).String())
 	t.row("Worker", s.Worker)
 	t.counts(s.Counts)
+	for _, tenant := range s.Offenders {
+		t.row("Offender", tenant.String())
+	}
 	t.row("Last error", s.LastError)
 	if len(s.Children) > 0 {
 		t.row("Goes on in", strings.Join(s.Children, ", "))

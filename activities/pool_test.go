@@ -1,0 +1,341 @@
+package activities
+
+import (
+	"bytes"
+	"context"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"millrace/internal/index"
+	"millrace/internal/ledger"
+	"millrace/internal/telemetry"
+)
+
+// TestAnOffenderCostsOthersNothing: one tenant sends only poison, at the rate of
+// all others together. Nothing of theirs is dead, the shard goes on, and the
+// ledger gets few entries that list exactly the refused records.
+func TestAnOffenderCostsOthersNothing(t *testing.T) {
+	t.Parallel()
+	for name, tenants := range map[string][]string{
+		"beside others": {"bad", "a", "bad", "b", "bad", "c"},
+		"alone":         {"bad"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := tenantsWorld(6000, tenants...)
+			w.item = w.badTenants("bad")
+			p := w.processor()
+			letters := letterBox{}
+			p.Morgue = &Morgue{ledger: p.Ledger, herald: herald{dlq: letters}}
+			began := time.Now()
+			got := indexShard(t, p, IndexInput{For: time.Minute})
+			seconds := time.Since(began).Seconds()
+			if got.Tripped || !got.Checkpoint.Closed || got.Counts.Records != 6000 || got.Counts.HandedOver > 0 {
+				t.Fatalf("the result is %+v", got)
+			}
+			dead := map[string]bool{}
+			entries := 0
+			for key, err := range p.Ledger.List(t.Context(), ledger.Filter{}) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				entries++
+				e, err := p.Ledger.Get(t.Context(), key)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, r := range e.Records {
+					if r.Tenant != "bad" || dead[r.Sequence] {
+						t.Errorf("%s of %s is dead, or is again", r.Sequence, r.Tenant)
+					}
+					dead[r.Sequence] = true
+				}
+			}
+			bad := 0
+			for n, r := range w.records {
+				isBad := telemetry.ParseFields(r.Data).Tenant == "bad"
+				if isBad {
+					bad++
+				}
+				if dead[r.Sequence] != isBad || w.ids[w.docs[n]] == isBad {
+					t.Fatalf("record %d: bad %t, dead %t, indexed %t", n, isBad, dead[r.Sequence], w.ids[w.docs[n]])
+				}
+			}
+			// Until a tenant is judged each chunk has entries of its own.
+			before := mostRuns * (circuitLeast/w.processor().Limits.BulkRecords + DefaultBulksPerShard + 1)
+			if most := before + 2*int(seconds+1); entries > most {
+				t.Errorf("%d records have %d entries in %.1f s, more than %d", bad, entries, seconds, most)
+			}
+			at := slices.IndexFunc(got.Tenants, func(s TenantState) bool { return s.Tenant == "bad" })
+			if at < 0 || !got.Tenants[at].Offends() || got.Tenants[at].Share() < 0.99 || got.Tenants[at].Buried < int64(bad-2*circuitLeast) {
+				t.Errorf("the tenants are %+v", got.Tenants)
+			}
+		})
+	}
+}
+
+// TestLookUpsReadTheListOfASparseEntry: what lies between its records is not
+// dead.
+func TestLookUpsReadTheListOfASparseEntry(t *testing.T) {
+	t.Parallel()
+	w := tenantsWorld(400, "bad", "a", "b")
+	w.item = w.badTenants("bad")
+	p := w.processor()
+	p.Morgue = &Morgue{ledger: p.Ledger, herald: herald{dlq: letterBox{}}}
+	if got := indexShard(t, p, IndexInput{For: time.Minute}); !got.Checkpoint.Closed {
+		t.Fatalf("the result is %+v", got)
+	}
+	sparse := 0
+	for key, err := range p.Ledger.List(t.Context(), ledger.Filter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := ledger.RangeOf(key, p.Stream.Created); ok {
+			continue
+		}
+		if _, ok := ledger.ManyOf(key, p.Stream.Created); !ok {
+			t.Errorf("nobody can read the key %s", key)
+		}
+		sparse++
+	}
+	if sparse == 0 {
+		t.Fatal("no entry is sparse")
+	}
+	b := &buried{ledger: p.Ledger, stream: p.Stream}
+	look := func(look func(context.Context) error) bool { return look(t.Context()) == nil }
+	for n, r := range w.records {
+		there, known := b.holds(look, "shard", r.Sequence)
+		if want := n%3 == 0; !known || there != want {
+			t.Errorf("record %d is in the open ledger: %t, want %t", n, there, want)
+		}
+	}
+	// A copy of all of them, of a holder that runs no more: what was given up is
+	// in entries of its own.
+	e := entryOf(Dead{Range: p.rangeOf("shard", w.records), Records: w.records, Causes: make([]index.Error, len(w.records))})
+	e.Held = &ledger.Holder{By: "batch", Run: "run"}
+	i := &item{entry: e}
+	for at := range e.Records {
+		i.at = append(i.at, at)
+	}
+	c := newReprocessing(&Reprocessor{Stream: p.Stream, Ledger: p.Ledger}, ReprocessCall{For: time.Minute}, t.Context(), t.Context())
+	if err := c.settleHeld(i); err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range i.at {
+		if at%3 == 0 {
+			t.Errorf("record %d was given up and is taken from the copy", at)
+		}
+	}
+	if len(i.at) != 266 {
+		t.Errorf("%d records are taken from the copy", len(i.at))
+	}
+}
+
+// TestMarkNeverPassesWhatIsPooled processes a shard half of which is an
+// offender's, some of it not attributable, while everything fails at random and
+// calls are stopped at any moment.
+func TestMarkNeverPassesWhatIsPooled(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(8) {
+		synctest.Test(t, func(t *testing.T) {
+			w, random := newWorld(seed, 0), rand.New(rand.NewPCG(seed, 3))
+			for n := range 2000 {
+				w.add(n, map[bool]string{true: "bad", false: "good"}[n%2 == 0])
+			}
+			bad := w.badTenants("bad")
+			w.item = func(id telemetry.DocID) index.Class {
+				if w.chance(40) {
+					return index.Transient
+				}
+				return bad(id)
+			}
+			w.whole = func(ids []telemetry.DocID) bool {
+				return slices.ContainsFunc(ids, func(id telemetry.DocID) bool { return bad(id) == index.Poison && id[0] < 4 })
+			}
+			p := w.processor()
+			at, counts, known := telemetry.Checkpoint{}, Counts{}, []TenantState(nil)
+			for calls := 0; !at.Closed; calls++ {
+				if calls == 400 {
+					t.Fatalf("seed %d: still at %+v", seed, at)
+				}
+				m := newMark(at, counts)
+				line := newPipeline(t.Context(), p, "shard", m)
+				line.circuit.seed(known)
+				finished := make(chan struct{})
+				go func() {
+					defer close(finished)
+					line.run(p.Source.Read("shard", at))
+				}()
+				stop := time.After(time.Duration(random.IntN(8000)) * time.Millisecond)
+				for done := false; !done; {
+					select {
+					case <-finished:
+						done = true
+					case <-stop:
+						line.stop(errCanceled)
+						if random.IntN(2) == 0 {
+							line.abandon()
+						}
+					case <-time.After(50 * time.Millisecond):
+						w.check(t, m.state())
+					}
+				}
+				line.abandon()
+				w.check(t, m.state())
+				at, counts, known = m.state().checkpoint, m.state().counts, line.circuit.told()
+			}
+			if counts.Records != 2000 || counts.DeadLetters == 0 {
+				t.Fatalf("seed %d: in the end the counts are %+v", seed, counts)
+			}
+			for n, r := range w.records {
+				if bad(w.docs[n]) == index.Indexed && w.durable[r.Sequence] == "ledger" {
+					t.Fatalf("a good record is in the ledger")
+				}
+			}
+		})
+	}
+}
+
+// TestOneTenantsPoisonKeepsNoOthersRecords from the index, also where whole
+// requests are refused for it; and there are few ProcessBatch workflows.
+func TestOneTenantsPoisonKeepsNoOthersRecords(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := tenantsWorld(6000, "bad", "a", "bad", "b")
+		bad := w.badTenants("bad")
+		w.whole = func(ids []telemetry.DocID) bool {
+			return slices.ContainsFunc(ids, func(id telemetry.DocID) bool { return bad(id) == index.Poison })
+		}
+		p := w.processor()
+		p.Limits.BulkRecords = 400
+		batches := &countingStarter{BatchStarter: w}
+		p.Batches = batches
+		line := newPipeline(t.Context(), p, "shard", newMark(telemetry.Checkpoint{}, Counts{}))
+		defer line.abandon()
+		began := time.Now()
+		line.run(p.Source.Read("shard", telemetry.Checkpoint{}))
+		state := line.mark.state()
+		if !state.checkpoint.Closed {
+			t.Fatalf("the mark is at %+v", state)
+		}
+		for n := range w.records {
+			if bad(w.docs[n]) == index.Indexed && !w.ids[w.docs[n]] {
+				t.Fatalf("record %d of another tenant is not indexed", n)
+			}
+		}
+		if most := DefaultBulksPerShard + 1 + int(time.Since(began)/poolFor); batches.started > most {
+			t.Errorf("%d ProcessBatch workflows in %v", batches.started, time.Since(began))
+		}
+	})
+}
+
+// countingStarter lets ranges have more records than they count, as those have
+// that were merged.
+type countingStarter struct {
+	BatchStarter
+	mu      sync.Mutex
+	started int
+}
+
+func (c *countingStarter) StartBatch(context.Context, StreamID, telemetry.Range, index.Error, time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.started++
+	return nil
+}
+
+func TestAnOffenderEndsWhenItsRecordsAreGood(t *testing.T) {
+	t.Parallel()
+	now, known := time.Unix(1000, 0), tenants{}
+	enter := func(records int, bad float64) TenantState {
+		known.enter("a", sample{records, bad}, circuitLeast, false, now)
+		return known["a"].TenantState
+	}
+	if enter(circuitLeast-1, circuitLeast-1).Offends() {
+		t.Error("few records are enough")
+	}
+	if s := enter(1, 1); !s.Offends() || !s.Since.Equal(now) {
+		t.Errorf("it is %+v", s)
+	}
+	began := now
+	now = now.Add(time.Hour)
+	if s := enter(circuitLeast, circuitLeast); !s.Since.Equal(began) {
+		t.Errorf("it begins again: %+v", s)
+	}
+	for n := range 2 * circuitWindow {
+		s := enter(1, 0)
+		if n > circuitWindow && s.Offends() {
+			t.Fatalf("after %d good records it is %+v", n, s)
+		}
+		if len(known["a"].samples) > 2*circuitWindow/sampleRecords {
+			t.Fatalf("%d samples", len(known["a"].samples))
+		}
+	}
+}
+
+func TestAShardRemembersSoManyTenants(t *testing.T) {
+	t.Parallel()
+	known := tenants{}
+	for n := range 3 * circuitTenants {
+		known.enter(sequence(n), sample{circuitLeast, circuitLeast}, circuitLeast, false, time.Unix(int64(n), 0))
+	}
+	if len(known) != circuitTenants || known[sequence(3*circuitTenants-1)] == nil || known[sequence(0)] != nil {
+		t.Errorf("%d tenants are known", len(known))
+	}
+	if told := known.told(); len(told) != mostTenantsTold {
+		t.Errorf("%d tenants are told", len(told))
+	}
+}
+
+// TestMostTenantsMustOffend: it takes two, and more of them than do well; whoever
+// sent nothing lately does not count, nor what no collector wrote.
+func TestMostTenantsMustOffend(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(100_000, 0)
+	bad, good, few := sample{200, 200}, sample{10, 0}, sample{10, 10}
+	for name, c := range map[string]struct {
+		of   map[string]sample
+		old  []string
+		want bool
+	}{
+		"one alone":             {map[string]sample{"a": bad}, nil, false},
+		"two of two":            {map[string]sample{"a": bad, "b": bad}, nil, true},
+		"two of three":          {map[string]sample{"a": bad, "b": bad, "c": good}, nil, true},
+		"two of four":           {map[string]sample{"a": bad, "b": bad, "c": good, "d": good}, nil, false},
+		"good ones have gone":   {map[string]sample{"a": bad, "b": bad, "c": good, "d": good}, []string{"c", "d"}, true},
+		"bad ones have gone":    {map[string]sample{"a": bad, "b": bad}, []string{"b"}, false},
+		"too few of another":    {map[string]sample{"a": bad, "b": few}, nil, false},
+		"foreign and a bad one": {map[string]sample{"": bad, "a": bad}, nil, false},
+	} {
+		known := tenants{}
+		for tenant, of := range c.of {
+			at := now
+			if slices.Contains(c.old, tenant) {
+				at = now.Add(-2 * circuitRecent)
+			}
+			known.enter(tenant, of, circuitLeast, false, at)
+		}
+		if got := known.mostOffend(now); got != c.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
+
+// TestAPoolKeepsItsOwnMemory: that of the chunk is used again.
+func TestAPoolKeepsItsOwnMemory(t *testing.T) {
+	t.Parallel()
+	w := calmWorld(1)
+	p := newPool(newSettler(t.Context(), w.processor(), "shard"), DefaultPrefetchBytes)
+	c := &chunk{records: slices.Clone(w.records), aside: []verdict{{at: 0}}}
+	c.records[0].Data = bytes.Clone(c.records[0].Data)
+	p.add(c, func(Counts) {})
+	want := bytes.Clone(c.records[0].Data)
+	clear(c.records[0].Data)
+	if got := p.take(); !bytes.Equal(got.records[0].Data, want) {
+		t.Error("it shares the chunk's memory")
+	}
+}

@@ -1,0 +1,36 @@
+package telemetry_test
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"millrace/internal/telemetry"
+)
+
+func TestHeadNamesTheTenant(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 23, 1, 2, 3, 0, time.UTC)
+	for _, name := range []string{"acme", "", `a"b\c`, "ü€😀", "tenant\n"} {
+		data := telemetry.AppendRecord(nil, telemetry.Head{
+			Index: "telemetry-span-2026.11.23", ReceivedAt: at, Tenant: name, ID: "1", Type: "span", Timestamp: at,
+		}, []byte(`{"x":{"tenant":"victim"}}`))
+		digest := bytes.Replace(data, []byte(`,"tenant":`), []byte(`,"digest":"0123456789abcdef","tenant":`), 1)
+		for _, text := range [][]byte{data, digest} {
+			r, err := telemetry.Parse(text)
+			if err != nil || string(r.Tenant()) != name {
+				t.Errorf("%s: tenant %q, want %q, error %v", text, r.Tenant(), name, err)
+			}
+		}
+	}
+	for name, r := range map[string]telemetry.Record{
+		"empty":    {},
+		"cut":      {Document: []byte(`"received_at":"2026-11-23T01:02:03.000Z","tenant":"ac`)},
+		"in quote": {Document: []byte(`"received_at":"2026-11-23T01:02:03.000Z","tenant":"ac\"`)},
+		"no name":  {Document: []byte(`"received_at":"2026-11-23T01:02:03.000Z","region":"x","tenant":"acme"}`)},
+	} {
+		if got := r.Tenant(); got != nil {
+			t.Errorf("%s: tenant %q", name, got)
+		}
+	}
+}
