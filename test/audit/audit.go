@@ -230,7 +230,7 @@ func (a *audit) deadLetter(g grave) {
 		a.amiss[g.ID] = "without its error"
 	case altered != "":
 		a.amiss[g.ID] = "with another " + altered
-	case a.told != nil && !a.told[tale{g.entry, g.ID}]:
+	case a.told != nil && !a.told[tale{g.entry, g.ID}] && !a.told[tale{entry: g.entry}]:
 		a.amiss[g.ID] = "but the dead-letter queue does not tell of it"
 	default:
 		a.dead[sender].Add(n)

@@ -56,6 +56,7 @@ func (s Stores) tales(ctx context.Context) (told map[tale]bool, err error) {
 			var letter struct {
 				Millrace struct {
 					Ledger  string
+					Omitted int
 					Records []struct {
 						ID    string
 						Error struct{ Type string }
@@ -64,6 +65,9 @@ func (s Stores) tales(ctx context.Context) (told map[tale]bool, err error) {
 			}
 			if err := json.Unmarshal([]byte(aws.ToString(message.Body)), &letter); err != nil {
 				return nil, fmt.Errorf("decode letter %s: %w", aws.ToString(message.MessageId), err)
+			}
+			if letter.Millrace.Omitted > 0 { // it tells of the rest of its entry by their number
+				told[tale{entry: stateless(letter.Millrace.Ledger)}] = true
 			}
 			for _, r := range letter.Millrace.Records {
 				if r.Error.Type != "" {

@@ -101,8 +101,7 @@ func (h *harness) mutate(ctx context.Context, m mutants.Mutant) (noticed string,
 	}
 	var finding finding
 	if errors.As(missed, &finding) {
-		first, _, _ := strings.Cut(finding.what, "\n")
-		return first, nil
+		return finding.what, nil
 	}
 	return "", fmt.Errorf("the records of %s are all where they belong (otherwise: %w)", m.Scenario, missed)
 }

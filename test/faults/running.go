@@ -47,6 +47,8 @@ type running struct {
 
 	renewed time.Time // when the shards began new calls
 
+	other *besides // the load of a second tenant, if there was one
+
 	before     float64   // a figure, as it was before the fault, or in it
 	deleted    *load.Set // records that were indexed, and were deleted by intent
 	terminated []string  // workflows
@@ -334,12 +336,7 @@ func (s *running) post(ctx context.Context, body []byte) (status int, answer []b
 
 // count counts the documents that match a query.
 func (s *running) count(ctx context.Context, query string) (int, error) {
-	return s.countIn(ctx, "/"+telemetry.IndexPrefix+"*", query)
-}
-
-// countIn counts those of some indices.
-func (s *running) countIn(ctx context.Context, indices, query string) (int, error) {
-	text, err := s.ask(ctx, http.MethodPost, indices+"/_count", query)
+	text, err := s.ask(ctx, http.MethodPost, "/"+telemetry.IndexPrefix+"*/_count", query)
 	if err != nil {
 		return 0, err
 	}

@@ -36,9 +36,13 @@ var indexing = []scenario{
 			return s.renewCalls(ctx)
 		},
 		fault: func(ctx context.Context, s *running) error {
-			if err := s.awaitTripped(ctx); err != nil {
+			// One tenant alone opens no circuit.
+			other, stop := s.loadOf(ctx, 0)
+			err := s.awaitTripped(ctx)
+			if err = errors.Join(err, stop()); err != nil {
 				return err
 			}
+			s.other = other
 			// The fix; what is made instead has the right mapping.
 			for _, recordType := range telemetry.Types {
 				if _, err := s.ask(ctx, http.MethodDelete, "/"+s.index(recordType), ""); err != nil {
@@ -97,17 +101,12 @@ func (s *running) renewCalls(ctx context.Context) error {
 	return err
 }
 
-// letPass is how many bad records a circuit lets pass before it opens, if it
-// meets no others. It belongs to one call of IndexShard, begins empty, and looks
-// at the last 1,000 records of the call: it opens behind the chunk with which
-// they are 100 (activities.circuitLeast) or more, of which more than half are
-// bad. Chunks are judged one by one, also the four that a shard has in flight
-// (activities.circuit.passes, under its lock): the one that opens it is not
-// given up, and none after it. A probe gives up none while most are bad, and is
-// counted here as a call like any other. Were there good records before the bad ones, it would be up to
-// half of the 1,000 and more, since a whole chunk of them stays in the window;
-// renewCalls sees to it that there are none.
-const letPass = 100 - 1
+// letPass is how many bad records a circuit lets pass before it opens. It opens
+// when it has judged two tenants, each by 100 records (activities.circuitLeast) or
+// more, and the two loads are about as fast; a chunk in which it opens is not
+// given up, nor is one that was under way. A probe gives up none while most are
+// bad, and is counted here as a call like any other.
+const letPass = 4 * 100
 
 // checkGivenUp asks that no more records are in the ledger than the circuits of
 // the calls let pass that were begun before the fix.

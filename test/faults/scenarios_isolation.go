@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"millrace/deploy/pipeline"
+	"millrace/internal/load"
+	"millrace/test/audit"
+)
+
+// isolation is of what is one tenant's, or one index's, and must hold up nobody
+// else.
+var isolation = []scenario{
+	{
+		number: 27, name: "one-tenant-only-poison", spans: 20 * time.Second,
+		fault: sendOnlyPoison, settle: awaitPoison, check: checkPoison,
+	},
+}
+
+// besides is a second load, of the stranger.
+type besides struct {
+	sent    audit.Sent
+	sender  *load.Sender
+	began   time.Time
+	ended   time.Time
+	stopped []string // states of shards that did not run meanwhile
+}
+
+// loadOf posts records of the stranger as fast as the scenario's own are posted,
+// on the same day, until stop is called.
+func (s *running) loadOf(ctx context.Context, bad float64) (b *besides, stop func() error) {
+	b = &besides{began: time.Now(), sent: audit.Sent{Source: &load.Source{
+		Run: s.tenant() + "-other-" + strings.ToLower(rand.Text()[:8]), Start: s.sent.Source.Start, Interval: time.Millisecond, BadShare: bad,
+	}}}
+	b.sender = load.NewSender(b.sent.Source, load.Settings{
+		URL: s.collector.URL, Key: s.keys[stranger], Records: s.options.Records, Rate: s.rate(), Connections: connections, PerPost: perPost,
+	})
+	b.sent.Accepted = &b.sender.Accepted
+	ctx, cancel := context.WithCancel(ctx)
+	var posting sync.WaitGroup
+	var err error
+	posting.Go(func() { err = b.sender.Run(ctx) })
+	return b, func() error {
+		cancel()
+		posting.Wait()
+		b.ended = time.Now()
+		if errors.Is(err, context.Canceled) {
+			return nil
+		}
+		return err
+	}
+}
+
+// sendOnlyPoison has the stranger send nothing but poison, and looks at the
+// shards meanwhile.
+func sendOnlyPoison(ctx context.Context, s *running) error {
+	b, stop := s.loadOf(ctx, 1)
+	s.other = b
+	offends := false
+	err := s.until(ctx, func() (bool, error) {
+		states, err := s.shards(ctx)
+		if err != nil {
+			return false, err
+		}
+		for shard, state := range states {
+			if state != "running" {
+				b.stopped = append(b.stopped, shard+" is "+state)
+			}
+		}
+		if !offends {
+			listed, err := s.pipeline.Starter(ctx, "shards")
+			if err != nil {
+				return false, err
+			}
+			offends = strings.Contains(listed, "has an offender, "+stranger)
+		}
+		return b.sender.Accepted.Len() >= s.options.Records*9/10, nil
+	})
+	if err = errors.Join(err, stop()); err != nil {
+		return err
+	}
+	if !offends {
+		return found("no shard calls the stranger an offender")
+	}
+	return nil
+}
+
+// awaitPoison waits until each of the stranger's records is in the ledger.
+func awaitPoison(ctx context.Context, s *running) error {
+	stores := s.stores
+	stores.Tenant = stranger
+	var report audit.Report
+	if err := s.until(ctx, func() (bool, error) {
+		var err error
+		report, err = audit.Run(ctx, stores, s.other.sent)
+		return report.Lost == 0 && report.DeadLettered == report.Bad && report.Bad > 0, err
+	}); err != nil {
+		return found("of %d bad records of the stranger %d are in the ledger, %d are lost: %v", report.Bad, report.DeadLettered, report.Lost, err)
+	}
+	return nil
+}
+
+const (
+	// entriesASecond is how many ledger entries a flood of poison may make, for
+	// each shard.
+	entriesASecond = 2
+	// entriesBefore is how many more there may be for each shard, until its
+	// tenants are judged: 100 records, in chunks with at most 8 entries each.
+	entriesBefore = 50
+)
+
+// checkPoison asks that no shard stood still, and that the ledger has grown
+// slowly.
+func checkPoison(ctx context.Context, s *running, report audit.Report) error {
+	if len(s.other.stopped) > 0 {
+		return found("shards stood still: %v", s.other.stopped)
+	}
+	if report.DeadLettered > 0 {
+		return found("%d good records are in the ledger", report.DeadLettered)
+	}
+	objects := s3.NewListObjectsV2Paginator(pipeline.S3(s.stack), &s3.ListObjectsV2Input{Bucket: &s.resources.Bucket, Prefix: aws.String("ledger/open/")})
+	entries := 0
+	for objects.HasMorePages() {
+		page, err := objects.NextPage(ctx)
+		if err != nil {
+			return fmt.Errorf("list the ledger: %w", err)
+		}
+		for _, object := range page.Contents {
+			if !aws.ToTime(object.LastModified).Before(s.other.began.Truncate(time.Second)) {
+				entries++
+			}
+		}
+	}
+	states, err := s.shards(ctx)
+	if err != nil {
+		return err
+	}
+	seconds := int(time.Since(s.other.began)/time.Second) + 1
+	if most := len(states) * (entriesASecond*seconds + entriesBefore); entries > most {
+		return found("%d bad records made %d ledger entries in %d s, more than %d", s.other.sender.Accepted.Len(), entries, seconds, most)
+	}
+	return nil
+}
