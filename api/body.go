@@ -25,7 +25,7 @@ const maxScratch = 2 << 20
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
 func (s *scratch) release() {
-	if s.body.Cap()+cap(s.draft.body)+cap(s.draft.writer.dst)+cap(s.draft.nested) <= maxScratch {
+	if s.body.Cap()+cap(s.draft.body)+cap(s.draft.writer.dst)+cap(s.draft.nested)+cap(s.draft.encoded) <= maxScratch {
 		scratches.Put(s)
 	}
 }

@@ -12,11 +12,11 @@ import (
 	"millrace/deploy"
 )
 
-// field is what the index templates say of a field, as far as it decides what
+// indexField is what the index templates say of a field, as far as it decides what
 // Elasticsearch takes.
-type field struct {
+type indexField struct {
 	kind     fieldKind
-	children map[string]*field // of an object
+	children map[string]*indexField // of an object
 }
 
 type fieldKind int
@@ -31,8 +31,8 @@ const (
 
 // documentFields are the fields of a document. Only here, and only in fields
 // that are objects, Elasticsearch looks at names.
-var documentFields = func() *field {
-	document := &field{kind: objectField, children: make(map[string]*field)}
+var documentFields = func() *indexField {
+	document := &indexField{kind: objectField, children: make(map[string]*indexField)}
 	files, err := fs.Glob(deploy.Templates, "templates/*.json")
 	if err != nil { // the pattern is a constant
 		panic(err)
@@ -59,10 +59,10 @@ type mapping struct {
 	Properties map[string]mapping
 }
 
-func (m mapping) field() *field {
-	f := &field{kind: map[string]fieldKind{"date": dateField, "date_nanos": dateField, "long": longField, "double": doubleField}[m.Type]}
+func (m mapping) field() *indexField {
+	f := &indexField{kind: map[string]fieldKind{"date": dateField, "date_nanos": dateField, "long": longField, "double": doubleField}[m.Type]}
 	if m.Properties != nil {
-		f.kind, f.children = objectField, make(map[string]*field, len(m.Properties))
+		f.kind, f.children = objectField, make(map[string]*indexField, len(m.Properties))
 		for name, child := range m.Properties {
 			f.children[name] = child.field()
 		}
@@ -74,7 +74,7 @@ func (m mapping) field() *field {
 // in a name as a step into an object. It is nil for a member that no template
 // names. A name is false where Elasticsearch refuses the document for it: an
 // empty step, or one into a field that is no object.
-func (f *field) child(name []byte) (found *field, ok bool) {
+func (f *indexField) child(name []byte) (found *indexField, ok bool) {
 	if found = f.children[string(name)]; found != nil { // nearly always
 		return found, true
 	}
@@ -110,7 +110,7 @@ const originalMembers = original + "members"
 // form. It is false for a time or number that the field cannot hold, but for
 // what is none at all: that is the record's own fault, and Elasticsearch says
 // so. A nil field holds everything.
-func (f *field) fit(value []byte) (fitting []byte, ok bool) {
+func (f *indexField) fit(value []byte) (fitting []byte, ok bool) {
 	if f == nil {
 		return value, true
 	}
@@ -127,7 +127,7 @@ func (f *field) fit(value []byte) (fitting []byte, ok bool) {
 }
 
 // holds reports whether a value is not a number that the field cannot hold.
-func (f *field) holds(value []byte) bool {
+func (f *indexField) holds(value []byte) bool {
 	text := value
 	if value[0] == '"' {
 		text = value[1 : len(value)-1]
@@ -196,7 +196,7 @@ func appendMillis(dst []byte, ns int64) []byte {
 
 // fitObjects fits an object, or each object of a list, and copies it only where
 // something in it has to change.
-func (f *field) fitObjects(value []byte) []byte {
+func (f *indexField) fitObjects(value []byte) []byte {
 	switch value[0] {
 	case '{':
 		return f.fitObject(value)
@@ -206,7 +206,7 @@ func (f *field) fitObjects(value []byte) []byte {
 	return value
 }
 
-func (f *field) fitObject(value []byte) []byte {
+func (f *indexField) fitObject(value []byte) []byte {
 	fits := true
 	eachMember(value, func(m member) {
 		child, ok := f.child(m.plain)
@@ -225,7 +225,7 @@ func (f *field) fitObject(value []byte) []byte {
 	return o.end()
 }
 
-func (f *field) fitList(value []byte) []byte {
+func (f *indexField) fitList(value []byte) []byte {
 	dst, changed := append(make([]byte, 0, len(value)), '['), false
 	s := &scanner{data: value, at: 1}
 	for first := true; s.element(first) == nil; first = false {

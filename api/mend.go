@@ -28,13 +28,13 @@ func (s *scanner) mend(dst []byte) []byte {
 	case '"':
 		begin := s.at
 		_ = s.skipString()
-		return appendQuoted(dst, unquote(s.data[begin+1:s.at-1]))
+		return appendQuoted(dst, string(unquote(s.data[begin+1:s.at-1])))
 	}
 	begin := s.at
 	s.odd = false
 	_, _ = s.begin()
 	if s.odd {
-		return appendQuoted(dst, s.data[begin:s.at])
+		return appendQuoted(dst, string(s.data[begin:s.at]))
 	}
 	return append(dst, s.data[begin:s.at]...)
 }
@@ -47,7 +47,7 @@ func (s *scanner) mendObject(dst []byte) []byte {
 		if errors.Is(err, io.EOF) {
 			return append(dst, '}')
 		}
-		plain := names.apart(unquote(name))
+		plain := names.apart(string(unquote(name)))
 		if !first {
 			dst = append(dst, ',')
 		}
@@ -75,26 +75,25 @@ type nameSet map[string]int
 // apart returns a name that the object does not have yet, and enters it: the
 // first of its kind as it is, the next with "#2" behind it, and so on.
 // Elasticsearch takes no name twice, and nothing is to be lost.
-func (s nameSet) apart(name []byte) []byte {
-	n, taken := s[string(name)]
+func (s nameSet) apart(name string) string {
+	n, taken := s[name]
 	if !taken {
-		s[string(name)] = 1
+		s[name] = 1
 		return name
 	}
-	stem := string(name)
 	for {
 		n++
-		next := stem + "#" + strconv.Itoa(n)
+		next := name + "#" + strconv.Itoa(n)
 		if _, taken := s[next]; !taken {
-			s[stem], s[next] = n, 1 // counting goes on from here: many equal names cost no more each
-			return []byte(next)
+			s[name], s[next] = n, 1 // counting goes on from here: many equal names cost no more each
+			return next
 		}
 	}
 }
 
 // appendQuoted appends text that is UTF-8 as a JSON string.
-func appendQuoted(dst, text []byte) []byte {
+func appendQuoted(dst []byte, text string) []byte {
 	dst = append(dst, '"')
-	dst = appendEscaped(dst, string(text))
+	dst = appendEscaped(dst, text)
 	return append(dst, '"')
 }

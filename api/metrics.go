@@ -32,6 +32,10 @@ var (
 		Name: "millrace_api_record_times_total",
 		Help: "Accepted records by what their own time was worth; only a usable one stands in @timestamp.",
 	}, []string{"time"})
+	droppedCount = promauto.NewCounterVec(prometheus.CounterOpts{
+		Name: "millrace_api_dropped_names_total",
+		Help: "Requests with names or fields that OpenTelemetry has dropped: agents that should be updated.",
+	}, []string{"protocol"})
 	keyFileBroken = promauto.NewGauge(prometheus.GaugeOpts{
 		Name: "millrace_api_key_file_broken",
 		Help: "1 while the key file cannot be read and the keys before count.",
@@ -55,6 +59,9 @@ const (
 // agent comes again with all of them, and the bad ones are counted then.
 func (b *batch) count(protocol, result string) {
 	requestBytes.WithLabelValues(protocol).Add(float64(len(b.request)))
+	if len(b.warnings) > 0 {
+		droppedCount.WithLabelValues(protocol).Inc()
+	}
 	if result != accepted {
 		recordCount.WithLabelValues(protocol, result).Add(float64(b.position))
 		return

@@ -46,7 +46,7 @@ func appendMember(dst, name, value []byte, spaced bool) []byte {
 }
 
 // member writes a member that came, as the field that the object is has it.
-func (o *objectBuilder) member(f *field, m member) {
+func (o *objectBuilder) member(f *indexField, m member) {
 	child, ok := f.child(m.plain)
 	if !ok || string(m.plain) == originalMembers {
 		o.putAside(m)
@@ -70,8 +70,8 @@ func (o *objectBuilder) putAside(m member) {
 		o.aside, o.asideNames = append(o.aside, '{'), nameSet{}
 	}
 	name := m.name
-	if plain := o.asideNames.apart(m.plain); !bytes.Equal(plain, m.plain) {
-		name = appendEscaped(nil, string(plain))
+	if plain := o.asideNames.apart(string(m.plain)); plain != string(m.plain) {
+		name = appendEscaped(nil, plain)
 	}
 	o.aside = appendMember(o.aside, name, m.value, m.spaced)
 }

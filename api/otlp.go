@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,12 +15,14 @@ import (
 
 // signal is a kind of OpenTelemetry data.
 type signal struct {
-	name    string     // in metrics
-	path    string     // of OTLP/HTTP
-	service string     // of OTLP/gRPC
-	names   [][]string // in JSON, that lead to its records
-	// read decodes a request and makes its records.
-	read func(b *batch, asJSON bool) error
+	name    string // in metrics
+	path    string // of OTLP/HTTP
+	service string // of OTLP/gRPC
+	request *jsonMessage
+	// count says how many records there are in what take gets: a span, a log
+	// record, or a metric with its points.
+	count func(encoded []byte) int
+	take  func(b *batch, encoded []byte, around surroundings)
 	// partial encodes the answer to a request of which records were rejected.
 	partial func(rejected int64, why string, asJSON bool) ([]byte, error)
 }
@@ -29,23 +32,25 @@ var signals = []signal{traceSignal, logSignal, metricSignal}
 // decode returns how a request of the signal is read.
 func (s signal) decode(asJSON bool) func(*batch) error {
 	return func(b *batch) error {
-		if asJSON { // protobuf is judged message by message (otlpwalk.go)
-			// The decoder is lenient and recurses; this one is neither.
-			scan := &scanner{data: b.request}
-			if _, err := scan.value(); err != nil {
-				return err
+		request := b.request
+		if asJSON {
+			encoded, dropped, err := transcode(b.draft.encoded[:0], b.request, s.request, b.limits.RecordBytes)
+			if b.draft.encoded = encoded; err != nil {
+				return fmt.Errorf("not a request for %s: %w", s.path, err)
 			}
-			if scan.depth > maxMessageDepth {
-				return fmt.Errorf("nested more than %d deep", maxMessageDepth)
+			for _, name := range dropped {
+				b.warn(name)
 			}
-			if err := scan.end(); err != nil {
-				return err
-			}
-			if countNamed(&scanner{data: b.request}, s.names) > b.limits.Records {
-				return errTooMany{b.limits.Records}
-			}
+			request = encoded
 		}
-		return s.read(b, asJSON)
+		return b.walk(request, s.count, s.take)
+	}
+}
+
+// warn notes something that OTLP has dropped, once.
+func (b *batch) warn(what string) {
+	if !slices.Contains(b.warnings, what) {
+		b.warnings = append(b.warnings, what)
 	}
 }
 
@@ -53,7 +58,7 @@ func (s signal) decode(asJSON bool) func(*batch) error {
 // that were rejected. A message without fields says that all were taken.
 func (s signal) taken(b *batch, asJSON bool) []byte {
 	switch {
-	case len(b.rejected) > 0 || b.leftOut > 0:
+	case len(b.rejected) > 0 || b.leftOut > 0 || len(b.warnings) > 0:
 		answer, err := s.partial(int64(len(b.rejected)+b.leftOut), b.summary(), asJSON)
 		if err != nil { // cannot happen: the message was made here
 			panic(fmt.Sprintf("encode an answer: %v", err))
@@ -65,23 +70,20 @@ func (s signal) taken(b *batch, asJSON bool) []byte {
 	return nil
 }
 
-// undecodable says that the decoder gave up, without the excerpt of the body
-// that it adds.
-func undecodable(what string, err error) error {
-	why, _, _ := strings.Cut(err.Error(), ", error found in ")
-	return fmt.Errorf("not a request for %s: %s", what, why)
-}
-
-// summary says which records were rejected or left out.
+// summary says which records were rejected or left out, and what should not be
+// sent any longer.
 func (b *batch) summary() string {
-	text := summary(b.rejected)
-	if b.leftOut == 0 {
-		return text
+	var all []string
+	if len(b.rejected) > 0 {
+		all = append(all, summary(b.rejected))
 	}
-	if text != "" {
-		text += "; "
+	if b.leftOut > 0 {
+		all = append(all, fmt.Sprintf("the last %d records were left out, since a request may have %d", b.leftOut, b.limits.Records))
 	}
-	return text + fmt.Sprintf("the last %d records were left out, since a request may have %d", b.leftOut, b.limits.Records)
+	if len(b.warnings) > 0 {
+		all = append(all, "the request uses what OpenTelemetry has dropped: "+strings.Join(b.warnings, ", "))
+	}
+	return strings.Join(all, "; ")
 }
 
 // summary names the first rejected records in a sentence, since the protocol

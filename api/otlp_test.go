@@ -153,7 +153,7 @@ func traceSample(t testing.TB) sample {
 
 	s := sample{signal: traceSignal, documents: []wanted{
 		{
-			"0a0102030405060708090a0b0c0d0e0f-ab01020304050607", "span", "telemetry-span-2026.11.23", "2026-11-23T10:00:00.123456789Z",
+			"0a0102030405060708090a0b0c0d0e0f-ab01020304050607-9d765e86b8228233", "span", "telemetry-span-2026.11.23", "2026-11-23T10:00:00.123456789Z",
 			`{"trace_id":"0a0102030405060708090a0b0c0d0e0f","span_id":"ab01020304050607","parent_span_id":"0000000000000001","trace_state":"a=b","flags":257,
 			"name":"GET /orders","kind":"Server","duration":1500,"status":{"code":"Error","message":"broken"},"attributes":` + filled + `,"dropped_attributes_count":3,
 			"events":[{"name":"retry","timestamp":"2026-11-23T10:00:00.12345679Z","attributes":{"n":1},"dropped_attributes_count":4}],"dropped_events_count":5,
@@ -162,8 +162,8 @@ func traceSample(t testing.TB) sample {
 		},
 		{"", "span", "telemetry-span-undated", "", `{"name":"bare","status":{"code":"Unset"},` + common + `}`},
 		{
-			"0a0102030405060708090a0b0c0d0e0f-0000000000000001", "span", "telemetry-span-undated", "",
-			`{"trace_id":"0a0102030405060708090a0b0c0d0e0f","span_id":"0000000000000001","duration":2,"status":{"code":"Unset"},"original_timestamp":"18446744073709551615"}`,
+			"0a0102030405060708090a0b0c0d0e0f-0000000000000001-d7eb6676e894e283", "span", "telemetry-span-undated", "",
+			`{"trace_id":"0a0102030405060708090a0b0c0d0e0f","span_id":"0000000000000001","status":{"code":"Unset"},"original_timestamp":"18446744073709551615"}`,
 		},
 	}}
 	request := ptraceotlp.NewExportRequestFromTraces(traces)
@@ -335,19 +335,19 @@ func metricSample(t testing.TB) sample {
 
 	next("nothing")
 
-	metric := func(body string) wanted {
-		return wanted{"", "metric", "telemetry-metric-2026.11.23", "2026-11-23T10:00:00.123456789Z", `{"unit":"ms","description":"how long",` + body + "," + common + "}"}
+	metric := func(id, body string) wanted {
+		return wanted{id, "metric", "telemetry-metric-2026.11.23", "2026-11-23T10:00:00.123456789Z", `{"unit":"ms","description":"how long",` + body + "," + common + "}"}
 	}
 	s := sample{signal: metricSignal, documents: []wanted{
-		metric(`"name":"g","metric_type":"gauge","metadata":{"from":"there"},"value":1.5,"start_timestamp":"2026-11-23T10:00:00.123456788Z","flags":1,"attributes":` + filled + `,
+		metric("d591ae8228b73701b2c304e97579c3c0", `"name":"g","metric_type":"gauge","metadata":{"from":"there"},"value":1.5,"start_timestamp":"2026-11-23T10:00:00.123456788Z","flags":1,"attributes":`+filled+`,
 			"exemplars":[{"timestamp":"2026-11-23T10:00:00.123456789Z","value":3,"trace_id":"0a0102030405060708090a0b0c0d0e0f","span_id":"ab01020304050607","attributes":{"a":"b"}}]`),
-		metric(`"name":"g","metric_type":"gauge","metadata":{"from":"there"},"original_value":"NaN"`),
-		metric(`"name":"s","metric_type":"sum","temporality":"delta","monotonic":true,"value":9223372036854775807`),
-		metric(`"name":"h","metric_type":"histogram","temporality":"cumulative","count":3,"sum":4.5,"min":1,"max":2,"bucket_counts":[1,2],"explicit_bounds":[1.5]`),
-		metric(`"name":"h","metric_type":"histogram","temporality":"cumulative","count":0`),
-		metric(`"name":"e","metric_type":"exponential_histogram","temporality":"delta","count":3,"sum":4.5,"min":1,"max":2,"scale":-1,"zero_count":1,"zero_threshold":0.5,
+		metric("06138c3b9d0f55f471802249bbf53f75", `"name":"g","metric_type":"gauge","metadata":{"from":"there"},"original_value":"NaN"`),
+		metric("cb7b0d37ca9f018a97084b34d6fcb921", `"name":"s","metric_type":"sum","temporality":"delta","monotonic":true,"value":9223372036854775807`),
+		metric("a08dda90d4e67d1f01121690fbd0a9ee", `"name":"h","metric_type":"histogram","temporality":"cumulative","count":3,"sum":4.5,"min":1,"max":2,"bucket_counts":[1,2],"explicit_bounds":[1.5]`),
+		metric("167064f841f073b85ef9ed7605c86341", `"name":"h","metric_type":"histogram","temporality":"cumulative","count":0`),
+		metric("4301f3663096a8466bc7f58e1c7c370a", `"name":"e","metric_type":"exponential_histogram","temporality":"delta","count":3,"sum":4.5,"min":1,"max":2,"scale":-1,"zero_count":1,"zero_threshold":0.5,
 			"positive":{"offset":2,"bucket_counts":[1]},"negative":{"offset":-2,"bucket_counts":[2,3]}`),
-		metric(`"name":"q","metric_type":"summary","count":3,"sum":4.5,"quantiles":[{"quantile":0.5,"value":1.25}]`),
+		metric("eba78767cfa196e80ff3d186114efdc4", `"name":"q","metric_type":"summary","count":3,"sum":4.5,"quantiles":[{"quantile":0.5,"value":1.25}]`),
 	}}
 	request := pmetricotlp.NewExportRequestFromMetrics(metrics)
 	s.asJSON, s.asProto = both(t, request)
@@ -753,7 +753,7 @@ func TestDeepMessagesAreRefusedUndecoded(t *testing.T) {
 }
 
 // An attribute that is there twice would make Elasticsearch refuse the record.
-func TestDoubleAttributesCountOnce(t *testing.T) {
+func TestDoubleAttributesAreToldApart(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	var attributes []string
@@ -764,12 +764,25 @@ func TestDoubleAttributesCountOnce(t *testing.T) {
 	if r := c.postText(t, "/v1/traces", body, "Content-Type", "application/json"); r.status != 200 {
 		t.Fatalf("answered %d %s", r.status, r.body)
 	}
-	c.stream.mu.Lock()
-	data := string(c.stream.records[0])
-	c.stream.mu.Unlock()
+	got := c.stream.take(t)[0]["attributes"].(map[string]any)
 	for i := range 30 {
-		if strings.Count(data, fmt.Sprintf(`"k%d":%d`, i, i)) != 1 || strings.Contains(data, fmt.Sprintf(`"k%d":%d`, i, i+30)) {
-			t.Errorf("attribute %d in %s", i, data)
+		if fmt.Sprint(got[fmt.Sprintf("k%d", i)]) != fmt.Sprint(i) || fmt.Sprint(got[fmt.Sprintf("k%d#2", i)]) != fmt.Sprint(i+30) {
+			t.Errorf("attribute %d in %v", i, got)
 		}
+	}
+}
+
+// Protobuf's strings may be anything: Latin-1 makes two names one.
+func TestAttributesThatBecomeEqual(t *testing.T) {
+	t.Parallel()
+	c := newCollector(t, Limits{})
+	attribute := func(key, value string) []byte { return inField(6, text(1, key), inField(2, text(1, value))) }
+	record := inField(2, attribute("caf\xe9", "one"), attribute("caf\xe8", "two"), attribute("caf\ufffd#2", "three"))
+	if status, _, why := c.exportOf(t, "/v1/logs", exported(record)); status != 200 {
+		t.Fatalf("answered %d %s", status, why)
+	}
+	want := object(t, `{"caf\ufffd":"one","caf\ufffd#2":"two","caf\ufffd#2#2":"three"}`)
+	if got := c.stream.take(t)[0]["attributes"]; !reflect.DeepEqual(got, want) {
+		t.Errorf("the attributes are %v, want %v", got, want)
 	}
 }

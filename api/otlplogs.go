@@ -8,8 +8,7 @@ import (
 
 var logSignal = signal{
 	name: "otlp_logs", path: "/v1/logs", service: "opentelemetry.proto.collector.logs.v1.LogsService",
-	read:  readLogs,
-	names: [][]string{{"resourceLogs", "resource_logs"}, {"scopeLogs", "scope_logs", "deprecatedScopeLogs", "deprecated_scope_logs"}, {"logRecords", "log_records"}},
+	request: logRequest, count: one, take: (*batch).encodedLog,
 	partial: func(rejected int64, why string, asJSON bool) ([]byte, error) {
 		response := plogotlp.NewExportResponse()
 		response.PartialSuccess().SetRejectedLogRecords(rejected)
@@ -19,32 +18,6 @@ var logSignal = signal{
 		}
 		return response.MarshalProto()
 	},
-}
-
-// readLogs makes a record of each log record.
-func readLogs(b *batch, asJSON bool) error {
-	if !asJSON {
-		return b.walk(one, b.encodedLog)
-	}
-	request := plogotlp.NewExportRequest()
-	if err := request.UnmarshalJSON(b.request); err != nil {
-		return undecodable("logs", err)
-	}
-	w := &b.draft.writer
-	for _, resource := range request.Logs().ResourceLogs().All() {
-		var around surroundings
-		around.resource = &commonPart{fragment: resourceOf(w, resource.Resource(), resource.SchemaUrl())}
-		for _, scope := range resource.ScopeLogs().All() {
-			around.scope = &commonPart{fragment: scopeOf(w, scope.Scope(), scope.SchemaUrl())}
-			for _, record := range scope.LogRecords().All() {
-				if err := b.admit(); err != nil {
-					return err
-				}
-				b.log(record, around)
-			}
-		}
-	}
-	return nil
 }
 
 // encodedLog takes or rejects a log record as it is encoded.

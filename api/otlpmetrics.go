@@ -2,6 +2,7 @@ package api
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 
@@ -13,11 +14,7 @@ import (
 
 var metricSignal = signal{
 	name: "otlp_metrics", path: "/v1/metrics", service: "opentelemetry.proto.collector.metrics.v1.MetricsService",
-	read: readMetrics,
-	names: [][]string{
-		{"resourceMetrics", "resource_metrics"}, {"scopeMetrics", "scope_metrics", "deprecatedScopeMetrics", "deprecated_scope_metrics"}, {"metrics"},
-		{"gauge", "sum", "histogram", "exponentialHistogram", "exponential_histogram", "summary"}, {"dataPoints", "data_points"},
-	},
+	request: metricRequest, count: countPoints, take: (*batch).encodedMetric,
 	partial: func(rejected int64, why string, asJSON bool) ([]byte, error) {
 		response := pmetricotlp.NewExportResponse()
 		response.PartialSuccess().SetRejectedDataPoints(rejected)
@@ -27,32 +24,6 @@ var metricSignal = signal{
 		}
 		return response.MarshalProto()
 	},
-}
-
-// readMetrics makes a record of each data point.
-func readMetrics(b *batch, asJSON bool) error {
-	if !asJSON {
-		return b.walk(countPoints, b.encodedMetric)
-	}
-	request := pmetricotlp.NewExportRequest()
-	if err := request.UnmarshalJSON(b.request); err != nil {
-		return undecodable("metrics", err)
-	}
-	w := &b.draft.writer
-	for _, resource := range request.Metrics().ResourceMetrics().All() {
-		var around surroundings
-		around.resource = &commonPart{fragment: resourceOf(w, resource.Resource(), resource.SchemaUrl())}
-		for _, scope := range resource.ScopeMetrics().All() {
-			around.scope = &commonPart{fragment: scopeOf(w, scope.Scope(), scope.SchemaUrl())}
-			for _, metric := range scope.Metrics().All() {
-				points := &points{b, w, metricOf(w, metric), around}
-				if err := points.take(metric); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return nil
 }
 
 // pointsField is where each kind of data has its points.
@@ -70,6 +41,9 @@ var kinds = map[protowire.Number]message{
 // pointsPath leads from a metric to its data points.
 var pointsPath = [][]protowire.Number{slices.Sorted(maps.Keys(kinds)), {pointsField}}
 
+// droppedKinds were data once: of whole numbers alone.
+var droppedKinds = []protowire.Number{4, 6, 8}
+
 // countPoints counts the records in a metric: a malformed one is rejected as
 // one.
 func countPoints(metric []byte) int {
@@ -86,6 +60,9 @@ func (b *batch) encodedMetric(metric []byte, around surroundings) {
 	if _, err := countRecords(metric, pointsPath, one); err != nil {
 		b.reject("is " + err.Error())
 		return
+	}
+	if former := (cursor{rest: metric}); former.next(droppedKinds...) {
+		b.warn("intGauge, intSum or intHistogram (ignored)")
 	}
 	for _, kind := range pointsPath[0] {
 		for c := (cursor{rest: metric}); c.next(kind); {
@@ -127,7 +104,8 @@ func (b *batch) metric(metric []byte, kind protowire.Number, data []byte, around
 		return nil, "is of a metric that cannot be decoded: " + err.Error()
 	}
 	w := &b.draft.writer
-	return &points{b, w, metricOf(w, request.Metrics().ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().At(0)), around}, ""
+	decoded := request.Metrics().ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().At(0)
+	return &points{b, w, decoded.Name(), metricOf(w, decoded), around}, ""
 }
 
 // metricOf writes what the data points of a metric have in common.
@@ -172,6 +150,7 @@ func (w *writer) temporality(t pmetric.AggregationTemporality) {
 type points struct {
 	batch  *batch
 	w      *writer
+	name   string // of the metric
 	metric fragment
 	around surroundings
 }
@@ -192,19 +171,19 @@ func (p *points) take(metric pmetric.Metric) error {
 		return p.numbers(metric.Sum().DataPoints())
 	case pmetric.MetricTypeHistogram:
 		for _, h := range metric.Histogram().DataPoints().All() {
-			if err := p.point(h, func() { p.w.histogram(h) }); err != nil {
+			if err := p.point(h, func(i *identity) { i.histogram(h) }, func() { p.w.histogram(h) }); err != nil {
 				return err
 			}
 		}
 	case pmetric.MetricTypeExponentialHistogram:
 		for _, h := range metric.ExponentialHistogram().DataPoints().All() {
-			if err := p.point(h, func() { p.w.exponentialHistogram(h) }); err != nil {
+			if err := p.point(h, func(i *identity) { i.exponentialHistogram(h) }, func() { p.w.exponentialHistogram(h) }); err != nil {
 				return err
 			}
 		}
 	case pmetric.MetricTypeSummary:
 		for _, s := range metric.Summary().DataPoints().All() {
-			if err := p.point(s, func() { p.w.summary(s) }); err != nil {
+			if err := p.point(s, func(i *identity) { i.summary(s) }, func() { p.w.summary(s) }); err != nil {
 				return err
 			}
 		}
@@ -215,17 +194,7 @@ func (p *points) take(metric pmetric.Metric) error {
 
 func (p *points) numbers(numbers pmetric.NumberDataPointSlice) error {
 	for _, n := range numbers.All() {
-		err := p.point(n, func() {
-			switch n.ValueType() {
-			case pmetric.NumberDataPointValueTypeInt:
-				p.w.integer("value", n.IntValue())
-			case pmetric.NumberDataPointValueTypeDouble:
-				p.w.number("value", n.DoubleValue())
-			case pmetric.NumberDataPointValueTypeEmpty:
-			}
-			p.w.exemplars(n.Exemplars())
-		})
-		if err != nil {
+		if err := p.point(n, func(i *identity) { i.numberPoint(n) }, func() { p.w.numberPoint(n) }); err != nil {
 			return err
 		}
 	}
@@ -233,7 +202,7 @@ func (p *points) numbers(numbers pmetric.NumberDataPointSlice) error {
 }
 
 // point takes or rejects one data point.
-func (p *points) point(of point, values func()) error {
+func (p *points) point(of point, value func(*identity), values func()) error {
 	if err := p.batch.admit(); err != nil {
 		return err
 	}
@@ -245,12 +214,24 @@ func (p *points) point(of point, values func()) error {
 	values()
 	w.attributes("attributes", of.Attributes())
 	w.around(p.around)
-	p.batch.document(w, "", "metric", of.Timestamp())
+	id := p.batch.draft.identity.point(p.name, of, p.around.resource.service, value)
+	p.batch.document(w, id, "metric", of.Timestamp())
 	return nil
 }
 
+func (w *writer) numberPoint(n pmetric.NumberDataPoint) {
+	switch n.ValueType() {
+	case pmetric.NumberDataPointValueTypeInt:
+		w.integer("value", n.IntValue())
+	case pmetric.NumberDataPointValueTypeDouble:
+		w.number("value", n.DoubleValue())
+	case pmetric.NumberDataPointValueTypeEmpty:
+	}
+	w.exemplars(n.Exemplars())
+}
+
 func (w *writer) histogram(h pmetric.HistogramDataPoint) {
-	w.unsigned("count", h.Count())
+	w.count(h.Count())
 	if h.HasSum() {
 		w.number("sum", h.Sum())
 	}
@@ -266,7 +247,7 @@ func (w *writer) histogram(h pmetric.HistogramDataPoint) {
 }
 
 func (w *writer) exponentialHistogram(h pmetric.ExponentialHistogramDataPoint) {
-	w.unsigned("count", h.Count())
+	w.count(h.Count())
 	if h.HasSum() {
 		w.number("sum", h.Sum())
 	}
@@ -284,6 +265,15 @@ func (w *writer) exponentialHistogram(h pmetric.ExponentialHistogramDataPoint) {
 	w.exemplars(h.Exemplars())
 }
 
+// count writes how many values there were, for a field of 64 bits with a sign.
+func (w *writer) count(n uint64) {
+	name := "count"
+	if n > math.MaxInt64 {
+		name = original + name
+	}
+	w.unsigned(name, n)
+}
+
 func (w *writer) buckets(name string, buckets pmetric.ExponentialHistogramDataPointBuckets) {
 	if buckets.BucketCounts().Len() > 0 {
 		w.object(name, func() {
@@ -298,7 +288,7 @@ func (w *writer) counts(counts pcommon.UInt64Slice) {
 }
 
 func (w *writer) summary(s pmetric.SummaryDataPoint) {
-	w.unsigned("count", s.Count())
+	w.count(s.Count())
 	w.number("sum", s.Sum())
 	w.list("quantiles", s.QuantileValues().Len(), func(i int) {
 		w.number("quantile", s.QuantileValues().At(i).Quantile())

@@ -1,7 +1,7 @@
 package api
 
 import (
-	"encoding/hex"
+	"math"
 
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
@@ -9,8 +9,7 @@ import (
 
 var traceSignal = signal{
 	name: "otlp_traces", path: "/v1/traces", service: "opentelemetry.proto.collector.trace.v1.TraceService",
-	read:  readTraces,
-	names: [][]string{{"resourceSpans", "resource_spans"}, {"scopeSpans", "scope_spans", "deprecatedScopeSpans", "deprecated_scope_spans"}, {"spans"}},
+	request: traceRequest, count: one, take: (*batch).encodedSpan,
 	partial: func(rejected int64, why string, asJSON bool) ([]byte, error) {
 		response := ptraceotlp.NewExportResponse()
 		response.PartialSuccess().SetRejectedSpans(rejected)
@@ -20,32 +19,6 @@ var traceSignal = signal{
 		}
 		return response.MarshalProto()
 	},
-}
-
-// readTraces makes a record of each span.
-func readTraces(b *batch, asJSON bool) error {
-	if !asJSON {
-		return b.walk(one, b.encodedSpan)
-	}
-	request := ptraceotlp.NewExportRequest()
-	if err := request.UnmarshalJSON(b.request); err != nil {
-		return undecodable("traces", err)
-	}
-	w := &b.draft.writer
-	for _, resource := range request.Traces().ResourceSpans().All() {
-		var around surroundings
-		around.resource = &commonPart{fragment: resourceOf(w, resource.Resource(), resource.SchemaUrl())}
-		for _, scope := range resource.ScopeSpans().All() {
-			around.scope = &commonPart{fragment: scopeOf(w, scope.Scope(), scope.SchemaUrl())}
-			for _, span := range scope.Spans().All() {
-				if err := b.admit(); err != nil {
-					return err
-				}
-				b.span(span, around)
-			}
-		}
-	}
-	return nil
 }
 
 // encodedSpan takes or rejects a span as it is encoded.
@@ -62,21 +35,18 @@ func (b *batch) span(span ptrace.Span, around surroundings) {
 	w.begin()
 	w.span(span)
 	w.around(around)
-	b.document(w, spanID(span), "span", span.StartTimestamp())
+	b.document(w, b.draft.identity.span(span, around.resource.service), "span", span.StartTimestamp())
 }
 
-// spanID is the record id of a span: its trace's id and its own. One of zeros
-// is none.
-func spanID(span ptrace.Span) string {
-	trace, id := span.TraceID(), span.SpanID()
-	if trace.IsEmpty() || id.IsEmpty() {
-		return ""
+// durationOf is how long a span took, in nanoseconds: less than nothing where its
+// clocks say so. Without a beginning or an end, or with one beyond 64 bits with
+// a sign, it has none.
+func durationOf(span ptrace.Span) (int64, bool) {
+	start, end := span.StartTimestamp(), span.EndTimestamp()
+	if start == 0 || end == 0 || start > math.MaxInt64 || end > math.MaxInt64 {
+		return 0, false
 	}
-	var text [49]byte
-	hex.Encode(text[:32], trace[:])
-	text[32] = '-'
-	hex.Encode(text[33:], id[:])
-	return string(text[:])
+	return int64(end) - int64(start), true
 }
 
 func (w *writer) span(span ptrace.Span) {
@@ -90,9 +60,8 @@ func (w *writer) span(span ptrace.Span) {
 	if span.Kind() != ptrace.SpanKindUnspecified {
 		w.text("kind", span.Kind().String())
 	}
-	if span.EndTimestamp() != 0 {
-		// Wraps to a negative one where the end is before the start.
-		w.integer("duration", int64(span.EndTimestamp()-span.StartTimestamp()))
+	if duration, ok := durationOf(span); ok {
+		w.integer("duration", duration)
 	}
 	w.object("status", func() {
 		w.text("code", span.Status().Code().String())

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -8,7 +9,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// A protobuf request is not decoded as a whole: pdata would allocate for every
+// A request is not decoded as a whole: pdata would allocate for every
 // record in it, however many they are (an empty one takes two bytes of the
 // body and 200 of memory), and would give up all of them for one that is
 // wrong. The request is walked instead, which allocates nothing, and every
@@ -32,12 +33,15 @@ var framePath = [][]protowire.Number{{resourcesField}, {scopesField, formerScope
 // request, as it is encoded, and with what stands around it. Records beyond
 // the limit are counted, and left out undecoded. An error means that the
 // messages around the records are wrong, and that no record was taken.
-func (b *batch) walk(count func(record []byte) int, take func(record []byte, around surroundings)) error {
-	total, err := countRecords(b.request, framePath, count)
+func (b *batch) walk(request []byte, count func(record []byte) int, take func(b *batch, record []byte, around surroundings)) error {
+	total, err := countRecords(request, framePath, count)
 	if err != nil {
 		return err
 	}
-	for resources := (cursor{rest: b.request}); resources.next(resourcesField); {
+	for resources := (cursor{rest: request}); resources.next(resourcesField); {
+		if former := (cursor{rest: resources.message}); former.next(formerScopesField) {
+			b.warn("field 1000 (taken as scopes)")
+		}
 		var around surroundings // written once a record needs them: a resource without records costs nothing
 		for scopes := (cursor{rest: resources.message}); scopes.next(framePath[1]...); {
 			around.scope = nil
@@ -48,7 +52,7 @@ func (b *batch) walk(count func(record []byte) int, take func(record []byte, aro
 				if around.scope == nil {
 					around.scope = b.scope(scopes.message)
 				}
-				take(records.message, around)
+				take(b, records.message, around)
 			}
 		}
 	}
@@ -111,6 +115,9 @@ func (c *cursor) any() (number protowire.Number, kind protowire.Type, ok bool) {
 	number, kind, tag := protowire.ConsumeTag(c.rest)
 	if tag < 0 {
 		c.err = errProtobuf
+		if why, ok := faultOf(c.rest); ok {
+			c.err = errValue{why}
+		}
 		return 0, 0, false
 	}
 	size := protowire.ConsumeFieldValue(number, kind, c.rest[tag:])
@@ -202,6 +209,7 @@ func (w *writer) around(s surroundings) {
 // commonPart is a resource or a scope, or why it is none.
 type commonPart struct {
 	fragment
+	service string // service.name of a resource
 	problem string
 }
 
@@ -234,6 +242,9 @@ func (b *batch) common(name string, in []byte, m message, write func(*writer, pt
 		schema = c.message
 	}
 	part := &commonPart{fragment: write(&b.draft.writer, request, string(schema))}
+	if service, ok := request.Traces().ResourceSpans().At(0).Resource().Attributes().Get("service.name"); ok {
+		part.service = service.AsString()
+	}
 	if size := len(part.members); size > b.limits.RecordBytes {
 		part.problem = fmt.Sprintf("has a %s of %d bytes, more than the %d of a record", name, size, b.limits.RecordBytes)
 		part.members = nil
@@ -250,6 +261,9 @@ func (b *batch) judge(encoded []byte, m message) (problem string) {
 		return fmt.Sprintf("is encoded in %d bytes, more than %d", len(encoded), b.limits.RecordBytes)
 	}
 	values, err := weigh(encoded, m, maxMessageDepth)
+	if wrong, ok := errors.AsType[errValue](err); ok {
+		return "cannot be read: " + wrong.what
+	}
 	if err != nil {
 		return "is " + err.Error()
 	}

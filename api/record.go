@@ -41,7 +41,8 @@ type batch struct {
 	position int // of the next record
 	records  [][]byte
 	rejected []Rejection
-	leftOut  int // records beyond a limit, behind the last position
+	warnings []string // about what was taken
+	leftOut  int      // records beyond a limit, behind the last position
 	times    [timeKinds]int
 
 	arena   []byte // holds the records; not reused, since an Ingester may keep them
@@ -197,14 +198,16 @@ type draft struct {
 	timeRole       role
 	problem        string
 
-	writer writer // of records that were decoded
-	nested []byte // what a record is decoded from
+	writer   writer // of records that were decoded
+	nested   []byte // what a record is decoded from
+	encoded  []byte // a request in JSON, as protobuf
+	identity identity
 }
 
 // reset begins a record.
 func (d *draft) reset(recordType string) {
 	d.objectBuilder.reset(d.body, d.names)
-	*d = draft{objectBuilder: d.objectBuilder, recordType: recordType, writer: d.writer, nested: d.nested}
+	*d = draft{objectBuilder: d.objectBuilder, recordType: recordType, writer: d.writer, nested: d.nested, encoded: d.encoded, identity: d.identity}
 }
 
 // wrong keeps the first thing that is wrong.

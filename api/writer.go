@@ -202,29 +202,25 @@ func (w *writer) attributes(name string, values pcommon.Map) {
 	}
 }
 
-// entries writes a map. A name that is there twice counts once, the first
-// time, as pdata has it: Elasticsearch would refuse the record.
+// entries writes a map. A name that is there twice is told apart, see
+// nameSet.apart: so are two that become equal, since protobuf's strings are
+// UTF-8, but nobody has checked.
 func (w *writer) entries(values pcommon.Map) {
 	w.open('{')
 	own := len(w.keys)
-	var many map[string]bool
+	var many nameSet
 	for key, value := range values.All() {
 		const few = 24 // so many are compared faster than hashed
-		if many == nil && len(w.keys)-own == few {
-			many = make(map[string]bool)
+		key = validText(key)
+		if many == nil && (len(w.keys)-own == few || slices.Contains(w.keys[own:], key)) {
+			many = nameSet{}
 			for _, key := range w.keys[own:] {
-				many[key] = true
+				many[key] = 1
 			}
 		}
 		if many != nil {
-			if many[key] {
-				continue
-			}
-			many[key] = true
+			key = many.apart(key)
 		} else {
-			if slices.Contains(w.keys[own:], key) {
-				continue
-			}
 			w.keys = append(w.keys, key)
 		}
 		w.comma()
@@ -234,6 +230,14 @@ func (w *writer) entries(values pcommon.Map) {
 	}
 	w.keys = w.keys[:own]
 	w.close('}')
+}
+
+// validText replaces what is not UTF-8.
+func validText(text string) string {
+	if utf8.ValidString(text) {
+		return text
+	}
+	return strings.ToValidUTF8(text, "\uFFFD")
 }
 
 // value writes a value; how deep it is nested was bounded when it was decoded.
@@ -269,15 +273,8 @@ func (w *writer) slice(values pcommon.Slice) {
 	w.close(']')
 }
 
-// quote writes a string. Protobuf's strings are UTF-8, but nobody has checked.
-func (w *writer) quote(text string) {
-	if !utf8.ValidString(text) {
-		text = strings.ToValidUTF8(text, "\uFFFD")
-	}
-	w.dst = append(w.dst, '"')
-	w.dst = appendEscaped(w.dst, text)
-	w.dst = append(w.dst, '"')
-}
+// quote writes a string.
+func (w *writer) quote(text string) { w.dst = appendQuoted(w.dst, validText(text)) }
 
 // appendEscaped appends text that is UTF-8.
 func appendEscaped(dst []byte, text string) []byte {
