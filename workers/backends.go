@@ -2,8 +2,10 @@ package workers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -16,46 +18,99 @@ import (
 	"millrace/internal/config"
 	"millrace/internal/intake"
 	"millrace/internal/ledger"
+	"millrace/internal/ops"
 	"millrace/internal/queue"
 	"millrace/internal/stream"
 )
 
-// Backends are what records go through in AWS.
+// Backends are what records go through in AWS. Each part is looked for when it
+// is first used, but for the stream.
 type Backends struct {
 	Bucket      *archive.Bucket
 	Backups     *archive.Bucket // the one that the backup is in
-	Stream      *stream.Stream
+	Stream      *stream.Stream  // nil until FindStream has found it
 	Fallback    *queue.Fallback
 	DeadLetters *queue.DeadLetters
 	Ledger      *ledger.Ledger
 	Morgue      *activities.Morgue
-	Intake      *intake.Intake
+	Intake      *intake.Intake // works without the stream, too: into the queue
 	S3          *s3.Client
+
+	find  func(ctx context.Context) (*stream.Stream, error)
+	entry *streamEntry
 }
 
 // overflowPrefix is where in the bucket lies what is too large for a message.
 const overflowPrefix = "overflow/"
 
-// OpenBackends finds stream, queues and bucket.
-func OpenBackends(ctx context.Context, cfg aws.Config, names config.Resources, settings stream.Settings) (*Backends, error) {
-	client := config.S3(cfg)
+// NewBackends returns what records go through. Nothing is asked yet, so that a
+// process may start while any of it is away.
+func NewBackends(cfg aws.Config, names config.Resources, settings stream.Settings) *Backends {
+	client, queues, streams := config.S3(cfg), sqs.NewFromConfig(cfg), kinesis.NewFromConfig(cfg)
 	bucket := archive.Open(client, names.Bucket)
-	queues := sqs.NewFromConfig(cfg)
-	b := &Backends{Bucket: bucket, Backups: archive.Open(client, names.BackupBucket()), S3: client}
-	var err error
-	if b.Stream, err = stream.Open(ctx, kinesis.NewFromConfig(cfg), names.Stream, settings); err != nil {
-		return nil, err
+	b := &Backends{
+		Bucket: bucket, Backups: archive.Open(client, names.BackupBucket()), S3: client,
+		Fallback:    queue.NewFallback(queues, names.Queue, bucket.Under(overflowPrefix)),
+		DeadLetters: queue.NewDeadLetters(queues, names.DeadLetters),
+		Ledger:      ledger.New(bucket, names.Stream),
+		find: func(ctx context.Context) (*stream.Stream, error) {
+			return stream.Open(ctx, streams, names.Stream, settings)
+		},
+		entry: &streamEntry{},
 	}
-	if b.Fallback, err = queue.OpenFallback(ctx, queues, names.Queue, bucket.Under(overflowPrefix)); err != nil {
-		return nil, err
-	}
-	if b.DeadLetters, err = queue.OpenDeadLetters(ctx, queues, names.DeadLetters); err != nil {
-		return nil, err
-	}
-	b.Ledger = ledger.New(bucket, names.Stream)
 	b.Morgue = activities.NewMorgue(b.Ledger, b.DeadLetters)
-	b.Intake = intake.New(b.Stream, b.Fallback, b.Morgue, 0)
-	return b, nil
+	b.Intake = intake.New(b.entry, b.Fallback, b.Morgue, 0)
+	return b
+}
+
+// FindStream looks for the stream once. Only what is begun after it has returned
+// nil may use Stream.
+func (b *Backends) FindStream(ctx context.Context) error {
+	found, err := b.find(ctx)
+	if err != nil {
+		return err
+	}
+	b.Stream = found
+	b.entry.found.Store(found)
+	return nil
+}
+
+// CheckStream is a check that also fails until the stream is found: that
+// it answers is not enough to put records into it.
+func (b *Backends) CheckStream(answers ops.Check) ops.Check {
+	return func(ctx context.Context) error {
+		if err := answers(ctx); err != nil {
+			return err
+		}
+		if b.entry.found.Load() == nil {
+			return errNotFoundYet
+		}
+		return nil
+	}
+}
+
+var errNotFoundYet = errors.New("the stream has not been found yet")
+
+// streamEntry is the stream for those who put records, also before it is found:
+// until then it takes nothing, as in an outage.
+type streamEntry struct{ found atomic.Pointer[stream.Stream] }
+
+// Put implements intake.Stream.
+func (e *streamEntry) Put(ctx context.Context, records [][]byte) []stream.Rejection {
+	if found := e.found.Load(); found != nil {
+		return found.Put(ctx, records)
+	}
+	rejections := make([]stream.Rejection, len(records))
+	for at := range records {
+		rejections[at] = stream.Rejection{Position: at, Code: stream.CodeUnavailable, Message: errNotFoundYet.Error()}
+	}
+	return rejections
+}
+
+// OpenBackends is NewBackends, and waits for the stream's answer.
+func OpenBackends(ctx context.Context, cfg aws.Config, names config.Resources, settings stream.Settings) (*Backends, error) {
+	b := NewBackends(cfg, names, settings)
+	return b, b.FindStream(ctx)
 }
 
 // StreamID tells the stream from every other one.

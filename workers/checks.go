@@ -30,8 +30,8 @@ const (
 // (Kinesis API reference).
 const askAWS = 15 * time.Second
 
-// Checks look for stream, queues and buckets, also before they are found by
-// OpenBackends.
+// Checks look for stream, queues and buckets, by name and afresh: what is missing
+// or not allowed is named, too.
 func Checks(cfg aws.Config, names config.Resources) map[string]ops.Check {
 	streams, queues, buckets := kinesis.NewFromConfig(cfg), sqs.NewFromConfig(cfg), config.S3(cfg)
 	return map[string]ops.Check{

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -83,43 +82,44 @@ func (c *serveCommand) Run(ctx context.Context) error {
 	}
 	defer temporal.Close()
 
-	d := &door{}
-	server := api.New(api.Settings{Region: c.Region, Limits: c.Limits, Origins: c.CORSOrigins}, keys, d)
-	stopServing, err := c.serve(server, c.routes(server, c.checks(cfg, d, temporal)), secured)
-	if err != nil {
-		return err
-	}
-	defer stopServing()
-
-	var backends *workers.Backends
-	open := func(ctx context.Context) (err error) {
-		backends, err = workers.OpenBackends(ctx, cfg, c.Resources, stream.Settings{PutConcurrency: c.PutConcurrency})
-		return err
-	}
-	if err := workers.Insist(ctx, "find stream, queues and bucket", "make them with starter setup", open); err != nil {
-		return nil // asked to end before it began
-	}
+	backends := workers.NewBackends(cfg, c.Resources, stream.Settings{PutConcurrency: c.PutConcurrency})
 	launcher := workflows.Launcher{Client: temporal}
 	batcher := ingest.New(c.Settings, launcher, backends.Intake)
+	server := api.New(api.Settings{Region: c.Region, Limits: c.Limits, Origins: c.CORSOrigins}, keys, batcher)
+	stopServing, err := c.serve(server, c.routes(server, c.checks(cfg, backends, temporal)), secured)
+	if err != nil {
+		batcher.Close()
+		return err
+	}
 	stopWorker := c.work(ctx, temporal, launcher, backends)
-	d.to.Store(batcher)
+	var finding sync.WaitGroup
+	finding.Go(func() { c.find(ctx, backends) })
 	slog.Info("taking telemetry", "http", c.Listen, "grpc", c.ListenGRPC, "stream", c.Stream, "ingest", c.Mode)
 
 	<-ctx.Done()
 	slog.Info("stopping: what is under way is finished")
 	stopServing()
+	finding.Wait()
 	batcher.Close()
 	stopWorker()
 	return nil
 }
 
+// find looks for the stream until it is there. Meanwhile records are durable in
+// a workflow or in the queue: a collector that starts in an outage must not make
+// it a larger one.
+func (c *serveCommand) find(ctx context.Context, backends *workers.Backends) {
+	if err := workers.Insist(ctx, "find the stream", "make it with starter setup, and see that the credentials allow it", backends.FindStream); err == nil {
+		slog.Info("found the stream", "stream", c.Stream)
+	}
+}
+
 // checks are what a collector depends on: one of those that make a record
 // durable is enough.
-func (c *serveCommand) checks(cfg aws.Config, d *door, temporal client.Client) ops.Checks {
+func (c *serveCommand) checks(cfg aws.Config, backends *workers.Backends, temporal client.Client) ops.Checks {
 	inAWS := workers.Checks(cfg, c.Resources)
 	checks := ops.Checks{
-		Required: map[string]ops.Check{workers.Starting: d.check},
-		OneOf:    map[string]ops.Check{workers.Kinesis: inAWS[workers.Kinesis], workers.SQS: inAWS[workers.SQS]},
+		OneOf:    map[string]ops.Check{workers.Kinesis: backends.CheckStream(inAWS[workers.Kinesis]), workers.SQS: inAWS[workers.SQS]},
 		Optional: map[string]ops.Check{workers.S3: inAWS[workers.S3]},
 	}
 	if c.Mode != ingest.Direct {
@@ -163,26 +163,6 @@ func (c *serveCommand) work(ctx context.Context, temporal client.Client, launche
 		stopped <- stop
 	}()
 	return func() { (<-stopped)() }
-}
-
-// door lets records in once there is somewhere for them to go.
-type door struct {
-	to atomic.Pointer[ingest.Batcher]
-}
-
-// Ingest implements api.Ingester.
-func (d *door) Ingest(ctx context.Context, records [][]byte) error {
-	if batcher := d.to.Load(); batcher != nil {
-		return batcher.Ingest(ctx, records)
-	}
-	return fmt.Errorf("%w: the collector is starting", ingest.ErrUnavailable)
-}
-
-func (d *door) check(context.Context) error {
-	if d.to.Load() == nil {
-		return errors.New("stream, queues and bucket were not all found yet")
-	}
-	return nil
 }
 
 // serve serves HTTP and gRPC until stop is called, which lets requests that are

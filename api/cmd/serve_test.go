@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -52,6 +51,11 @@ func certificate(t *testing.T) (certFile, keyFile string, trust *x509.CertPool) 
 	return write("cert.pem", "CERTIFICATE", server.Certificate().Raw), write("key.pem", "PRIVATE KEY", key), trust
 }
 
+// nowhere is an Ingester that takes nothing.
+type nowhere struct{}
+
+func (nowhere) Ingest(context.Context, [][]byte) error { return ingest.ErrUnavailable }
+
 // freeAddress is one that nobody listens at.
 func freeAddress(t *testing.T) string {
 	t.Helper()
@@ -79,7 +83,7 @@ func TestTLSProtectsBothListeners(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := api.New(api.Settings{Region: "r"}, keys, &door{})
+	server := api.New(api.Settings{Region: "r"}, keys, nowhere{})
 	stop, err := c.serve(server, c.routes(server, ops.Checks{}), secured)
 	if err != nil {
 		t.Fatal(err)
@@ -118,21 +122,6 @@ func TestTLSProtectsBothListeners(t *testing.T) {
 	}
 	if err := export(insecure.NewCredentials()); status.Code(err) != codes.Unavailable {
 		t.Errorf("without TLS: %v", err)
-	}
-}
-
-func TestACollectorTakesNothingBeforeItKnowsWhereTo(t *testing.T) {
-	t.Parallel()
-	d := &door{}
-	if err := d.check(t.Context()); err == nil {
-		t.Error("it is ready before it has found where records go")
-	}
-	if err := d.Ingest(t.Context(), nil); !errors.Is(err, ingest.ErrUnavailable) {
-		t.Errorf("it takes records before: %v", err)
-	}
-	d.to.Store(&ingest.Batcher{})
-	if err := d.check(context.Background()); err != nil {
-		t.Error(err)
 	}
 }
 
@@ -180,7 +169,7 @@ func TestAgentsAreNotRedirected(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := &serveCommand{}
-	routes := c.routes(api.New(api.Settings{}, keys, &door{}), ops.Checks{})
+	routes := c.routes(api.New(api.Settings{}, keys, nowhere{}), ops.Checks{})
 	for path, want := range map[string]int{
 		"//v1/traces": http.StatusUnauthorized, "/v1/logs/": http.StatusUnauthorized, "/v1/../v1/logs": http.StatusNotFound, "/": http.StatusNotFound,
 		"/healthz": http.StatusMethodNotAllowed,

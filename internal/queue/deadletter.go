@@ -125,6 +125,12 @@ type DeadLetters struct {
 	*queue
 }
 
+// NewDeadLetters returns the queue of that name, which is looked for when it is
+// first used. Until it is found, everything fails as in an outage.
+func NewDeadLetters(client *sqs.Client, name string) *DeadLetters {
+	return &DeadLetters{named(client, name)}
+}
+
 // OpenDeadLetters finds the queue of that name. The error wraps SQS's
 // QueueDoesNotExist where there is none.
 func OpenDeadLetters(ctx context.Context, client *sqs.Client, name string) (*DeadLetters, error) {

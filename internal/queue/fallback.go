@@ -35,6 +35,12 @@ type Fallback struct {
 	overflow Overflow
 }
 
+// NewFallback returns the queue of that name, which is looked for when it is
+// first used. Until it is found, everything fails as in an outage.
+func NewFallback(client *sqs.Client, name string, o Overflow) *Fallback {
+	return &Fallback{queue: named(client, name), overflow: o}
+}
+
 // OpenFallback finds the queue of that name. The error wraps SQS's
 // QueueDoesNotExist where there is none.
 func OpenFallback(ctx context.Context, client *sqs.Client, name string, o Overflow) (*Fallback, error) {
@@ -136,8 +142,12 @@ func (f *Fallback) write(ctx context.Context, p *parcel) {
 // whose overflow object cannot be read at present is left out: it comes again
 // after its visibility timeout; the error says why if there is no other one.
 func (f *Fallback) Receive(ctx context.Context, limit int, wait, visibility time.Duration) ([]Message, error) {
+	url, err := f.url(ctx)
+	if err != nil {
+		return nil, err
+	}
 	out, err := f.client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
-		QueueUrl:            &f.url,
+		QueueUrl:            url,
 		MaxNumberOfMessages: int32(min(max(limit, 1), maxBatch)),
 		WaitTimeSeconds:     wholeSeconds(min(wait, maxWait)),
 		VisibilityTimeout:   wholeSeconds(min(max(visibility, leastVisibility), maxVisibility)),
@@ -200,8 +210,12 @@ func (f *Fallback) open(ctx context.Context, got types.Message) (Message, error)
 // to others at once. SQS bounds the sum to 12 hours from when it was received.
 // The error wraps ErrNotHeld when the message is somebody else's by now.
 func (f *Fallback) Extend(ctx context.Context, m Message, visibility time.Duration) error {
-	_, err := f.client.ChangeMessageVisibility(ctx, &sqs.ChangeMessageVisibilityInput{
-		QueueUrl: &f.url, ReceiptHandle: &m.handle, VisibilityTimeout: wholeSeconds(min(visibility, maxVisibility)),
+	url, err := f.url(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = f.client.ChangeMessageVisibility(ctx, &sqs.ChangeMessageVisibilityInput{
+		QueueUrl: url, ReceiptHandle: &m.handle, VisibilityTimeout: wholeSeconds(min(visibility, maxVisibility)),
 	}, bounded)
 	if err != nil {
 		return fmt.Errorf("extend message %s of queue %s: %w", m.ID, f.name, notHeld(err))
@@ -212,7 +226,11 @@ func (f *Fallback) Extend(ctx context.Context, m Message, visibility time.Durati
 // Delete removes a message and then its overflow object. The error wraps
 // ErrNotHeld when the message is somebody else's by now, who will delete it.
 func (f *Fallback) Delete(ctx context.Context, m Message) error {
-	_, err := f.client.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &f.url, ReceiptHandle: &m.handle}, bounded)
+	url, err := f.url(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = f.client.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: url, ReceiptHandle: &m.handle}, bounded)
 	if err != nil {
 		return fmt.Errorf("delete message %s of queue %s: %w", m.ID, f.name, notHeld(err))
 	}

@@ -461,3 +461,40 @@ func TestLettersThatWereNotTakenAreAnError(t *testing.T) {
 		t.Errorf("sending nothing: %v", err)
 	}
 }
+
+// A queue that is away, or not made yet, when a process starts is used as soon
+// as it is there.
+func TestAQueueIsFoundWhenItIsThere(t *testing.T) {
+	t.Parallel()
+	client, name := sqs.NewFromConfig(localtest.AWS(t)), localtest.Name(t, "later")
+	f, letters := queue.NewFallback(client, name, nil), queue.NewDeadLetters(client, name)
+	records := numbered(3, 100)
+	missing := func(what string, err error) {
+		t.Helper()
+		var none *types.QueueDoesNotExist
+		if !errors.As(err, &none) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	rest, err := f.Send(t.Context(), records)
+	if missing("send", err); !slices.Equal(rest, upTo(3)) {
+		t.Errorf("positions %v came back", rest)
+	}
+	_, err = f.Receive(t.Context(), 1, 0, time.Minute)
+	missing("receive", err)
+	_, err = letters.Receive(t.Context(), 1, 0, time.Minute)
+	missing("receive letters", err)
+	if err := queue.Create(t.Context(), client, name); err != nil {
+		t.Fatal(err)
+	}
+	if rest, err := f.Send(t.Context(), records); err != nil || len(rest) > 0 {
+		t.Fatalf("positions %v, error %v", rest, err)
+	}
+	got, err := f.Receive(t.Context(), 10, time.Second, time.Minute)
+	if err != nil || len(got) != 1 || len(got[0].Records) != 3 {
+		t.Fatalf("received %v, error %v", got, err)
+	}
+	if err := f.Delete(t.Context(), got[0]); err != nil {
+		t.Error(err)
+	}
+}

@@ -26,8 +26,12 @@ type Letter struct {
 // Receive waits up to wait (at most 20 s) for letters and returns up to limit
 // of them (at most 10), hidden from others for visibility. None is no error.
 func (d *DeadLetters) Receive(ctx context.Context, limit int, wait, visibility time.Duration) ([]Letter, error) {
+	url, err := d.url(ctx)
+	if err != nil {
+		return nil, err
+	}
 	out, err := d.client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
-		QueueUrl:                    &d.url,
+		QueueUrl:                    url,
 		MaxNumberOfMessages:         int32(min(max(limit, 1), maxBatch)),
 		WaitTimeSeconds:             wholeSeconds(min(wait, maxWait)),
 		VisibilityTimeout:           wholeSeconds(min(max(visibility, leastVisibility), maxVisibility)),
@@ -52,8 +56,12 @@ func (d *DeadLetters) Receive(ctx context.Context, limit int, wait, visibility t
 // Hide hides a letter from now on for as long as visibility; zero shows it to
 // others at once. The error wraps ErrNotHeld when it is somebody else's by now.
 func (d *DeadLetters) Hide(ctx context.Context, l Letter, visibility time.Duration) error {
-	_, err := d.client.ChangeMessageVisibility(ctx, &sqs.ChangeMessageVisibilityInput{
-		QueueUrl: &d.url, ReceiptHandle: &l.handle, VisibilityTimeout: wholeSeconds(min(visibility, maxVisibility)),
+	url, err := d.url(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = d.client.ChangeMessageVisibility(ctx, &sqs.ChangeMessageVisibilityInput{
+		QueueUrl: url, ReceiptHandle: &l.handle, VisibilityTimeout: wholeSeconds(min(visibility, maxVisibility)),
 	}, bounded)
 	if err != nil {
 		return fmt.Errorf("hide letter %s of queue %s: %w", l.ID, d.name, notHeld(err))
@@ -64,7 +72,11 @@ func (d *DeadLetters) Hide(ctx context.Context, l Letter, visibility time.Durati
 // Delete removes a letter. The error wraps ErrNotHeld when it is somebody
 // else's by now, who will delete it.
 func (d *DeadLetters) Delete(ctx context.Context, l Letter) error {
-	if _, err := d.client.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &d.url, ReceiptHandle: &l.handle}, bounded); err != nil {
+	url, err := d.url(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := d.client.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: url, ReceiptHandle: &l.handle}, bounded); err != nil {
 		return fmt.Errorf("delete letter %s of queue %s: %w", l.ID, d.name, notHeld(err))
 	}
 	return nil

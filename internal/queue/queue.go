@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
@@ -64,24 +63,47 @@ func Create(ctx context.Context, client *sqs.Client, name string) error {
 type queue struct {
 	client *sqs.Client
 	name   string
-	url    string
-	limit  atomic.Int64 // bytes of a message, and of a batch
+	at     atomic.Pointer[string] // its URL, once SQS has said it
+	limit  atomic.Int64           // bytes of a message, and of a batch
 }
 
+// named is a queue that is looked for when it is first used: SQS may be away
+// when a process starts.
+func named(client *sqs.Client, name string) *queue {
+	q := &queue{client: client, name: name}
+	q.limit.Store(leastLimit)
+	return q
+}
+
+// open is named, for those who want to know at once that it is there.
 func open(ctx context.Context, client *sqs.Client, name string) (*queue, error) {
-	found, err := client.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &name})
-	if err != nil {
-		return nil, fmt.Errorf("find queue %s: %w", name, err)
+	q := named(client, name)
+	_, err := q.url(ctx)
+	return q, err
+}
+
+// url asks SQS where the queue is, until it has answered once. The error wraps
+// QueueDoesNotExist where there is none.
+func (q *queue) url(ctx context.Context) (*string, error) {
+	if at := q.at.Load(); at != nil {
+		return at, nil
 	}
-	q := &queue{client: client, name: name, url: aws.ToString(found.QueueUrl)}
-	return q, q.readLimit(ctx)
+	found, err := q.client.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &q.name}, bounded)
+	if err != nil {
+		return nil, fmt.Errorf("find queue %s: %w", q.name, err)
+	}
+	if err := q.readLimit(ctx, found.QueueUrl); err != nil {
+		return nil, err
+	}
+	q.at.Store(found.QueueUrl)
+	return found.QueueUrl, nil
 }
 
 // readLimit asks how long a message may be.
-func (q *queue) readLimit(ctx context.Context) error {
+func (q *queue) readLimit(ctx context.Context, url *string) error {
 	const size = types.QueueAttributeNameMaximumMessageSize
 	out, err := q.client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
-		QueueUrl: &q.url, AttributeNames: []types.QueueAttributeName{size},
+		QueueUrl: url, AttributeNames: []types.QueueAttributeName{size},
 	}, bounded)
 	if err != nil {
 		return fmt.Errorf("read the attributes of queue %s: %w", q.name, err)

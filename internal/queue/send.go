@@ -29,6 +29,13 @@ func (e *entryError) ErrorCode() string { return e.code }
 // says of every one why it was not taken; nil is taken.
 func (q *queue) send(ctx context.Context, bodies []string) []error {
 	errs := make([]error, len(bodies))
+	url, err := q.url(ctx)
+	if err != nil {
+		for i := range errs {
+			errs[i] = err
+		}
+		return errs
+	}
 	limit := int(q.limit.Load())
 	for from := 0; from < len(bodies); {
 		to, size := from, 0
@@ -36,18 +43,18 @@ func (q *queue) send(ctx context.Context, bodies []string) []error {
 			size += len(bodies[to])
 			to++
 		}
-		q.sendBatch(ctx, bodies[from:to], errs[from:to])
+		q.sendBatch(ctx, url, bodies[from:to], errs[from:to])
 		from = to
 	}
 	if tooLong(errs) {
 		// Somebody may have lowered the limit. If this fails, the next attempt does, too.
-		_ = q.readLimit(ctx)
+		_ = q.readLimit(ctx, url)
 	}
 	return errs
 }
 
-func (q *queue) sendBatch(ctx context.Context, bodies []string, errs []error) {
-	in := &sqs.SendMessageBatchInput{QueueUrl: &q.url}
+func (q *queue) sendBatch(ctx context.Context, url *string, bodies []string, errs []error) {
+	in := &sqs.SendMessageBatchInput{QueueUrl: url}
 	for i, body := range bodies {
 		errs[i] = &entryError{code: codeUnavailable, message: "the answer has no entry for it"}
 		in.Entries = append(in.Entries, types.SendMessageBatchRequestEntry{Id: aws.String(strconv.Itoa(i)), MessageBody: aws.String(body)})

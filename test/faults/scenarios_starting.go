@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"millrace/deploy/local"
+	"millrace/test/faultproxy"
 )
 
 // startWithoutTemporal restarts the collector while Temporal is away: a restart
@@ -51,6 +52,61 @@ func startWithoutElasticsearch(ctx context.Context, s *running) error {
 			return err
 		}
 		return server.Restart(ctx)
+	})
+	return group.Wait()
+}
+
+// refused are rules that break all calls of some operations.
+func refused(name string, operations ...string) (rules []faultproxy.Rule) {
+	for _, operation := range operations {
+		rules = append(rules, faultproxy.Rule{Name: name, Operation: operation, Fault: faultproxy.Reset{}})
+	}
+	return rules
+}
+
+// Without these calls a service is not there for who starts.
+var (
+	withoutQueue  = refused("26 queue", "GetQueueUrl", "SendMessageBatch")
+	withoutStream = refused("26 stream", "DescribeStreamSummary", "PutRecords")
+)
+
+// startInOutage restarts the collector without the queue, and then without the
+// stream, and the worker without the stream: a collector takes records as long
+// as one durable way answers, and a worker joins when it can.
+func startInOutage(ctx context.Context, s *running) error {
+	for _, away := range [][]faultproxy.Rule{withoutQueue, withoutStream} {
+		if err := s.end(ctx, s.collector); err != nil {
+			return err
+		}
+		s.harness.aws.Set(away...)
+		before := s.sender.Accepted.Len()
+		if err := s.collector.Restart(ctx); err != nil {
+			return found("a collector does not start while %s is away: %v", away[0].Name, err)
+		}
+		if err := s.until(ctx, func() (bool, error) { return s.sender.Accepted.Len() >= before+s.options.Records/10, nil }); err != nil {
+			return found("a collector that was started while %s is away accepts nothing: %v", away[0].Name, err)
+		}
+	}
+	// The stream is still away.
+	if err := s.end(ctx, s.worker); err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		if err := s.worker.Restart(ctx); err != nil {
+			return found("a worker that was started without the stream does not work: %v", err)
+		}
+		return nil
+	})
+	group.Go(func() error {
+		// It has looked for the stream, and was told nothing.
+		calls, _ := s.harness.aws.Count(withoutStream[0].Name)
+		err := s.until(ctx, func() (bool, error) {
+			now, _ := s.harness.aws.Count(withoutStream[0].Name)
+			return now > calls+1, nil
+		})
+		s.pass()
+		return err
 	})
 	return group.Wait()
 }

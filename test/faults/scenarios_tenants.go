@@ -305,6 +305,7 @@ var outages = []scenario{
 			return nil
 		},
 	},
+	{number: 26, name: "start-in-outage", spans: 30 * time.Second, aws: slices.Concat(withoutQueue, withoutStream), fault: startInOutage},
 	{number: 43, name: "collector-started-without-temporal", spans: 15 * time.Second, fault: startWithoutTemporal},
 	{number: 44, name: "worker-started-without-elasticsearch", lasts: 10 * time.Second, fault: startWithoutElasticsearch},
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -126,7 +127,8 @@ func (s *settings) run(ctx context.Context) error {
 	}
 	defer temporal.Close()
 
-	var started atomic.Bool
+	phase := &phases{}
+	phase.enter("it polls no task queue yet: Temporal does not answer")
 	inAWS := workers.Checks(cfg, s.Resources)
 	stopServing, err := ops.Serve(s.Listen, ops.Handler(ops.Checks{
 		Required: map[string]ops.Check{
@@ -134,12 +136,7 @@ func (s *settings) run(ctx context.Context) error {
 			workers.Elasticsearch: documents.Ready,
 			workers.Kinesis:       inAWS[workers.Kinesis],
 			workers.S3:            inAWS[workers.S3],
-			workers.Starting: func(context.Context) error {
-				if !started.Load() {
-					return errors.New("not all that it needs was found yet, or it does not poll all task queues yet")
-				}
-				return nil
-			},
+			workers.Starting:      phase.check,
 		},
 		Optional: map[string]ops.Check{workers.SQS: inAWS[workers.SQS]},
 	}))
@@ -148,37 +145,86 @@ func (s *settings) run(ctx context.Context) error {
 	}
 	defer stopServing()
 
-	var backends *workers.Backends
-	open := func(ctx context.Context) (err error) {
-		backends, err = workers.OpenBackends(ctx, cfg, s.Resources, s.Settings)
+	backends := workers.NewBackends(cfg, s.Resources, s.Settings)
+	return s.work(ctx, phase, temporal, backends, documents)
+}
+
+// work polls what can be served at once, and the rest when the stream is found.
+// The task queue of collectors is not kept waiting: their batches go into the
+// fallback queue meanwhile.
+func (s *settings) work(ctx context.Context, phase *phases, temporal client.Client, backends *workers.Backends, documents *index.Client) error {
+	var running []func()
+	defer func() {
+		var stopping sync.WaitGroup
+		for _, stop := range running {
+			stopping.Go(stop)
+		}
+		stopping.Wait()
+	}()
+	poll := func(all map[string]func() worker.Worker) error {
+		stop, err := workers.Start(ctx, all)
+		if err == nil {
+			running = append(running, stop)
+		}
 		return err
 	}
-	if err := workers.Insist(ctx, "find stream, queues and bucket", "make them with starter setup", open); err != nil {
+	if err := poll(s.asked(s.withoutStream(temporal, backends))); err != nil {
 		return nil // asked to end before it began
 	}
-	stop, err := workers.Start(ctx, s.workers(temporal, backends, documents))
-	if err != nil {
+	phase.enter("the stream is not found yet: until then it polls no other task queue than that of ingest")
+	if err := workers.Insist(ctx, "find the stream", "make it with starter setup, and see that the credentials allow it", backends.FindStream); err != nil {
 		return nil
 	}
-	started.Store(true)
+	phase.enter("it does not poll all task queues yet: Temporal does not answer")
+	if err := poll(s.asked(s.withStream(temporal, backends, documents))); err != nil {
+		return nil
+	}
+	phase.enter("")
 	slog.Info("working", "queues", s.Queues, "stream", s.Stream, "ops", s.Listen)
 	<-ctx.Done()
 	slog.Info("stopping: shards are drained, and go on in other workers")
-	stop()
 	return nil
 }
 
-// workers are the starters of those that were asked for, by task queue.
-func (s *settings) workers(c client.Client, b *workers.Backends, documents *index.Client) map[string]func() worker.Worker {
+// phases are those of starting: what a worker lacks in each, nothing in the last.
+type phases struct{ lacks atomic.Pointer[string] }
+
+func (p *phases) enter(lacks string) { p.lacks.Store(&lacks) }
+
+func (p *phases) check(context.Context) error {
+	if lacks := *p.lacks.Load(); lacks != "" {
+		return errors.New(lacks)
+	}
+	return nil
+}
+
+// asked keeps the task queues that were asked for.
+func (s *settings) asked(all map[string]func() worker.Worker) map[string]func() worker.Worker {
+	maps.DeleteFunc(all, func(queue string, _ func() worker.Worker) bool { return !slices.Contains(s.Queues, queue) })
+	return all
+}
+
+func (s *settings) launcher(c client.Client) workflows.Launcher {
+	return workflows.Launcher{Client: c, Limits: s.BatchLimits}
+}
+
+// withoutStream are the starters of the workers that need no stream.
+func (s *settings) withoutStream(c client.Client, b *workers.Backends) map[string]func() worker.Worker {
+	return map[string]func() worker.Worker{
+		"ingest": func() worker.Worker {
+			return workers.Ingest(c, &activities.Ingester{Intake: b.Intake, Batches: s.launcher(c), Graveyard: b.Morgue})
+		},
+	}
+}
+
+// withStream are the starters of all others, by task queue.
+func (s *settings) withStream(c client.Client, b *workers.Backends, documents *index.Client) map[string]func() worker.Worker {
 	host, _ := os.Hostname() // for people: an empty name is as good
 	identity := fmt.Sprintf("%d@%s", os.Getpid(), host)
-	launcher := workflows.Launcher{Client: c, Limits: s.BatchLimits}
+	launcher := s.launcher(c)
 	processor := s.processor(b, documents, launcher, identity)
 	recoverer := b.Recoverer(documents, processor.Limiter, launcher, s.Repository.Name, identity)
-	all := map[string]func() worker.Worker{
-		"ingest": func() worker.Worker {
-			return workers.Ingest(c, &activities.Ingester{Intake: b.Intake, Batches: launcher, Graveyard: b.Morgue})
-		},
+	return map[string]func() worker.Worker{
 		"redrive": func() worker.Worker {
 			return workers.Redrive(c, &activities.Redriver{
 				Queue: b.Fallback, Stream: b.Stream, Graveyard: b.Morgue, Limits: s.RedriveLimits, Worker: identity,
@@ -212,8 +258,6 @@ func (s *settings) workers(c client.Client, b *workers.Backends, documents *inde
 			return workers.Snapshot(c, b.Snapshotter(documents, launcher))
 		},
 	}
-	maps.DeleteFunc(all, func(queue string, _ func() worker.Worker) bool { return !slices.Contains(s.Queues, queue) })
-	return all
 }
 
 // processor is what indexes, with the cache and the limiter that all shards of
