@@ -77,6 +77,11 @@ func (b *bucket) lacks(tokens float64) time.Duration {
 // spend takes tokens, also those that are not there.
 func (b *bucket) spend(tokens float64) { b.tokens -= tokens }
 
+// cost is how many records of a quota a request spends: those that were judged,
+// good and bad, and those that were left out. The latter were only counted, and
+// there may be millions, so they cost no more than a request that is full.
+func (b *batch) cost() int { return b.position + min(b.leftOut, b.limits.Records) }
+
 // The two sides of a quota, as answers and metrics name them.
 const (
 	ofRecords = "records"

@@ -200,6 +200,30 @@ func TestWhatIsRefusedCounts(t *testing.T) {
 	c.postText(t, "/v1/telemetry", oneRecord).retryAfter(t)
 }
 
+// Records that are left out cost as much as those that are taken, as far as one
+// more full request: nobody is shut out for an hour for one mistake.
+func TestWhatIsLeftOutCounts(t *testing.T) {
+	t.Parallel()
+	for sent, cost := range map[int]float64{3: 3, 7: 7, 5000: 10} {
+		c, _ := timed(t, Limits{TenantRate: 0.001, TenantBurst: 100, Records: 5})
+		data := plog.NewLogs()
+		records := data.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords()
+		for range sent {
+			records.AppendEmpty().Body().SetStr("x")
+		}
+		body, err := plogotlp.NewExportRequestFromLogs(data).MarshalProto()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := c.post(t, "/v1/logs", bytes.NewReader(body), "Content-Type", "application/x-protobuf"); r.status != 200 {
+			t.Fatalf("%d records: answered %d %s", sent, r.status, r.body)
+		}
+		if left := c.accounts.of(testTenant).records.tokens; left != 100-cost {
+			t.Errorf("%d records cost %v, want %v", sent, 100-left, cost)
+		}
+	}
+}
+
 // Bytes count after decompression, also those of a body that is refused, and
 // each of them once.
 func TestBytesCountAsTheyArrive(t *testing.T) {

@@ -219,7 +219,7 @@ func (s *Server) admit(protocol, key string, announced int64) (tenant string, re
 func (s *Server) accept(ctx context.Context, protocol string, in *form, b *batch) *refusal {
 	account := s.accounts.of(b.tenant)
 	if err := in.decode(b); err != nil {
-		account.waste(b.position)
+		account.waste(b.cost())
 		b.count(protocol, unread)
 		if tooMany := (errTooMany{}); errors.As(err, &tooMany) {
 			return &refusal{status: http.StatusRequestEntityTooLarge, reason: err.Error()}
@@ -227,14 +227,14 @@ func (s *Server) accept(ctx context.Context, protocol string, in *form, b *batch
 		return &refusal{status: http.StatusBadRequest, reason: err.Error()}
 	}
 	if len(b.records) == 0 {
-		account.waste(b.position)
+		account.waste(b.cost())
 		b.count(protocol, accepted)
 		if len(b.rejected) > 0 {
 			return &refusal{status: http.StatusBadRequest, reason: "no record can be taken", rejected: b.rejected}
 		}
 		return nil
 	}
-	if wait := account.take(b.position); wait > 0 {
+	if wait := account.take(b.cost()); wait > 0 {
 		b.count(protocol, throttled)
 		return overQuota(protocol, ofRecords, wait)
 	}
