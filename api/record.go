@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/google/uuid"
 
 	"millrace/internal/telemetry"
 )
@@ -48,6 +51,7 @@ type batch struct {
 	arena   []byte // holds the records; not reused, since an Ingester may keep them
 	draft   *draft // of the record that is being read
 	hash    string // of request, once it was needed
+	once    once
 	indices []indexOfDay
 }
 
@@ -136,13 +140,37 @@ func (b *batch) take(id, recordType string, at time.Time, kind timeKind, body []
 	b.position++
 }
 
+// once is how records with neither id nor time are known, on our own protocol.
+type once struct {
+	applies bool
+	key     string // that the request came with: Idempotency-Key
+	prefix  string // of their ids, once it was needed
+}
+
+// onceID is no other record's: nothing says that two with neither id nor time
+// are the same. Only a request that comes again with its Idempotency-Key is.
+func (b *batch) onceID() string {
+	if b.once.prefix == "" && b.once.key == "" {
+		b.once.prefix = uuid.NewString()
+	} else if b.once.prefix == "" {
+		hash := sha256.New()
+		hash.Write(binary.BigEndian.AppendUint64(nil, uint64(len(b.once.key))))
+		hash.Write([]byte(b.once.key))
+		hash.Write(b.request)
+		b.once.prefix = base64.RawURLEncoding.EncodeToString(hash.Sum(nil)[:derivedSize])
+	}
+	return b.once.prefix + "-" + strconv.Itoa(b.position)
+}
+
+// derivedSize is how many bytes of a hash are in an id: 20 characters.
+const derivedSize = 15
+
 // derivedID is the same when an agent posts the same request again, and no
 // other record's.
 func (b *batch) derivedID() string {
-	const size = 15 // bytes: 20 characters
 	if b.hash == "" {
 		sum := sha256.Sum256(b.request)
-		b.hash = base64.RawURLEncoding.EncodeToString(sum[:size])
+		b.hash = base64.RawURLEncoding.EncodeToString(sum[:derivedSize])
 	}
 	return b.hash + "-" + strconv.Itoa(b.position)
 }
@@ -389,6 +417,9 @@ func (b *batch) finish(d *draft) {
 	at, kind := timeOf(d.time.value)
 	if kind != timeUsable && kind != timeMissing && d.timeRole != isOwnTime {
 		d.keep(string(originalTimestamp), d.time)
+	}
+	if d.id == "" && kind == timeMissing && b.once.applies {
+		d.id = b.onceID()
 	}
 	b.take(d.id, d.recordType, at, kind, d.end())
 }

@@ -134,6 +134,7 @@ func (s *Server) serve(to route, w http.ResponseWriter, r *http.Request) {
 	var b *batch
 	if refused == nil {
 		b = newBatch(s.limits, tenant, s.region, body, &memory.draft)
+		b.once.key = r.Header.Get("Idempotency-Key")
 		refused = s.accept(r.Context(), to.name, answerIn, b)
 	}
 	if refused != nil {

@@ -23,12 +23,14 @@ func telemetryRoles(name []byte) role {
 
 // telemetryArray reads a JSON array of records, or a single one.
 func telemetryArray(b *batch) error {
+	b.once.applies = true
 	return eachElement(b, func(s *scanner) error { return b.object(s, telemetryRoles, "", nil) })
 }
 
 // telemetryLines reads NDJSON: a record on each line. What is wrong with one
 // line is no concern of the others.
 func telemetryLines(b *batch) error {
+	b.once.applies = true
 	var s scanner
 	for rest := b.request; len(rest) > 0; {
 		var line []byte

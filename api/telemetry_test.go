@@ -223,6 +223,44 @@ func TestIdentityWithoutAnID(t *testing.T) {
 	}
 }
 
+// A device that says the same twice means two events, unless it says that it is
+// a retry.
+func TestRecordsWithNeitherIDNorTime(t *testing.T) {
+	t.Parallel()
+	c := newCollector(t, Limits{})
+	const event = `{"type":"event","name":"door opened"}`
+	ids := func(path, body, key string) []string {
+		var ids []string
+		if r := c.post(t, path, strings.NewReader(body), "Idempotency-Key", key); r.status >= 300 {
+			t.Fatalf("answered %d %s", r.status, r.body)
+		}
+		for _, document := range c.stream.take(t) {
+			ids = append(ids, document["id"].(string))
+		}
+		return ids
+	}
+	two := event + "\n" + event
+	first, again := ids("/v1/telemetry", two, ""), ids("/v1/telemetry", two, "")
+	if first[0] == first[1] || slices.Contains(first, again[0]) || slices.Contains(first, again[1]) {
+		t.Errorf("without a key the ids are %v and %v", first, again)
+	}
+	first, again = ids("/v1/telemetry", two, "k"), ids("/v1/telemetry", two, "k")
+	if first[0] == first[1] || !slices.Equal(first, again) {
+		t.Errorf("with a key the ids are %v, again %v", first, again)
+	}
+	if other := ids("/v1/telemetry", two, "l"); slices.Contains(first, other[0]) {
+		t.Errorf("with another key the id is the same: %v", other)
+	}
+	if other := ids("/v1/telemetry", event, "k"); slices.Contains(first, other[0]) {
+		t.Errorf("with another body the id is the same: %v", other)
+	}
+	// Agents' records keep the id that their request gives them.
+	const span = `{"type":"Span","data":{"operationName":"get"}}`
+	if first, again := ids("/v1/monitoring-data", span, ""), ids("/v1/monitoring-data", span, ""); !slices.Equal(first, again) {
+		t.Errorf("the ids of an agent's record are %v and %v", first, again)
+	}
+}
+
 // What the load generator sends is taken as it is: the tests of the pipeline
 // compare what is indexed with what it sent.
 func TestLoadIsTaken(t *testing.T) {
