@@ -34,6 +34,9 @@ func (s *settler) indexAlone(c *chunk) error {
 		if err := s.indexAlone(part); err != nil {
 			return err
 		}
+		for _, v := range part.parked {
+			c.parked = append(c.parked, verdict{at: half[v.at].at, cause: v.cause})
+		}
 		c.counts.Indexed += part.counts.Indexed
 		c.counts.Duplicates += part.counts.Duplicates
 		for _, v := range part.dead {

@@ -20,6 +20,8 @@ const (
 	indexing    = "index"
 	burying     = "write to the ledger and the dead-letter queue"
 	handingOver = "start a ProcessBatch"
+
+	startingDrain = "start a DrainIndex"
 )
 
 // Dead is a run of neighbouring records that will not be indexed as they are.
@@ -32,6 +34,8 @@ type Dead struct {
 	// Sparse: there are other records between them, so only the list says which
 	// they are.
 	Sparse bool
+	// Parked names the index that is out of service, if they only wait for that.
+	Parked string
 }
 
 // mostRuns is how many entries the dead of one chunk may have. More of them go
@@ -54,7 +58,7 @@ func (s *settler) bury(c *chunk) bool {
 	if !ok {
 		return false
 	}
-	c.counts.DeadLetters = int64(len(c.dead) + len(c.aside))
+	c.counts.DeadLetters, c.counts.Parked = int64(len(c.dead)+len(c.aside)+len(c.parked)), int64(len(c.parked))
 	if len(anew) == 0 {
 		return true
 	}

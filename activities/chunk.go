@@ -28,6 +28,7 @@ type chunk struct {
 	dead     []verdict   // Elasticsearch will never take these
 	open     []verdict   // what is to become of these is for a ProcessBatch
 	aside    []verdict   // dead, of offenders: they go to the ledger together with others
+	parked   []verdict   // their index alone is out of service: they go to the ledger until it takes them
 	merging  bool        // what is open is of offenders alone, and goes to a ProcessBatch together with others
 	stopped  []int       // that have no outcome, since the settler was stopped before
 	received []time.Time // scratch: of what one bulk created
@@ -53,14 +54,14 @@ func (c *chunk) reset() {
 	c.at, c.received = c.at[:0], c.received[:0]
 	c.owners.reset()
 	c.stretch, c.size, c.counts = nil, 0, Counts{}
-	c.dead, c.open, c.aside, c.stopped, c.merging, c.acquitted = nil, nil, nil, nil, false, 0
+	c.dead, c.open, c.aside, c.parked, c.stopped, c.merging, c.acquitted = nil, nil, nil, nil, nil, false, 0
 }
 
 // blameAll leaves the whole chunk open, after a panic: which record is to blame
 // is not known. A ProcessBatch finds those indexed that are.
 func (c *chunk) blameAll(err error) {
 	c.counts = Counts{Records: int64(len(c.records))}
-	c.dead, c.open, c.stopped = nil, c.open[:0], nil
+	c.dead, c.open, c.parked, c.stopped = nil, c.open[:0], nil, nil
 	c.owners.complete(c.records)
 	for i := range c.records {
 		c.open = append(c.open, verdict{i, index.Error{Type: panicked, Reason: err.Error()}, len(c.records) > 1})

@@ -69,6 +69,9 @@ func (h *herald) send(ctx context.Context, entries []ledger.Entry, keys []string
 			letters, of = append(letters, l), append(of, at)
 		}
 	}
+	if len(letters) == 0 {
+		return nil, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, tellWithin)
 	defer cancel()
 	untaken, err := h.dlq.Send(ctx, letters)

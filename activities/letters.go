@@ -15,6 +15,9 @@ const namedInSparse = 100
 // letters tell of an entry: of its halves, and theirs, where there are more
 // errors than fit into a message. Each points at the range of its own records.
 func (h *herald) letters(e ledger.Entry, key string) []queue.DeadLetter {
+	if e.Kind == ledger.Parked { // it comes home without anybody's help
+		return nil
+	}
 	if e.Sparse {
 		return []queue.DeadLetter{sparseLetter(e, key)}
 	}

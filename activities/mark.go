@@ -17,7 +17,10 @@ type Counts struct {
 	DeadLetters int64 `json:"deadLetters"` // in the ledger
 	HandedOver  int64 `json:"handedOver"`  // to a ProcessBatch
 	Batches     int64 `json:"batches"`     // ProcessBatch workflows started
-	Losses      int64 `json:"losses"`      // ranges that were trimmed before they were read
+	// Parked are those of the dead letters that are in the ledger until their
+	// index takes writes again.
+	Parked int64 `json:"parked,omitempty"`
+	Losses int64 `json:"losses"` // ranges that were trimmed before they were read
 }
 
 // Add adds the counts of what came next.
@@ -29,6 +32,7 @@ func (c *Counts) Add(o Counts) {
 	c.HandedOver += o.HandedOver
 	c.Batches += o.Batches
 	c.Losses += o.Losses
+	c.Parked += o.Parked
 }
 
 // mark is the low-water mark of a shard: the checkpoint up to which every

@@ -55,6 +55,9 @@ func (m *Morgue) Bury(ctx context.Context, dead []Dead) error {
 // are others.
 func entryOf(run Dead) ledger.Entry {
 	e := ledger.Entry{Kind: ledger.Bulk, Range: run.Range, Sparse: run.Sparse}
+	if run.Parked != "" {
+		e.Kind, e.Index = ledger.Parked, run.Parked
+	}
 	for n, r := range run.Records {
 		record := ledger.NewRecord(r.Data, exact(run.Causes[n]))
 		record.Sequence, record.Arrived = r.Sequence, r.Arrived

@@ -142,12 +142,12 @@ func (n *narrowing) tryPiece(of []verdict) (left []verdict, err error) {
 	} else if err != nil { // a panic
 		piece.blameAll(err)
 	}
-	for _, verdicts := range [...][]verdict{piece.dead, piece.open} {
+	for _, verdicts := range [...][]verdict{piece.dead, piece.open, piece.parked} {
 		for i := range verdicts {
 			verdicts[i].at = of[verdicts[i].at].at
 		}
 	}
-	n.c.dead = append(n.c.dead, piece.dead...)
+	n.c.dead, n.c.parked = append(n.c.dead, piece.dead...), append(n.c.parked, piece.parked...)
 	n.c.counts.Indexed += piece.counts.Indexed
 	n.c.counts.Duplicates += piece.counts.Duplicates
 	return piece.open, nil

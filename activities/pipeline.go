@@ -80,6 +80,9 @@ func (l *loans) giveBack() {
 
 func newPipeline(ctx context.Context, p *Processor, shard string, m *mark) *pipeline {
 	s := newSettler(ctx, p, shard)
+	if p.Drains != nil {
+		s.parker = &parker{after: p.Limits.ParkAfter, known: p.outOfService}
+	}
 	return &pipeline{
 		settler: s,
 		mark:    m,
@@ -182,7 +185,7 @@ func (p *pipeline) finish(c *chunk) {
 		counts.publish()
 		p.mark.end(stretch, counts)
 	}
-	if len(c.aside) == 0 && !c.merging {
+	if len(c.aside)+len(c.parked) == 0 && !c.merging {
 		end(c.stretch, c.counts)
 		p.held.Release(int64(c.size))
 		return
@@ -191,8 +194,10 @@ func (p *pipeline) finish(c *chunk) {
 		c.counts.HandedOver = c.counts.Records - c.counts.Indexed - c.counts.Duplicates - c.counts.DeadLetters
 	}
 	stretch, counts, held := c.stretch, c.counts, 0
-	for _, v := range c.aside {
-		held += kept(c.records[v.at])
+	for _, verdicts := range [...][]verdict{c.aside, c.parked} {
+		for _, v := range verdicts {
+			held += kept(c.records[v.at])
+		}
 	}
 	p.held.Release(int64(c.size - held))
 	p.pool.add(c, func(also Counts) {

@@ -3,8 +3,10 @@ package activities
 import (
 	"bytes"
 	"cmp"
+	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"millrace/internal/index"
@@ -16,25 +18,30 @@ const (
 	// poolFor is how long what is refused of an offender may wait for more of it:
 	// by so much the mark may lag, and there is at most one entry in that time.
 	poolFor = time.Second
+	// offenders is the name of the puddle that is of no index.
+	offenders = ""
 	// poolBytes is from how many bytes on it waits no longer.
 	poolBytes = entryBytes
 )
 
-// pool puts what is refused of offenders together, over all chunks of a shard,
-// so that a flood of poison makes few entries of the ledger and few ProcessBatch
-// workflows. What it holds lies before the mark until that is written.
+// pool puts what is refused of offenders together, over all chunks of a shard, and
+// what waits for an index that is out of service: so that a flood makes few entries
+// of the ledger, one in poolFor, and few ProcessBatch workflows. What it holds lies
+// before the mark until that is written.
 type pool struct {
 	*settler
 	most int // bytes from which on it is full
 
 	mu      sync.Mutex
-	filling *puddle       // nil: nothing
+	filling []*puddle     // in the order in which they were begun
+	bytes   int           // in all of them
 	changed chan struct{} // holds a token after something was added
 	closed  chan struct{}
 }
 
 // puddle is what is written together.
 type puddle struct {
+	index   string // that the records wait for, or offenders
 	records []stream.Record
 	causes  []index.Error
 	bytes   int
@@ -51,20 +58,53 @@ func newPool(s *settler, prefetch int) *pool {
 func (p *pool) add(c *chunk, end func(also Counts)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.filling == nil {
-		p.filling = &puddle{}
-	}
-	f := p.filling
-	for _, v := range c.aside {
+	touched := map[*puddle]bool{}
+	add := func(v verdict, name string) {
 		r := c.records[v.at]
 		r.Data = bytes.Clone(r.Data) // the chunk's memory is used again
+		f := p.puddle(name)
 		f.records, f.causes = append(f.records, r), append(f.causes, v.cause)
 		f.bytes += kept(r)
+		p.bytes += kept(r)
+		touched[f] = true
+	}
+	for _, v := range c.aside {
+		add(v, offenders)
+	}
+	for _, v := range c.parked {
+		add(v, string(indexOf(c.records[v.at].Data)))
 	}
 	if c.merging {
+		f := p.puddle(offenders)
 		f.handing.merge(p.handOverOf(c))
+		touched[f] = true
 	}
-	f.ends = append(f.ends, end)
+	var left atomic.Int64 // of the puddles; one goroutine writes them
+	left.Store(int64(len(touched)))
+	var all Counts
+	for f := range touched {
+		f.ends = append(f.ends, func(also Counts) {
+			if all.Add(also); left.Add(-1) == 0 {
+				end(all)
+			}
+		})
+	}
+	p.wake()
+}
+
+// puddle is the one of an index, or of the offenders.
+func (p *pool) puddle(name string) *puddle {
+	for _, f := range p.filling {
+		if f.index == name {
+			return f
+		}
+	}
+	p.filling = append(p.filling, &puddle{index: name})
+	return p.filling[len(p.filling)-1]
+}
+
+// wake says that there is something to write.
+func (p *pool) wake() {
 	select {
 	case p.changed <- struct{}{}:
 	default:
@@ -78,11 +118,15 @@ func (p *pool) run() {
 		select {
 		case <-p.changed:
 		case <-p.closed:
-			p.write(p.take())
+			for f := p.take(); f != nil; f = p.take() {
+				if !p.write(f) {
+					return
+				}
+			}
 			return
 		}
 		p.fill()
-		if !p.write(p.take()) {
+		if f := p.take(); f != nil && !p.write(f) {
 			return
 		}
 	}
@@ -108,29 +152,38 @@ func (p *pool) fill() {
 func (p *pool) isFull() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.filling != nil && p.filling.bytes >= p.most
+	return p.bytes >= p.most
 }
 
+// take takes the puddle that was begun first; nil if there is none.
 func (p *pool) take() *puddle {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	taken := p.filling
-	p.filling = nil
+	if len(p.filling) == 0 {
+		return nil
+	}
+	taken := p.filling[0]
+	p.filling = p.filling[1:]
+	p.bytes -= taken.bytes
+	if len(p.filling) > 0 {
+		p.wake()
+	}
 	return taken
 }
 
 // write makes what was pooled durable. It fails when the settler was stopped
 // before that.
 func (p *pool) write(f *puddle) bool {
-	if f == nil {
-		return true
-	}
 	if dead := p.entries(f); len(dead) > 0 {
 		bury := func() error { return p.Morgue.Bury(p.work, dead) }
 		if !insist(p.going, &p.problem, burying, bury) {
 			return false
 		}
-		pooledRecords.Add(float64(len(f.records)))
+		if f.index == offenders {
+			pooledRecords.Add(float64(len(f.records)))
+		} else if !p.startDrain(f) {
+			return false
+		}
 	}
 	var also Counts
 	if f.handing.records > 0 {
@@ -160,5 +213,18 @@ func (p *pool) entries(f *puddle) []Dead {
 	for at, i := range order {
 		records[at], verdicts[at] = f.records[i], verdict{at: at, cause: f.causes[i]}
 	}
-	return p.sparse(p.shard, records, verdicts)
+	all := p.sparse(p.shard, records, verdicts)
+	for i := range all {
+		all[i].Parked = f.index
+	}
+	return all
+}
+
+// startDrain has what is parked brought home, once its index takes it.
+func (p *pool) startDrain(f *puddle) bool {
+	slog.Warn("parked records whose index alone is out of service", "stream", p.Stream.Name, "shard", p.shard,
+		"index", f.index, "records", len(f.records), "error", f.causes[0].Type)
+	parkedRecords.Add(float64(len(f.records)))
+	start := func() error { return p.Drains.StartDrain(p.work, p.Stream, f.index) }
+	return insist(p.going, &p.problem, startingDrain, start)
 }

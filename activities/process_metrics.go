@@ -68,6 +68,11 @@ var pooledRecords = promauto.NewCounter(prometheus.CounterOpts{
 	Help: "Records of tenants most of whose records are refused that went to the ledger, in large entries.",
 })
 
+var parkedRecords = promauto.NewCounter(prometheus.CounterOpts{
+	Name: "millrace_process_parked_records_total",
+	Help: "Records that were parked in the ledger, since their index alone, closed or blocked for writes, refuses them.",
+})
+
 var shardOffenders = promauto.NewGaugeVec(prometheus.GaugeOpts{
 	Name: "millrace_process_offenders",
 	Help: "Tenants of a shard most of whose records are refused, as known to the worker that indexes it: starter shards names them.",

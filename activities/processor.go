@@ -34,11 +34,15 @@ type Processor struct {
 	Ledger  *ledger.Ledger // for copies of what a ProcessBatch still holds
 	Limits  ProcessLimits
 	Worker  string // identity of this worker, for operators
+	// Drains starts what brings parked records home; nil: none are parked.
+	Drains DrainStarter
+
+	outOfService *outOfService // shared by all shards of the worker
 }
 
 // NewProcessor completes the limits of a processor.
 func NewProcessor(p Processor) *Processor {
-	p.Limits = p.Limits.withDefaults()
+	p.Limits, p.outOfService = p.Limits.withDefaults(), &outOfService{}
 	return &p
 }
 
@@ -100,6 +104,7 @@ type ProcessLimits struct {
 	PrefetchBytes int           `help:"Most bytes of one shard that are read and not indexed yet." default:"8388608" env:"MILLRACE_PREFETCH_BYTES"`
 	WaitingAfter  time.Duration `help:"How long a shard may stand still before its state says so." default:"20s" env:"MILLRACE_WAITING_AFTER"`
 	DrainTimeout  time.Duration `help:"How long a shard that is to pause or move waits for the requests it has in flight." default:"10s" env:"MILLRACE_DRAIN_TIMEOUT"`
+	ParkAfter     time.Duration `help:"How long one index alone, closed or blocked for writes, may refuse records until they are parked in the ledger and its shards go on." default:"30s" env:"MILLRACE_PARK_AFTER"`
 	CopyAfter     time.Duration `help:"Age at which a record that a ProcessBatch still holds is copied to the ledger; 0: half of the stream's retention." default:"0s" env:"MILLRACE_COPY_AFTER"`
 }
 
@@ -127,6 +132,9 @@ func (l ProcessLimits) Validate() error {
 			errs = append(errs, fmt.Errorf("--%s: %d is negative", flag, value))
 		}
 	}
+	if l.ParkAfter < 0 {
+		errs = append(errs, fmt.Errorf("--park-after: %v is negative", l.ParkAfter))
+	}
 	if l.CopyAfter < 0 {
 		errs = append(errs, fmt.Errorf("--copy-after: %v is negative", l.CopyAfter))
 	}
@@ -146,6 +154,9 @@ func (l ProcessLimits) withDefaults() ProcessLimits {
 	l.PrefetchBytes = max(l.PrefetchBytes, leastPrefetch)
 	if l.WaitingAfter == 0 {
 		l.WaitingAfter = DefaultWaitingAfter
+	}
+	if l.ParkAfter == 0 {
+		l.ParkAfter = DefaultParkAfter
 	}
 	if l.DrainTimeout == 0 {
 		l.DrainTimeout = DefaultDrainTimeout

@@ -267,6 +267,8 @@ func (c *reprocessing) take(p *portion) error {
 		}
 		if bad {
 			c.progress.Stopped = mostRefused
+		}
+		if c.progress.Stopped != "" {
 			return nil
 		}
 	}

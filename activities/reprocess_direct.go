@@ -22,11 +22,19 @@ func (c *reprocessing) direct(spots []spot) error {
 	for n, of := range spots {
 		records[n] = stream.Record{Sequence: of.record().Sequence, Data: of.record().Data}
 	}
+	if c.in.Select.Parked != "" { // an index that is still out of service is not waited for
+		s.parker = &parker{known: &outOfService{}}
+	}
 	all := &chunk{records: records}
 	if err := s.indexAlone(all); err != nil {
 		return err
 	}
-	refused := make([]bool, len(spots))
+	refused := make([]bool, len(spots)) // or still parked
+	for _, v := range all.parked {
+		refused[v.at] = true
+		c.progress.Stopped = stillOut
+		c.problem.set(draining, failure(v.cause))
+	}
 	for _, v := range all.dead {
 		refused[v.at] = true
 		c.refuse(spots[v.at], exact(v.cause))
@@ -37,7 +45,7 @@ func (c *reprocessing) direct(spots []spot) error {
 			of.end(indexedNow)
 		}
 	}
-	good := int64(len(spots) - len(all.dead))
+	good := int64(len(spots) - len(all.dead) - len(all.parked))
 	// Those that a part of a bisected bulk met again were indexed by this, too.
 	already := min(all.counts.Duplicates, good)
 	c.progress.Counts.Indexed += good - already

@@ -31,6 +31,8 @@ type settler struct {
 
 	problem problem
 	circuit circuit
+	// parker is nil where a record waits for its index, however long that takes.
+	parker *parker
 	// graves tell what an earlier attempt has buried, where there may have been
 	// one; else nil.
 	graves *buried
@@ -81,7 +83,7 @@ func (s *settler) indexChunk(c *chunk, place func(index.Feedback)) (err error) {
 // send sends the bulk of a chunk, which holds the records at these positions,
 // again and again, smaller and smaller, until each has an outcome.
 func (s *settler) send(c *chunk, at []int, place func(index.Feedback)) error {
-	timeouts := 0
+	timeouts, again := 0, false
 	for wait := firstWait; ; wait = min(2*wait, longestWait) {
 		generation := s.Seen.Generation()
 		result := s.sendOnce(c, place, timeouts)
@@ -90,7 +92,8 @@ func (s *settler) send(c *chunk, at []int, place func(index.Feedback)) error {
 		}
 		switch {
 		case result.Class == index.Indexed:
-			at = s.outcomes(c, at, result.Items, generation)
+			at = s.outcomes(c, at, result.Items, generation, again)
+			again = true
 		case result.Class == index.TooLarge && len(at) > 1,
 			timeouts >= bodyTimeouts && c.bulk.Size() > leastSplit && len(at) > 1:
 			return s.sendHalves(c, at)
@@ -159,9 +162,10 @@ func (s *settler) sendHalves(c *chunk, at []int) error {
 }
 
 // outcomes enters what became of each record of a bulk that was answered, and
-// returns the positions of those to be sent again, in the memory of at.
-func (s *settler) outcomes(c *chunk, at []int, items []index.Item, generation uint64) (again []int) {
-	now := time.Now()
+// returns the positions of those to be sent again, in the memory of at. before
+// says that they were sent before.
+func (s *settler) outcomes(c *chunk, at []int, items []index.Item, generation uint64, before bool) (again []int) {
+	now, all, alone := time.Now(), len(at), 0
 	again, c.received = at[:0], c.received[:0]
 	for position, i := range at {
 		item := index.Item{Position: position}
@@ -171,6 +175,9 @@ func (s *settler) outcomes(c *chunk, at []int, items []index.Item, generation ui
 		switch item.Class {
 		case index.Indexed:
 			s.Seen.Mark(generation, c.ids[i])
+			if s.outOfService != nil && s.outOfService.any.Load() {
+				s.outOfService.took(indexOf(c.records[i].Data))
+			}
 			if item.Duplicate {
 				c.counts.Duplicates++
 				continue
@@ -182,11 +189,21 @@ func (s *settler) outcomes(c *chunk, at []int, items []index.Item, generation ui
 		case index.Poison:
 			c.dead = append(c.dead, verdict{at: i, cause: item.Error})
 		case index.Transient:
+			if item.Error.Alone() {
+				alone++
+			}
+			if s.parker != nil && s.parker.parks(item.Error, string(indexOf(c.records[i].Data))) {
+				c.parked = append(c.parked, verdict{at: i, cause: item.Error})
+				continue
+			}
 			s.problem.set(indexing, failure(item.Error))
 			again = append(again, i)
 		default:
 			c.open = append(c.open, verdict{at: i, cause: item.Error})
 		}
+	}
+	if s.parker != nil && !before {
+		s.parker.learn(all, alone)
 	}
 	s.Delay.ObserveBatch(now, c.received)
 	return again

@@ -203,7 +203,7 @@ func withoutData(e ledger.Entry) ledger.Entry {
 type graves map[string][]telemetry.Range
 
 func (g graves) add(e ledger.Entry) {
-	if e.Kind != ledger.Bulk {
+	if e.Kind != ledger.Bulk && e.Kind != ledger.Parked {
 		return
 	}
 	if !e.Sparse {

@@ -8,9 +8,9 @@ import (
 	"millrace/workflows"
 )
 
-// deadSlots is one call of each activity, and room for another that takes over
-// from it.
-const deadSlots = 4
+// deadSlots is one call of each activity, room for another that takes over from it,
+// and for some indices that are drained at the same time.
+const deadSlots = 8
 
 // Dead makes the worker for the dead-letter queue and the ledger.
 func Dead(c client.Client, keeper *activities.Keeper, reprocessor *activities.Reprocessor) worker.Worker {
@@ -21,6 +21,7 @@ func Dead(c client.Client, keeper *activities.Keeper, reprocessor *activities.Re
 	})
 	w.RegisterWorkflow(workflows.KeepDeadLetters)
 	w.RegisterWorkflowWithOptions(workflows.ReprocessDeadLetters, bounded)
+	w.RegisterWorkflow(workflows.DrainIndex)
 	w.RegisterActivity(keeper)
 	w.RegisterActivity(reprocessor)
 	return w

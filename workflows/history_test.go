@@ -34,6 +34,7 @@ func TestHistoriesReplay(t *testing.T) {
 			replayer.RegisterWorkflow(BackupShard)
 			replayer.RegisterWorkflow(KeepDeadLetters)
 			replayer.RegisterWorkflow(ReprocessDeadLetters)
+			replayer.RegisterWorkflow(DrainIndex)
 			replayer.RegisterWorkflow(Recover)
 			replayer.RegisterWorkflow(Replay)
 			replayer.RegisterWorkflow(DrillRecovery)

@@ -20,7 +20,7 @@ const (
 	IndexQueue    = "millrace-index"    // IndexShard: its slots bound the shards of a worker
 	BackupQueue   = "millrace-backup"   // BackupStream, BackupShard and their short activities
 	CopyQueue     = "millrace-copy"     // CopyShard: its slots bound the shards that a worker backs up
-	DeadQueue     = "millrace-dead"     // KeepDeadLetters and ReprocessDeadLetters
+	DeadQueue     = "millrace-dead"     // KeepDeadLetters, ReprocessDeadLetters and DrainIndex
 	RecoverQueue  = "millrace-recover"  // Recover, Replay and their short activities
 	SweepQueue    = "millrace-sweep"    // SweepObjects: its slots bound the pages that a worker works on
 	SnapshotQueue = "millrace-snapshot" // SnapshotIndex and EnforceRetention
@@ -77,6 +77,9 @@ func BackupShardID(stream string, created time.Time, shard string) string {
 func ProcessBatchID(stream string, r telemetry.Range) string {
 	return fmt.Sprintf("batch/%s/%d/%s/%s-%s", stream, r.StreamCreated.Unix(), r.Shard, r.First, r.Last)
 }
+
+// DrainIndexID names the workflow that brings home what is parked for an index.
+func DrainIndexID(index string) string { return "parked/" + index }
 
 // KeepDeadLettersID names the workflow that takes a dead-letter queue into the
 // ledger.

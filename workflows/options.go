@@ -156,6 +156,15 @@ const (
 	keepFirstFor = time.Minute
 )
 
+// drainOptions are for a call of DrainParked, which ends by itself unless
+// Elasticsearch is down: then a slice waits for it.
+func drainOptions(callFor time.Duration) workflow.ActivityOptions {
+	return workflow.ActivityOptions{
+		TaskQueue: DeadQueue, StartToCloseTimeout: callFor + 10*time.Minute, HeartbeatTimeout: 30 * time.Second,
+		WaitForCancellation: true, RetryPolicy: forEver, Summary: "bring parked records home",
+	}
+}
+
 // keepOptions are for a call of KeepLetters, which ends by itself.
 func keepOptions(callFor time.Duration) workflow.ActivityOptions {
 	return workflow.ActivityOptions{

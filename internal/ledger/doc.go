@@ -7,6 +7,7 @@
 //
 //	ledger/open/<stream>/<shard>/<first>-<last>.<stream's creation>.json       records of a range
 //	ledger/open/<stream>/<shard>/many-<first>-<last>.<stream's creation>.<hash of their numbers>.json  records between which there are others
+//	ledger/open/<stream>/<shard>/parked-<first>-<last>.<stream's creation>.<hash of their numbers>.<index>.json  records that wait for their index
 //	ledger/open/<stream>/<shard>/loss-<first>-<last>.<stream's creation>.json  a range without its records
 //	ledger/open/<stream>/<shard>/copy-<first>-<last>.<stream's creation>.<run>.json  records that a ProcessBatch still holds
 //	ledger/open/<stream>/ingest/<batch>-<position>-<hash of them>.json         records that have no sequence number

@@ -19,6 +19,7 @@ type Kind string
 const (
 	Bulk   Kind = "bulk"   // records of a range that were not indexed
 	Ingest Kind = "ingest" // records that the stream will never take
+	Parked Kind = "parked" // records whose index alone is out of service: see Entry.Index
 	Loss   Kind = "loss"   // a range that was trimmed before it was read: no payload
 )
 
@@ -31,6 +32,8 @@ type Entry struct {
 	// Sparse: between the records lie others, so the range says only where they
 	// are, and the sequence numbers of the records which they are.
 	Sparse bool `json:"sparse,omitempty"`
+	// Index is the one that Parked records wait for.
+	Index string `json:"index,omitempty"`
 	// Batch and Position say where the first of Ingest's records was.
 	Batch    string    `json:"batch,omitempty"`
 	Position int       `json:"position,omitempty"`
@@ -126,6 +129,7 @@ const (
 	lossMark = "loss-"
 	copyMark = "copy-"
 	manyMark = "many-"
+	parkMark = "parked-"
 	suffix   = ".json"
 )
 
@@ -144,6 +148,8 @@ func (e Entry) place(stream string) string {
 	switch {
 	case e.Kind == Loss:
 		mark = lossMark // it must not stand in the way of the records, should they turn up
+	case e.Kind == Parked:
+		mark, which = parkMark, "."+e.positionsHash()+"."+segment(e.Index)
 	case e.Sparse:
 		// Nor may it stand for what lies between its records. The same range may
 		// have others, so the key says which.
@@ -153,7 +159,7 @@ func (e Entry) place(stream string) string {
 		// later holder's copy.
 		mark, which = copyMark, "."+segment(e.Held.Run)
 	}
-	if !r.StreamCreated.IsZero() { // numbers may come again in a later stream of the same name
+	if !r.StreamCreated.IsZero() || e.Kind == Parked { // numbers may come again in a later stream of the same name
 		created = "." + stamp(r.StreamCreated)
 	}
 	return path.Join(segment(stream), segment(r.Shard)) + "/" + mark + number(r.First, r.FirstSub) + "-" + number(r.Last, r.LastSub) + created + which + suffix

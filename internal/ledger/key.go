@@ -30,15 +30,31 @@ func CopyOf(key string, created time.Time) (r telemetry.Range, ok bool) {
 	return between(shard, numbers, created)
 }
 
-// ManyOf is RangeOf for the key of an entry that has some of the records of the
-// range: Positions says which.
+// ManyOf is RangeOf for the key of an entry, also of parked records, that has
+// some of the records of the range: Positions says which.
 func ManyOf(key string, created time.Time) (r telemetry.Range, ok bool) {
 	shard, numbers, marks := parts(key)
+	if parked, isParked := strings.CutPrefix(numbers, parkMark); isParked {
+		if len(marks) < 3 || marks[0] != stamp(created) {
+			return r, false
+		}
+		return between(shard, parked, created)
+	}
 	numbers, isSparse := strings.CutPrefix(numbers, manyMark)
 	if !isSparse || len(marks) == 0 || len(marks) > 2 || len(marks) == 2 && marks[0] != stamp(created) {
 		return r, false
 	}
 	return between(shard, numbers, created)
+}
+
+// ParkedOf reads from the key of an entry of parked records which index they wait
+// for.
+func ParkedOf(key string) (index string, ok bool) {
+	_, numbers, marks := parts(key)
+	if !strings.HasPrefix(numbers, parkMark) || len(marks) < 3 {
+		return "", false
+	}
+	return strings.Join(marks[2:], "."), true // behind the stream's creation and the hash
 }
 
 // parts takes a key apart: ledger/open/<stream>/<shard>/<numbers>.<marks>.json.

@@ -58,12 +58,14 @@ func TestKeysOfSparseEntriesSayTheirRange(t *testing.T) {
 	t.Parallel()
 	at := time.Unix(1_795_392_000, 0)
 	for key, want := range map[string]string{
-		"ledger/open/s/shardId-000000000003/many-17-20.1795392000.0a.json": "shardId-000000000003 17-20",
-		"ledger/done/s/shardId-000000000003/many-17-20.0a.json":            "shardId-000000000003 17-20",
-		"ledger/open/s/shardId-000000000003/many-17-20.1795392001.0a.json": "", // of another stream
-		"ledger/open/s/shardId-000000000003/17-20.1795392000.json":         "",
-		"ledger/open/s/shardId-000000000003/copy-17-20.1795392000.r.json":  "",
-		"ledger/open/s/shardId-000000000003/many-17.1795392000.0a.json":    "",
+		"ledger/open/s/shardId-000000000003/many-17-20.1795392000.0a.json":                            "shardId-000000000003 17-20",
+		"ledger/done/s/shardId-000000000003/many-17-20.0a.json":                                       "shardId-000000000003 17-20",
+		"ledger/open/s/shardId-000000000003/many-17-20.1795392001.0a.json":                            "", // of another stream
+		"ledger/open/s/shardId-000000000003/17-20.1795392000.json":                                    "",
+		"ledger/open/s/shardId-000000000003/copy-17-20.1795392000.r.json":                             "",
+		"ledger/open/s/shardId-000000000003/many-17.1795392000.0a.json":                               "",
+		"ledger/open/s/shardId-000000000003/parked-17-20.1795392000.0a.telemetry-log-2026.11.23.json": "shardId-000000000003 17-20",
+		"ledger/open/s/shardId-000000000003/parked-17-20.1795392001.0a.telemetry-log-2026.11.23.json": "", // of another stream
 	} {
 		r, ok := ledger.ManyOf(key, at)
 		got := ""
@@ -72,6 +74,20 @@ func TestKeysOfSparseEntriesSayTheirRange(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("%s gives %q, want %q", key, got, want)
+		}
+	}
+}
+
+func TestKeysOfParkedEntriesNameTheirIndex(t *testing.T) {
+	t.Parallel()
+	for key, want := range map[string]string{
+		"ledger/open/s/shard/parked-17-20.1795392000.0a.telemetry-log-2026.11.23.json": "telemetry-log-2026.11.23",
+		"ledger/open/s/shard/parked-17-20.1795392000.0a.telemetry-log-undated.json":    "telemetry-log-undated",
+		"ledger/open/s/shard/many-17-20.1795392000.0a.json":                            "",
+		"ledger/open/s/shard/parked-17-20.1795392000.0a.json":                          "",
+	} {
+		if got, ok := ledger.ParkedOf(key); got != want || ok != (want != "") {
+			t.Errorf("%s names %q, want %q", key, got, want)
 		}
 	}
 }

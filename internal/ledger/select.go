@@ -22,6 +22,8 @@ type Selection struct {
 	From      time.Time `json:"from,omitzero"`    // entries that were written then or later
 	To        time.Time `json:"to,omitzero"`      // and before that
 	Keys      []string  `json:"keys,omitempty"`   // these entries only
+	// Parked chooses what is parked for this index, and was not refused since.
+	Parked string `json:"parked,omitempty"`
 }
 
 // MostKeys bounds a list of keys: it stands in a workflow's input.
@@ -68,6 +70,9 @@ func (l *Ledger) Select(ctx context.Context, s Selection, after string) iter.Seq
 			if err == nil && key <= after {
 				continue
 			}
+			if index, _ := ParkedOf(key); err == nil && s.Parked != "" && index != s.Parked {
+				continue
+			}
 			if !yield(key, err) || err != nil {
 				return
 			}
@@ -87,7 +92,7 @@ func (s Selection) Cause(e Error) bool {
 
 // Record reports whether the selection has a record.
 func (s Selection) Record(r Record) bool {
-	return s.Cause(r.Error) && (s.Tenant == "" || s.Tenant == r.Tenant) && (s.Type == "" || s.Type == r.Type)
+	return s.Cause(r.Error) && (s.Parked == "" || r.First == nil) && (s.Tenant == "" || s.Tenant == r.Tenant) && (s.Type == "" || s.Type == r.Type)
 }
 
 // Entry reports whether the selection has an entry that has no records: nobody

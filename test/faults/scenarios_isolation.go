@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +25,56 @@ var isolation = []scenario{
 		number: 27, name: "one-tenant-only-poison", spans: 20 * time.Second,
 		fault: sendOnlyPoison, settle: awaitPoison, check: checkPoison,
 	},
+	{number: 28, name: "index-closed", ownDay: true, lasts: 45 * time.Second, fault: closeIndex, settle: awaitHome},
+}
+
+// closeIndex closes one index for longer than records wait for it
+// (activities.DefaultParkAfter): they are parked, and the others are indexed.
+func closeIndex(ctx context.Context, s *running) error {
+	path := "/" + s.index("log")
+	if err := s.until(ctx, func() (bool, error) { // until it is there
+		_, err := s.ask(ctx, http.MethodPost, path+"/_close", "")
+		var refused *refusal
+		if errors.As(err, &refused) {
+			return false, nil
+		}
+		return err == nil, err
+	}); err != nil {
+		return fmt.Errorf("the index that is to be closed is not there: %w", err)
+	}
+	if err := s.until(ctx, func() (bool, error) {
+		running, err := s.list(ctx, "WorkflowType='DrainIndex' AND ExecutionStatus='Running'")
+		return len(running) > 0, err
+	}); err != nil {
+		return found("nothing is parked for a closed index: %v", err)
+	}
+	others := func() (count uint64) {
+		for n := range s.sender.Accepted.All() {
+			if s.sent.Source.Type(n) != "log" {
+				count++
+			}
+		}
+		return count
+	}
+	if err := s.until(ctx, func() (bool, error) {
+		indexed, err := s.stores.Indexed(ctx)
+		return s.sender.Accepted.Len() == s.options.Records && indexed >= others(), err
+	}); err != nil {
+		return found("a closed index holds up the records of others: %v", err)
+	}
+	_, err := s.ask(ctx, http.MethodPost, path+"/_open", "")
+	return err
+}
+
+// awaitHome waits until all that was parked is home.
+func awaitHome(ctx context.Context, s *running) error {
+	if err := s.until(ctx, func() (bool, error) {
+		running, err := s.list(ctx, "WorkflowType='DrainIndex' AND ExecutionStatus='Running'")
+		return len(running) == 0, err
+	}); err != nil {
+		return found("DrainIndex does not end: %v", err)
+	}
+	return nil
 }
 
 // besides is a second load, of the stranger.

@@ -269,7 +269,7 @@ func (s *settings) processor(b *workers.Backends, documents *index.Client, launc
 	return activities.NewProcessor(activities.Processor{
 		Stream: b.StreamID(), Source: activities.StreamSource{Stream: b.Stream},
 		Bulk: &activities.Noting{Bulk: documents, Cluster: documents, Store: b.Bucket}, Limiter: index.NewLimiter(s.Bulks, s.BulkBytes), Seen: seen, Delay: delays,
-		Batches: launcher, Morgue: b.Morgue, Ledger: b.Ledger, Limits: s.ProcessLimits, Worker: identity,
+		Batches: launcher, Drains: launcher, Morgue: b.Morgue, Ledger: b.Ledger, Limits: s.ProcessLimits, Worker: identity,
 	})
 }
 

@@ -1,0 +1,109 @@
+package activities
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"millrace/internal/index"
+	"millrace/internal/telemetry"
+)
+
+// DefaultParkAfter is how long an index alone may refuse records until they are
+// parked: longer than an index takes to be opened, or moved.
+const DefaultParkAfter = 30 * time.Second
+
+// outFor is how long an index is remembered as out of service after it was last
+// met so.
+const outFor = 5 * time.Minute
+
+// DrainStarter starts DrainIndex, the workflow that brings home what is parked of
+// an index. That it runs already is success: then it knows that there is more.
+type DrainStarter interface {
+	StartDrain(ctx context.Context, stream StreamID, index string) error
+}
+
+// outOfService remembers which indices alone are out of service. All shards of a
+// worker share it. It is safe for concurrent use.
+type outOfService struct {
+	any atomic.Bool // whether it remembers one: nearly never
+
+	mu    sync.Mutex
+	index map[string]*outage
+}
+
+type outage struct{ since, seen time.Time }
+
+// refused enters that an index has refused a record, and returns since when it
+// does.
+func (o *outOfService) refused(name string, now time.Time) (since time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	known := o.index[name]
+	if known == nil || now.Sub(known.seen) > outFor {
+		known = &outage{since: now}
+		if o.index == nil {
+			o.index = map[string]*outage{}
+		}
+		o.index[name] = known
+	}
+	known.seen = now
+	o.any.Store(true)
+	return known.since
+}
+
+// took enters that an index has taken a record.
+func (o *outOfService) took(name []byte) {
+	if !o.any.Load() {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.index, string(name))
+	o.any.Store(len(o.index) > 0)
+}
+
+// parker decides for one shard whether what an index refuses is parked. It is
+// safe for concurrent use.
+type parker struct {
+	after time.Duration // zero: at once
+	known *outOfService
+
+	mu    sync.Mutex
+	share standing // of the last records of the shard, those refused by indices alone
+}
+
+// learn enters how many records of a bulk were refused by indices alone, when
+// they were sent for the first time.
+func (p *parker) learn(records, alone int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.share.enter(records, float64(alone), circuitLeast, time.Now())
+}
+
+// parks reports whether a record that an index refuses is parked: when the index
+// has refused for long enough, and most records of the shard are not concerned.
+// Otherwise it is the cluster, and the shard waits.
+func (p *parker) parks(cause index.Error, name string) bool {
+	if !cause.Alone() {
+		return false
+	}
+	now := time.Now()
+	since := p.known.refused(name, now)
+	if p.after == 0 {
+		return true
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return now.Sub(since) >= p.after && p.share.Share() <= circuitShare
+}
+
+// indexOf is the index that a stream record names.
+func indexOf(data []byte) []byte {
+	r, err := telemetry.Parse(data)
+	if err != nil {
+		return nil
+	}
+	return r.Index
+}

@@ -1,0 +1,25 @@
+package workflows
+
+import (
+	"context"
+	"fmt"
+
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+
+	"millrace/activities"
+)
+
+// StartDrain starts the DrainIndex of an index, or tells the one that runs that
+// there is more: by a signal, since one that is about to end must not miss it.
+func (l Launcher) StartDrain(ctx context.Context, stream activities.StreamID, index string) error {
+	id := DrainIndexID(index)
+	_, err := l.Client.SignalWithStartWorkflow(ctx, id, Parked, nil, client.StartWorkflowOptions{
+		ID: id, TaskQueue: DeadQueue, StaticSummary: "bring home what is parked for " + index,
+		TypedSearchAttributes: temporal.NewSearchAttributes(Stage.ValueSet("dead")),
+	}, DrainIndex, DrainInput{Stream: stream.Name, Index: index})
+	if err != nil {
+		return fmt.Errorf("start %s: %w", id, err)
+	}
+	return nil
+}
