@@ -28,8 +28,8 @@ var All = []Mutant{
 		Name: "checkpoint-early", Clause: "the mark passes only what is durable elsewhere", Scenario: "elasticsearch-down",
 		Edits: []Edit{{
 			File: "activities/pipeline.go",
-			Old:  "\t\tif !ok || !p.settle(c, place) {\n\t\t\treturn\n\t\t}\n\t\tc.counts.publish()\n\t\tp.mark.end(c.stretch, c.counts)\n",
-			New:  "\t\tif !ok {\n\t\t\treturn\n\t\t}\n\t\tp.mark.end(c.stretch, c.counts)\n\t\tif !p.settle(c, place) {\n\t\t\treturn\n\t\t}\n\t\tc.counts.publish()\n",
+			Old:  "\t\tif !ok || !p.settle(c, place) {\n\t\t\treturn\n\t\t}\n\t\tp.finish(c)\n",
+			New:  "\t\tif !ok {\n\t\t\treturn\n\t\t}\n\t\tp.finish(c)\n\t\tif !p.settle(c, place) {\n\t\t\treturn\n\t\t}\n",
 		}},
 	},
 	{
@@ -92,8 +92,8 @@ var All = []Mutant{
 		Name: "hands-nothing-over", Clause: "the mark passes a range only when its ProcessBatch has started", Scenario: "canceled-and-terminated",
 		Edits: []Edit{{
 			File: "activities/bury.go",
-			Old:  "\tstart := func() error { return s.Batches.StartBatch(s.work, s.Stream, r, cause, copyAt) }\n",
-			New:  "\tstart := func() error { _, _ = cause, copyAt; return nil }\n",
+			Old:  "\tstart := func() error { return s.Batches.StartBatch(s.work, s.Stream, h.Range, h.cause, h.copyAt) }\n",
+			New:  "\tstart := func() error { return nil }\n",
 		}},
 	},
 	{
@@ -124,7 +124,7 @@ var All = []Mutant{
 		Name: "forgets-what-was-terminated", Clause: "what an operator terminates is taken up again", Scenario: "canceled-and-terminated",
 		Edits: []Edit{{
 			File: "activities/ingest.go",
-			Old:  "if err := g.Batches.UnfinishedBatches(ctx, in.Since, takeUp(g.Batches.RestartBatch)); err != nil {",
+			Old:  "if err := g.Batches.UnfinishedBatches(ctx, since, takeUp(g.Batches.RestartBatch)); err != nil {",
 			New:  "if err := error(nil); err != nil {",
 		}},
 	},
@@ -219,5 +219,24 @@ var All = []Mutant{
 	{
 		Name: "keeps-no-quota", Clause: "a tenant beyond its quota is told to come again", Scenario: "another-beyond-its-quota",
 		Edits: []Edit{{File: "api/quota.go", Old: "\tif b.rate == 0 || missing <= 0 {\n", New: "\tif b.rate >= 0 || missing <= 0 {\n"}},
+	},
+	{
+		Name: "decodes-beyond-the-limit", Clause: "records beyond the limit are counted and never decoded",
+		Test: Test{"./api", "TestRecordsBeyondTheLimitAreLeftOut"},
+		Edits: []Edit{{
+			File: "api/otlpwalk.go",
+			Old:  "; b.position < b.limits.Records && records.next(recordsField); {\n",
+			New:  "; records.next(recordsField); {\n",
+		}},
+	},
+	{
+		Name: "moves-on-unverified", Clause: "what was trimmed unread is reported",
+		Test:  Test{"./internal/stream", "TestWhatWasTrimmedUnreadIsReported"},
+		Edits: []Edit{{File: "internal/stream/reader.go", Old: "\treturn len(b.records) > 0 || b.behind == 0 ||", New: "\treturn len(b.records) >= 0 || b.behind == 0 ||"}},
+	},
+	{
+		Name: "blames-all-for-one", Clause: "one tenant's poison holds up nobody else",
+		Test:  Test{"./activities", "TestMostTenantsMustOffend"},
+		Edits: []Edit{{File: "activities/tenants.go", Old: "\tcircuitOffenders = 2\n", New: "\tcircuitOffenders = 1\n"}},
 	},
 }
