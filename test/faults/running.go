@@ -98,8 +98,8 @@ func (h *harness) run(ctx context.Context, what scenario) (report audit.Report, 
 }
 
 // mostDays is how many scenarios can have a day for themselves: records of the
-// last week go to an index of their day, older ones to one of their year.
-const mostDays = 7
+// last eight days go to an index of their day, older ones to one of their year.
+const mostDays = 8
 
 // begin makes records of the scenario's own.
 func (h *harness) begin(what scenario) *running {
