@@ -54,12 +54,13 @@ func (s *settler) copyAt(r stream.Record) time.Time {
 // copied again; so there is one copy of each record, however often this is
 // called.
 func (p *Processor) CopyHeld(ctx context.Context, in HeldInput) (HeldResult, error) {
+	p, err := p.of(in.Stream)
+	if err != nil {
+		return HeldResult{}, err
+	}
 	s := newSettler(ctx, p, in.Range.Shard)
 	defer s.abandon()
 	defer s.heartbeat(ctx)()
-	if err := s.serves(in.Stream); err != nil {
-		return HeldResult{}, err
-	}
 	var result HeldResult
 	if len(in.Pieces) > 0 && !insist(s.going, &s.problem, copyingHeld, func() error { return s.copyPieces(in, source(ctx), &result) }) {
 		return result, errStopped
@@ -123,12 +124,13 @@ func contains(r telemetry.Range, sequence string) bool {
 // ReleaseHeld resolves what CopyHeld has copied, when the batch has ended:
 // each record is indexed, or was given up and is in an entry of its own.
 func (p *Processor) ReleaseHeld(ctx context.Context, in HeldInput) error {
+	p, err := p.of(in.Stream)
+	if err != nil {
+		return err
+	}
 	s := newSettler(ctx, p, in.Range.Shard)
 	defer s.abandon()
 	defer s.heartbeat(ctx)()
-	if err := s.serves(in.Stream); err != nil {
-		return err
-	}
 	if !insist(s.going, &s.problem, releasingHeld, func() error { return s.release(in.Range, source(ctx)) }) {
 		return errStopped
 	}

@@ -51,7 +51,8 @@ type CopyResult struct {
 // how a backup is paused. Each time it writes what it holds, and ends with the
 // checkpoint it has reached, which is never ahead of a durable object.
 func (a *Archivist) CopyShard(ctx context.Context, in CopyInput) (CopyResult, error) {
-	if err := serves(a.Stream, in.Stream); err != nil {
+	a, err := a.of(in.Stream)
+	if err != nil {
 		return CopyResult{}, err
 	}
 	at, counts := in.Checkpoint, in.Counts
@@ -77,6 +78,9 @@ func (a *Archivist) CopyShard(ctx context.Context, in CopyInput) (CopyResult, er
 	slog.Info("backed up a shard for a while", "stream", a.Stream.Name, "shard", in.Shard, "checkpoint", result.Checkpoint.Sequence,
 		"closed", result.Checkpoint.Closed, "records", result.Counts.Records-in.Counts.Records,
 		"objects", result.Counts.Objects-in.Counts.Objects, "ended", context.Cause(going))
+	if c.lost != nil {
+		return result, streamReplaced(c.lost, result.CopyProgress)
+	}
 	return result, nil
 }
 

@@ -41,6 +41,8 @@ type copying struct {
 	held     backup.Meta // what is read behind at
 	moves    int         // of the checkpoint
 	children []string    // set at the end of the shard
+	// lost says, once it is reported, that the stream was made anew.
+	lost *stream.ReplacedError
 }
 
 func (c *copying) moved() int {
@@ -68,9 +70,10 @@ func (c *copying) run() {
 func (c *copying) copy() error {
 	reading, stop := context.WithCancel(c.going)
 	pages, ended := make(chan stream.Page), make(chan struct{})
+	var replaced replacement // belongs to the one who reads, until pages is closed
 	go func() {
 		defer close(ended)
-		c.read(reading, pages)
+		c.read(reading, pages, &replaced)
 	}()
 	defer func() { stop(); <-ended }()
 
@@ -87,7 +90,13 @@ func (c *copying) copy() error {
 		select {
 		case page, open := <-pages:
 			if !open {
-				return c.flush(chain)
+				err := c.flush(chain)
+				if err == nil && replaced.by != nil {
+					if err = c.reportLoss(replaced.loss()); err == nil {
+						c.lost = replaced.by
+					}
+				}
+				return err
 			}
 			if err = c.take(chain, page); err == nil && page.End {
 				return c.close(chain, page)
@@ -113,9 +122,10 @@ func (c *copying) copy() error {
 }
 
 // read reads from the checkpoint on, one page ahead of what is taken.
-func (c *copying) read(ctx context.Context, pages chan<- stream.Page) {
+func (c *copying) read(ctx context.Context, pages chan<- stream.Page, replaced *replacement) {
 	defer close(pages)
 	c.mu.Lock()
+	replaced.last = c.at
 	reader := c.Source.Read(c.in.Shard, c.at)
 	c.mu.Unlock()
 	defer reader.Close()
@@ -124,9 +134,9 @@ func (c *copying) read(ctx context.Context, pages chan<- stream.Page) {
 		read := func() (err error) {
 			defer recovered(&err)
 			next, err = reader.Next(ctx)
-			return err
+			return replaced.read(next, err)
 		}
-		if !insist(ctx, &c.problem, reading, read) {
+		if !insist(ctx, &c.problem, reading, read) || replaced.by != nil {
 			return
 		}
 		// Nobody waits for the backup, so the next calls are for those who read

@@ -70,6 +70,10 @@ const trimmedRecord = "trimmed"
 // is left to the workflow, or after the last attempt goes to the ledger, too.
 // When it is canceled it ends well: what has no outcome by then is left.
 func (p *Processor) IndexRange(ctx context.Context, in RangeInput) (RangeResult, error) {
+	p, err := p.of(in.Stream)
+	if err != nil {
+		return RangeResult{}, err
+	}
 	s := newSettler(ctx, p, in.Range.Shard)
 	defer s.abandon()
 	defer s.heartbeat(ctx)()
@@ -170,6 +174,10 @@ func (s *settler) merge(records []stream.Record, left []LeftRange) LeftRange {
 // queue, all with the same cause, but those that are known to be indexed or
 // buried.
 func (p *Processor) BuryRange(ctx context.Context, in RangeInput) (RangeResult, error) {
+	p, err := p.of(in.Stream)
+	if err != nil {
+		return RangeResult{}, err
+	}
 	s := newSettler(ctx, p, in.Range.Shard)
 	defer s.abandon()
 	defer s.heartbeat(ctx)()
@@ -199,9 +207,6 @@ func (p *Processor) BuryRange(ctx context.Context, in RangeInput) (RangeResult, 
 // are in the copy that was made in time; else they are entered in the ledger,
 // without their payload, since nobody has it.
 func (s *settler) fetch(in RangeInput) ([]stream.Record, RangeResult, error) {
-	if err := s.serves(in.Stream); err != nil {
-		return nil, RangeResult{}, err
-	}
 	var records []stream.Record
 	fetch := func() (err error) {
 		records, err = s.Source.Fetch(s.going, in.Range)

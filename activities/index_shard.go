@@ -88,7 +88,8 @@ var (
 // the checkpoint passes a record, that record is indexed, or in the ledger, or
 // inside a ProcessBatch whose start was acknowledged.
 func (p *Processor) IndexShard(ctx context.Context, in IndexInput) (IndexResult, error) {
-	if err := p.serves(in.Stream); err != nil {
+	p, err := p.of(in.Stream)
+	if err != nil {
 		return IndexResult{}, err
 	}
 	p.Seen.Raise(in.Generation)
@@ -116,6 +117,9 @@ func (p *Processor) IndexShard(ctx context.Context, in IndexInput) (IndexResult,
 	result := c.result()
 	slog.Info("indexed a shard for a while", "stream", p.Stream.Name, "shard", in.Shard, "checkpoint", result.Checkpoint.Sequence,
 		"closed", result.Checkpoint.Closed, "records", result.Counts.Records-in.Counts.Records, "ended", context.Cause(c.going))
+	if c.replaced.by != nil && c.lost {
+		return result, streamReplaced(c.replaced.by, result.Progress)
+	}
 	return result, nil
 }
 

@@ -33,6 +33,9 @@ type pipeline struct {
 	rest  page // what is left of the page that is being cut; belongs to whose turn it is
 
 	children []string // set at the end of the shard
+	// replaced says that the stream was made anew, and lost that this is reported.
+	replaced replacement
+	lost     bool
 }
 
 // page is a stream.Page, or a portion of it, on its way to the chunks.
@@ -115,14 +118,22 @@ func (p *pipeline) run(reader Reader) {
 // read reads ahead, page by page, within the bounds of memory.
 func (p *pipeline) read(reader Reader) {
 	defer close(p.pages)
+	p.replaced.last = p.mark.state().checkpoint
 	for {
 		var next stream.Page
 		read := func() (err error) {
 			defer recovered(&err)
 			next, err = reader.Next(p.going)
-			return err
+			return p.replaced.read(next, err)
 		}
-		if !insist(p.going, &p.problem, reading, read) || !p.reportLoss(next.Loss) {
+		if !insist(p.going, &p.problem, reading, read) {
+			return
+		}
+		if p.replaced.by != nil { // what was read of it goes on
+			p.lost = p.reportLoss(p.replaced.loss())
+			return
+		}
+		if !p.reportLoss(next.Loss) {
 			return
 		}
 		if next.End {

@@ -46,10 +46,8 @@ func NewProcessor(p Processor) *Processor {
 	return &p
 }
 
-// serves reports whether this worker reads that stream, and not another one or
-// a later one of the same name.
-func (p *Processor) serves(id StreamID) error { return serves(p.Stream, id) }
-
+// serves reports whether a worker reads that stream, and not another one or a
+// later one of the same name.
 func serves(ours, id StreamID) error {
 	if id.Name == ours.Name && id.Created.Equal(ours.Created) {
 		return nil

@@ -122,7 +122,9 @@ func (s ShardState) equal(o ShardState) bool {
 
 // SuperviseInput is what ProcessStream knows already.
 type SuperviseInput struct {
-	Stream  string        `json:"stream"`
+	Stream string `json:"stream"`
+	// ID is the stream whose shards these are; zero if nobody has looked yet.
+	ID      StreamID      `json:"id,omitzero"`
 	Shards  []ShardState  `json:"shards,omitempty"`
 	Holds   []Hold        `json:"holds,omitempty"` // for shards that are started
 	For     time.Duration `json:"for"`             // how long to look after them
@@ -159,8 +161,13 @@ const (
 // returns when a shard has changed, and else when its time is over: so the
 // workflow knows the present state, while polling costs no history.
 func (s *Supervisor) SuperviseShards(ctx context.Context, in SuperviseInput) (SuperviseResult, error) {
-	if in.Stream != s.Stream.Name {
-		return SuperviseResult{}, fmt.Errorf("supervise stream %s: this worker reads %s", in.Stream, s.Stream.Name)
+	known := in.ID
+	in, err := in.checked(s.Stream)
+	if err != nil {
+		return SuperviseResult{}, err
+	}
+	if !known.Created.IsZero() && !known.Created.Equal(s.Stream.Created) {
+		slog.Warn("a stream was deleted and made anew: its shards are read from their beginning", "stream", s.Stream.Name, "was", known.Created, "is", s.Stream.Created)
 	}
 	ctx, cancel := stopWithWorker(ctx)
 	var beside sync.WaitGroup

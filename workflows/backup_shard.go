@@ -154,6 +154,8 @@ func (s *backupShard) copy(ctx workflow.Context) error {
 		return nil
 	case errors.As(err, &canceled):
 		return nil
+	case isReplaced(err, &last):
+		s.learn(ctx, last)
 	}
 	return fmt.Errorf("back up shard %s: %w", s.in.Shard, err)
 }

@@ -216,6 +216,8 @@ func (s *shard) index(ctx workflow.Context) error {
 		return nil
 	case errors.As(err, &canceled):
 		return nil
+	case isReplaced(err, &last):
+		s.learn(ctx, last)
 	}
 	return fmt.Errorf("index shard %s: %w", s.in.Shard, err)
 }

@@ -155,7 +155,7 @@ func (p *processing) supervise(ctx workflow.Context) error {
 	}
 	var result activities.SuperviseResult
 	err := workflow.ExecuteActivity(call, supervisor.SuperviseShards, activities.SuperviseInput{
-		Stream: p.in.Stream, Shards: p.in.Shards, Holds: p.in.Holds, For: callFor, CallFor: p.in.CallFor,
+		Stream: p.in.Stream, ID: p.in.ID, Shards: p.in.Shards, Holds: p.in.Holds, For: callFor, CallFor: p.in.CallFor,
 		Generation: p.in.Generation,
 	}).Get(ctx, &result)
 	p.interrupt = nil

@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"millrace/internal/telemetry"
 )
@@ -11,6 +12,18 @@ import (
 // Of a shard that is past the stream's retention that is none. It makes one
 // attempt, within the shard's budget: after an error, try again.
 func (s *Stream) Fetch(ctx context.Context, r telemetry.Range) ([]Record, error) {
+	if !r.StreamCreated.IsZero() && !r.StreamCreated.Equal(s.created) {
+		return nil, nil // it was in an earlier stream of that name
+	}
+	records, err := s.fetch(ctx, r)
+	if err == nil && len(records) < r.Count {
+		// Another stream may be there under the name.
+		err = s.confirm(ctx, time.Now())
+	}
+	return records, err
+}
+
+func (s *Stream) fetch(ctx context.Context, r telemetry.Range) ([]Record, error) {
 	// A page of more than is asked for would spend what live readers need.
 	p := s.poller(r.Shard, min(max(r.Count, 1), s.settings.LimitPerCall))
 	err := p.open(ctx, position{sequence: r.First})

@@ -48,10 +48,15 @@ type Loss struct {
 	Before string    // of the first record that is there; empty if there is none
 	From   time.Time // up to when the shard had been read; zero if it never was, or that is not known
 	To     time.Time // arrival of Before, or the time up to which it was seen that there is none
+	// Anew is set where the stream itself was deleted, and made anew then.
+	Anew time.Time
 }
 
 // String says it to people.
 func (l Loss) String() string {
+	if !l.Anew.IsZero() {
+		return "the stream was deleted, and made anew at " + l.Anew.UTC().Format(time.RFC3339) + ": look into the backup for what came behind that record"
+	}
 	began := ", and the stream goes on at " + l.To.Format(time.RFC3339)
 	if l.From.IsZero() {
 		return "no checkpoint says that its beginning was ever read" + began

@@ -21,6 +21,7 @@ type Reader struct {
 	shard  string
 	source source
 	opened bool
+	since  time.Time // when it was opened
 
 	done telemetry.Checkpoint // how far the pages returned reach
 	// unverified: the source was opened anew, and it is not yet seen whether
@@ -102,6 +103,9 @@ func (r *Reader) step(ctx context.Context) (Page, error) {
 // read opens the source if it must and returns what comes next. A shard that
 // has left the stream has nothing but its end.
 func (r *Reader) read(ctx context.Context) (batch, error) {
+	if err := r.stream.glance(ctx); err != nil {
+		return batch{}, err
+	}
 	if r.opened {
 		return r.source.next(ctx)
 	}
@@ -120,7 +124,7 @@ func (r *Reader) read(ctx context.Context) (batch, error) {
 		r.unverified = true
 		return batch{end: true, gone: true, answered: time.Now()}, nil
 	}
-	r.opened, r.unverified = true, true
+	r.opened, r.unverified, r.since = true, true, time.Now()
 	return r.source.next(ctx)
 }
 
@@ -136,7 +140,12 @@ func (r *Reader) recover(ctx context.Context, err error) error {
 		// Trimmed, most likely: Kinesis does not say what it answers then.
 		r.horizon = true
 		return nil
+	case isReplaced(err):
+		return err
 	case !passes(err):
+		if anew := r.stream.confirm(ctx, time.Now()); anew != nil {
+			return anew
+		}
 		r.opened = false // should it be asked again
 		return err
 	}
@@ -172,6 +181,8 @@ func (r *Reader) verify(ctx context.Context, b *batch) (*Loss, error) {
 	var loss *Loss
 	if len(b.records) > 0 && b.records[0].Sequence == r.done.Sequence {
 		b.records = b.records[1:]
+	} else if err := r.stream.sure(ctx, r.since); err != nil { // another stream may be there under the name
+		return nil, err
 	} else if trimmed, err := r.mayBeTrimmed(ctx, b); err != nil {
 		return nil, err
 	} else if trimmed {

@@ -26,6 +26,11 @@ type Stream struct {
 	described time.Time          // when retention was last read
 	budgets   map[string]*budget // by shard
 	consumers map[string]string  // ARNs of fan-out consumers that are known, by name
+	anew      *ReplacedError     // once that is known
+
+	replaced chan struct{} // closed then
+	glancing sync.Mutex
+	glanced  time.Time // guarded by glancing
 }
 
 // retentionAge is how old the known retention may be when something depends on
@@ -35,7 +40,7 @@ const retentionAge = 10 * time.Minute
 // Open finds the stream of that name. The error wraps the service's
 // ResourceNotFoundException where there is none.
 func Open(ctx context.Context, client *kinesis.Client, name string, settings Settings) (*Stream, error) {
-	s := &Stream{client: client, settings: settings.withDefaults(), name: name, budgets: map[string]*budget{}, consumers: map[string]string{}}
+	s := &Stream{client: client, settings: settings.withDefaults(), name: name, budgets: map[string]*budget{}, consumers: map[string]string{}, replaced: make(chan struct{})}
 	summary, err := s.describe(ctx)
 	if err != nil {
 		return nil, err
@@ -71,6 +76,7 @@ func (s *Stream) Retention() time.Duration {
 func (s *Stream) describe(ctx context.Context) (*types.StreamDescriptionSummary, error) {
 	ctx, cancel := s.awaiting(ctx)
 	defer cancel()
+	asked := time.Now()
 	out, err := s.client.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: &s.name})
 	if err != nil {
 		return nil, fmt.Errorf("describe stream %s: %w", s.name, err)
@@ -78,7 +84,8 @@ func (s *Stream) describe(ctx context.Context) (*types.StreamDescriptionSummary,
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.retention = time.Duration(aws.ToInt32(out.StreamDescriptionSummary.RetentionPeriodHours)) * time.Hour
-	s.described = time.Now()
+	s.described = asked
+	s.learn(aws.ToTime(out.StreamDescriptionSummary.StreamCreationTimestamp))
 	return out.StreamDescriptionSummary, nil
 }
 

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -142,6 +143,49 @@ func TestWhatWasTrimmedUnreadIsReported(t *testing.T) {
 					}
 				})
 			}
+		}
+	}
+}
+
+// TestAStreamThatWasMadeAnewIsNotReadAsTheEarlierOne, whether the reader was
+// opened before or after that, and however the service answers about a record
+// that the new stream never had.
+func TestAStreamThatWasMadeAnewIsNotReadAsTheEarlierOne(t *testing.T) {
+	t.Parallel()
+	for name, refuse := range map[string]bool{"silent": false, "refused": true} {
+		for when, late := range map[string]bool{"opened before": false, "opened after": true} {
+			t.Run(name+", "+when, func(t *testing.T) {
+				t.Parallel()
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				t.Cleanup(cancel)
+				k := strict.StartKinesis(t, born, 24*time.Hour)
+				k.Refuse = refuse
+				s := strictly(t, k)
+				k.Pass(time.Hour)
+				first := k.Put(makeRecords(0, 1)[0])
+				reader := s.Reader(strict.Shard, telemetry.Checkpoint{})
+				_, at := follow(ctx, t, reader, 1, 0)
+				k.Pass(time.Minute)
+				anew := k.Recreate()
+				k.Put(makeRecords(1, 1)[0])
+				if late {
+					reader = s.Reader(strict.Shard, at)
+				}
+				page, err := reader.Next(ctx)
+				var replaced *ReplacedError
+				if !errors.As(err, &replaced) || len(page.Records) > 0 || !replaced.Created.Equal(born) || !replaced.Anew.Equal(anew) {
+					t.Fatalf("it reads %+v, %v", page, err)
+				}
+				select {
+				case <-s.Replaced():
+				default:
+					t.Error("nobody else learns of it")
+				}
+				lost := telemetry.Range{StreamCreated: born, Shard: strict.Shard, First: first, Last: first, Count: 1}
+				if got, err := strictly(t, k).Fetch(ctx, lost); err != nil || len(got) > 0 {
+					t.Errorf("of the earlier stream it fetches %v, %v", got, err)
+				}
+			})
 		}
 	}
 }

@@ -145,14 +145,28 @@ func (s *settings) run(ctx context.Context) error {
 	}
 	defer stopServing()
 
-	backends := workers.NewBackends(cfg, s.Resources, s.Settings)
-	return s.work(ctx, phase, temporal, backends, documents)
+	r := remembered{dedup.New(s.DedupIDs), delay.New()}
+	r.seen.Register(prometheus.DefaultRegisterer)
+	prometheus.MustRegister(r.delays)
+	for ctx.Err() == nil {
+		if err := s.work(ctx, phase, temporal, workers.NewBackends(cfg, s.Resources, s.Settings), documents, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// remembered is what a worker keeps when it begins again.
+type remembered struct {
+	seen   *dedup.Cache
+	delays *delay.Histogram
 }
 
 // work polls what can be served at once, and the rest when the stream is found.
 // The task queue of collectors is not kept waiting: their batches go into the
-// fallback queue meanwhile.
-func (s *settings) work(ctx context.Context, phase *phases, temporal client.Client, backends *workers.Backends, documents *index.Client) error {
+// fallback queue meanwhile. It ends with ctx, or when the stream was deleted and
+// made anew: all that knows the stream is to be made anew then, too.
+func (s *settings) work(ctx context.Context, phase *phases, temporal client.Client, backends *workers.Backends, documents *index.Client, r remembered) error {
 	var running []func()
 	defer func() {
 		var stopping sync.WaitGroup
@@ -176,13 +190,21 @@ func (s *settings) work(ctx context.Context, phase *phases, temporal client.Clie
 		return nil
 	}
 	phase.enter("it does not poll all task queues yet: Temporal does not answer")
-	if err := poll(s.asked(s.withStream(temporal, backends, documents))); err != nil {
+	if err := poll(s.asked(s.withStream(temporal, backends, documents, r))); err != nil {
 		return nil
 	}
 	phase.enter("")
 	slog.Info("working", "queues", s.Queues, "stream", s.Stream, "ops", s.Listen)
-	<-ctx.Done()
-	slog.Info("stopping: shards are drained, and go on in other workers")
+	watching, unwatch := context.WithCancel(ctx)
+	defer unwatch()
+	go backends.Stream.Watch(watching)
+	select {
+	case <-ctx.Done():
+		slog.Info("stopping: shards are drained, and go on in other workers")
+	case <-backends.Stream.Replaced():
+		phase.enter("the stream was deleted and made anew: it begins again")
+		slog.Warn("the stream was deleted and made anew: beginning again", "stream", s.Stream)
+	}
 	return nil
 }
 
@@ -218,11 +240,11 @@ func (s *settings) withoutStream(c client.Client, b *workers.Backends) map[strin
 }
 
 // withStream are the starters of all others, by task queue.
-func (s *settings) withStream(c client.Client, b *workers.Backends, documents *index.Client) map[string]func() worker.Worker {
+func (s *settings) withStream(c client.Client, b *workers.Backends, documents *index.Client, r remembered) map[string]func() worker.Worker {
 	host, _ := os.Hostname() // for people: an empty name is as good
 	identity := fmt.Sprintf("%d@%s", os.Getpid(), host)
 	launcher := s.launcher(c)
-	processor := s.processor(b, documents, launcher, identity)
+	processor := s.processor(b, documents, r, launcher, identity)
 	recoverer := b.Recoverer(documents, processor.Limiter, launcher, s.Repository.Name, identity)
 	return map[string]func() worker.Worker{
 		"redrive": func() worker.Worker {
@@ -262,13 +284,10 @@ func (s *settings) withStream(c client.Client, b *workers.Backends, documents *i
 
 // processor is what indexes, with the cache and the limiter that all shards of
 // this process share.
-func (s *settings) processor(b *workers.Backends, documents *index.Client, launcher workflows.Launcher, identity string) *activities.Processor {
-	seen, delays := dedup.New(s.DedupIDs), delay.New()
-	seen.Register(prometheus.DefaultRegisterer)
-	prometheus.MustRegister(delays)
+func (s *settings) processor(b *workers.Backends, documents *index.Client, r remembered, launcher workflows.Launcher, identity string) *activities.Processor {
 	return activities.NewProcessor(activities.Processor{
 		Stream: b.StreamID(), Source: activities.StreamSource{Stream: b.Stream},
-		Bulk: &activities.Noting{Bulk: documents, Cluster: documents, Store: b.Bucket}, Limiter: index.NewLimiter(s.Bulks, s.BulkBytes), Seen: seen, Delay: delays,
+		Bulk: &activities.Noting{Bulk: documents, Cluster: documents, Store: b.Bucket}, Limiter: index.NewLimiter(s.Bulks, s.BulkBytes), Seen: r.seen, Delay: r.delays,
 		Batches: launcher, Drains: launcher, Morgue: b.Morgue, Ledger: b.Ledger, Limits: s.ProcessLimits, Worker: identity,
 	})
 }
