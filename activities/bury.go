@@ -17,6 +17,7 @@ import (
 // What a settler may have to wait for, as operators read it.
 const (
 	reading     = "read the shard"
+	lookingBack = "look for documents of earlier posts"
 	indexing    = "index"
 	burying     = "write to the ledger and the dead-letter queue"
 	handingOver = "start a ProcessBatch"

@@ -24,6 +24,8 @@ type chunk struct {
 	bulk index.Bulk
 	at   []int // the record of each document in the bulk
 
+	earlier []earlier // records in the bulk that may stand in another index
+
 	counts   Counts
 	dead     []verdict   // Elasticsearch will never take these
 	open     []verdict   // what is to become of these is for a ProcessBatch
@@ -51,7 +53,7 @@ func (c *chunk) reset() {
 	clear(c.records)
 	c.records, c.ids, c.times = c.records[:0], c.ids[:0], c.times[:0]
 	c.bulk.Reset()
-	c.at, c.received = c.at[:0], c.received[:0]
+	c.at, c.earlier, c.received = c.at[:0], c.earlier[:0], c.received[:0]
 	c.owners.reset()
 	c.stretch, c.size, c.counts = nil, 0, Counts{}
 	c.dead, c.open, c.aside, c.parked, c.stopped, c.merging, c.acquitted = nil, nil, nil, nil, nil, false, 0
@@ -110,6 +112,9 @@ func (c *chunk) sort(seen Seen, now time.Time) {
 			c.owners.add(r.Tenant())
 			c.add(r, now)
 			c.at = append(c.at, i)
+			if r.Earlier != nil {
+				c.earlier = append(c.earlier, earlier{i, index.Reference{Index: string(r.Earlier) + c.suffix, ID: string(r.DocIDText)}})
+			}
 		}
 	}
 }

@@ -174,7 +174,7 @@ func (c *cemetery) add(kind ledger.Kind, first int, cause string, records ...[]b
 
 func (c *cemetery) reprocessor() *Reprocessor {
 	p := NewProcessor(Processor{
-		Stream: cemeteryStream, Bulk: c, Limiter: index.NewLimiter(4, 0), Seen: dedup.New(100), Delay: delay.New(),
+		Stream: cemeteryStream, Bulk: c, Lookup: c, Limiter: index.NewLimiter(4, 0), Seen: dedup.New(100), Delay: delay.New(),
 		Ledger: c.ledger, Limits: ProcessLimits{BulkRecords: 40},
 	})
 	return &Reprocessor{

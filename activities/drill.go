@@ -64,7 +64,7 @@ func (r *Recoverer) BeginDrill(ctx context.Context, in DrillCall) (DrillBegun, e
 			begun.Removed++
 			continue
 		}
-		if _, _, ours := telemetry.ParseIndex(name); !ours || !matches(in.Indices, name) {
+		if _, ours := telemetry.ParseIndex(name); !ours || !matches(in.Indices, name) {
 			continue // a copy, or nobody asked for it
 		}
 		if state.Documents < 0 {

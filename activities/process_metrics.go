@@ -23,6 +23,10 @@ var (
 		Name: "millrace_process_losses_total",
 		Help: "Ranges of the stream that were trimmed before they were read: look into the ledger, and into the backup.",
 	})
+	lookupsGivenUp = promauto.NewCounter(prometheus.CounterOpts{
+		Name: "millrace_process_lookups_given_up_total",
+		Help: "Bulks with a record that was indexed without knowing whether an earlier post of it is indexed under another index: that one was out of service for too long.",
+	})
 	shardLag = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "millrace_process_lag_seconds",
 		Help: "Age of the checkpoint of each shard that this worker processes.",

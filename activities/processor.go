@@ -26,6 +26,7 @@ type Processor struct {
 	Stream  StreamID
 	Source  Source
 	Bulk    Bulker
+	Lookup  Lookup
 	Limiter *index.Limiter // shared by all shards of the worker
 	Seen    Seen           // shared by all shards of the worker
 	Delay   *delay.Histogram

@@ -100,9 +100,9 @@ func (r *Retirement) name(list []string, text string) []string {
 // past reports whether an index is past its retention. Its last document may
 // be of the end of its day.
 func past(name string, days map[string]int, now time.Time) bool {
-	kind, date, ours := telemetry.ParseIndex(name)
-	keep, set := days[kind]
-	return ours && set && !date.IsZero() && now.After(date.AddDate(0, 0, 1+keep))
+	parts, ours := telemetry.ParseIndex(name)
+	keep, set := days[parts.Type]
+	return ours && set && parts.Period == telemetry.Daily && now.After(parts.Begin.AddDate(0, 0, 1+keep))
 }
 
 // covered says what has every document of an index, or why nothing has.

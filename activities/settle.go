@@ -71,6 +71,9 @@ func (s *settler) indexChunk(c *chunk, place func(index.Feedback)) (err error) {
 	defer recovered(&err)
 	defer place(index.Feedback{}) // counts where nothing was sent: only the first release does
 	c.sort(s.Seen, time.Now())
+	if err := s.skipEarlier(c); err != nil {
+		return err
+	}
 	if len(c.at) > 0 {
 		if err := s.send(c, c.at, place); err != nil {
 			return err

@@ -230,7 +230,7 @@ func (s *Snapshotter) survey(ctx context.Context, catalog *snapshot.Catalog, pat
 	}
 	record.Indices = map[string]snapshot.Index{}
 	for name, state := range states {
-		if _, _, ours := telemetry.ParseIndex(name); !ours {
+		if _, ours := telemetry.ParseIndex(name); !ours {
 			continue
 		}
 		counted := snapshot.Index{Documents: max(state.Documents, 0), Created: state.Created}

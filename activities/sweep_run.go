@@ -82,7 +82,7 @@ type sweepChunk struct {
 func newSweep(ctx, going context.Context, s *Sweeper, in SweepInput, plan Plan, page []Listed, from SweepProgress) *sweep {
 	documents := &timed{SweptDocuments: s.Documents}
 	processor := &Processor{
-		Stream: s.Stream, Bulk: documents, Limiter: s.Limiter, Seen: unseen{},
+		Stream: s.Stream, Bulk: documents, Lookup: documents, Limiter: s.Limiter, Seen: unseen{},
 		Delay: delay.New(), // nobody waits for these records: they are not part of the pipeline's delay
 	}
 	call := &sweep{

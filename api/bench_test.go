@@ -33,7 +33,7 @@ func benchmark(b *testing.B, decode func(*batch) error, body []byte, records int
 	b.ReportAllocs()
 	b.SetBytes(int64(len(body) / records))
 	for n := 0; n < b.N; n += records {
-		batch := newBatch(limits, testTenant, testRegion, body, memory)
+		batch := newBatch(limits, testTenant, testRegion, testNow, body, memory)
 		if err := decode(batch); err != nil || len(batch.records) != records {
 			b.Fatalf("%d records, %v", len(batch.records), err)
 		}
@@ -87,7 +87,7 @@ func BenchmarkServe(b *testing.B) {
 func TestARecordCostsFewAllocations(t *testing.T) {
 	body, limits, memory := benchBody(100), Limits{}.withDefaults(), new(draft)
 	perRecord := testing.AllocsPerRun(20, func() {
-		if err := telemetryArray(newBatch(limits, testTenant, testRegion, body, memory)); err != nil {
+		if err := telemetryArray(newBatch(limits, testTenant, testRegion, testNow, body, memory)); err != nil {
 			t.Fatal(err)
 		}
 	}) / 100

@@ -17,7 +17,7 @@ var fuzzLimits = Limits{Depth: 8, Records: 20, RecordBytes: 4096}.withDefaults()
 // decodeFuzzed decodes a body and checks what must hold of any.
 func decodeFuzzed(t *testing.T, decode func(*batch) error, body []byte) {
 	t.Helper()
-	b := newBatch(fuzzLimits, testTenant, testRegion, body, new(draft))
+	b := newBatch(fuzzLimits, testTenant, testRegion, testNow, body, new(draft))
 	b.once.key = "again"
 	if err := decode(b); err != nil {
 		if err.Error() == "" {
@@ -40,13 +40,13 @@ func decodeFuzzed(t *testing.T, decode func(*batch) error, body []byte) {
 		}
 		document := decodeStrictly(t, data)
 		id, _ := document["id"].(string)
-		if id == "" || telemetry.NewDocID(testTenant, string(r.Index), id) != r.DocID || document["region"] != testRegion {
+		if id == "" || telemetry.NewDocID(testTenant, ownIndex(r), id) != r.DocID || document["region"] != testRegion {
 			t.Fatalf("the head is wrong: %s", data)
 		}
 	}
 	// The same request again gives the same records but for when they came.
-	again := newBatch(fuzzLimits, testTenant, testRegion, body, b.draft)
-	again.received, again.once.key = b.received, "again"
+	again := newBatch(fuzzLimits, testTenant, testRegion, testNow, body, b.draft)
+	again.once.key = "again"
 	if err := decode(again); err != nil || len(again.records) != len(b.records) {
 		t.Fatalf("again: %v", err)
 	}

@@ -19,6 +19,9 @@ type Limits struct {
 	TenantRate   float64 `name:"limit-rate" help:"Records a second that one tenant may send to this collector, 0: no limit. Requests that are refused for their own fault count as one, or as the records that were read." default:"5000" env:"MILLRACE_LIMIT_RATE"`
 	TenantBurst  int     `name:"limit-burst" help:"Records that a tenant may send at once within its rate, 0: what the rate allows in two seconds." default:"0" env:"MILLRACE_LIMIT_BURST"`
 	TenantBytes  float64 `name:"limit-bytes-rate" help:"Bytes of bodies a second, after decompression, that one tenant may send to this collector, 0: no limit." default:"8388608" env:"MILLRACE_LIMIT_BYTES_RATE"`
+
+	IndexDaysBack  int `name:"index-days-back" help:"Days before its arrival from which on a record has a daily index; an older one is in the index of its year. From 1 to 366." default:"8" env:"MILLRACE_INDEX_DAYS_BACK"`
+	IndexDaysAhead int `name:"index-days-ahead" help:"Days after its arrival up to which a record has a daily index; one from further ahead is in the undated index. From 1 to 31." default:"1" env:"MILLRACE_INDEX_DAYS_AHEAD"`
 }
 
 // Defaults of Limits.
@@ -34,6 +37,12 @@ const (
 // maxDepth is the deepest nesting that can be asked for: what is nested is
 // walked by recursion where OpenTelemetry's protocol is decoded.
 const maxDepth = 1000
+
+// The widest window of daily indices: every day of it is an index of each type.
+const (
+	maxDaysBack  = 366
+	maxDaysAhead = 31
+)
 
 // Validate reports limits that cannot be kept.
 func (l Limits) Validate() error {
@@ -53,6 +62,8 @@ func (l Limits) Validate() error {
 	check(usableRate(l.TenantRate), "--limit-rate: not a number of records")
 	check(usableRate(l.TenantBytes), "--limit-bytes-rate: not a number of bytes")
 	check(l.TenantBurst >= 0, "--limit-burst: negative")
+	check(l.IndexDaysBack >= 0 && l.IndexDaysBack <= maxDaysBack, "--index-days-back: not from 1 to 366")
+	check(l.IndexDaysAhead >= 0 && l.IndexDaysAhead <= maxDaysAhead, "--index-days-ahead: not from 1 to 31")
 	return errors.Join(errs...)
 }
 
@@ -78,5 +89,16 @@ func (l Limits) withDefaults() Limits {
 	if l.TenantBurst == 0 {
 		l.TenantBurst = burstOf(l.TenantRate)
 	}
+	if l.IndexDaysBack == 0 {
+		l.IndexDaysBack = telemetry.DefaultDaysBack
+	}
+	if l.IndexDaysAhead == 0 {
+		l.IndexDaysAhead = telemetry.DefaultDaysAhead
+	}
 	return l
+}
+
+// window is which records have a daily index.
+func (l Limits) window() telemetry.Window {
+	return telemetry.Window{DaysBack: l.IndexDaysBack, DaysAhead: l.IndexDaysAhead}
 }

@@ -76,7 +76,7 @@ func (j *judge) Ingest(_ context.Context, records [][]byte) error {
 		}
 		document := decodeStrictly(j.t, data)
 		id, _ := document["id"].(string)
-		if telemetry.NewDocID(testTenant, string(r.Index), id) != r.DocID || id == "" || document["tenant"] != testTenant {
+		if telemetry.NewDocID(testTenant, ownIndex(r), id) != r.DocID || id == "" || document["tenant"] != testTenant {
 			j.t.Errorf("the head is wrong: %s", data)
 		}
 	}

@@ -134,7 +134,7 @@ func (b *batch) document(w *writer, id, recordType string, at pcommon.Timestamp)
 		kind = timeOutOfBounds
 		if at <= math.MaxInt64 {
 			if when = at.AsTime(); telemetry.UsableTimestamp(when) {
-				kind = timeUsable
+				kind = b.usable(when)
 			}
 		}
 		if kind != timeUsable {

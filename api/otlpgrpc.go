@@ -141,7 +141,7 @@ func (s *Server) export(ctx context.Context, of signal, request payload) (any, e
 	}
 	memory := scratches.Get().(*scratch)
 	defer memory.release()
-	b := newBatch(s.limits, tenant, s.region, request, &memory.draft)
+	b := newBatch(s.limits, tenant, s.region, s.now(), request, &memory.draft)
 	if refused := s.accept(ctx, name, &form{decode: of.decode(false)}, b); refused != nil {
 		countRequest(name, refused.status, began)
 		return nil, refused.grpc()

@@ -52,14 +52,15 @@ type batch struct {
 	draft   *draft // of the record that is being read
 	hash    string // of request, once it was needed
 	once    once
-	indices []indexOfDay
+	places  []placed
+	digests map[telemetry.DocID]telemetry.Digest // of records that came with an id
 }
 
-// newBatch begins with a request whose body has just been read.
-func newBatch(limits Limits, tenant, region string, request []byte, memory *draft) *batch {
+// newBatch begins with a request whose body was read by then.
+func newBatch(limits Limits, tenant, region string, received time.Time, request []byte, memory *draft) *batch {
 	return &batch{
 		limits: limits, tenant: tenant, region: region, request: request, draft: memory,
-		received: time.Now().Truncate(time.Millisecond), dirty: !utf8.Valid(request),
+		received: received.Truncate(time.Millisecond), dirty: !utf8.Valid(request),
 	}
 }
 
@@ -96,29 +97,33 @@ const (
 	timeMissing
 	timeUnreadable
 	timeOutOfBounds
+	timeAhead // usable, but further ahead of its arrival than an index is made for
 	timeKinds
 )
 
 // String names the kind in metrics.
 func (k timeKind) String() string {
-	return [...]string{"usable", "missing", "unreadable", "out_of_bounds"}[k]
+	return [...]string{"usable", "missing", "unreadable", "out_of_bounds", "ahead"}[k]
 }
 
 // take makes the stream record of the next position. id may be empty: then it
 // is derived. at is the record's own time where kind is timeUsable. body is an
 // object on one line without the head's keys.
 func (b *batch) take(id, recordType string, at time.Time, kind timeKind, body []byte) {
-	if id == "" {
+	given := id != ""
+	if !given {
 		id = b.derivedID()
 	}
+	if kind != timeUsable && kind != timeAhead {
+		at = time.Time{}
+	}
+	place := b.place(recordType, at)
 	head := telemetry.Head{
+		Index: place.Index, Own: place.Own, Earlier: place.Earlier, Digest: telemetry.DigestOf(recordType, at, body),
 		ReceivedAt: b.received, Tenant: b.tenant, Region: b.region, ID: id, Type: recordType, Timestamp: b.received,
 	}
 	if kind == timeUsable {
 		head.Timestamp = at
-		head.Index = b.index(recordType, at)
-	} else {
-		head.Index = b.index(recordType, time.Time{})
 	}
 	// What the head adds: its keys, and strings of which each byte may need
 	// an escape of six.
@@ -132,6 +137,10 @@ func (b *batch) take(id, recordType string, at time.Time, kind timeKind, body []
 	arena := telemetry.AppendRecord(b.arena, head, body)
 	if size := len(arena) - begin; size > telemetry.MaxRecordSize || size > b.limits.RecordBytes {
 		b.reject(fmt.Sprintf("is %d bytes long with what the collector adds, more than %d", size, min(telemetry.MaxRecordSize, b.limits.RecordBytes)))
+		return
+	}
+	if given && b.contradicts(telemetry.DocIDOf(arena[begin:]), head.Digest) {
+		b.reject("has the id of an earlier record of this request, and says something else")
 		return
 	}
 	b.arena = arena
@@ -175,30 +184,56 @@ func (b *batch) derivedID() string {
 	return b.hash + "-" + strconv.Itoa(b.position)
 }
 
-type indexOfDay struct {
-	recordType string
-	day        int64
-	name       string
+// contradicts reports whether the request has another record of that identity
+// which says something else: the first one counts, and the agent is told while
+// it can be.
+func (b *batch) contradicts(id telemetry.DocID, digest telemetry.Digest) bool {
+	if b.digests == nil {
+		b.digests = make(map[telemetry.DocID]telemetry.Digest)
+	}
+	first, there := b.digests[id]
+	if !there {
+		b.digests[id] = digest
+	}
+	return there && first != digest
 }
 
-// index names the index of a type and a time, zero for undated. The records of
-// a post share few of them.
-func (b *batch) index(recordType string, at time.Time) string {
-	day := int64(-1)
+// placed is where records of a type and a day go. ahead: their time is ahead of
+// their arrival.
+type placed struct {
+	recordType string
+	day        int64
+	ahead      bool
+	telemetry.Placement
+}
+
+// place places a record by its own time, zero without a usable one. The records
+// of a post share few places.
+func (b *batch) place(recordType string, at time.Time) telemetry.Placement {
+	day, ahead := int64(-1), false
 	if !at.IsZero() {
-		day = at.Unix() / (24 * 60 * 60)
+		day, ahead = at.Unix()/(24*60*60), at.Sub(b.received) > telemetry.ClockSkew
 	}
-	for _, known := range b.indices {
-		if known.day == day && known.recordType == recordType {
-			return known.name
+	for _, known := range b.places {
+		if known.day == day && known.ahead == ahead && known.recordType == recordType {
+			return known.Placement
 		}
 	}
-	name := telemetry.IndexName(recordType, at)
+	place := b.limits.window().Place(recordType, at, b.received)
 	const most = 16
-	if len(b.indices) < most {
-		b.indices = append(b.indices, indexOfDay{recordType, day, name})
+	if len(b.places) < most {
+		b.places = append(b.places, placed{recordType, day, ahead, place})
 	}
-	return name
+	return place
+}
+
+// usable reports what a time that is within its bounds is worth when it arrives
+// now.
+func (b *batch) usable(at time.Time) timeKind {
+	if b.limits.window().Ahead(at, b.received) {
+		return timeAhead
+	}
+	return timeUsable
 }
 
 // role is what a member of a record is for.
@@ -341,13 +376,13 @@ func (d *draft) pass(m member) {
 
 // headNames are those that stand before a record's body, and the one that the
 // processor adds.
-var headNames = []string{"doc_id", "index", "received_at", "digest", "tenant", "region", "id", "type", "@timestamp", "indexed_at"}
+var headNames = []string{"doc_id", "index", "received_at", "digest", "earlier_index", "tenant", "region", "id", "type", "@timestamp", "indexed_at"}
 
 // isHeadName reports whether a name, in capitals or not, is one of the head's:
 // readers that do not know the difference, as Athena's and Go's, must not take a
 // member of the body for the pipeline's word.
 func isHeadName(name []byte) bool {
-	const initials = "DITRditr@" // spares most names the rest
+	const initials = "DEITRdeitr@" // spares most names the rest
 	if len(name) == 0 || strings.IndexByte(initials, name[0]) < 0 {
 		return false
 	}
@@ -415,6 +450,9 @@ func (b *batch) finish(d *draft) {
 		return
 	}
 	at, kind := timeOf(d.time.value)
+	if kind == timeUsable {
+		kind = b.usable(at)
+	}
 	if kind != timeUsable && kind != timeMissing && d.timeRole != isOwnTime {
 		d.keep(string(originalTimestamp), d.time)
 	}

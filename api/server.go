@@ -33,6 +33,7 @@ type Server struct {
 	limits   Limits
 	origins  Origins
 	keys     *Keys
+	now      func() time.Time // when a request was received
 	ingester Ingester
 	accounts accounts
 	room     *room
@@ -43,7 +44,7 @@ type Server struct {
 func New(settings Settings, keys *Keys, ingester Ingester) *Server {
 	limits := settings.Limits.withDefaults()
 	return &Server{
-		region: settings.Region, limits: limits, origins: settings.Origins, keys: keys, ingester: ingester,
+		region: settings.Region, limits: limits, origins: settings.Origins, keys: keys, now: time.Now, ingester: ingester,
 		accounts: accounts{limits: limits, quotas: keys.Quota, now: time.Now},
 		room:     newRoom(limits.RequestBytes), outage: rate.Sometimes{Interval: time.Second},
 	}
@@ -133,7 +134,7 @@ func (s *Server) serve(to route, w http.ResponseWriter, r *http.Request) {
 	}
 	var b *batch
 	if refused == nil {
-		b = newBatch(s.limits, tenant, s.region, body, &memory.draft)
+		b = newBatch(s.limits, tenant, s.region, s.now(), body, &memory.draft)
 		b.once.key = r.Header.Get("Idempotency-Key")
 		refused = s.accept(r.Context(), to.name, answerIn, b)
 	}

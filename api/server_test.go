@@ -98,6 +98,10 @@ type collector struct {
 
 const testTenant, testRegion = "acme", "eu-west-1"
 
+// testNow is when collectors receive what tests post: soon after most records
+// there.
+var testNow = time.Date(2026, 11, 27, 12, 0, 0, 5_000_000, time.UTC)
+
 func newCollector(t testing.TB, limits Limits) *collector {
 	t.Helper()
 	c := &collector{stream: &stream{}, keys: filepath.Join(t.TempDir(), "keys.json")}
@@ -109,7 +113,9 @@ func newCollector(t testing.TB, limits Limits) *collector {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.listen(t, New(Settings{Region: testRegion, Limits: limits}, keys, c.stream))
+	server := New(Settings{Region: testRegion, Limits: limits}, keys, c.stream)
+	server.now = func() time.Time { return testNow }
+	c.listen(t, server)
 	return c
 }
 

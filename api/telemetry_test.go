@@ -33,11 +33,14 @@ func headOf(t *testing.T, document map[string]any, id, recordType, index, timest
 		}
 		delete(rest, name)
 	}
-	received, err := time.Parse(telemetry.ReceivedAtLayout, fmt.Sprint(document["received_at"]))
-	if err != nil || time.Since(received) > time.Minute || time.Until(received) > 0 {
-		t.Errorf("received_at is %v", document["received_at"])
+	if received := document["received_at"]; received != testNow.Format(telemetry.ReceivedAtLayout) {
+		t.Errorf("received_at is %v", received)
+	}
+	if _, err := telemetry.ParseDigest(fmt.Sprint(document["digest"])); err != nil {
+		t.Errorf("digest %v: %v", document["digest"], err)
 	}
 	delete(rest, "received_at")
+	delete(rest, "digest")
 	return rest
 }
 
@@ -109,8 +112,8 @@ func TestTheBytesOfARecord(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	c.postText(t, "/v1/telemetry", `[{"a": 1.0, "id":"x", "b":{ "c":"d\/" }, "type":"log","timestamp":"2026-11-23T10:00:00.5Z"}]`)
-	received := string(c.stream.records[0][len(`{"doc_id":"123456789012345678901234567","index":"telemetry-log-2026.11.23","received_at":"`):][:len(telemetry.ReceivedAtLayout)])
-	want := `{"doc_id":"` + telemetry.NewDocID(testTenant, "telemetry-log-2026.11.23", "x").String() + `","index":"telemetry-log-2026.11.23","received_at":"` + received +
+	want := `{"doc_id":"` + telemetry.NewDocID(testTenant, "telemetry-log-2026.11.23", "x").String() + `","index":"telemetry-log-2026.11.23",` +
+		`"received_at":"2026-11-27T12:00:00.005Z","digest":"` + telemetry.DigestOf("log", time.Date(2026, 11, 23, 10, 0, 0, 500_000_000, time.UTC), []byte(`{"a":1.0,"b":{"c":"d\/"}}`)).String() +
 		`","tenant":"acme","region":"eu-west-1","id":"x","type":"log","@timestamp":"2026-11-23T10:00:00.5Z","a":1.0,"b":{"c":"d\/"}}`
 	if got := string(c.stream.records[0]); got != want {
 		t.Errorf("the record is\n%s\nwant\n%s", got, want)
@@ -140,7 +143,7 @@ func TestEachRecordIsJudgedAlone(t *testing.T) {
 		{`{"type":"log","id":[[[[]]]]}`, "id is neither a string nor a number"},
 		{"{\"type\":\"log\",\"a\":\"\xff\"}", "is not valid UTF-8"},
 		{"{\"type\":\"log\",\"\xc3\x28\":1}", "is not valid UTF-8"},
-		{`{"type":"log","id":"x","timestamp":"2026-11-23T10:00:00Z","a":"` + strings.Repeat("x", 2000) + `"}`, "is 2218 bytes long with what the collector adds, more than 2000"},
+		{`{"type":"log","id":"x","timestamp":"2026-11-23T10:00:00Z","a":"` + strings.Repeat("x", 2000) + `"}`, "is 2246 bytes long with what the collector adds, more than 2000"},
 	} {
 		good := `{"id":"%d","type":"log","a":[[[]]],"timestamp":"2026-11-23T10:00:00Z"}`
 		body := "[" + fmt.Sprintf(good, 0) + "," + test.record + "," + fmt.Sprintf(good, 2) + "]"
@@ -309,5 +312,52 @@ func TestTheScannerAgreesWithJSON(t *testing.T) {
 		if err == nil && string(value) != strings.TrimSpace(text) {
 			t.Errorf("%q: the value is %q", text, value)
 		}
+	}
+}
+
+// ownIndex is the index that is part of a record's identity.
+func ownIndex(r telemetry.Record) string {
+	if earlier := string(r.Earlier); earlier != "" && !strings.HasSuffix(earlier, telemetry.Undated) {
+		return earlier
+	}
+	return string(r.Index)
+}
+
+func TestArrivalDecidesTheIndexAndNotTheIdentity(t *testing.T) {
+	t.Parallel()
+	for timestamp, want := range map[string]struct{ index, earlier, at, original string }{
+		"2026-11-27T11:00:00Z": {"telemetry-log-2026.11.27", "", "2026-11-27T11:00:00Z", ""},
+		"2026-11-19T00:00:00Z": {"telemetry-log-2026.11.19", "", "2026-11-19T00:00:00Z", ""},
+		"2026-11-18T23:59:59Z": {"telemetry-log-2026", "telemetry-log-2026.11.18", "2026-11-18T23:59:59Z", ""},
+		"2020-02-03T00:00:00Z": {"telemetry-log-2020", "telemetry-log-2020.02.03", "2020-02-03T00:00:00Z", ""},
+		"2026-11-28T23:59:59Z": {"telemetry-log-2026.11.28", "telemetry-log-undated", "2026-11-28T23:59:59Z", ""},
+		"2034-12-30T00:00:00Z": {"telemetry-log-undated", "telemetry-log-2034.12.30", "2026-11-27T12:00:00.005Z", "2034-12-30T00:00:00Z"},
+	} {
+		c := newCollector(t, Limits{})
+		c.postText(t, "/v1/telemetry", `{"type":"log","id":"x","timestamp":"`+timestamp+`"}`)
+		r, err := telemetry.Parse(c.stream.records[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		document := c.stream.take(t)[0]
+		original, _ := document["original_timestamp"].(string)
+		if string(r.Index) != want.index || string(r.Earlier) != want.earlier || document["@timestamp"] != want.at || original != want.original {
+			t.Errorf("%s: %v, want %v", timestamp, document, want)
+		}
+		own := telemetry.IndexPrefix + "log-" + strings.ReplaceAll(timestamp[:10], "-", ".")
+		if r.DocID != telemetry.NewDocID(testTenant, own, "x") {
+			t.Errorf("%s: the arrival changes the identity", timestamp)
+		}
+	}
+}
+
+func TestAnIDThatSaysTwoThingsIsRejectedOnce(t *testing.T) {
+	t.Parallel()
+	c := newCollector(t, Limits{})
+	record := `{"type":"log","id":"x","timestamp":"2026-11-23T10:00:00Z","a":%d}`
+	body := "[" + fmt.Sprintf(record, 1) + "," + fmt.Sprintf(record, 2) + "," + fmt.Sprintf(record, 1) + `,{"type":"log","a":1},{"type":"log","a":2}]`
+	want := []Rejection{{1, "has the id of an earlier record of this request, and says something else"}}
+	if r := c.postText(t, "/v1/telemetry", body); r.status != 202 || r.Accepted != 4 || !slices.Equal(r.Rejected, want) {
+		t.Errorf("answered %d %s", r.status, r.body)
 	}
 }

@@ -20,8 +20,22 @@ var existPath = "/_mget?" + url.Values{
 	"_source": {"false"}, "filter_path": {"docs.found,docs.error.type,docs.error.reason"},
 }.Encode()
 
+// LookupError says that documents could not be looked up, each for a reason of
+// its own, while others could.
+type LookupError struct {
+	Document Reference // the first of them
+	Cause    Error     // its own
+	Closed   bool      // the reason is of all of them that their index is closed
+}
+
+// Error implements error.
+func (e *LookupError) Error() string {
+	return fmt.Sprintf("look for document %s in %s: %s", e.Document.ID, e.Document.Index, e.Cause.Type)
+}
+
 // Exist reports of each document whether it is indexed. One whose index is not
-// there is not. The error says that it is not known of one of them at least.
+// there, or cannot be, is not. A *LookupError leaves the answers for all other
+// documents; after any other error nothing is known.
 func (c *Client) Exist(ctx context.Context, documents []Reference) ([]bool, error) {
 	if len(documents) == 0 {
 		return nil, nil
@@ -43,13 +57,21 @@ func (c *Client) Exist(ctx context.Context, documents []Reference) ([]bool, erro
 		return nil, fmt.Errorf("look for %d documents: %d are answered for", len(documents), len(answer.Docs))
 	}
 	found := make([]bool, len(documents))
+	var failed *LookupError
 	for i, d := range answer.Docs {
 		switch {
 		case d.Found != nil:
 			found[i] = *d.Found
-		case d.Error.Type != "index_not_found_exception":
-			return nil, fmt.Errorf("look for document %s in %s: %s", documents[i].ID, documents[i].Index, d.Error.Type)
+		case d.Error.Type == "index_not_found_exception", d.Error.Type == "invalid_index_name_exception":
+		default:
+			if failed == nil {
+				failed = &LookupError{documents[i], d.Error, true}
+			}
+			failed.Closed = failed.Closed && d.Error.Type == "index_closed_exception"
 		}
+	}
+	if failed != nil {
+		return found, failed
 	}
 	return found, nil
 }

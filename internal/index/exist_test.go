@@ -1,6 +1,7 @@
 package index
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -30,8 +31,12 @@ func TestItIsKnownWhichDocumentsAreThere(t *testing.T) {
 			t.Errorf("of none: %v, %v", none, err)
 		}
 		s.call(t, "POST", "/"+index+"/_close", "")
-		if found, err := s.client.Exist(t.Context(), []Reference{referenceTo(there)}); err == nil {
-			t.Errorf("of a closed index it says %v", found)
+		other := s.index(t, `{}`)
+		s.one(t, record(t, other, "there", `{}`))
+		found, err = s.client.Exist(t.Context(), []Reference{referenceTo(there), referenceTo(record(t, other, "there", `{}`)), {Index: ".no/name", ID: "x"}})
+		var lookup *LookupError
+		if !errors.As(err, &lookup) || !lookup.Closed || lookup.Document != referenceTo(there) || fmt.Sprint(found) != "[false true false]" {
+			t.Errorf("of a closed index beside others it says %v, %v", found, err)
 		}
 	})
 }

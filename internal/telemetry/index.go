@@ -32,36 +32,121 @@ func UsableTimestamp(t time.Time) bool {
 }
 
 // IndexName returns telemetry-<type>-<yyyy.mm.dd>, by the record's own
-// timestamp in UTC, or telemetry-<type>-undated when that is not usable.
+// timestamp in UTC, or telemetry-<type>-undated when that is not usable. It
+// names a record's identity; the index it is written to is Placement.Index.
 func IndexName(recordType string, timestamp time.Time) string {
+	if !UsableTimestamp(timestamp) {
+		return indexOf(recordType, Undated)
+	}
+	return indexOf(recordType, timestamp.UTC().Format(dateLayout))
+}
+
+func indexOf(recordType, when string) string {
 	if !slices.Contains(Types, recordType) {
 		recordType = TypeOther
 	}
-	if !UsableTimestamp(timestamp) {
-		return IndexPrefix + recordType + "-" + Undated
+	return IndexPrefix + recordType + "-" + when
+}
+
+// Defaults of Window: a week and a day for agents that were offline, and a day
+// for clocks that are ahead. Each day more is an index more of each type.
+const (
+	DefaultDaysBack  = 8
+	DefaultDaysAhead = 1
+)
+
+// ClockSkew is how far the clocks of agents and collectors may be apart before
+// a record counts as one from the future.
+const ClockSkew = 5 * time.Minute
+
+// Window is how many days from its arrival a record's own time may lie to have
+// a daily index. Without it, 15 years of dates and seven types would make
+// 38,000 indices, and one agent with a wrong clock could reach the cluster's
+// limit of shards.
+type Window struct{ DaysBack, DaysAhead int }
+
+// Ahead reports whether a record that is received then is from too far ahead.
+func (w Window) Ahead(at, received time.Time) bool { return days(received, at) > w.DaysAhead }
+
+// days is how many midnights, UTC, lie between two times after 1970.
+func days(from, to time.Time) int {
+	const day = 24 * 60 * 60
+	return int(to.Unix()/day - from.Unix()/day)
+}
+
+// Placement says where a record stands.
+type Placement struct {
+	Own   string // by its own time alone, so that retries agree: part of its identity
+	Index string // by its arrival, too: written to
+	// Earlier is the index where an earlier post of the same record may stand,
+	// since time moves a record on from undated to daily to its year; empty for
+	// nearly all.
+	Earlier string
+}
+
+// Place places a record with its own time, zero where that is not usable.
+func (w Window) Place(recordType string, at, received time.Time) Placement {
+	own := IndexName(recordType, at)
+	p := Placement{Own: own, Index: own}
+	if !UsableTimestamp(at) {
+		return p
 	}
-	return IndexPrefix + recordType + "-" + timestamp.UTC().Format(dateLayout)
+	switch {
+	case w.Ahead(at, received):
+		p.Index, p.Earlier = indexOf(recordType, Undated), own
+	case days(at, received) > w.DaysBack:
+		p.Index, p.Earlier = indexOf(recordType, at.UTC().Format(yearLayout)), own
+	case at.Sub(received) > ClockSkew:
+		p.Earlier = indexOf(recordType, Undated)
+	}
+	return p
 }
 
 // Undated stands where other indices have their date.
 const Undated = "undated"
 
-// dateLayout is that of a date in the name of an index.
-const dateLayout = "2006.01.02"
+// Layouts of what stands at the end of an index's name.
+const (
+	dateLayout = "2006.01.02"
+	yearLayout = "2006"
+)
 
-// ParseIndex takes the name of a telemetry index apart; date is zero for an
-// undated one. It is false for any other name, such as that of a copy which
-// was restored under a suffix.
-func ParseIndex(name string) (recordType string, date time.Time, ok bool) {
+// Period is how much time an index is for.
+type Period int
+
+// The periods of indices.
+const (
+	NoPeriod Period = iota // no time
+	Daily
+	Yearly
+)
+
+// IndexParts are what the name of a telemetry index says.
+type IndexParts struct {
+	Type   string
+	Period Period
+	Begin  time.Time // of the day or year, UTC; zero for an undated index
+}
+
+// ParseIndex takes the name of a telemetry index apart. It is false for any
+// other name, such as that of a copy which was restored under a suffix.
+func ParseIndex(name string) (parts IndexParts, ok bool) {
 	rest, ours := strings.CutPrefix(name, IndexPrefix)
 	at := strings.LastIndexByte(rest, '-')
 	if !ours || at < 1 {
-		return "", date, false
+		return parts, false
 	}
-	recordType, end := rest[:at], rest[at+1:]
-	if end == Undated {
-		return recordType, date, true
+	parts.Type = rest[:at]
+	end, layout := rest[at+1:], dateLayout
+	switch {
+	case end == Undated:
+		return parts, true
+	case len(end) == len(yearLayout):
+		parts.Period, layout = Yearly, yearLayout
+	default:
+		parts.Period = Daily
 	}
-	date, err := time.Parse(dateLayout, end)
-	return recordType, date, err == nil
+	var err error
+	parts.Begin, err = time.Parse(layout, end)
+	return parts, err == nil
 }

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,8 +26,11 @@ const MaxRecordSize = 1<<20 - PartitionKeySize
 
 // Head is what the collector decides about a record, once.
 type Head struct {
-	Index      string
+	Index      string    // written to
+	Own        string    // see Placement; empty where it is Index
+	Earlier    string    // see Placement; empty for nearly all
 	ReceivedAt time.Time // when the collector had the whole request
+	Digest     Digest    // of the content
 	Tenant     string
 	Region     string // of the collector
 	ID         string // the record's own id
@@ -35,12 +39,18 @@ type Head struct {
 }
 
 // DocID derives the identity of the record.
-func (h Head) DocID() DocID { return NewDocID(h.Tenant, h.Index, h.ID) }
+func (h Head) DocID() DocID { return NewDocID(h.Tenant, cmp.Or(h.Own, h.Index), h.ID) }
 
 const (
 	keyDocID      = `{"doc_id":"`
 	keyIndex      = `","index":"`
 	keyReceivedAt = `"received_at":"`
+	keyDigest     = `"digest":"`
+	keyEarlier    = `"earlier_index":"`
+	keyTenant     = `"tenant":`
+	keyRegion     = `,"region":`
+	keyID         = `,"id":`
+	keyType       = `,"type":`
 	indexAt       = len(keyDocID) + docIDTextSize + len(keyIndex)
 )
 
@@ -54,13 +64,24 @@ func AppendRecord(dst []byte, h Head, body []byte) []byte {
 	dst = append(dst, `",`...)
 	dst = append(dst, keyReceivedAt...)
 	dst = h.ReceivedAt.UTC().AppendFormat(dst, ReceivedAtLayout)
-	dst = append(dst, `","tenant":`...)
+	dst = append(dst, `",`...)
+	if h.Digest != 0 {
+		dst = append(dst, keyDigest...)
+		dst = h.Digest.append(dst)
+		dst = append(dst, `",`...)
+	}
+	if h.Earlier != "" {
+		dst = append(dst, keyEarlier...)
+		dst = append(dst, h.Earlier...)
+		dst = append(dst, `",`...)
+	}
+	dst = append(dst, keyTenant...)
 	dst = appendString(dst, h.Tenant)
-	dst = append(dst, `,"region":`...)
+	dst = append(dst, keyRegion...)
 	dst = appendString(dst, h.Region)
-	dst = append(dst, `,"id":`...)
+	dst = append(dst, keyID...)
 	dst = appendString(dst, h.ID)
-	dst = append(dst, `,"type":`...)
+	dst = append(dst, keyType...)
 	dst = appendString(dst, h.Type)
 	dst = append(dst, `,"@timestamp":"`...)
 	dst = h.Timestamp.UTC().AppendFormat(dst, TimestampLayout)
@@ -95,6 +116,9 @@ type Record struct {
 	DocIDText  []byte // DocID as it stands in the record
 	Index      []byte
 	ReceivedAt time.Time
+	Digest     Digest // zero where its collector was of a version without one
+	Earlier    []byte // see Placement; nil for most
+	tenantAt   int    // where the tenant begins in Document
 	// Document is everything from "received_at" to the closing brace: the
 	// document for Elasticsearch but for its opening brace and indexed_at.
 	Document []byte
@@ -129,7 +153,13 @@ func Parse(data []byte) (Record, error) {
 		return r, fmt.Errorf("%w: received_at does not follow the index", ErrForeign)
 	}
 	r.Document = data[documentAt:]
+	if len(r.Document) < len(keyReceivedAt)+receivedAtSize+len(`",`) {
+		return r, fmt.Errorf("%w: it ends in its head", ErrForeign)
+	}
 	if r.ReceivedAt, err = parseReceivedAt(r.Document[len(keyReceivedAt):]); err != nil {
+		return r, fmt.Errorf("%w: %w", ErrForeign, err)
+	}
+	if err := r.parseOptional(); err != nil {
 		return r, fmt.Errorf("%w: %w", ErrForeign, err)
 	}
 	// A line break inside would fall apart into several lines of a bulk body.
@@ -138,6 +168,39 @@ func Parse(data []byte) (Record, error) {
 	}
 	return r, nil
 }
+
+// DocIDOf returns the DocID at the head of a stream record that was made by
+// AppendRecord.
+func DocIDOf(data []byte) DocID {
+	id, err := ParseDocID(data[len(keyDocID) : len(keyDocID)+docIDTextSize])
+	if err != nil { // cannot happen: AppendRecord wrote it
+		panic(fmt.Sprintf("read the id of a record that was just written: %v", err))
+	}
+	return id
+}
+
+// parseOptional reads what may stand between received_at and the tenant.
+func (r *Record) parseOptional() (err error) {
+	const begin = len(keyReceivedAt) + receivedAtSize + len(`",`)
+	rest := r.Document[begin:]
+	if after, ok := bytes.CutPrefix(rest, []byte(keyDigest)); ok {
+		if r.Digest, err = parseDigest(after); err != nil {
+			return err
+		}
+		rest = after[digestTextSize+len(`",`):]
+	}
+	if after, ok := bytes.CutPrefix(rest, []byte(keyEarlier)); ok {
+		length := bytes.IndexByte(after, '"')
+		if length <= 0 || !isIndexName(after[:length]) || length+len(`",`) > len(after) {
+			return errEarlier
+		}
+		r.Earlier, rest = after[:length], after[length+len(`",`):]
+	}
+	r.tenantAt = len(r.Document) - len(rest)
+	return nil
+}
+
+var errEarlier = errors.New("the earlier index is not a telemetry index")
 
 // isIndexName reports whether name is one that IndexName could have made.
 func isIndexName(name []byte) bool {
@@ -178,26 +241,6 @@ func parseReceivedAt(b []byte) (time.Time, error) {
 		return time.Time{}, errReceivedAt
 	}
 	return t, nil
-}
-
-// Fields are the head's fields that people search for. Reading them costs a
-// JSON parse, so only the paths off the straight one do.
-type Fields struct {
-	DocID  string `json:"doc_id"`
-	Index  string `json:"index"`
-	Tenant string `json:"tenant"`
-	ID     string `json:"id"`
-	Type   string `json:"type"`
-}
-
-// ParseFields reads what it can of the head of a stream record; a record that
-// is not JSON gives empty fields.
-func ParseFields(data []byte) Fields {
-	var f Fields
-	if json.Unmarshal(data, &f) != nil {
-		return Fields{}
-	}
-	return f
 }
 
 // PartitionKey returns the Kinesis partition key of a stream record: the

@@ -185,19 +185,158 @@ func BenchmarkParse(b *testing.B) {
 func TestIndexNamesAreTakenApart(t *testing.T) {
 	t.Parallel()
 	day := time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)
+	year := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	window := Window{DaysBack: DefaultDaysBack, DaysAhead: DefaultDaysAhead}
 	for _, kind := range append(Types, TypeOther) {
-		for _, at := range []time.Time{{}, day} {
-			if got, date, ok := ParseIndex(IndexName(kind, at.Add(time.Hour))); !ok || got != kind || !date.Equal(at) {
-				t.Errorf("%s of %s: %s, %s, %v", kind, at, got, date, ok)
+		for _, c := range []struct {
+			at, received time.Time
+			want         IndexParts
+		}{
+			{time.Time{}, day, IndexParts{kind, NoPeriod, time.Time{}}},
+			{day.Add(time.Hour), day, IndexParts{kind, Daily, day}},
+			{day.Add(time.Hour), day.AddDate(0, 1, 0), IndexParts{kind, Yearly, year}},
+		} {
+			name := window.Place(kind, c.at, c.received).Index
+			if got, ok := ParseIndex(name); !ok || got.Type != kind || got.Period != c.want.Period || !got.Begin.Equal(c.want.Begin) {
+				t.Errorf("%s gives %v, %v, want %v", name, got, ok, c.want)
 			}
 		}
 	}
 	for _, name := range []string{
 		"", "telemetry", "telemetry-", "telemetry-span", "telemetry-undated", "telemetry-span-2026.11.24-restored", "telemetry-span-2026.13.24",
-		"telemetry-span-2026.11", "copy-telemetry-span-2026.11.24", "telemetry-span-undated-2",
+		"telemetry-span-2026.11", "copy-telemetry-span-2026.11.24", "telemetry-span-undated-2", "telemetry-span-20x6",
 	} {
-		if kind, date, ok := ParseIndex(name); ok {
-			t.Errorf("%q is taken for %s of %s", name, kind, date)
+		if parts, ok := ParseIndex(name); ok {
+			t.Errorf("%q is taken for %v", name, parts)
+		}
+	}
+}
+
+func TestPlacementFollowsArrival(t *testing.T) {
+	t.Parallel()
+	arrival := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	window := Window{DaysBack: 8, DaysAhead: 1}
+	own := func(at time.Time) string { return IndexName("log", at) }
+	for name, c := range map[string]struct {
+		at             time.Time
+		index, earlier string
+	}{
+		"now":                     {arrival, "telemetry-log-2026.11.23", ""},
+		"a clock slightly ahead":  {arrival.Add(ClockSkew), "telemetry-log-2026.11.23", ""},
+		"a clock an hour ahead":   {arrival.Add(time.Hour), "telemetry-log-2026.11.23", "telemetry-log-undated"},
+		"the last day ahead":      {arrival.Add(36*time.Hour - 1), "telemetry-log-2026.11.24", "telemetry-log-undated"},
+		"the first day too far":   {arrival.Add(36 * time.Hour), "telemetry-log-undated", "telemetry-log-2026.11.25"},
+		"the last day back":       {time.Date(2026, 11, 15, 0, 0, 0, 0, time.UTC), "telemetry-log-2026.11.15", ""},
+		"the first day too early": {time.Date(2026, 11, 14, 23, 59, 59, 0, time.UTC), "telemetry-log-2026", "telemetry-log-2026.11.14"},
+		"years ago":               {EarliestTimestamp, "telemetry-log-2020", "telemetry-log-2020.01.01"},
+		"not usable":              {LatestTimestamp, "telemetry-log-undated", ""},
+		"none":                    {time.Time{}, "telemetry-log-undated", ""},
+	} {
+		want := Placement{Own: own(c.at), Index: c.index, Earlier: c.earlier}
+		if got := window.Place("log", c.at, arrival); got != want {
+			t.Errorf("%s: %+v, want %+v", name, got, want)
+		}
+	}
+}
+
+// A record moves on from undated to daily to its year, under one identity, and
+// each step finds the one before it.
+func TestResendFindsTheStepBefore(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	window := Window{DaysBack: 8, DaysAhead: 1}
+	last := Placement{}
+	for _, arrival := range []time.Time{at.AddDate(0, 0, -2), at.AddDate(0, 0, -1), at.AddDate(0, 0, 9)} {
+		p := window.Place("log", at, arrival)
+		if p.Own != IndexName("log", at) {
+			t.Errorf("identity %s", p.Own)
+		}
+		if last.Index != "" && p.Earlier != last.Index {
+			t.Errorf("received at %s it looks in %q, and it may stand in %s", arrival, p.Earlier, last.Index)
+		}
+		last = p
+	}
+}
+
+func TestFieldsAreReadByPosition(t *testing.T) {
+	t.Parallel()
+	for _, h := range []Head{head(), dated()} {
+		data := AppendRecord(nil, h, []byte(`{"Tenant":"victim","Doc_ID":"x","INDEX":".security","id":"y","TYPE":"z","Region":"moon","tenant":"w"}`))
+		want := Fields{DocID: h.DocID().String(), Index: h.Index, Tenant: h.Tenant, Region: h.Region, ID: h.ID, Type: h.Type}
+		if got := ParseFields(data); got != want {
+			t.Errorf("fields %+v, want %+v", got, want)
+		}
+	}
+	for _, foreign := range []string{``, `{}`, `{"tenant":"victim"}`, `{"doc_id":"9V9VkRcu7WuwL3w7r7QXLbiDymk","index":".security","tenant":"victim"}`} {
+		if got := ParseFields([]byte(foreign)); got != (Fields{}) {
+			t.Errorf("%s gives %+v", foreign, got)
+		}
+	}
+}
+
+// dated is a head with everything that may stand in one.
+func dated() Head {
+	h := head()
+	p := Window{DaysBack: 8, DaysAhead: 1}.Place("span", received.AddDate(-1, 0, 0), received)
+	h.Index, h.Own, h.Earlier, h.Digest = p.Index, p.Own, p.Earlier, DigestOf("span", h.Timestamp, []byte(`{}`))
+	return h
+}
+
+func TestHeadSaysWhatWasSentEarlier(t *testing.T) {
+	t.Parallel()
+	h := dated()
+	r, err := Parse(AppendRecord(nil, h, []byte(`{"a":1}`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Digest != h.Digest || string(r.Earlier) != "telemetry-span-2025.11.23" || string(r.Index) != "telemetry-span-2025" {
+		t.Errorf("digest %s, earlier %s, index %s", r.Digest, r.Earlier, r.Index)
+	}
+	if r.DocID != NewDocID(h.Tenant, "telemetry-span-2025.11.23", h.ID) {
+		t.Error("arrival changes the identity")
+	}
+	var document map[string]any
+	if err := json.Unmarshal(append([]byte("{"), r.Document...), &document); err != nil || document["digest"] != h.Digest.String() {
+		t.Errorf("document %v, %v", document, err)
+	}
+	whole := string(AppendRecord(nil, h, []byte(`{}`)))
+	for _, damaged := range []string{
+		strings.Replace(whole, h.Digest.String(), "0123456789abcdeg", 1),
+		strings.Replace(whole, h.Digest.String(), "0123", 1),
+		strings.Replace(whole, `"earlier_index":"telemetry`, `"earlier_index":".security`, 1),
+		whole[:strings.Index(whole, `,"tenant"`)-3],
+	} {
+		if _, err := Parse([]byte(damaged)); !errors.Is(err, ErrForeign) {
+			t.Errorf("%s: %v", damaged, err)
+		}
+	}
+}
+
+func TestDigestTellsContentsApart(t *testing.T) {
+	t.Parallel()
+	at := received
+	first := DigestOf("log", at, []byte(`{"a":1}`))
+	// In every document and every cache: it may never change.
+	if want := "8346bd781dc61d6a"; first.String() != want {
+		t.Errorf("digest %s, want %s", first, want)
+	}
+	if again := DigestOf("log", at.In(time.FixedZone("ahead", 3600)), []byte(`{"a":1}`)); again != first {
+		t.Errorf("the same record has digest %s and %s", first, again)
+	}
+	for _, other := range []Digest{
+		DigestOf("span", at, []byte(`{"a":1}`)), DigestOf("log", at.Add(1), []byte(`{"a":1}`)),
+		DigestOf("log", time.Time{}, []byte(`{"a":1}`)), DigestOf("log", at, []byte(`{"a":2}`)),
+	} {
+		if other == first {
+			t.Errorf("another record has digest %s, too", other)
+		}
+	}
+	if d, err := ParseDigest(first.String()); err != nil || d != first {
+		t.Errorf("%s, %v", d, err)
+	}
+	for _, text := range []string{"", "12", "0123456789abcdeg", "0123456789abcdef0"} {
+		if _, err := ParseDigest(text); err == nil {
+			t.Errorf("%q is taken for a digest", text)
 		}
 	}
 }

@@ -5,24 +5,11 @@ import (
 	"encoding/json"
 )
 
-const (
-	keyDigest = `,"digest":"`
-	keyTenant = `,"tenant":"`
-)
-
 // Tenant returns the tenant in the record's head; nothing where the head names
 // none in its place. It reads by position, and of a plain name it allocates
 // nothing.
 func (r Record) Tenant() []byte {
-	at := len(keyReceivedAt) + receivedAtSize + 1
-	if len(r.Document) < at {
-		return nil
-	}
-	rest := r.Document[at:]
-	if behind, found := bytes.CutPrefix(rest, []byte(keyDigest)); found {
-		_, rest, _ = bytes.Cut(behind, []byte(`"`))
-	}
-	rest, found := bytes.CutPrefix(rest, []byte(keyTenant))
+	rest, found := bytes.CutPrefix(r.Document[r.tenantAt:], []byte(keyTenant+`"`))
 	if !found {
 		return nil
 	}

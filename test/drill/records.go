@@ -144,7 +144,7 @@ var refusesAll = map[string]any{"mappings": map[string]any{"properties": map[str
 // the snapshot. They are in no snapshot, and what is in the backup of them is
 // from long before it.
 func deadLettersHome(ctx context.Context, d *drilling) error {
-	day := time.Date(2024, 1, 1, 8, 0, 0, 0, time.UTC) // the live load has none of it
+	day := time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, -7).Add(8 * time.Hour) // the live load has none of it
 	events := telemetry.IndexName("event", day)
 	if err := d.stores.Ask(ctx, http.MethodPut, "/"+events, refusesAll, nil); err != nil {
 		return err

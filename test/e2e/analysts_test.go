@@ -136,7 +136,7 @@ func (w *world) stopBackup() {
 // awaitBackup waits until the backup has all that a sender was answered for.
 func (w *world) awaitBackup(s *load.Sender) {
 	w.t.Helper()
-	w.await(patience, func() error {
+	w.await(func() error {
 		found, err := audit.BackedUp(w.t.Context(), w.stores, audit.Sent{Source: s.Source, Accepted: &s.Accepted})
 		if err == nil && found.Accepted < s.Accepted.Len() {
 			err = fmt.Errorf("%d of %d records are in the backup", found.Accepted, s.Accepted.Len())

@@ -35,13 +35,13 @@ func TestAStreamIsMadeAnewWhileAWorkerLives(t *testing.T) {
 	w.must(err)
 	_, err = client.DeleteStream(t.Context(), &kinesis.DeleteStreamInput{StreamName: &w.resources.Stream})
 	w.must(err)
-	w.await(time.Minute, func() error { // names of workflows have the second in which a stream was made
+	w.await(func() error { // names of workflows have the second in which a stream was made
 		if time.Now().Unix() == before.Created().Unix() {
 			return errors.New("it is still the second in which the stream was made")
 		}
 		return nil
 	})
-	w.await(time.Minute, func() error {
+	w.await(func() error {
 		created, err := stream.Create(t.Context(), client, w.resources.Stream, 1, 24*time.Hour)
 		if err == nil && !created {
 			err = errors.New("it is being deleted")
@@ -50,7 +50,7 @@ func TestAStreamIsMadeAnewWhileAWorkerLives(t *testing.T) {
 	})
 	post(20, 50)
 	w.awaitDocuments(50)
-	w.await(3*time.Minute, func() error {
+	w.await(func() error {
 		ended, err := w.operator.CountWorkflow(t.Context(), &workflowservice.CountWorkflowExecutionsRequest{
 			Query: "WorkflowType='ProcessShard' AND ExecutionStatus='Failed'",
 		})

@@ -66,7 +66,7 @@ func TestBackupHasWhatTheStreamHas(t *testing.T) {
 	w.must(err)
 	want := w.inStream(opened)
 	var lines map[string]backup.Line
-	w.await(patience, func() error {
+	w.await(func() error {
 		if lines = w.inBackup(); len(lines) < len(want) {
 			return fmt.Errorf("%d records are in the backup, %d in the stream", len(lines), len(want))
 		}
@@ -105,7 +105,7 @@ func (w *world) checkBackupStatus(records int) {
 			Counts       struct{ Records, Losses int }
 		}
 	}
-	w.await(patience, func() error {
+	w.await(func() error {
 		printed, err := w.Starter(w.t.Context(), "backup", "status", "--json")
 		w.must(err)
 		w.must(json.Unmarshal([]byte(printed), &report))

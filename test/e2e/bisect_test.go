@@ -69,7 +69,7 @@ func (b *bisecting) send() (dead map[string]string) {
 // awaitAttempt waits until a worker is in an activity of the batch.
 func (b *bisecting) awaitAttempt(batch, activity string) {
 	b.t.Helper()
-	b.await(patience, func() error {
+	b.await(func() error {
 		described, err := b.operator.DescribeWorkflowExecution(b.t.Context(), batch, "")
 		if err != nil {
 			return err
@@ -87,7 +87,7 @@ func (b *bisecting) awaitAttempt(batch, activity string) {
 // was asked is done, and who has asked does not know.
 func (b *bisecting) awaitHolding(holding *atomic.Int64) {
 	b.t.Helper()
-	b.await(patience, func() error {
+	b.await(func() error {
 		if holding.Load() == 0 {
 			return errors.New("nothing is held back")
 		}
@@ -117,7 +117,7 @@ func TestABisectTreeOutlivesItsWorkers(t *testing.T) {
 	b.elasticsearch.Set(bulk("shard", refused.Fault), bulk("root", faultproxy.Delay{Before: forLong, Holding: &whole}),
 		faultproxy.Rule{Name: "all refused", Path: "/_bulk", Fault: refused.Fault})
 	want := b.send()
-	b.await(patience, func() error {
+	b.await(func() error {
 		put, err := b.collector.Metric(t.Context(), "millrace_intake_records_total", `where="stream"`)
 		if err == nil && put < bisectedRecords {
 			err = fmt.Errorf("%g records are in the stream", put)
@@ -126,7 +126,7 @@ func TestABisectTreeOutlivesItsWorkers(t *testing.T) {
 	})
 	b.aws.Set()
 	var batches []string
-	b.await(patience, func() error {
+	b.await(func() error {
 		if batches = b.running("ProcessBatch"); len(batches) != 1 {
 			return fmt.Errorf("%v run, want one batch", batches)
 		}
@@ -137,7 +137,7 @@ func TestABisectTreeOutlivesItsWorkers(t *testing.T) {
 	b.awaitAttempt(batch, "IndexRange")
 	// Else its shard would begin before it again, and the next bulks could be the
 	// shard's.
-	b.await(patience, func() error {
+	b.await(func() error {
 		shard, err := workflows.Launcher{Client: b.operator}.ShardStatus(t.Context(), b.running("ProcessShard")[0])
 		if err == nil && !strings.HasSuffix(batch, "-"+shard.Checkpoint.Sequence) {
 			err = fmt.Errorf("the shard is at %+v, not past %s", shard.Checkpoint, batch)
@@ -169,7 +169,7 @@ func TestABisectTreeOutlivesItsWorkers(t *testing.T) {
 	b.worker.Kill()
 	b.must(b.worker.Restart(t.Context()))
 
-	b.await(patience, func() error {
+	b.await(func() error {
 		if left := b.running("ProcessBatch"); len(left) > 0 {
 			return fmt.Errorf("%v still run", left)
 		}

@@ -27,14 +27,14 @@ func (w *world) leaveLetters() {
 // them.
 func (w *world) awaitDead(want map[string]string) {
 	w.t.Helper()
-	w.await(patience, func() error {
+	w.await(func() error {
 		if got := w.ledger(); !maps.Equal(got, want) {
 			return fmt.Errorf("the ledger holds %v, want %v", got, want)
 		}
 		return nil
 	})
 	told := map[string]string{}
-	w.await(patience, func() error {
+	w.await(func() error {
 		w.receiveLetters(told)
 		if !maps.Equal(told, want) {
 			return fmt.Errorf("the dead-letter queue tells of %v, want %v", told, want)

@@ -49,7 +49,7 @@ func TestDuplicatesMeetEmptyCaches(t *testing.T) {
 	settings.Records, settings.Duplicates = again, 0
 	before := w.skipped(workers)
 	w.must(load.NewSender(source, settings).Run(t.Context()))
-	w.await(patience, func() error {
+	w.await(func() error {
 		if now := w.skipped(workers); now.all-before.all < again || now.unknown()-before.unknown() < again/2 || now.known == 0 {
 			return fmt.Errorf("%+v duplicates were skipped after %+v, of %d: both ways are to be used", now, before, again)
 		}

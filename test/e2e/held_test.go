@@ -78,7 +78,7 @@ func (w *world) groups() (groups []group) {
 // awaitCopies waits until the ledger has so many records that are held.
 func (h *held) awaitCopies(records int) {
 	h.t.Helper()
-	h.await(patience, func() error {
+	h.await(func() error {
 		if groups := h.groups(); len(groups) != 1 || !groups[0].Held || groups[0].Records != records {
 			return fmt.Errorf("the ledger has %+v, want %d records that are held", groups, records)
 		}
@@ -115,7 +115,7 @@ func TestWhatABatchHeldComesHomeWhenItWasTerminated(t *testing.T) {
 	if !strings.Contains(shown, "a copy, since half of the stream's retention is over") {
 		t.Errorf("the batch says:\n%s", shown)
 	}
-	h.await(patience, func() error { // it is counted every minute
+	h.await(func() error { // it is counted every minute
 		copies, err := h.worker.Metric(t.Context(), "millrace_batch_copies")
 		if err == nil && copies != float64(len(group.Keys)) {
 			err = fmt.Errorf("%g copies are counted, want %d", copies, len(group.Keys))

@@ -31,7 +31,7 @@ func (w *world) awaitAll(s *load.Sender) audit.Report {
 		w.t.Fatalf("the sender counts %+v", counts)
 	}
 	var report audit.Report
-	w.await(patience, func() (err error) {
+	w.await(func() (err error) {
 		report, err = audit.Run(w.t.Context(), w.stores, audit.Sent{Source: s.Source, Accepted: &s.Accepted})
 		if err == nil && report.Lost > 0 {
 			err = report.Clean()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,9 +28,12 @@ type conflict struct {
 	index string
 }
 
+// conflicts counts the conflicts of this run.
+var conflicts atomic.Int64
+
 // newConflict takes a day that no other test has.
 func newConflict(w *world) conflict {
-	day := time.Date(2021, 1, 1, 0, 0, 0, 0, time.UTC).AddDate(0, 0, int(time.Now().UnixNano()/1000%3000))
+	day := time.Now().AddDate(0, 0, -int(10+conflicts.Add(1)))
 	c := conflict{w, telemetry.IndexName("event", day)}
 	c.put(`{"settings":{"number_of_replicas":0},"mappings":{"properties":{"amount":{"type":"long"}}}}`)
 	w.t.Cleanup(c.remove)
@@ -114,7 +118,7 @@ func (w *world) letters() int {
 // indexed, each record once.
 func (w *world) empty(records int) {
 	w.t.Helper()
-	w.await(patience, func() error {
+	w.await(func() error {
 		entries, left := w.open()
 		if letters := w.letters(); letters+entries+left > 0 {
 			return fmt.Errorf("%d letters, %d entries with %d records", letters, entries, left)
@@ -142,14 +146,14 @@ func TestOneCommandBringsDeadLettersHome(t *testing.T) {
 			w.leaveLetters()
 			const records = 300
 			bad := c.events(0, records)
-			w.await(patience, func() error {
+			w.await(func() error {
 				if _, dead := w.open(); dead != bad {
 					return fmt.Errorf("%d records are in the ledger, want %d", dead, bad)
 				}
 				return nil
 			})
 			w.awaitDocuments(records - bad)
-			w.await(patience, func() error {
+			w.await(func() error {
 				if w.letters() == 0 {
 					return fmt.Errorf("no letter tells of them")
 				}
@@ -182,7 +186,7 @@ func TestOneCommandBringsDeadLettersHome(t *testing.T) {
 				ended <- outcome{said, err}
 			}()
 			// It dies when something has been done, or as soon as it is known that all is.
-			w.await(patience, func() error {
+			w.await(func() error {
 				if entries, _ := w.open(); entries == bad && w.letters() > 0 {
 					return fmt.Errorf("nothing was done yet")
 				}
@@ -256,14 +260,14 @@ func TestLambdasLettersAreKeptAndBroughtHome(t *testing.T) {
 	}
 	send("smoke")
 	send(letter("1", "2", 2)) // trimmed long ago
-	w.await(patience, func() error {
+	w.await(func() error {
 		entries, kept := w.open()
 		if letters := w.letters(); letters != 1 || kept != records || entries != 2 {
 			return fmt.Errorf("%d letters, %d entries with %d records", letters, entries, kept)
 		}
 		return nil
 	})
-	w.await(patience, func() error {
+	w.await(func() error {
 		status, err := w.Starter(t.Context(), "letters", "status")
 		w.must(err)
 		if !strings.Contains(status, "unreadable       1\n") || !strings.Contains(status, "it is not what it says in JSON") {
@@ -283,7 +287,7 @@ func TestLambdasLettersAreKeptAndBroughtHome(t *testing.T) {
 	// The shards go on, and meet the same records: they are there once.
 	_, err = w.Starter(t.Context(), "process", "start")
 	w.must(err)
-	w.await(patience, func() error {
+	w.await(func() error {
 		shown, err := w.Starter(t.Context(), "shards", "--json")
 		w.must(err)
 		if !strings.Contains(shown, last) {
@@ -305,7 +309,7 @@ func TestTwoOperatorsHaveOneEffect(t *testing.T) {
 	const records = 90
 	bad := c.events(0, records)
 	w.awaitDocuments(records - bad)
-	w.await(patience, func() error {
+	w.await(func() error {
 		if _, dead := w.open(); dead != bad {
 			return fmt.Errorf("%d records are in the ledger, want %d", dead, bad)
 		}
@@ -322,7 +326,7 @@ func TestTwoOperatorsHaveOneEffect(t *testing.T) {
 	}
 	w.must(w.worker.Restart(t.Context()))
 	w.empty(records)
-	w.await(patience, func() error {
+	w.await(func() error {
 		status, err := w.Starter(t.Context(), "dlq", "status")
 		w.must(err)
 		if !strings.Contains(status, "done") || !strings.Contains(status, "by ada") {

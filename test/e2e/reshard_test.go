@@ -53,7 +53,7 @@ func TestReshardingUnderLoad(t *testing.T) {
 	w.awaitAll(sender)
 
 	// Two shards, of which one became two, and two became one.
-	w.await(patience, func() error {
+	w.await(func() error {
 		states := w.shardStates()
 		drained := 0
 		for _, state := range states {

@@ -20,7 +20,7 @@ import (
 func (w *world) becomeCurrent(version string) {
 	w.t.Helper()
 	deployment := w.operator.WorkerDeploymentClient().GetHandle(config.Deployment)
-	w.await(patience, func() error {
+	w.await(func() error {
 		_, err := deployment.SetCurrentVersion(w.t.Context(), client.WorkerDeploymentSetCurrentVersionOptions{BuildID: version})
 		return err
 	})
@@ -29,7 +29,7 @@ func (w *world) becomeCurrent(version string) {
 // awaitVersion waits until a version has worked on a workflow.
 func (w *world) awaitVersion(workflow, want string) {
 	w.t.Helper()
-	w.await(patience, func() error {
+	w.await(func() error {
 		described, err := w.operator.DescribeWorkflowExecution(w.t.Context(), workflow, "")
 		if err != nil {
 			return err
@@ -54,7 +54,7 @@ func TestANewVersionTakesOver(t *testing.T) {
 	b.becomeCurrent("one")
 	b.send()
 	var batches []string
-	b.await(patience, func() error {
+	b.await(func() error {
 		if batches = b.running("ProcessBatch"); len(batches) == 0 {
 			return errors.New("no batch is open")
 		}
@@ -83,7 +83,7 @@ func TestANewVersionTakesOver(t *testing.T) {
 		}
 	}
 	b.awaitDocuments(bisectedRecords)
-	b.await(patience, func() error {
+	b.await(func() error {
 		if open := b.running("ProcessBatch"); len(open) > 0 {
 			return fmt.Errorf("%v still run", open)
 		}

@@ -145,7 +145,7 @@ func start(t testing.TB, through func(*servers), more ...string) *world {
 	t.Cleanup(w.end)
 	version := "MILLRACE_BUILD_ID=" + at.version
 	mode := map[bool]string{false: "INGEST=temporal", true: "INGEST=direct"}[at.direct]
-	w.collector, err = w.StartCollector(t.Context(), version, mode)
+	w.collector, err = w.StartCollector(t.Context(), version, mode, "MILLRACE_INDEX_DAYS_BACK=60")
 	w.must(err)
 	w.worker, err = w.StartWorker(t.Context(), append(append(slices.Clone(workerEnv), version), more...)...)
 	w.must(err)
@@ -204,7 +204,7 @@ const poll = 250 * time.Millisecond
 
 // await polls until a condition returns nil, for as long as the error that it
 // returns instead changes: it says how far things are.
-func (w *world) await(patience time.Duration, condition func() error) {
+func (w *world) await(condition func() error) {
 	w.t.Helper()
 	last, moved := "", time.Now()
 	tick := time.NewTicker(poll)
@@ -228,7 +228,7 @@ func (w *world) await(patience time.Duration, condition func() error) {
 // them.
 func (w *world) awaitDocuments(n int) []document {
 	w.t.Helper()
-	w.await(patience, func() error {
+	w.await(func() error {
 		indexed, err := w.stores.Indexed(w.t.Context())
 		if err == nil && indexed < uint64(n) {
 			err = fmt.Errorf("%d documents, want %d", indexed, n)

@@ -287,7 +287,7 @@ func (s *settings) withStream(c client.Client, b *workers.Backends, documents *i
 func (s *settings) processor(b *workers.Backends, documents *index.Client, r remembered, launcher workflows.Launcher, identity string) *activities.Processor {
 	return activities.NewProcessor(activities.Processor{
 		Stream: b.StreamID(), Source: activities.StreamSource{Stream: b.Stream},
-		Bulk: &activities.Noting{Bulk: documents, Cluster: documents, Store: b.Bucket}, Limiter: index.NewLimiter(s.Bulks, s.BulkBytes), Seen: r.seen, Delay: r.delays,
+		Bulk: &activities.Noting{Bulk: documents, Cluster: documents, Store: b.Bucket}, Lookup: documents, Limiter: index.NewLimiter(s.Bulks, s.BulkBytes), Seen: r.seen, Delay: r.delays,
 		Batches: launcher, Drains: launcher, Morgue: b.Morgue, Ledger: b.Ledger, Limits: s.ProcessLimits, Worker: identity,
 	})
 }
