@@ -13,33 +13,26 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// scratch is the memory of one request, used again by the next.
-type scratch struct {
-	body  bytes.Buffer
-	draft draft
-}
+// maxDraft is the most memory in bytes that is kept of a request.
+const maxDraft = 2 << 20
 
-// maxScratch is the most memory in bytes that is kept of a request.
-const maxScratch = 2 << 20
+// drafts is memory to decode in, used again by the next request.
+var drafts = sync.Pool{New: func() any { return new(draft) }}
 
-var scratches = sync.Pool{New: func() any { return new(scratch) }}
-
-func (s *scratch) release() {
-	if s.body.Cap()+cap(s.draft.body)+cap(s.draft.writer.dst)+cap(s.draft.nested)+cap(s.draft.encoded) <= maxScratch {
-		scratches.Put(s)
+func (d *draft) release() {
+	if cap(d.body)+cap(d.writer.dst)+cap(d.nested)+cap(d.encoded) <= maxDraft {
+		drafts.Put(d)
 	}
 }
 
 // readBody reads the body of a request and decompresses it, as far as the
-// limit: of a compression bomb no more is unpacked. It takes room for it, and the tenant
-// pays for what arrives.
-func readBody(w http.ResponseWriter, r *http.Request, limit int, held *share, paying *bill, into *bytes.Buffer) ([]byte, *refusal) {
-	into.Reset()
+// limit: of a compression bomb no more is unpacked. It takes room for what has
+// arrived, however much was announced, and the tenant pays for it.
+func readBody(w http.ResponseWriter, r *http.Request, limit int, held *share, paying *bill, decoders slots) ([]byte, *refusal) {
 	tooLarge := &refusal{status: http.StatusRequestEntityTooLarge, reason: fmt.Sprintf("the body has more than %d bytes", limit)}
 	if r.ContentLength > int64(limit) {
 		return nil, tooLarge
 	}
-	var source io.Reader = http.MaxBytesReader(w, r.Body, int64(limit))
 	encoding, supported := contentEncoding(r.Header)
 	if !supported {
 		return nil, &refusal{
@@ -47,45 +40,86 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int, held *share, pa
 			accept: [2]string{"Accept-Encoding", "gzip, zstd"},
 		}
 	}
-	switch encoding {
-	case "":
-		if r.ContentLength < 0 {
-			source = metered{source, held}
-			break
+	var source io.Reader = http.MaxBytesReader(w, r.Body, int64(limit))
+	var body []byte
+	var err error
+	if encoding == "" {
+		body, err = collect(billed{source, paying}, r.ContentLength, limit, held)
+	} else {
+		// It is unpacked once it is whole: a client that stops in the middle
+		// would hold a decompressor, of up to 8 MiB with zstd.
+		packed := &share{room: held.room, tenant: held.tenant}
+		defer packed.giveBack()
+		var arrived []byte
+		if arrived, err = collect(source, r.ContentLength, limit, packed); err == nil && len(arrived) > 0 {
+			decoders.do(func() { body, err = unpack(encoding, arrived, paying, limit, held) })
 		}
-		if !held.take(r.ContentLength) {
-			return nil, full()
-		}
-		// The whole body at once, and room for ReadFrom to find its end.
-		into.Grow(int(r.ContentLength) + bytes.MinRead)
-	case "gzip":
-		reader := gzips.Get().(*gzip.Reader)
-		defer gzips.Put(reader)
-		switch err := reader.Reset(source); {
-		case errors.Is(err, io.EOF): // not a byte came, which is an empty body
-			return into.Bytes(), nil
-		case err != nil:
-			return nil, unreadable(err, tooLarge)
-		}
-		source = metered{reader, held}
-	case "zstd":
-		reader := zstds.Get().(*zstd.Decoder)
-		defer func() {
-			_ = reader.Reset(nil) // lets go of the body; never fails
-			zstds.Put(reader)
-		}()
-		if err := reader.Reset(source); err != nil {
-			return nil, unreadable(err, tooLarge)
-		}
-		source = metered{reader, held}
 	}
-	if _, err := into.ReadFrom(io.LimitReader(billed{source, paying}, int64(limit)+1)); err != nil {
+	if err != nil {
 		return nil, unreadable(err, tooLarge)
 	}
-	if into.Len() > limit {
-		return nil, tooLarge
+	return body, nil
+}
+
+// errTooLong says that a body has more bytes than the limit.
+var errTooLong = errors.New("the body is too long")
+
+// collect reads all, into memory that grows as bytes arrive. announced is how
+// many may come, negative where that is not known.
+func collect(source io.Reader, announced int64, limit int, held *share) ([]byte, error) {
+	var body []byte
+	for {
+		if len(body) == cap(body) {
+			larger := sizeAfter(cap(body), announced, limit)
+			if !held.take(int64(larger - cap(body))) {
+				return nil, errNoRoom
+			}
+			body = append(make([]byte, 0, larger), body...)
+		}
+		n, err := source.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		switch {
+		case len(body) > limit:
+			return nil, errTooLong
+		case errors.Is(err, io.EOF):
+			return body, nil
+		case err != nil:
+			return nil, err //nolint:wrapcheck // unreadable says what it means
+		}
 	}
-	return into.Bytes(), nil
+}
+
+// sizeAfter is how large the memory of a body gets when it is full: it doubles,
+// up to what may come and one byte, in which the end is found.
+func sizeAfter(size int, announced int64, limit int) int {
+	const least, small = 4 << 10, 64 << 10
+	larger := max(least, 2*size)
+	if announced >= 0 {
+		larger = min(max(small, 2*size), max(int(announced), size)+1)
+	}
+	return min(larger, limit+1)
+}
+
+// unpack decompresses a body.
+func unpack(encoding string, packed []byte, paying *bill, limit int, held *share) ([]byte, error) {
+	source := bytes.NewReader(packed)
+	if encoding == "gzip" {
+		reader := gzips.Get().(*gzip.Reader)
+		defer gzips.Put(reader)
+		if err := reader.Reset(source); err != nil {
+			return nil, err //nolint:wrapcheck // unreadable says what it means
+		}
+		return collect(billed{reader, paying}, -1, limit, held)
+	}
+	reader := zstds.Get().(*zstd.Decoder)
+	defer func() {
+		_ = reader.Reset(nil) // lets go of the body; never fails
+		zstds.Put(reader)
+	}()
+	if err := reader.Reset(source); err != nil {
+		return nil, err //nolint:wrapcheck // unreadable says what it means
+	}
+	return collect(billed{reader, paying}, -1, limit, held)
 }
 
 var (
@@ -106,7 +140,7 @@ var (
 func unreadable(err error, tooLarge *refusal) *refusal {
 	var raw *http.MaxBytesError
 	switch {
-	case errors.As(err, &raw), errors.Is(err, zstd.ErrWindowSizeExceeded):
+	case errors.As(err, &raw), errors.Is(err, errTooLong), errors.Is(err, zstd.ErrWindowSizeExceeded):
 		return tooLarge
 	case errors.Is(err, errNoRoom):
 		return full()

@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"fmt"
 
 	"millrace/internal/telemetry"
 )
@@ -11,7 +12,9 @@ import (
 // otherwise of a tenant (Quota).
 type Limits struct {
 	BodyBytes    int     `name:"limit-body" help:"Largest request body in bytes, after decompression." default:"10485760" env:"MILLRACE_LIMIT_BODY"`
-	RequestBytes int     `name:"limit-requests" help:"Most bytes of requests, after decompression, that are in hand at once; others are told to come again. At least one request of the largest size." default:"268435456" env:"MILLRACE_LIMIT_REQUESTS"`
+	RequestBytes int     `name:"limit-requests" help:"Most bytes of requests that are in hand at once, with the records made of them; others are told to come again. One tenant may have a quarter, but always one request of the largest size." default:"402653184" env:"MILLRACE_LIMIT_REQUESTS"`
+	Expansion    int     `name:"limit-expansion" help:"How many times --limit-body the records made of one request may take: what they have in common is copied into each. At least 8, since honest resources repeat." default:"8" env:"MILLRACE_LIMIT_EXPANSION"`
+	Connections  int     `name:"limit-connections" help:"Most connections, of HTTP and of gRPC each; more wait. One tenant may have a quarter as many requests in hand." default:"4096" env:"MILLRACE_LIMIT_CONNECTIONS"`
 	RecordBytes  int     `name:"limit-record" help:"Largest record in bytes, with what the collector adds. At most 1048536: Kinesis's 1 MiB less its partition key." default:"1048536" env:"MILLRACE_LIMIT_RECORD"`
 	Records      int     `name:"limit-records" help:"Most records of one request." default:"10000" env:"MILLRACE_LIMIT_RECORDS"`
 	Depth        int     `name:"limit-depth" help:"Deepest nesting of a record; the record itself is the first level." default:"64" env:"MILLRACE_LIMIT_DEPTH"`
@@ -27,7 +30,9 @@ type Limits struct {
 // Defaults of Limits.
 const (
 	DefaultBodyBytes    = 10 << 20
-	DefaultRequestBytes = 256 << 20
+	DefaultRequestBytes = 384 << 20 // a quarter is more than one request of the largest size and what is made of it
+	DefaultExpansion    = 8
+	DefaultConnections  = 4096
 	DefaultRecordBytes  = telemetry.MaxRecordSize
 	DefaultRecords      = 10_000
 	DefaultDepth        = 64
@@ -54,7 +59,11 @@ func (l Limits) Validate() error {
 	}
 	check(l.BodyBytes >= 0, "--limit-body: negative")
 	check(l.RequestBytes >= 0, "--limit-requests: negative")
-	check(l.RequestBytes == 0 || l.RequestBytes >= l.withDefaults().BodyBytes, "--limit-requests: less than --limit-body, so that no request of that size could come in")
+	check(l.Expansion == 0 || l.Expansion >= DefaultExpansion && l.Expansion <= 1000, "--limit-expansion: not from 8 to 1000")
+	check(l.Connections >= 0, "--limit-connections: negative")
+	largest := l.withDefaults().largestRequest()
+	check(l.RequestBytes == 0 || l.RequestBytes >= largest,
+		fmt.Sprintf("--limit-requests: less than %d, what one request of --limit-body may take with --limit-expansion", largest))
 	check(l.RecordBytes >= 0 && l.RecordBytes <= telemetry.MaxRecordSize, "--limit-record: not from 0 to 1048536")
 	check(l.Records >= 0, "--limit-records: negative")
 	check(l.Depth >= 0 && l.Depth <= maxDepth, "--limit-depth: not from 0 to 1000")
@@ -71,8 +80,14 @@ func (l Limits) withDefaults() Limits {
 	if l.BodyBytes == 0 {
 		l.BodyBytes = DefaultBodyBytes
 	}
+	if l.Expansion == 0 {
+		l.Expansion = DefaultExpansion
+	}
 	if l.RequestBytes == 0 {
-		l.RequestBytes = max(DefaultRequestBytes, l.BodyBytes)
+		l.RequestBytes = max(DefaultRequestBytes, tenantPart*l.largestRequest())
+	}
+	if l.Connections == 0 {
+		l.Connections = DefaultConnections
 	}
 	if l.RecordBytes == 0 {
 		l.RecordBytes = DefaultRecordBytes
@@ -102,3 +117,12 @@ func (l Limits) withDefaults() Limits {
 func (l Limits) window() telemetry.Window {
 	return telemetry.Window{DaysBack: l.IndexDaysBack, DaysAhead: l.IndexDaysAhead}
 }
+
+// mostMade is how many bytes may be made of one request, at the least a record.
+func (l Limits) mostMade() int {
+	return max(l.Expansion*l.BodyBytes, telemetry.MaxRecordSize+recordOverhead)
+}
+
+// largestRequest is what one request may take of the room: its body, and what is
+// made of it.
+func (l Limits) largestRequest() int { return l.BodyBytes + l.mostMade() }

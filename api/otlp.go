@@ -41,6 +41,9 @@ func (s signal) decode(asJSON bool) func(*batch) error {
 			for _, name := range dropped {
 				b.warn(name)
 			}
+			if b.held != nil && !b.held.take(int64(len(encoded))) {
+				return errNoRoom
+			}
 			request = encoded
 		}
 		return b.walk(request, s.count, s.take)
@@ -78,12 +81,20 @@ func (b *batch) summary() string {
 		all = append(all, summary(b.rejected))
 	}
 	if b.leftOut > 0 {
-		all = append(all, fmt.Sprintf("the last %d records were left out, since a request may have %d", b.leftOut, b.limits.Records))
+		all = append(all, fmt.Sprintf("the last %d records were left out, since %s", b.leftOut, b.whyLeftOut()))
 	}
 	if len(b.warnings) > 0 {
 		all = append(all, "the request uses what OpenTelemetry has dropped: "+strings.Join(b.warnings, ", "))
 	}
 	return strings.Join(all, "; ")
+}
+
+// whyLeftOut says which limit the records that were left out are beyond.
+func (b *batch) whyLeftOut() string {
+	if b.full != nil {
+		return b.full.Error()
+	}
+	return fmt.Sprintf("a request may have %d", b.limits.Records)
 }
 
 // summary names the first rejected records in a sentence, since the protocol
@@ -142,6 +153,9 @@ func (b *batch) document(w *writer, id, recordType string, at pcommon.Timestamp)
 		}
 	}
 	w.close('}')
+	if !b.charge(len(w.dst) + recordOverhead) {
+		return // and is left out
+	}
 	if w.depth > b.limits.Depth {
 		b.reject(fmt.Sprintf("is nested %d deep, more than %d", w.depth, b.limits.Depth))
 		return

@@ -579,7 +579,7 @@ func TestGRPCFailures(t *testing.T) {
 	t.Parallel()
 	// One good record, two bad ones, three requests that are too large, and two
 	// records that are not durable use up the burst.
-	c := newCollector(t, Limits{Depth: 3, BodyBytes: 1 << 20, TenantRate: 0.1, TenantBurst: 8})
+	c := newCollector(t, Limits{Depth: 3, BodyBytes: 1 << 20, TenantRate: 0.001, TenantBurst: 8}) // nothing comes back meanwhile
 	connection := c.dial(t)
 	client := ptraceotlp.NewGRPCClient(connection)
 	small := func() ptraceotlp.ExportRequest {

@@ -29,10 +29,12 @@ func (s *Server) GRPC(options ...grpc.ServerOption) *grpc.Server {
 		grpc.ForceServerCodecV2(codec{encoding.GetCodecV2(proto.Name)}),
 		grpc.InTapHandle(s.tap),
 		grpc.MaxRecvMsgSize(s.limits.BodyBytes), // after decompression, which ends there
-		grpc.MaxConcurrentStreams(256),          // of one connection
+		grpc.MaxConcurrentStreams(128),          // of one connection
+		grpc.InitialWindowSize(streamWindow),
+		grpc.InitialConnWindowSize(connectionWindow),
 		grpc.MaxHeaderListSize(64 << 10),
 		grpc.ConnectionTimeout(10 * time.Second),
-		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 15 * time.Minute, Time: time.Minute, Timeout: 20 * time.Second}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 15 * time.Minute, MaxConnectionAge: time.Hour, MaxConnectionAgeGrace: time.Minute, Time: time.Minute, Timeout: 20 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 	}, options...)...)
 	for _, signal := range signals {
@@ -40,6 +42,14 @@ func (s *Server) GRPC(options ...grpc.ServerOption) *grpc.Server {
 	}
 	return server
 }
+
+// What a client may send before it is read, which is beside the room: of one
+// stream, and of all of a connection. That they are set keeps gRPC from raising
+// them to 16 MiB.
+const (
+	streamWindow     = 64 << 10
+	connectionWindow = 256 << 10
+)
 
 // payload is a message as it is encoded. The services take requests in this
 // form, since a record's id may derive from it, and since its nesting is
@@ -68,25 +78,59 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 
 // service describes the service of a signal, as protoc would.
 func (s *Server) service(of signal) *grpc.ServiceDesc {
-	method := "/" + of.service + "/Export"
+	// As a stream, whose one message is read here and not before: its memory
+	// needs room first. On the wire it is the same.
 	return &grpc.ServiceDesc{
 		ServiceName: of.service,
 		HandlerType: (*any)(nil),
-		Methods: []grpc.MethodDesc{{
-			MethodName: "Export",
-			Handler: func(_ any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor) (any, error) {
-				var request payload
-				if err := decode(&request); err != nil {
-					s.undecoded(ctx)
-					return nil, err
+		Streams: []grpc.StreamDesc{{
+			StreamName:    "Export",
+			ClientStreams: true,
+			Handler: func(_ any, stream grpc.ServerStream) error {
+				answer, err := s.export(stream, of)
+				if err != nil {
+					return err
 				}
-				handle := func(ctx context.Context, request any) (any, error) { return s.export(ctx, of, request.(payload)) }
-				if interceptor == nil {
-					return handle(ctx, request)
-				}
-				return interceptor(ctx, request, &grpc.UnaryServerInfo{Server: s, FullMethod: method}, handle)
+				return stream.SendMsg(answer) //nolint:wrapcheck // is a status
 			},
 		}},
+	}
+}
+
+// receiveWithin bounds in time how long a message may take to arrive, once it has
+// room, and waitForRoom how long one waits for that.
+const (
+	receiveWithin = 30 * time.Second
+	waitForRoom   = 2 * time.Second
+)
+
+// receive reads the message of a stream. While it comes it has room for the
+// largest one, both as it comes and as it is unpacked, since gRPC says nothing of
+// its size. A stream that waits for room holds none yet.
+func (s *Server) receive(stream grpc.ServerStream, held *share) (payload, *refusal, error) {
+	ctx, cancel := context.WithTimeout(stream.Context(), waitForRoom)
+	defer cancel()
+	for !held.take(2 * int64(s.limits.BodyBytes)) {
+		select {
+		case <-ctx.Done():
+			return nil, full(), nil
+		case <-time.After(waitForRoom / 100):
+		}
+	}
+	var message payload
+	received := make(chan error, 1)
+	go func() { received <- stream.RecvMsg(&message) }()
+	late := time.NewTimer(receiveWithin)
+	defer late.Stop()
+	select {
+	case err := <-received:
+		if err != nil {
+			return nil, nil, err
+		}
+		held.shrink(int64(len(message)))
+		return message, nil, nil
+	case <-late.C: // RecvMsg ends with the stream
+		return nil, &refusal{status: http.StatusServiceUnavailable, reason: "the message did not arrive in time", retry: retryAfter}, nil
 	}
 }
 
@@ -126,23 +170,31 @@ func (s *Server) undecoded(ctx context.Context) {
 }
 
 // export answers one request.
-func (s *Server) export(ctx context.Context, of signal, request payload) (any, error) {
-	began, name := time.Now(), of.name+"_grpc"
+func (s *Server) export(stream grpc.ServerStream, of signal) (payload, error) {
+	began, name, ctx := time.Now(), of.name+"_grpc", stream.Context()
 	tenant, admitted := ctx.Value(tenantOf{}).(string)
 	if !admitted { // cannot happen: the tap stands before every request
 		return nil, status.Error(codes.Unauthenticated, "no API key")
 	}
-	s.accounts.of(tenant).arrived(len(request))
 	held := &share{room: s.room}
 	defer held.giveBack()
-	if !held.take(int64(len(request))) {
-		countRequest(name, http.StatusServiceUnavailable, began)
-		return nil, full().grpc()
+	var request payload
+	refused := full()
+	if held.enter(tenant) {
+		var err error
+		if request, refused, err = s.receive(stream, held); err != nil {
+			s.undecoded(ctx)
+			return nil, err
+		}
 	}
-	memory := scratches.Get().(*scratch)
-	defer memory.release()
-	b := newBatch(s.limits, tenant, s.region, s.now(), request, &memory.draft)
-	if refused := s.accept(ctx, name, &form{decode: of.decode(false)}, b); refused != nil {
+	var b *batch
+	if refused == nil {
+		s.accounts.of(tenant).arrived(len(request))
+		b = newBatch(s.limits, tenant, s.region, s.now(), request, nil)
+		b.held = held
+		refused = s.accept(ctx, name, &form{decode: of.decode(false)}, b)
+	}
+	if refused != nil {
 		countRequest(name, refused.status, began)
 		return nil, refused.grpc()
 	}

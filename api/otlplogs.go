@@ -30,6 +30,10 @@ func (b *batch) encodedLog(record []byte, around surroundings) {
 
 // log takes or rejects a log record.
 func (b *batch) log(record plog.LogRecord, around surroundings) {
+	if problem := around.problem(); problem != "" {
+		b.reject(problem)
+		return
+	}
 	w := &b.draft.writer
 	w.begin()
 	w.log(record)

@@ -76,7 +76,7 @@ func (b *batch) encodedMetric(metric []byte, around surroundings) {
 func (b *batch) encodedPoints(metric []byte, kind protowire.Number, data []byte, around surroundings) {
 	var of *points
 	problem := ""
-	for c := (cursor{rest: data}); b.position < b.limits.Records && c.next(pointsField); {
+	for c := (cursor{rest: data}); b.more() && c.next(pointsField); {
 		if of == nil && problem == "" {
 			of, problem = b.metric(metric, kind, data, around)
 		}
@@ -105,7 +105,9 @@ func (b *batch) metric(metric []byte, kind protowire.Number, data []byte, around
 	}
 	w := &b.draft.writer
 	decoded := request.Metrics().ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().At(0)
-	return &points{b, w, decoded.Name(), metricOf(w, decoded), around}, ""
+	of = &points{b, w, decoded.Name(), metricOf(w, decoded), around}
+	b.charge(len(of.metric.members))
+	return of, ""
 }
 
 // metricOf writes what the data points of a metric have in common.
@@ -205,6 +207,10 @@ func (p *points) numbers(numbers pmetric.NumberDataPointSlice) error {
 func (p *points) point(of point, value func(*identity), values func()) error {
 	if err := p.batch.admit(); err != nil {
 		return err
+	}
+	if problem := p.around.problem(); problem != "" {
+		p.batch.reject(problem)
+		return nil
 	}
 	w := p.w
 	w.begin()

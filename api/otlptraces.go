@@ -31,6 +31,10 @@ func (b *batch) encodedSpan(record []byte, around surroundings) {
 
 // span takes or rejects a span.
 func (b *batch) span(span ptrace.Span, around surroundings) {
+	if problem := around.problem(); problem != "" {
+		b.reject(problem)
+		return
+	}
 	w := &b.draft.writer
 	w.begin()
 	w.span(span)

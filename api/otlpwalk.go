@@ -45,7 +45,7 @@ func (b *batch) walk(request []byte, count func(record []byte) int, take func(b 
 		var around surroundings // written once a record needs them: a resource without records costs nothing
 		for scopes := (cursor{rest: resources.message}); scopes.next(framePath[1]...); {
 			around.scope = nil
-			for records := (cursor{rest: scopes.message}); b.position < b.limits.Records && records.next(recordsField); {
+			for records := (cursor{rest: scopes.message}); b.more() && records.next(recordsField); {
 				if around.resource == nil {
 					around.resource = b.resource(resources.message)
 				}
@@ -55,6 +55,9 @@ func (b *batch) walk(request []byte, count func(record []byte) int, take func(b 
 				take(b, records.message, around)
 			}
 		}
+	}
+	if errors.Is(b.full, errNoRoom) {
+		return b.full
 	}
 	b.leaveOut(total - b.position)
 	return nil
@@ -241,10 +244,18 @@ func (b *batch) common(name string, in []byte, m message, write func(*writer, pt
 	for c := (cursor{rest: in}); c.next(schemaField); {
 		schema = c.message
 	}
-	part := &commonPart{fragment: write(&b.draft.writer, request, string(schema))}
+	part := b.part(name, write(&b.draft.writer, request, string(schema)))
 	if service, ok := request.Traces().ResourceSpans().At(0).Resource().Attributes().Get("service.name"); ok {
 		part.service = service.AsString()
 	}
+	return part
+}
+
+// part counts what was written of a resource or a scope, and refuses what no
+// record can hold.
+func (b *batch) part(name string, written fragment) *commonPart {
+	part := &commonPart{fragment: written}
+	b.charge(len(written.members))
 	if size := len(part.members); size > b.limits.RecordBytes {
 		part.problem = fmt.Sprintf("has a %s of %d bytes, more than the %d of a record", name, size, b.limits.RecordBytes)
 		part.members = nil

@@ -48,6 +48,11 @@ type batch struct {
 	leftOut  int      // records beyond a limit, behind the last position
 	times    [timeKinds]int
 
+	held *share // takes room for what is made; nil: none is needed
+	made int    // bytes
+	paid int    // of made, in room
+	full error  // why no more can be made
+
 	arena   []byte // holds the records; not reused, since an Ingester may keep them
 	draft   *draft // of the record that is being read
 	hash    string // of request, once it was needed
@@ -76,7 +81,7 @@ func (b *batch) admit() error {
 	if b.position >= b.limits.Records {
 		return errTooMany{b.limits.Records}
 	}
-	return nil
+	return b.full
 }
 
 // reject answers for the record at the next position.
@@ -425,16 +430,24 @@ func (b *batch) object(s *scanner, what roles, recordType string, common []membe
 		d.enter(m, what(m.plain))
 	}
 	for _, m := range common {
-		if !d.has(m.plain) && what(m.plain) == inBody {
-			depth = max(depth, m.depth+1)
-			d.enter(m, inBody)
+		if d.has(m.plain) || what(m.plain) != inBody {
+			continue
 		}
+		if len(d.body)+len(m.value) > b.limits.RecordBytes {
+			d.wrong(fmt.Sprintf("is longer than %d bytes with what it has in common with others", b.limits.RecordBytes))
+			break
+		}
+		depth = max(depth, m.depth+1)
+		d.enter(m, inBody)
 	}
 	if depth > b.limits.Depth {
 		d.wrong(fmt.Sprintf("is nested %d deep, more than %d", depth, b.limits.Depth))
 	}
 	if b.dirty && !utf8.Valid(s.data[begin:s.at]) {
 		d.wrong("is not valid UTF-8")
+	}
+	if !b.charge(len(d.body) + recordOverhead) {
+		return b.full
 	}
 	b.finish(d)
 	return nil

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -37,6 +38,7 @@ type Server struct {
 	ingester Ingester
 	accounts accounts
 	room     *room
+	decoders slots
 	outage   rate.Sometimes // says in the log that records were not taken
 }
 
@@ -46,7 +48,7 @@ func New(settings Settings, keys *Keys, ingester Ingester) *Server {
 	return &Server{
 		region: settings.Region, limits: limits, origins: settings.Origins, keys: keys, now: time.Now, ingester: ingester,
 		accounts: accounts{limits: limits, quotas: keys.Quota, now: time.Now},
-		room:     newRoom(limits.RequestBytes), outage: rate.Sometimes{Interval: time.Second},
+		room:     newRoom(limits), decoders: make(slots, 2*runtime.GOMAXPROCS(0)), outage: rate.Sometimes{Interval: time.Second},
 	}
 }
 
@@ -114,8 +116,6 @@ func (s *Server) HTTP(handler http.Handler) *http.Server {
 // serve answers one post.
 func (s *Server) serve(to route, w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
-	memory := scratches.Get().(*scratch)
-	defer memory.release()
 	held := &share{room: s.room}
 	defer held.giveBack()
 
@@ -124,18 +124,21 @@ func (s *Server) serve(to route, w http.ResponseWriter, r *http.Request) {
 	if refused == nil {
 		tenant, refused = s.admit(to.name, apiKey(r.Header.Get("Authorization"), r.Header.Get("X-Api-Key")), s.announced(r))
 	}
+	if refused == nil && !held.enter(tenant) {
+		refused = full()
+	}
 	var body []byte
 	if refused == nil {
 		account := s.accounts.of(tenant)
-		body, refused = readBody(w, r, s.limits.BodyBytes, held, &bill{account, s.announced(r)}, &memory.body)
+		body, refused = readBody(w, r, s.limits.BodyBytes, held, &bill{account, s.announced(r)}, s.decoders)
 		if refused != nil {
 			account.waste(1)
 		}
 	}
 	var b *batch
 	if refused == nil {
-		b = newBatch(s.limits, tenant, s.region, s.now(), body, &memory.draft)
-		b.once.key = r.Header.Get("Idempotency-Key")
+		b = newBatch(s.limits, tenant, s.region, s.now(), body, nil)
+		b.held, b.once.key = held, r.Header.Get("Idempotency-Key")
 		refused = s.accept(r.Context(), to.name, answerIn, b)
 	}
 	if refused != nil {
@@ -217,14 +220,24 @@ func (s *Server) admit(protocol, key string, announced int64) (tenant string, re
 	return tenant, nil
 }
 
+// decode reads the records of a request.
+func (s *Server) decode(in *form, b *batch) (err error) {
+	s.decoders.do(func() {
+		b.draft = drafts.Get().(*draft)
+		defer b.draft.release()
+		err = in.decode(b)
+	})
+	return err
+}
+
 // accept reads the records of a request and makes the good ones durable.
 func (s *Server) accept(ctx context.Context, protocol string, in *form, b *batch) *refusal {
 	account := s.accounts.of(b.tenant)
-	if err := in.decode(b); err != nil {
+	if err := s.decode(in, b); err != nil {
 		account.waste(b.cost())
 		b.count(protocol, unread)
-		if tooMany := (errTooMany{}); errors.As(err, &tooMany) {
-			return &refusal{status: http.StatusRequestEntityTooLarge, reason: err.Error()}
+		if refused := overfull(err); refused != nil {
+			return refused
 		}
 		return &refusal{status: http.StatusBadRequest, reason: err.Error()}
 	}

@@ -350,11 +350,11 @@ func TestBombsAreCutOff(t *testing.T) {
 		if r.status != 413 {
 			t.Errorf("a %s bomb: answered %d %s", encoding, r.status, r.body)
 		}
-		var into bytes.Buffer
 		request := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body))
 		request.Header.Set("Content-Encoding", encoding)
-		if _, refused := readBody(httptest.NewRecorder(), request, DefaultBodyBytes, &share{room: newRoom(DefaultRequestBytes)}, &bill{account: &account{now: time.Now}}, &into); refused == nil || into.Cap() > 4*DefaultBodyBytes {
-			t.Errorf("a %s bomb takes %d bytes, refused: %v", encoding, into.Cap(), refused)
+		held := &share{room: newRoom(Limits{}.withDefaults())}
+		if _, refused := readBody(httptest.NewRecorder(), request, DefaultBodyBytes, held, &bill{account: &account{now: time.Now}}, make(slots, 1)); refused == nil || held.held.bytes > 2*DefaultBodyBytes {
+			t.Errorf("a %s bomb takes %d bytes, refused: %v", encoding, held.held.bytes, refused)
 		}
 	}
 }
@@ -363,7 +363,7 @@ func TestBombsAreCutOff(t *testing.T) {
 // others that there is no room for beside it.
 func TestRequestsInHandAreBounded(t *testing.T) {
 	t.Parallel()
-	c := newCollector(t, Limits{BodyBytes: 2 * len(oneRecord), RequestBytes: 3*len(oneRecord) - 1})
+	c := newCollector(t, Limits{BodyBytes: 2 * len(oneRecord), RequestBytes: 2*len(oneRecord) + 2*recordOverhead + 50})
 	arrived, leave := make(chan struct{}), make(chan struct{})
 	c.ingester = ingestFunc(func(context.Context, [][]byte) error {
 		arrived <- struct{}{}
@@ -391,7 +391,7 @@ func TestRequestsInHandAreBounded(t *testing.T) {
 		t.Errorf("the first was answered %d %s", r.status, r.body)
 	}
 	c.http.Close() // and with that every handler has returned
-	if left := c.room.left.Load(); left != int64(c.limits.RequestBytes) {
+	if left := c.room.left; left != int64(c.limits.RequestBytes) {
 		t.Errorf("%d bytes of room are left of %d", left, c.limits.RequestBytes)
 	}
 }

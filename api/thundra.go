@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"fmt"
 	"io"
 )
 
@@ -101,6 +102,10 @@ func (b *batch) composite(data []byte) error {
 			} else {
 				m.mend()
 				common = append(common, m)
+				if len(common) > b.limits.Values { // each record would look at all of them
+					b.reject(fmt.Sprintf("has more than %d members in common", b.limits.Values))
+					return nil
+				}
 			}
 		}
 	}

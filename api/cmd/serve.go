@@ -61,6 +61,7 @@ const stopWithin = 20 * time.Second
 // was answered 202 is durable by then.
 func (c *serveCommand) Run(ctx context.Context) error {
 	logger := c.Logger()
+	c.LimitMemory()
 	cfg, err := config.AWS(ctx)
 	if err != nil {
 		return err
@@ -190,6 +191,7 @@ func (c *serveCommand) serveHTTP(server *api.Server, routes http.Handler, secure
 	if err != nil {
 		return nil, fmt.Errorf("listen for HTTP: %w", err)
 	}
+	listener = c.Limits.Listen(listener)
 	if secured != nil {
 		listener = tls.NewListener(listener, secured)
 	}
@@ -213,6 +215,7 @@ func (c *serveCommand) serveGRPC(server *api.Server, secured *tls.Config) (stop 
 	if err != nil {
 		return nil, fmt.Errorf("listen for gRPC: %w", err)
 	}
+	listener = c.Limits.Listen(listener)
 	var options []grpc.ServerOption
 	if secured != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(secured)))
