@@ -429,7 +429,7 @@ func TestWhatCannotBeDurableIsNotAccepted(t *testing.T) {
 
 func TestTenantsKeepToTheirRate(t *testing.T) {
 	t.Parallel()
-	c := newCollector(t, Limits{TenantRate: 0.5, TenantBurst: 4})
+	c, _ := timed(t, Limits{TenantRate: 0.5, TenantBurst: 4})
 	three := `[{"type":"log"},{"type":"log"},{"type":"log"}]`
 	if r := c.postText(t, "/v1/telemetry", three); r.status != 202 {
 		t.Fatalf("within the burst: answered %d %s", r.status, r.body)
