@@ -30,9 +30,7 @@ const (
 	// assumedRate is how many records a second are indexed, for the estimate,
 	// where no rate is given and live traffic decides.
 	assumedRate = 10_000
-	// clockSkew is how far the clocks of S3, of workers and of the cluster may
-	// be apart.
-	clockSkew = time.Minute
+	clockSkew   = backup.ClockSkew
 	// longestSilence is how long after the last of its papers a recovery may have
 	// indexed something: it reports on objects while it goes through them. One that
 	// was terminated has no result, and must not count for ever.
@@ -178,18 +176,21 @@ func (r *Recoverer) freeze(ctx context.Context, plan Plan, inventory, stage stri
 		return plan, err
 	}
 	var sample []Listed
-	for object, err := range backup.List(ctx, from, plan.Window) {
+	for object, err := range backup.Follow(ctx, from, plan.Window) {
 		if err != nil {
-			return plan, err
-		}
-		source := Listed{Key: plan.Prefix + object.Key, Size: object.Size}
-		if err := f.add(ctx, source); err != nil {
 			return plan, err
 		}
 		if breaks != nil {
 			if err := breaks.Add(ctx, object); err != nil {
 				return plan, err
 			}
+		}
+		if !object.Wanted {
+			continue
+		}
+		source := Listed{Key: plan.Prefix + object.Key, Size: object.Size}
+		if err := f.add(ctx, source); err != nil {
+			return plan, err
 		}
 		if f.Plan.Objects&(f.Plan.Objects-1) == 0 && len(sample) < samples { // the 1st, 2nd, 4th, 8th, …
 			sample = append(sample, source)

@@ -20,8 +20,8 @@ type Break struct {
 	until string // the last record that is missing, or the first that is not
 }
 
-// Breaks follows the chains through the objects that a window wants, in the
-// order of List, and finds where records of the window are missing between them.
+// Breaks follows the chains through the objects of a window, in the order of
+// Follow, and finds where records of the window are missing between them.
 // Each object of ours names the record that it goes on behind, which costs a
 // HEAD for each, some of them at once: ten minutes for a million. Firehose's
 // name none. Where a chain begins nothing is missing, unless the window begins
@@ -89,21 +89,10 @@ func (b *Breaks) follow(o Object, m described) {
 	}
 	if broken := b.between(before, o, m.Meta); broken.Reason != "" && (before == nil || !before.silent) {
 		b.found = append(b.found, broken)
-	} else {
-		b.fill(o.name.Shard.ID, m.Meta)
 	}
 	if before == nil || before.silent || telemetry.CompareSequence(m.Last, before.last) > 0 {
 		b.links[o.name.Shard] = &link{last: m.Last, newest: m.Newest}
 	}
-}
-
-// fill forgets what is not missing: arrivals are not quite in the order of
-// records, so that at the turn of an hour an object may come before the one that
-// it goes on behind.
-func (b *Breaks) fill(shard string, m Meta) {
-	b.found = slices.DeleteFunc(b.found, func(found Break) bool {
-		return found.Shard == shard && telemetry.CompareSequence(m.After, found.Behind) <= 0 && telemetry.CompareSequence(m.Last, found.until) >= 0
-	})
 }
 
 // between says what is missing before an object. Its Reason is empty if nothing
@@ -113,6 +102,9 @@ func (b *Breaks) between(before *link, o Object, m Meta) Break {
 	covered := b.window.From
 	if before != nil {
 		found.Behind, covered = before.last, before.newest
+	}
+	if before != nil && !before.silent && telemetry.CompareSequence(o.name.First, before.last) <= 0 {
+		return found // whoever wrote it did not know what another writer had written
 	}
 	spans, known := b.window.spans(o.name.Shard)
 	reason := "what it goes on behind is not in the backup any more"

@@ -14,7 +14,7 @@ func breaks(t *testing.T, store library, w backup.Window) (found []int, reasons 
 	t.Helper()
 	w.Stream, w.Created = shard.Stream, shard.Created
 	looking := backup.FindBreaks(store, w)
-	for o, err := range backup.List(t.Context(), store, w) {
+	for o, err := range backup.Follow(t.Context(), store, w) {
 		if err == nil {
 			err = looking.Add(t.Context(), o)
 		}

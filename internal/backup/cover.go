@@ -50,7 +50,7 @@ func Lacks(ctx context.Context, store, ends Described, stream string, created ti
 		return "", err
 	}
 	window := Window{From: from}
-	for objects, err := range days(ctx, store, window) {
+	for objects, err := range inChains(ctx, store, window) {
 		if err != nil {
 			return "", err
 		}
@@ -58,7 +58,6 @@ func Lacks(ctx context.Context, store, ends Described, stream string, created ti
 			e := extents[o.name.Shard]
 			return !o.ours || o.name.Shard.Stream != stream || e != nil && e.beyond
 		})
-		slices.SortFunc(objects, order)
 		metas, err := describe(ctx, store, objects)
 		if err != nil {
 			return "", err

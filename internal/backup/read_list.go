@@ -1,7 +1,6 @@
 package backup
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -47,7 +46,7 @@ func (w Window) Since() time.Time {
 	if w.From.IsZero() {
 		return w.From
 	}
-	return w.From.Add(-max(w.Reach, firehoseReach))
+	return w.From.Add(-max(w.Reach, firehoseReach) - ClockSkew)
 }
 
 // Of returns which records of an object are wanted: of Firehose's, which say
@@ -79,6 +78,12 @@ const (
 	// record of an object have arrived.
 	firehoseReach = time.Hour
 	day           = 24 * time.Hour
+
+	// ClockSkew is how far apart the clocks of S3, of the stream's servers, of
+	// workers and of the cluster may be: NTP keeps them within a second, one that
+	// has lost its server drifts by a second or so a day. So far, too, may arrivals
+	// be out of the order of sequence numbers.
+	ClockSkew = time.Minute
 )
 
 // The two layouts: what keys begin with, and how those of a day do.
@@ -91,8 +96,12 @@ const (
 type Object struct {
 	Key  string `json:"key"` // below the backup's prefix
 	Size int64  `json:"size"`
+	// Wanted: it may hold records of the window. Else it only belongs to a chain
+	// that does.
+	Wanted bool `json:"-"`
 
-	hour     time.Time // in which its first record arrived
+	hour     time.Time // in which its records arrived, of Firehose's the first
+	turn     time.Time // the latest hour of its chain up to it; see inChains
 	modified time.Time
 	ours     bool
 	name     Name
@@ -117,24 +126,30 @@ func parse(o archive.Object) (object Object, ok bool) {
 	return object, err == nil
 }
 
-// order is that of hours, and within one that of chains.
-func order(a, b Object) int {
-	return cmp.Or(a.hour.Compare(b.hour), cmp.Compare(a.name.Shard.Stream, b.name.Shard.Stream),
-		a.name.Shard.Created.Compare(b.name.Shard.Created), cmp.Compare(a.name.Shard.ID, b.name.Shard.ID),
-		telemetry.CompareSequence(a.name.First, b.name.First), cmp.Compare(a.Key, b.Key))
-}
-
-// List yields the objects that may hold records of a window, in the order of
-// their hours. It keeps no more of them at a time than a day has.
+// List yields the objects that may hold records of a window. Those of a chain
+// come in its order, the chains beside each other by their hours. It keeps no
+// more of them at a time than a day has.
 func List(ctx context.Context, store Objects, w Window) iter.Seq2[Object, error] {
 	return func(yield func(Object, error) bool) {
+		for object, err := range Follow(ctx, store, w) {
+			if (err != nil || object.Wanted) && !yield(object, err) {
+				return
+			}
+		}
+	}
+}
+
+// Follow is List with those objects between that only tell whether a chain is
+// whole: one that a window's edge cuts at the turn of an hour goes on in both
+// hours.
+func Follow(ctx context.Context, store Objects, w Window) iter.Seq2[Object, error] {
+	return func(yield func(Object, error) bool) {
 		l := lister{window: w, open: map[Shard]Object{}, yield: yield}
-		for objects, err := range days(ctx, store, w) {
+		for objects, err := range inChains(ctx, store, w) {
 			if err != nil {
 				yield(Object{}, err)
 				return
 			}
-			slices.SortFunc(objects, order)
 			for _, object := range objects {
 				if !l.add(object) {
 					return
@@ -145,22 +160,29 @@ func List(ctx context.Context, store Objects, w Window) iter.Seq2[Object, error]
 	}
 }
 
+// listedDay is what lies below a day.
+type listedDay struct {
+	at      time.Time // its beginning
+	objects []Object
+}
+
 // longListing is from how many days on a listing first looks where the backup
 // begins, which costs two calls; each day costs two as well, also where there is
 // nothing.
 const longListing = 366
 
 // days yields what lies below each day, from one that may matter on.
-func days(ctx context.Context, store Objects, w Window) iter.Seq2[[]Object, error] {
-	return func(yield func([]Object, error) bool) {
+func days(ctx context.Context, store Objects, w Window) iter.Seq2[listedDay, error] {
+	return func(yield func(listedDay, error) bool) {
 		from, to := w.Since(), w.To
 		if to.IsZero() {
 			to = time.Now()
 		}
+		to = to.Add(ClockSkew)
 		if to.Sub(from) > longListing*day {
 			first, err := firstDay(ctx, store, to, ours, firehose)
 			if err != nil {
-				yield(nil, err)
+				yield(listedDay{}, err)
 				return
 			}
 			if first.After(from) {
@@ -169,7 +191,7 @@ func days(ctx context.Context, store Objects, w Window) iter.Seq2[[]Object, erro
 		}
 		for at := from.UTC().Truncate(day); !at.After(to); at = at.Add(day) {
 			objects, err := ofDay(ctx, store, at, oursDay, firehoseDay)
-			if !yield(objects, err) || err != nil {
+			if !yield(listedDay{at, objects}, err) || err != nil {
 				return
 			}
 		}
@@ -220,36 +242,44 @@ type lister struct {
 }
 
 func (l *lister) add(o Object) bool {
-	w := l.window
 	if !o.ours {
-		wanted := (w.To.IsZero() || !o.hour.After(w.To)) && o.hour.Add(time.Hour+firehoseReach).After(w.From)
-		return !wanted || l.yield(o, nil)
+		to := l.window.To.Add(ClockSkew)
+		o.Wanted = (l.window.To.IsZero() || !o.hour.After(to)) && o.hour.Add(time.Hour+firehoseReach).After(l.window.From)
+		return !o.Wanted || l.yield(o, nil)
 	}
 	before, has := l.open[o.name.Shard]
 	l.open[o.name.Shard] = o
-	return !has || !l.wants(before, o.name.First) || l.yield(before, nil)
+	return !has || l.pass(before, o.name.First)
 }
 
 func (l *lister) end() {
 	for _, o := range slices.SortedFunc(maps.Values(l.open), order) {
-		if l.wants(o, "") && !l.yield(o, nil) {
+		if !l.pass(o, "") {
 			return
 		}
 	}
 }
 
-// wants reports whether a link may hold records of the window. next is where
-// the one behind it begins, if there is one.
-func (l *lister) wants(o Object, next string) bool {
+// pass yields a link, if it matters. next is where the one behind it begins, if
+// there is one.
+func (l *lister) pass(o Object, next string) bool {
 	w := l.window
 	spans, known := w.spans(o.name.Shard)
-	if !known {
-		return (w.To.IsZero() || !o.hour.After(w.To)) && o.hour.Add(time.Hour).After(w.From)
+	if known {
+		o.Wanted = slices.ContainsFunc(spans, func(s Span) bool {
+			return (s.Until == "" || telemetry.CompareSequence(o.name.First, s.Until) <= 0) &&
+				(next == "" || s.After == "" || telemetry.CompareSequence(next, s.After) > 0)
+		})
+		return !o.Wanted || l.yield(o, nil)
 	}
-	return slices.ContainsFunc(spans, func(s Span) bool {
-		return (s.Until == "" || telemetry.CompareSequence(o.name.First, s.Until) <= 0) &&
-			(next == "" || s.After == "" || telemetry.CompareSequence(next, s.After) > 0)
-	})
+	o.Wanted = o.within(w, 0)
+	return !o.within(w, ClockSkew) || l.yield(o, nil)
+}
+
+// within reports whether records of an object's hour arrived in a window, or so
+// close to it.
+func (o Object) within(w Window, close time.Duration) bool {
+	return (w.To.IsZero() || !o.hour.After(w.To.Add(close))) && o.hour.Add(time.Hour+close).After(w.From)
 }
 
 // Reached returns up to where the backup of some shards of a stream has come
@@ -260,7 +290,7 @@ func Reached(ctx context.Context, store Described, stream string, created time.T
 	for _, id := range shards {
 		wanted[Shard{stream, time.Unix(created.Unix(), 0).UTC(), id}] = true
 	}
-	chains, err := latest(ctx, store, wanted, Window{From: since}.Since(), time.Now())
+	chains, err := latest(ctx, store, wanted, Window{From: since}.Since(), time.Now().Add(ClockSkew))
 	if err != nil {
 		return nil, err
 	}
@@ -293,15 +323,24 @@ func latest(ctx context.Context, store Objects, wanted map[Shard]bool, from, to 
 	if from.After(first) {
 		first = from
 	}
-	for at := to.UTC().Truncate(day); len(found) < len(wanted) && !at.Before(first.UTC().Truncate(day)); at = at.Add(-day) {
+	settled := map[Shard]bool{} // no earlier day has a later link
+	for at := to.UTC().Truncate(day); len(settled) < len(wanted) && !at.Before(first.UTC().Truncate(day)); at = at.Add(-day) {
 		objects, err := ofDay(ctx, store, at, oursDay)
 		if err != nil {
 			return nil, err
+		}
+		for shard := range found {
+			settled[shard] = true
 		}
 		for _, o := range objects {
 			before, has := found[o.name.Shard]
 			if o.ours && wanted[o.name.Shard] && (!has || telemetry.CompareSequence(o.name.First, before.name.First) > 0) {
 				found[o.name.Shard] = o
+			}
+		}
+		for shard, o := range found {
+			if o.hour.After(at) { // else, as arrivals are not in order, it may go on below the day before
+				settled[shard] = true
 			}
 		}
 	}

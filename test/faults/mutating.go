@@ -101,7 +101,8 @@ func (h *harness) mutate(ctx context.Context, m mutants.Mutant) (noticed string,
 	}
 	var finding finding
 	if errors.As(missed, &finding) {
-		return finding.what, nil
+		first, _, _ := strings.Cut(finding.what, "\n")
+		return first, nil
 	}
 	return "", fmt.Errorf("the records of %s are all where they belong (otherwise: %w)", m.Scenario, missed)
 }

@@ -336,7 +336,12 @@ func (s *running) post(ctx context.Context, body []byte) (status int, answer []b
 
 // count counts the documents that match a query.
 func (s *running) count(ctx context.Context, query string) (int, error) {
-	text, err := s.ask(ctx, http.MethodPost, "/"+telemetry.IndexPrefix+"*/_count", query)
+	return s.countIn(ctx, "/"+telemetry.IndexPrefix+"*", query)
+}
+
+// countIn counts those of some indices.
+func (s *running) countIn(ctx context.Context, indices, query string) (int, error) {
+	text, err := s.ask(ctx, http.MethodPost, indices+"/_count", query)
 	if err != nil {
 		return 0, err
 	}

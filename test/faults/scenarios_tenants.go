@@ -13,6 +13,7 @@ import (
 
 	"millrace/deploy/pipeline"
 	"millrace/internal/load"
+	"millrace/internal/telemetry"
 	"millrace/test/audit"
 	"millrace/test/faultproxy"
 	"millrace/test/hostile"
@@ -77,6 +78,13 @@ var tenants = []scenario{
 				return found("the future has indices: %v", names)
 			}
 			return err
+		},
+	},
+	{
+		number: 39, name: "retry-across-the-late-boundary", fault: postLate,
+		prepare: func(_ context.Context, s *running) error {
+			s.sent.Source.Start = time.Now().AddDate(0, 0, -daysLate)
+			return nil
 		},
 	},
 	{number: 40, name: "same-id-other-content", fault: postOthersContent},
@@ -148,6 +156,55 @@ func (s *running) indices(ctx context.Context, pattern string) (names []string, 
 		names = append(names, i.Index)
 	}
 	return names, nil
+}
+
+// daysLate lies within the window of daily indices, and beyond that of a
+// collector whose window is one day.
+const daysLate = 4
+
+// postLate posts records again to a collector for which they are so old that
+// their index is that of the year: as a retry does that comes days later. Each
+// must be found where it is.
+func postLate(ctx context.Context, s *running) error {
+	if err := s.awaitAccepted(ctx, 0.5); err != nil {
+		return err
+	}
+	// Without its cache of ids the worker can but ask the index.
+	if err := s.kill(ctx, s.worker); err != nil {
+		return err
+	}
+	late, err := s.pipeline.StartCollector(ctx, "MILLRACE_INDEX_DAYS_BACK=1")
+	if err != nil {
+		return err
+	}
+	var again [][]byte
+	for n := range s.sender.Accepted.All() {
+		again = append(again, s.sent.Source.Append(nil, n))
+	}
+	again = append(again, fmt.Appendf(nil, `{"id":"late-%s","type":"log","timestamp":%q}`, s.sent.Source.Run, s.sent.Source.Start.UTC().Format(time.RFC3339)))
+	for part := range slices.Chunk(again, perPost) {
+		body := slices.Concat([]byte("["), bytes.Join(part, []byte(",")), []byte("]"))
+		if _, err := s.call(ctx, http.MethodPost, late.URL+"/v1/telemetry", bytes.NewReader(body), http.Header{"Authorization": {"ApiKey " + s.key}}); err != nil {
+			return err
+		}
+	}
+	// What has never been there shows where such records go.
+	year := "/" + telemetry.IndexPrefix + "log-" + s.sent.Source.Start.UTC().Format("2006")
+	if err := s.until(ctx, func() (bool, error) {
+		_, err := s.ask(ctx, http.MethodPost, year+"/_refresh", "")
+		var refused *refusal
+		if errors.As(err, &refused) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		n, err := s.countIn(ctx, year, fmt.Sprintf(`{"query":{"term":{"tenant":%q}}}`, s.tenant()))
+		return n > 0, err
+	}); err != nil {
+		s.missed = found("nothing late is in the index of its year: %v", err)
+	}
+	return late.Stop()
 }
 
 // conflicts is how many records are posted again with another content.
