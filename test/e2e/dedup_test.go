@@ -26,7 +26,11 @@ func TestDuplicatesMeetEmptyCaches(t *testing.T) {
 	group.Go(func() error { return sender.Run(ctx) })
 	var workers []*pipeline.Program
 	group.Go(func() error {
-		if err := until(ctx, func() bool { return sender.Accepted.Len() >= records/2 }); err != nil {
+		// The killed worker must know what comes once more, however far behind it is.
+		if err := until(ctx, func() bool {
+			indexed, err := w.worker.Metric(ctx, "millrace_process_records_total", `outcome="indexed"`)
+			return err == nil && indexed >= records/2
+		}); err != nil {
 			return err
 		}
 		w.worker.Kill()
