@@ -28,6 +28,7 @@ import (
 // stubborn is what ProcessBatch does its work with, made up: of a range of 10
 // records, the one at 5 stays bad for a number of attempts, the others go well.
 type stubborn struct {
+	mu     sync.Mutex // a server may begin an attempt while one that it gave up still runs
 	bad    int
 	tried  []telemetry.Range
 	buried []activities.RangeInput
@@ -40,6 +41,8 @@ var (
 )
 
 func (s *stubborn) IndexRange(_ context.Context, in activities.RangeInput) (activities.RangeResult, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.tried = append(s.tried, in.Range)
 	good := int64(in.Range.Count)
 	var left []activities.LeftRange
@@ -57,6 +60,8 @@ func (s *stubborn) IndexRange(_ context.Context, in activities.RangeInput) (acti
 }
 
 func (s *stubborn) BuryRange(_ context.Context, in activities.RangeInput) (activities.RangeResult, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.buried = append(s.buried, in)
 	n := int64(in.Range.Count)
 	return activities.RangeResult{Counts: activities.Counts{Records: n, DeadLetters: n}}, nil

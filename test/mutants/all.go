@@ -225,7 +225,7 @@ var All = []Mutant{
 		Test: Test{"./api", "TestRecordsBeyondTheLimitAreLeftOut"},
 		Edits: []Edit{{
 			File: "api/otlpwalk.go",
-			Old:  "; b.position < b.limits.Records && records.next(recordsField); {\n",
+			Old:  "; b.more() && records.next(recordsField); {\n",
 			New:  "; records.next(recordsField); {\n",
 		}},
 	},
