@@ -157,7 +157,7 @@ func (s *settler) handOver(c *chunk) bool {
 // handover is what a ProcessBatch is to be started with.
 type handover struct {
 	telemetry.Range
-	records int // of which nobody knows what becomes
+	records int // without an outcome
 	cause   index.Error
 	copyAt  time.Time
 }

@@ -10,7 +10,7 @@ import (
 var errTripped = errors.New("most tenants' records are refused")
 
 // circuit judges the tenants of a shard by their last records. A tenant most of
-// whose records are refused is an offender, which costs nobody else anything.
+// whose records are refused is an offender, and no other tenant pays for it.
 // Once most tenants are, the circuit opens: then it is more likely the
 // deployment, or a mapping, than the records, and nothing more is given up. It
 // is safe for concurrent use.

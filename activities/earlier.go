@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"millrace/internal/index"
+	"millrace/internal/telemetry"
 )
 
 // lookupTries is how often a document that alone cannot be looked up is tried,
@@ -55,7 +56,7 @@ func (s *settler) skipEarlier(c *chunk) error {
 		c.stopped = append(c.stopped, c.at...)
 		return errStopped
 	}
-	there := map[int]bool{}
+	there := c.postedBefore()
 	for i, e := range c.earlier {
 		if found[i] {
 			there[e.at] = true
@@ -75,4 +76,22 @@ func (s *settler) skipEarlier(c *chunk) error {
 	c.at = rest
 	c.fill(c.at, time.Now())
 	return nil
+}
+
+// postedBefore are those records of the chunk that may stand in another index and
+// of which an earlier post is in the chunk, too: no look-up finds that yet.
+func (c *chunk) postedBefore() map[int]bool {
+	first := make(map[telemetry.DocID]int, len(c.at))
+	for _, i := range c.at {
+		if _, known := first[c.ids[i]]; !known {
+			first[c.ids[i]] = i
+		}
+	}
+	before := map[int]bool{}
+	for _, e := range c.earlier {
+		if first[c.ids[e.at]] != e.at {
+			before[e.at] = true
+		}
+	}
+	return before
 }

@@ -12,7 +12,7 @@ import (
 // one letter, and the ledger has them all.
 const namedInSparse = 100
 
-// letters tell of an entry: of its halves, and theirs, where there are more
+// letters reports an entry: its halves, and theirs, where there are more
 // errors than fit into a message. Each points at the range of its own records.
 func (h *herald) letters(e ledger.Entry, key string) []queue.DeadLetter {
 	if e.Kind == ledger.Parked { // it comes home without anybody's help
@@ -32,7 +32,7 @@ func (h *herald) letters(e ledger.Entry, key string) []queue.DeadLetter {
 	return append(h.letters(first, key), h.letters(second, key)...)
 }
 
-// sparseLetter tells of an entry whose range has other records, too.
+// sparseLetter reports an entry whose range has other records, too.
 func sparseLetter(e ledger.Entry, key string) queue.DeadLetter {
 	named := e
 	named.Records = e.Records[:min(len(e.Records), namedInSparse)]
@@ -44,7 +44,7 @@ func sparseLetter(e ledger.Entry, key string) queue.DeadLetter {
 	return l
 }
 
-// letter tells of an entry, or a part of it. It has no bodies.
+// letter reports an entry, or a part of it. It has no bodies.
 func letter(e ledger.Entry, key string) queue.DeadLetter {
 	l := queue.DeadLetter{
 		RequestContext: queue.RequestContext{

@@ -123,7 +123,7 @@ func (s ShardState) equal(o ShardState) bool {
 // SuperviseInput is what ProcessStream knows already.
 type SuperviseInput struct {
 	Stream string `json:"stream"`
-	// ID is the stream whose shards these are; zero if nobody has looked yet.
+	// ID is the stream whose shards these are; zero before the first look.
 	ID      StreamID      `json:"id,omitzero"`
 	Shards  []ShardState  `json:"shards,omitempty"`
 	Holds   []Hold        `json:"holds,omitempty"` // for shards that are started

@@ -118,7 +118,7 @@ func (t *Teller) tell(ctx context.Context, key string) (told bool, err error) {
 	return true, t.board.Told(ctx, key)
 }
 
-// keepTelling tells of untold entries again and again, until ctx ends: another
+// keepTelling reports untold entries again and again, until ctx ends: another
 // worker may look after the stream then.
 func (s *Supervisor) keepTelling(ctx context.Context) {
 	defer untoldNow.DeleteLabelValues(s.Stream.Name)

@@ -204,7 +204,7 @@ func (w *writer) attributes(name string, values pcommon.Map) {
 
 // entries writes a map. A name that is there twice is told apart, see
 // nameSet.apart: so are two that become equal, since protobuf's strings are
-// UTF-8, but nobody has checked.
+// UTF-8, which is not checked.
 func (w *writer) entries(values pcommon.Map) {
 	w.open('{')
 	own := len(w.keys)

@@ -93,7 +93,7 @@ func (d *drain) run(ctx workflow.Context) (DrainStatus, error) {
 			if err != nil {
 				return d.status, err
 			}
-			// A signal that came since the call began tells of an entry that it may
+			// A signal that came since the call began announces an entry that it may
 			// not have seen.
 			if d.receive(ctx); done && d.more == 0 && len(d.in.Holds) == 0 {
 				if err := awaitHandlers(ctx); err != nil {

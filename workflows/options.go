@@ -156,7 +156,7 @@ const (
 	keepFirstFor = time.Minute
 )
 
-// drainOptions are for a call of DrainParked, which ends by itself unless
+// drainOptions are for a call of DrainParked, which ends unprompted unless
 // Elasticsearch is down: then a slice waits for it.
 func drainOptions(callFor time.Duration) workflow.ActivityOptions {
 	return workflow.ActivityOptions{

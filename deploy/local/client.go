@@ -10,7 +10,7 @@ import (
 // http.DefaultTransport, even those on which others have just begun a request.
 var Client = NewClient()
 
-// NewClient returns a client like Client with connections that it shares with nobody.
+// NewClient returns a client like Client with connections of its own.
 func NewClient() *http.Client {
 	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute}}
 }

@@ -20,7 +20,7 @@ func (l *Ledger) NoteUntold(ctx context.Context, key string) error {
 		return err
 	}
 	if err := l.store.Put(ctx, untold+place, []byte("{}")); err != nil {
-		return fmt.Errorf("note that nothing tells of ledger entry %s: %w", place, err)
+		return fmt.Errorf("mark ledger entry %s as not reported: %w", place, err)
 	}
 	return nil
 }

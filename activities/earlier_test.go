@@ -1,0 +1,81 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"millrace/internal/dedup"
+	"millrace/internal/delay"
+	"millrace/internal/index"
+	"millrace/internal/stream"
+	"millrace/internal/telemetry"
+)
+
+// earlierPosts is Elasticsearch that takes everything, and finds what it is told.
+type earlierPosts struct {
+	found   func(n int) ([]bool, error) // of n documents
+	looks   int
+	indices []string // that were written to
+}
+
+func (e *earlierPosts) Do(_ context.Context, b *index.Bulk) index.Result {
+	e.indices = append(e.indices, b.Indices()...)
+	return index.Result{Class: index.Indexed}
+}
+
+func (e *earlierPosts) Exist(_ context.Context, documents []index.Reference) ([]bool, error) {
+	e.looks++
+	return e.found(len(documents))
+}
+
+// late is a record that arrived so many days after its own time.
+func late(days int) stream.Record {
+	at := time.Date(2026, 11, 23, 1, 2, 3, 0, time.UTC)
+	received := at.AddDate(0, 0, days)
+	p := telemetry.Window{DaysBack: 8, DaysAhead: 1}.Place("log", at, received)
+	return stream.Record{Sequence: sequence(days), Arrived: received, Data: telemetry.AppendRecord(nil, telemetry.Head{
+		Index: p.Index, Own: p.Own, Earlier: p.Earlier, ReceivedAt: received, Tenant: "acme", ID: "x", Type: "log", Timestamp: at,
+	}, []byte(`{}`))}
+}
+
+func TestAResendIsNotWrittenBesideItsEarlierPost(t *testing.T) {
+	t.Parallel()
+	const day, year = "telemetry-log-2026.11.23", "telemetry-log-2026"
+	closed := &index.LookupError{Cause: index.Error{Type: "index_closed_exception"}, Closed: true}
+	away := 0
+	for name, c := range map[string]struct {
+		records    []stream.Record
+		found      func(n int) ([]bool, error)
+		indices    []string
+		duplicates int64
+		looks      int
+	}{
+		"an ordinary record": {[]stream.Record{late(0)}, nil, []string{day}, 0, 0},
+		"not there":          {[]stream.Record{late(9)}, func(int) ([]bool, error) { return []bool{false}, nil }, []string{year}, 0, 1},
+		"there":              {[]stream.Record{late(9)}, func(int) ([]bool, error) { return []bool{true}, nil }, nil, 1, 1},
+		"in a closed index":  {[]stream.Record{late(9)}, func(int) ([]bool, error) { return []bool{false}, closed }, []string{year}, 0, 1},
+		"in the same chunk":  {[]stream.Record{late(0), late(9)}, func(int) ([]bool, error) { return []bool{false}, nil }, []string{day}, 1, 1},
+		"after an outage": {[]stream.Record{late(9)}, func(int) ([]bool, error) {
+			if away++; away == 1 {
+				return nil, errors.New("away")
+			}
+			return []bool{true}, nil
+		}, nil, 1, 2},
+	} {
+		posts := &earlierPosts{found: c.found}
+		s := newSettler(t.Context(), NewProcessor(Processor{
+			Bulk: posts, Lookup: posts, Limiter: index.NewLimiter(1, 0), Seen: dedup.New(100), Delay: delay.New(),
+		}), "shard")
+		chunk := &chunk{records: c.records}
+		if err := s.indexChunk(chunk, func(index.Feedback) {}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		s.abandon()
+		if !slices.Equal(posts.indices, c.indices) || chunk.counts.Duplicates != c.duplicates || posts.looks != c.looks {
+			t.Errorf("%s: written to %v, %d duplicates after %d looks", name, posts.indices, chunk.counts.Duplicates, posts.looks)
+		}
+	}
+}
