@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -372,10 +373,14 @@ func (f *jsonField) holds(d decimal, signed int64, fits bool) bool {
 // faultTag is no tag of protobuf's: it begins a fault.
 const faultTag = 0
 
+// faultMark follows the tag. It is random, so that no request in protobuf can
+// hold a fault of its own making, and have the collector say what it likes.
+var faultMark = rand.Text()
+
 // appendFault appends what stands in the place of a message that cannot be
 // written.
 func appendFault(dst []byte, why string) []byte {
-	return protowire.AppendString(append(dst, faultTag), why)
+	return protowire.AppendString(append(dst, faultTag), faultMark+why)
 }
 
 // faultOf returns what the fault says that data begins with.
@@ -384,5 +389,9 @@ func faultOf(data []byte) (why string, ok bool) {
 		return "", false
 	}
 	text, n := protowire.ConsumeBytes(data[1:])
-	return string(bytes.ToValidUTF8(text, []byte("\uFFFD"))), n > 0
+	if n < 0 {
+		return "", false
+	}
+	text, ok = bytes.CutPrefix(text, []byte(faultMark))
+	return string(bytes.ToValidUTF8(text, []byte("\uFFFD"))), ok
 }

@@ -79,7 +79,7 @@ func TestOneBadRecordCostsOnlyItself(t *testing.T) {
 		}
 	}
 	// Around the records nothing may be wrong: how many they are is unknown then.
-	for _, body := range [][]byte{{0x0a, 0x05, 0x12}, {0x08, 0x01}, inField(1, []byte{0x10, 0x01}), inField(1, inField(2, []byte{0x12, 0xff}))} {
+	for _, body := range [][]byte{{0x0a, 0x05, 0x12}, {0x08, 0x01}, {0, 0}, append([]byte{0, 5}, "hello"...), inField(1, []byte{0x10, 0x01}), inField(1, inField(2, []byte{0x12, 0xff}))} {
 		if status, _, why := c.exportOf(t, "/v1/logs", body); status != 400 || why != errProtobuf.Error() {
 			t.Errorf("%x: answered %d, %q", body, status, why)
 		}
