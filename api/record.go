@@ -290,6 +290,7 @@ type member struct {
 	name, plain []byte // plain is the name without escapes
 	value       []byte
 	spaced, odd bool
+	invalid     bool // not UTF-8; known of common members alone
 	depth       int
 }
 
@@ -432,6 +433,10 @@ func (b *batch) object(s *scanner, what roles, recordType string, common []membe
 	for _, m := range common {
 		if d.has(m.plain) || what(m.plain) != inBody {
 			continue
+		}
+		if m.invalid {
+			d.wrong("is not valid UTF-8 in what it has in common with others")
+			break
 		}
 		if len(d.body)+len(m.value) > b.limits.RecordBytes {
 			d.wrong(fmt.Sprintf("is longer than %d bytes with what it has in common with others", b.limits.RecordBytes))

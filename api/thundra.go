@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"unicode/utf8"
 )
 
 // thundraRoles is the naming of what stands under `data`. The times stay where
@@ -63,6 +64,9 @@ func (b *batch) envelope(s *scanner) error {
 			data = &m
 		case "type":
 			text, wrong := textOf(m.value, maxTypeSize, false)
+			if b.dirty && !utf8.Valid(text) {
+				wrong = "is not valid UTF-8"
+			}
 			if wrong != "" {
 				problem = "type " + wrong
 			}
@@ -101,6 +105,7 @@ func (b *batch) composite(data []byte) error {
 				all = m.value
 			} else {
 				m.mend()
+				m.invalid = b.dirty && !(utf8.Valid(m.name) && utf8.Valid(m.value))
 				common = append(common, m)
 				if len(common) > b.limits.Values { // each record would look at all of them
 					b.reject(fmt.Sprintf("has more than %d members in common", b.limits.Values))

@@ -84,7 +84,10 @@ func TestBadEnvelopes(t *testing.T) {
 		`{"data":{"id":"x"}}`:                 "has no type",
 		`{"type":"Composite","data":{}}`:      "has no list allMonitoringData",
 		`{"type":"Composite","data":[]}`:      "has no list allMonitoringData",
-		`{"type":"Span","data":{"id":[]}}`:    "id is neither a string nor a number",
+		"{\"type\":\"S\xff\",\"data\":{}}":    "type is not valid UTF-8",
+		"{\"type\":\"Composite\",\"data\":{\"\xff\":1,\"allMonitoringData\":[{\"type\":\"Span\"}]}}":     "is not valid UTF-8 in what it has in common with others",
+		"{\"type\":\"Composite\",\"data\":{\"a\":\"\xff\",\"allMonitoringData\":[{\"type\":\"Span\"}]}}": "is not valid UTF-8 in what it has in common with others",
+		`{"type":"Span","data":{"id":[]}}`: "id is neither a string nor a number",
 	} {
 		r := c.postText(t, "/v1/monitoring-data", "["+envelope+`,{"type":"Span","data":{"id":"good"}}]`)
 		if r.status != 200 || r.Accepted != 1 || !slices.Equal(r.Rejected, []Rejection{{0, reason}}) {
