@@ -43,7 +43,7 @@ func jsonForm(status int, decode func(*batch) error) *form {
 		mediaType: "application/json",
 		decode:    decode,
 		taken: func(b *batch) (int, []byte) {
-			return status, encode(answer{Accepted: len(b.records), Rejected: append([]Rejection{}, b.rejected...)})
+			return status, encode(answer{Accepted: len(b.records), Rejected: b.rejections()})
 		},
 		refused: jsonRefusal,
 	}

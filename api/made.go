@@ -44,14 +44,14 @@ func (b *batch) charge(bytes int) bool {
 }
 
 // more reports whether another record may be made.
-func (b *batch) more() bool { return b.full == nil && b.position < b.limits.Records }
+func (b *batch) more() bool { return b.full == nil && !b.beyond() }
 
 // overfull is the refusal of a request that was too much as a whole, nil where it
 // was not that.
 func overfull(err error) *refusal {
-	tooMany, made := (errTooMany{}), (errMade{})
+	made := errMade{}
 	switch {
-	case errors.As(err, &tooMany), errors.As(err, &made):
+	case errors.As(err, &made):
 		return &refusal{status: http.StatusRequestEntityTooLarge, reason: err.Error()}
 	case errors.Is(err, errNoRoom):
 		return full()

@@ -109,7 +109,7 @@ func summary(rejected []Rejection) string {
 		if i > 0 {
 			text += "; "
 		}
-		text += "record " + strconv.Itoa(r.Position) + " " + r.Reason
+		text += r.String()
 	}
 	return text
 }

@@ -205,8 +205,8 @@ func (p *points) numbers(numbers pmetric.NumberDataPointSlice) error {
 
 // point takes or rejects one data point.
 func (p *points) point(of point, value func(*identity), values func()) error {
-	if err := p.batch.admit(); err != nil {
-		return err
+	if p.batch.full != nil {
+		return p.batch.full
 	}
 	if problem := p.around.problem(); problem != "" {
 		p.batch.reject(problem)

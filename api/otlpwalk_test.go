@@ -151,6 +151,11 @@ func TestEmptyMessagesAreCountedBeforeTheyAreDecoded(t *testing.T) {
 		"events":                         {"/v1/traces", "application/x-protobuf", exported(inField(2, bytes.Repeat([]byte{0x5a, 0}, many)))},
 		"attributes of a resource":       {"/v1/logs", "application/x-protobuf", inField(1, inField(1, bytes.Repeat([]byte{0x0a, 0}, many)), inField(2, inField(2)))},
 		"log records in JSON":            {"/v1/logs", "application/json", []byte(`{"resourceLogs":[{"scopeLogs":[{"logRecords":[{}` + strings.Repeat(",{}", 3_400_000) + `]}]}]}`)},
+		"our own":                        {"/v1/telemetry", "application/json", []byte("[1" + strings.Repeat(",1", many-100) + "]")},
+		"our own, good ones":             {"/v1/telemetry", "application/json", []byte(`[{"type":"l"}` + strings.Repeat(`,{"type":"l"}`, 800_000) + "]")},
+		"our own, each on a line":        {"/v1/telemetry", "application/x-ndjson", bytes.Repeat([]byte("1\n"), many)},
+		"envelopes":                      {"/v1/monitoring-data", "application/json", []byte("[{}" + strings.Repeat(",{}", 3_400_000) + "]")},
+		"records of an envelope":         {"/v1/monitoring-data", "application/json", []byte(`{"type":"Composite","data":{"allMonitoringData":[{}` + strings.Repeat(",{}", 3_400_000) + "]}}")},
 	} {
 		c.ingester = ingestFunc(c.stream.Ingest)
 		held, answered := c.held(t, test.path, test.mediaType, test.body)

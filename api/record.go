@@ -29,7 +29,16 @@ const (
 // Positions begin at 0.
 type Rejection struct {
 	Position int    `json:"position"`
+	Last     int    `json:"last,omitempty"` // of all those from Position on that share the reason; 0: it is one
 	Reason   string `json:"reason"`
+}
+
+// String says it in a sentence.
+func (r Rejection) String() string {
+	if r.Last > 0 {
+		return fmt.Sprintf("records %d to %d %s", r.Position, r.Last, r.Reason)
+	}
+	return "record " + strconv.Itoa(r.Position) + " " + r.Reason
 }
 
 // batch is one post on its way to the stream: its records are judged one by
@@ -40,6 +49,7 @@ type batch struct {
 	received       time.Time // when the whole request was there
 	request        []byte    // decompressed
 	dirty          bool      // request has bytes that are not UTF-8
+	lines          bool      // each record has a line of its own
 
 	position int // of the next record
 	records  [][]byte
@@ -69,30 +79,36 @@ func newBatch(limits Limits, tenant, region string, received time.Time, request 
 	}
 }
 
-// errTooMany says that a request has more records than the limit.
-type errTooMany struct{ limit int }
-
-func (e errTooMany) Error() string {
-	return fmt.Sprintf("more than %d records in one request", e.limit)
-}
-
-// admit refuses the request when it holds yet another record beyond the limit.
-func (b *batch) admit() error {
-	if b.position >= b.limits.Records {
-		return errTooMany{b.limits.Records}
-	}
-	return b.full
-}
+// beyond reports whether the next record is beyond the limit of a request.
+func (b *batch) beyond() bool { return b.position >= b.limits.Records }
 
 // reject answers for the record at the next position.
 func (b *batch) reject(reason string) {
-	b.rejected = append(b.rejected, Rejection{b.position, reason})
+	if b.beyond() {
+		b.leaveOut(1)
+		return
+	}
+	b.rejected = append(b.rejected, Rejection{Position: b.position, Reason: reason})
 	b.position++
 }
 
 // leaveOut answers for records that are not looked at. There may be millions of
 // them, so they are only counted.
 func (b *batch) leaveOut(records int) { b.leftOut += records }
+
+// rejections answers for all records that were not taken, those that were left
+// out in one: it names them, however many they are.
+func (b *batch) rejections() []Rejection {
+	all := append([]Rejection{}, b.rejected...)
+	if b.leftOut == 0 {
+		return all
+	}
+	rest := Rejection{Position: b.position, Reason: "left out, since " + b.whyLeftOut()}
+	if b.leftOut > 1 {
+		rest.Last = b.position + b.leftOut - 1
+	}
+	return append(all, rest)
+}
 
 // timeKind is what a record's own time was worth.
 type timeKind int
@@ -404,18 +420,22 @@ func isHeadName(name []byte) bool {
 // it. recordType holds where the record has none; members of common where it
 // has none of that name. An error means that the rest cannot be read.
 func (b *batch) object(s *scanner, what roles, recordType string, common []member) error {
-	if err := b.admit(); err != nil {
-		return err
+	if b.full != nil {
+		return b.full
 	}
 	s.space()
 	begin := s.at
-	if !s.take('{') {
+	if b.beyond() || s.peek() != '{' {
 		if _, err := s.value(); err != nil {
+			return err
+		}
+		if err := b.over(s); err != nil {
 			return err
 		}
 		b.reject("is not a JSON object")
 		return nil
 	}
+	s.take('{')
 	d := b.draft
 	d.reset(recordType)
 	depth := 1
@@ -451,11 +471,23 @@ func (b *batch) object(s *scanner, what roles, recordType string, common []membe
 	if b.dirty && !utf8.Valid(s.data[begin:s.at]) {
 		d.wrong("is not valid UTF-8")
 	}
+	if err := b.over(s); err != nil {
+		return err
+	}
 	if !b.charge(len(d.body) + recordOverhead) {
 		return b.full
 	}
 	b.finish(d)
 	return nil
+}
+
+// over checks that nothing follows a record that has a line of its own, before
+// the record is taken.
+func (b *batch) over(s *scanner) error {
+	if !b.lines {
+		return nil
+	}
+	return s.end()
 }
 
 // finish takes or rejects the record of a draft.

@@ -245,7 +245,7 @@ func (s *Server) accept(ctx context.Context, protocol string, in *form, b *batch
 		account.waste(b.cost())
 		b.count(protocol, accepted)
 		if len(b.rejected) > 0 {
-			return &refusal{status: http.StatusBadRequest, reason: "no record can be taken", rejected: b.rejected}
+			return &refusal{status: http.StatusBadRequest, reason: "no record can be taken", rejected: b.rejections()}
 		}
 		return nil
 	}

@@ -30,7 +30,7 @@ func telemetryArray(b *batch) error {
 // telemetryLines reads NDJSON: a record on each line. What is wrong with one
 // line is no concern of the others.
 func telemetryLines(b *batch) error {
-	b.once.applies = true
+	b.once.applies, b.lines = true, true
 	var s scanner
 	for rest := b.request; len(rest) > 0; {
 		var line []byte
@@ -40,14 +40,12 @@ func telemetryLines(b *batch) error {
 		if s.space(); s.at == len(line) {
 			continue
 		}
-		before := *b
-		err := b.object(&s, telemetryRoles, "", nil)
-		if err == nil {
-			err = s.end()
+		if b.beyond() { // whatever it says
+			b.leaveOut(1)
+			continue
 		}
+		err := b.object(&s, telemetryRoles, "", nil)
 		if wrong := (*syntaxError)(nil); errors.As(err, &wrong) {
-			// The line may have been taken before its end turned out wrong.
-			b.position, b.records, b.rejected, b.times = before.position, before.records, before.rejected, before.times
 			b.reject("is " + wrong.Error())
 		} else if err != nil {
 			return err

@@ -147,7 +147,7 @@ func TestEachRecordIsJudgedAlone(t *testing.T) {
 	} {
 		good := `{"id":"%d","type":"log","a":[[[]]],"timestamp":"2026-11-23T10:00:00Z"}`
 		body := "[" + fmt.Sprintf(good, 0) + "," + test.record + "," + fmt.Sprintf(good, 2) + "]"
-		want := []Rejection{{1, test.reason}}
+		want := []Rejection{{Position: 1, Reason: test.reason}}
 		if r := c.postText(t, "/v1/telemetry", body); r.status != 202 || r.Accepted != 2 || !slices.Equal(r.Rejected, want) {
 			t.Errorf("%.80s: answered %d %s, want %v", test.record, r.status, r.body, want)
 		}
@@ -155,7 +155,7 @@ func TestEachRecordIsJudgedAlone(t *testing.T) {
 			t.Errorf("%.80s: came through: %v", test.record, got)
 		}
 		r := c.postText(t, "/v1/telemetry", "["+test.record+"]")
-		if r.status != 400 || r.Error == "" || !slices.Equal(r.Rejected, []Rejection{{0, test.reason}}) {
+		if r.status != 400 || r.Error == "" || !slices.Equal(r.Rejected, []Rejection{{Reason: test.reason}}) {
 			t.Errorf("%.80s alone: answered %d %s", test.record, r.status, r.body)
 		}
 	}
@@ -356,7 +356,7 @@ func TestAnIDThatSaysTwoThingsIsRejectedOnce(t *testing.T) {
 	c := newCollector(t, Limits{})
 	record := `{"type":"log","id":"x","timestamp":"2026-11-23T10:00:00Z","a":%d}`
 	body := "[" + fmt.Sprintf(record, 1) + "," + fmt.Sprintf(record, 2) + "," + fmt.Sprintf(record, 1) + `,{"type":"log","a":1},{"type":"log","a":2}]`
-	want := []Rejection{{1, "has the id of an earlier record of this request, and says something else"}}
+	want := []Rejection{{Position: 1, Reason: "has the id of an earlier record of this request, and says something else"}}
 	if r := c.postText(t, "/v1/telemetry", body); r.status != 202 || r.Accepted != 4 || !slices.Equal(r.Rejected, want) {
 		t.Errorf("answered %d %s", r.status, r.body)
 	}

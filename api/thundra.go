@@ -35,8 +35,8 @@ func thundra(b *batch) error {
 
 // envelope reads one envelope.
 func (b *batch) envelope(s *scanner) error {
-	if err := b.admit(); err != nil {
-		return err
+	if b.full != nil {
+		return b.full
 	}
 	s.space()
 	if !s.take('{') {
@@ -46,7 +46,7 @@ func (b *batch) envelope(s *scanner) error {
 		b.reject("is not a JSON object")
 		return nil
 	}
-	var data *member
+	var data []byte
 	recordType, problem := "", ""
 	for first := true; ; first = false {
 		m, err := readMember(s, first)
@@ -61,7 +61,7 @@ func (b *batch) envelope(s *scanner) error {
 			if data != nil {
 				problem = `has "data" twice`
 			}
-			data = &m
+			data = m.value
 		case "type":
 			text, wrong := textOf(m.value, maxTypeSize, false)
 			if b.dirty && !utf8.Valid(text) {
@@ -78,9 +78,9 @@ func (b *batch) envelope(s *scanner) error {
 	case data == nil:
 		problem = "has no data"
 	case recordType == compositeType:
-		return b.composite(data.value)
+		return b.composite(data)
 	default:
-		return b.object(&scanner{data: data.value}, thundraRoles, recordType, nil)
+		return b.object(&scanner{data: data}, thundraRoles, recordType, nil)
 	}
 	b.reject(problem)
 	return nil
@@ -103,7 +103,7 @@ func (b *batch) composite(data []byte) error {
 			}
 			if string(m.plain) == "allMonitoringData" {
 				all = m.value
-			} else {
+			} else if !b.beyond() {
 				m.mend()
 				m.invalid = b.dirty && !(utf8.Valid(m.name) && utf8.Valid(m.value))
 				common = append(common, m)
