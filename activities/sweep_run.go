@@ -291,8 +291,9 @@ func (s *sweep) endObject(c *sweepChunk, line *ReportLine, add *SweepCounts) (ga
 	}
 	if line.Error != "" {
 		add.Damaged++
-		// Verify lists anew, and does not know of what was gone by then.
-		if s.in.Stage == SweepVerify || c.gone && !strings.HasPrefix(source.Key, ledgerPrefix) {
+		// Verify lists anew, and does not know of what was gone by then. Nothing
+		// verifies a replay.
+		if s.in.Stage == SweepVerify || s.plan.Replay || c.gone && !strings.HasPrefix(source.Key, ledgerPrefix) {
 			gap := Gap{Object: source.Key, Records: s.lost(source, c.read), Reason: line.Error}
 			if gap.Records != 0 {
 				add.Missing += max(gap.Records, 1)

@@ -1,10 +1,14 @@
 package activities
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
+	"slices"
 	"testing"
 	"time"
 
@@ -72,4 +76,131 @@ func TestASweepGoesOnBehindWhatIsWithheld(t *testing.T) {
 		_, why := call.problem.state()
 		t.Errorf("it is waited for: %s", why)
 	}
+}
+
+// half is a backup of one object.
+type half struct {
+	backup.Described
+	body []byte
+	meta map[string]string
+}
+
+// Read implements backup.Objects.
+func (h half) Read(_ context.Context, key string) (io.ReadCloser, archive.Object, error) {
+	return io.NopCloser(bytes.NewReader(h.body)), archive.Object{Key: key, Size: int64(len(h.body)), Meta: h.meta}, nil
+}
+
+// Meta implements backup.Described.
+func (h half) Meta(context.Context, string) (map[string]string, error) { return h.meta, nil }
+
+// written keeps what a sweep writes down.
+type written struct {
+	Bucket
+	papers map[string][]byte
+}
+
+// Put implements Bucket.
+func (w written) Put(_ context.Context, key string, body []byte) error {
+	w.papers[key] = body
+	return nil
+}
+
+// indexAll is Elasticsearch that takes everything.
+type indexAll struct{ SweptDocuments }
+
+// Do implements Bulker.
+func (indexAll) Do(_ context.Context, bulk *index.Bulk) index.Result {
+	items := make([]index.Item, bulk.Len())
+	for n := range items {
+		items[n] = index.Item{Position: n, Class: index.Indexed}
+	}
+	return index.Result{Class: index.Indexed, Items: items}
+}
+
+// TestAReplayOfATruncatedObjectIsNotComplete: nothing verifies it afterwards. An
+// object may be cut anywhere, and its text in the middle of a record, or between
+// two.
+func TestAReplayOfATruncatedObjectIsNotComplete(t *testing.T) {
+	t.Parallel()
+	const records = 40
+	store := &shelved{}
+	at := time.Now().UTC().Truncate(time.Hour)
+	chain := backup.Open(store, backup.Shard{Stream: "s", Created: recoverStream.Created, ID: "shardId-000000000000"}, "")
+	for n := range records {
+		if err := chain.Add(backup.Record{Sequence: sequence(n), Arrived: at, Data: record(n)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := chain.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	text := gunzip(t, store.body)
+	between := bytes.LastIndexByte(text[:len(text)/2], '\n') + 1
+	left := int64(bytes.Count(text[:between], []byte{'\n'}))
+	firehose := gzipped(slices.Concat(record(0), []byte{'\n'}, record(1)))
+	for name, c := range map[string]struct {
+		object half
+		want   int64 // missing; -1: some
+	}{
+		"whole":                   {half{body: store.body, meta: store.meta}, 0},
+		"cut":                     {half{body: store.body[:len(store.body)*2/3], meta: store.meta}, -1},
+		"without its checksum":    {half{body: store.body[:len(store.body)-6], meta: store.meta}, 0},
+		"packed, between two":     {half{body: gzipped(text[:between]), meta: store.meta}, records - left},
+		"packed, within a record": {half{body: gzipped(text[:between-5]), meta: store.meta}, records - left + 1},
+		"Firehose's":              {half{body: firehose}, 0},
+		"Firehose's, and cut":     {half{body: firehose[:len(firehose)/2]}, -1},
+		"Firehose's, in a record": {half{body: slices.Concat(record(0), []byte{'\n'}, record(1)[:50])}, -1},
+	} {
+		papers := written{papers: map[string][]byte{}}
+		s := &Sweeper{Documents: indexAll{}, Graves: &lastBulk{}, Limiter: index.NewLimiter(1, 0), Backups: c.object, Bucket: papers}
+		plan := Plan{Prefix: backup.Prefix, Replay: true, Suffix: "-copy", Window: backup.Window{From: time.Unix(0, 0), To: time.Now().Add(time.Hour)}}
+		page := []Listed{{Key: backup.Prefix + "2026/11/23/13/x", Size: int64(len(c.object.body))}}
+		call := newSweep(t.Context(), t.Context(), s, SweepInput{Stage: SweepBackfill, Papers: "p/"}, plan, page, SweepProgress{})
+		call.run()
+		call.abandon()
+		p := call.state()
+		missing := p.Counts.Missing == c.want || c.want < 0 && p.Counts.Missing > 0
+		if !p.Done || !missing || (len(p.Missing) > 0) != (c.want != 0) || p.Counts.Dead > 0 {
+			t.Errorf("%s: %+v", name, p)
+		}
+	}
+}
+
+// shelved keeps the last object of a chain.
+type shelved struct {
+	backup.Store
+	body []byte
+	meta map[string]string
+}
+
+// Keys implements backup.Store.
+func (*shelved) Keys(context.Context, string) iter.Seq2[string, error] {
+	return func(func(string, error) bool) {}
+}
+
+// PutNew implements backup.Store.
+func (s *shelved) PutNew(_ context.Context, _ string, body []byte, meta map[string]string) (bool, error) {
+	s.body, s.meta = slices.Clone(body), meta
+	return true, nil
+}
+
+func gzipped(text []byte) []byte {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, _ = w.Write(text)
+	_ = w.Close()
+	return b.Bytes()
+}
+
+func gunzip(t *testing.T, body []byte) []byte {
+	t.Helper()
+	r, err := gzip.NewReader(bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }

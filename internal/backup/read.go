@@ -49,6 +49,8 @@ type Reader struct {
 	splitter *splitter
 	parser   parser
 	damage   error // of the object as such
+	count    int   // records that it has by its own word; zero: it does not say
+	read     int   // records of our form
 }
 
 // readerBytes is what reading ahead takes.
@@ -67,6 +69,9 @@ func OpenObject(ctx context.Context, store Objects, key string) (*Reader, error)
 		return nil, fmt.Errorf("open backup object: %w", err)
 	}
 	r := &Reader{key: key, network: &network{ReadCloser: body}}
+	if meta, err := ParseMeta(object.Meta); err == nil {
+		r.count = meta.Count
+	}
 	if object.Size == 0 {
 		r.damage = errEmpty
 		return r, nil
@@ -85,29 +90,46 @@ func OpenObject(ctx context.Context, store Objects, key string) (*Reader, error)
 	return r, nil
 }
 
-// Next returns the next record, which is the caller's. At the end the error is io.EOF, or a *DamageError; any other means
-// that the object could not be read this time. What is between records and is
-// none of ours comes as it is: telemetry.Parse tells.
+// Next returns the next record, which is the caller's. At the end the error is
+// io.EOF, or a *DamageError, also where the object has fewer records than it says;
+// any other means that the object could not be read this time. What is none of
+// ours comes as it is, since Firehose writes what it finds: telemetry.Parse tells.
+// In an object that counts its records it is damage.
 func (r *Reader) Next() (Line, error) {
-	var document []byte
-	err := r.damage
-	if err == nil {
+	for {
+		document, err := r.document()
+		if err != nil {
+			return Line{}, err
+		}
+		if bytes.HasPrefix(document, []byte(keyShard)) {
+			if shard, record, err := r.parser.parse(document); err == nil {
+				r.read++
+				return Line{shard, record}, nil
+			}
+		}
+		if r.count == 0 {
+			return Line{Record: Record{Data: bytes.Clone(document)}}, nil
+		}
+	}
+}
+
+// document returns the text of the next record, or how the object ends.
+func (r *Reader) document() (document []byte, err error) {
+	if err = r.damage; err == nil {
 		document, err = r.splitter.next()
 	}
 	switch {
-	case r.network.err != nil && err != nil:
-		return Line{}, fmt.Errorf("read backup object %s: %w", r.key, r.network.err)
-	case errors.Is(err, io.EOF):
-		return Line{}, io.EOF
-	case err != nil:
-		return Line{}, &DamageError{r.key, err}
+	case err == nil:
+		return document, nil
+	case r.network.err != nil:
+		return nil, fmt.Errorf("read backup object %s: %w", r.key, r.network.err)
+	case !errors.Is(err, io.EOF):
+		return nil, &DamageError{r.key, err}
+	case r.read < r.count:
+		// It was cut between two records, where nothing else shows it.
+		return nil, &DamageError{r.key, fmt.Errorf("it has %d records, and says that it has %d", r.read, r.count)}
 	}
-	if bytes.HasPrefix(document, []byte(keyShard)) {
-		if shard, record, err := r.parser.parse(document); err == nil {
-			return Line{shard, record}, nil
-		}
-	}
-	return Line{Record: Record{Data: bytes.Clone(document)}}, nil
+	return nil, io.EOF
 }
 
 // Close ends reading, also in the middle.

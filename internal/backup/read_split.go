@@ -24,10 +24,14 @@ type splitter struct {
 	from, to int // what is read and not cut yet
 	searched int // up to here there is no line break
 	err      error
+	cut      error // a record was cut off
 }
 
+var errCut = errors.New("it has a record that is cut off")
+
 // next returns the next document, in memory that is used again. The error is
-// that of the source; what was read before it comes first.
+// that of the source, or that a record is cut off; what was read before it comes
+// first.
 func (s *splitter) next() ([]byte, error) {
 	for {
 		s.skipSpace()
@@ -37,28 +41,42 @@ func (s *splitter) next() ([]byte, error) {
 		s.fill()
 	}
 	if s.from == s.to {
-		return nil, s.err
+		return nil, s.end()
 	}
 	line, whole := s.line()
 	if !whole && s.err != nil && !errors.Is(s.err, io.EOF) {
 		// The source ended inside of it; but a complete document may stand there.
 		if end := documentEnd(line); end > 0 {
-			return s.cut(end), nil
+			return s.take(end), nil
 		}
 		s.from = s.to
 		return nil, s.err
 	}
-	at := bytes.Index(line[1:], head) + 1
-	if whole && at == 0 { // by far the most
-		return s.cut(len(line)), nil
+	at, last := bytes.Index(line[1:], head)+1, whole && s.from+len(line) == s.to
+	if whole && at == 0 && !last { // by far the most
+		return s.take(len(line)), nil
 	}
 	switch end := documentEnd(line); {
 	case end > 0:
-		return s.cut(end), nil
-	case at > 0: // a piece of something, and behind it one of ours
-		return s.cut(at), nil
+		return s.take(end), nil
+	case at > 0: // a piece of something, and behind it one of ours, or one that it has inside
+		if bytes.HasPrefix(line, head) {
+			s.cut = errCut
+		}
+		return s.take(at), nil
+	case last && line[0] == '{': // no foreign record, but what is left of one
+		s.from, s.cut = s.to, errCut
+		return nil, s.end()
 	}
-	return s.cut(len(line)), nil
+	return s.take(len(line)), nil
+}
+
+// end is how the text ends: well only if no record was cut off.
+func (s *splitter) end() error {
+	if s.cut != nil && errors.Is(s.err, io.EOF) {
+		return s.cut
+	}
+	return s.err
 }
 
 func (s *splitter) skipSpace() {
@@ -88,7 +106,7 @@ func (s *splitter) line() (line []byte, whole bool) {
 	}
 }
 
-func (s *splitter) cut(n int) []byte {
+func (s *splitter) take(n int) []byte {
 	document := s.buf[s.from : s.from+n : s.from+n]
 	s.from += n
 	s.searched = max(s.searched, s.from)

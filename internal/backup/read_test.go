@@ -54,7 +54,7 @@ func (s *shelf) Read(_ context.Context, key string) (io.ReadCloser, archive.Obje
 	if s.broken != nil {
 		from = io.MultiReader(bytes.NewReader(body[:len(body)/2]), iotest.ErrReader(s.broken))
 	}
-	return io.NopCloser(from), archive.Object{Key: key, Size: int64(len(body))}, nil
+	return io.NopCloser(from), archive.Object{Key: key, Size: int64(len(body)), Meta: s.meta[key]}, nil
 }
 
 func (s *shelf) Meta(_ context.Context, key string) (map[string]string, error) {
@@ -184,6 +184,68 @@ func TestDamagedObjectsGiveTheirGoodPrefix(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestWhatIsCutOffIsDamage: of an object that counts its records also between two
+// of them, where the checksum of what was written anew is right, and of Firehose's
+// within one, which is no foreign record.
+func TestWhatIsCutOffIsDamage(t *testing.T) {
+	t.Parallel()
+	m := newMemory()
+	write(t, backup.Open(m, shard, ""), 0, 4, 4)
+	var body []byte
+	var says map[string]string
+	for _, o := range m.objects {
+		body, says = unpacked(t, o.body), o.meta
+	}
+	upTo := func(record, less int) []byte {
+		at := 0
+		for range record {
+			at += bytes.IndexByte(body[at:], '\n') + 1
+		}
+		return body[:at-less]
+	}
+	three := slices.Concat(ours(0), ours(1), ours(2))
+	within := bytes.LastIndex(three, []byte(`{"doc_id":"x"}`)) + len(`{"doc_id":"x"}`)
+	for name, c := range map[string]struct {
+		body []byte
+		meta map[string]string
+		good int
+		ends bool // well
+	}{
+		"ours, whole":                     {packed(body), says, 4, true},
+		"ours, packed and cut":            {packed(body)[:len(packed(body))/2], says, -1, false},
+		"ours, between two":               {packed(upTo(3, 0)), says, 3, false},
+		"ours, within a record":           {packed(upTo(3, 9)), says, 2, false},
+		"ours, behind a record":           {packed(upTo(3, 1)), says, 3, false},
+		"ours, unpacked, within a record": {upTo(3, 9), says, 2, false},
+		"ours, with a line that is none":  {packed(slices.Concat(upTo(3, 0), []byte("garbage\n"))), says, 3, false},
+		"ours, without metadata":          {packed(upTo(3, 9)), nil, 2, false},
+		"Firehose's":                      {three, nil, 3, true},
+		"Firehose's, within a record":     {three[:len(three)-5], nil, 2, false},
+		"Firehose's, within a head":       {three[:len(ours(0))+5], nil, 1, false},
+		"Firehose's, behind a member":     {three[:within], nil, -1, false},
+		"Firehose's, packed":              {packed(three[:len(three)-5]), nil, 2, false},
+	} {
+		got, err := readObject(t, &shelf{bodies: map[string][]byte{"key": c.body}, meta: map[string]map[string]string{"key": c.meta}}, "key")
+		var damage *backup.DamageError
+		if errors.Is(err, io.EOF) != c.ends || errors.As(err, &damage) == c.ends || c.good >= 0 && len(got) != c.good {
+			t.Errorf("%s: %d records, %v", name, len(got), err)
+		}
+	}
+}
+
+func unpacked(t *testing.T, body []byte) []byte {
+	t.Helper()
+	r, err := gzip.NewReader(bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }
 
 // A connection that breaks says nothing about the object.

@@ -328,8 +328,20 @@ func (w *world) turn() time.Time {
 	return turn
 }
 
-// TestWhatAReplayLacks is listed: what was deleted from the backup, and what the
-// backup has not come to.
+// cut takes the second half of an object away.
+func (w *world) cut(object archive.Object) {
+	w.t.Helper()
+	body, err := w.Backups.Get(w.t.Context(), object.Key)
+	w.must(err)
+	meta, err := w.Backups.Meta(w.t.Context(), object.Key)
+	w.must(err)
+	w.must(w.Backups.Delete(w.t.Context(), object.Key))
+	_, err = w.Backups.PutNew(w.t.Context(), object.Key, body[:len(body)/2], meta)
+	w.must(err)
+}
+
+// TestWhatAReplayLacks is listed: what was deleted from the backup, or cut off in
+// it, and what the backup has not come to.
 func TestWhatAReplayLacks(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -339,21 +351,24 @@ func TestWhatAReplayLacks(t *testing.T) {
 	w.backUp()
 	all := w.objects()
 	w.must(w.Backups.Delete(t.Context(), all[1].Key))
+	w.cut(all[4])
 	in := workflows.RecoverInput{RecoverRequest: activities.RecoverRequest{From: began, To: time.Now().Add(time.Hour), Into: "copy"}}
 	run := w.replay("x", in)
 	result := w.result(run)
-	behind, broken := 0, 0
+	behind, broken, cut := 0, 0, 0
 	for _, gap := range result.Missing {
 		switch {
 		case gap.Object == all[2].Key && strings.Contains(gap.Reason, "not in the backup any more"):
 			broken++
+		case gap.Object == all[4].Key && strings.Contains(gap.Reason, "is damaged") && gap.Records > 0:
+			cut++
 		case gap.Shard != "" && strings.Contains(gap.Reason, "has not come to the window's end"):
 			behind++
 		default:
 			t.Errorf("unexpected is %+v", gap)
 		}
 	}
-	if result.Complete || broken != 1 || behind != len(w.chains) {
+	if result.Complete || broken != 1 || cut != 1 || result.Backfill.Missing == 0 || behind != len(w.chains) {
 		t.Errorf("the result is %+v", result)
 	}
 	written := false
