@@ -165,7 +165,7 @@ func (r *Recoverer) freezeReplay(ctx context.Context, plan Plan, inventory strin
 	if plan.Made.Before(plan.Window.To) {
 		until.Window.To = plan.Made // nothing of later is wanted of it yet
 	}
-	gaps, err := r.behind(ctx, until) // before it is listed: what comes meanwhile is in it, and does no harm
+	behind, err := r.look(ctx, until) // before it is listed: what comes meanwhile is in it, and does no harm
 	if err != nil {
 		return plan, err
 	}
@@ -177,7 +177,7 @@ func (r *Recoverer) freezeReplay(ctx context.Context, plan Plan, inventory strin
 	if err != nil {
 		return plan, err
 	}
-	plan.Broken, err = r.writeBreaks(ctx, plan, SweepBackfill, gaps, found)
+	plan.Broken, err = r.writeBreaks(ctx, plan, SweepBackfill, behind.gaps(plan), found)
 	return plan, err
 }
 

@@ -38,7 +38,8 @@ const (
 	// lookEvery is how often is looked how far the backup is.
 	lookEvery = 3 * time.Second
 	// DefaultDelivery is after how long Firehose has written what had arrived: it
-	// buffers for 15 minutes at the most.
+	// buffers for 15 minutes at the most. The objects that it wrote must bear that
+	// out.
 	DefaultDelivery = 20 * time.Minute
 )
 
@@ -115,13 +116,35 @@ func (r *Recoverer) writeBreaks(ctx context.Context, plan Plan, stage string, ga
 	return gaps, nil
 }
 
-// behind returns the shards whose backup has not come to the window's end: by
+// backlog is what of a window the backup is not known to have.
+type backlog struct {
+	ours     bool  // BackupStream writes it, as far as is known
+	chains   []Gap // of shards whose objects are not known to come to the window's end
+	firehose []Gap // the same, if Firehose writes it
+}
+
+// gaps are those that count for a plan, by who wrote the objects of its window.
+// What only earlier recoveries have gone through says nothing about that.
+func (b backlog) gaps(plan Plan) []Gap {
+	if !b.ours && plan.Foreign > 0 {
+		return b.firehose
+	}
+	return b.chains
+}
+
+// behind returns what of a plan's window the backup is not known to have.
+func (r *Recoverer) behind(ctx context.Context, plan Plan) ([]Gap, error) {
+	found, err := r.look(ctx, plan)
+	return found.gaps(plan), err
+}
+
+// look finds the shards whose backup has not come to the window's end: by
 // sequence number where that is known, and of others that the stream has by time.
 // The shards of a replay have no end.
-func (r *Recoverer) behind(ctx context.Context, plan Plan) (gaps []Gap, err error) {
+func (r *Recoverer) look(ctx context.Context, plan Plan) (found backlog, err error) {
 	listed, err := r.Shards.Shards(ctx)
 	if err != nil {
-		return nil, err
+		return found, err
 	}
 	ends, positions := map[string]string{}, map[string]telemetry.Checkpoint{} // by shard
 	for name, spans := range plan.Window.Shards {
@@ -138,27 +161,43 @@ func (r *Recoverer) behind(ctx context.Context, plan Plan) (gaps []Gap, err erro
 	names = append(names, slices.Sorted(maps.Keys(positions))...)
 	reached, err := backup.Reached(ctx, r.Backup(plan.Prefix), plan.Window.Stream, plan.Window.Created, names, plan.Window.From)
 	if err != nil {
-		return nil, err
+		return found, err
 	}
-	ours := len(reached) > 0
+	found.ours = len(reached) > 0
 	for _, name := range names {
 		last, end := reached[name], ends[name]
 		passed := last.Last != "" && telemetry.CompareSequence(last.Last, end) >= 0
 		if at, byTime := positions[name]; byTime {
-			ours, end = ours || at.Sequence != "", plan.Window.To.UTC().Format(time.RFC3339)
+			found.ours, end = found.ours || at.Sequence != "", plan.Window.To.UTC().Format(time.RFC3339)
 			shard := backup.Shard{Stream: plan.Window.Stream, Created: plan.Window.Created, ID: name}
 			if passed, err = r.passed(ctx, shard, at, last, plan.Window.To); err != nil {
-				return nil, err
+				return found, err
 			}
 		}
 		if !passed {
-			gaps = append(gaps, Gap{Shard: name, Sequence: last.Last, Records: -1, Reason: "the backup has not come to the window's end at " + end})
+			found.chains = append(found.chains, Gap{Shard: name, Sequence: last.Last, Records: -1, Reason: "the backup has not come to the window's end at " + end})
 		}
 	}
-	if !ours && len(gaps) > 0 && plan.Objects > plan.Entries && time.Since(plan.Window.To) > cmp.Or(r.Delivery, DefaultDelivery) {
-		return nil, nil // Firehose's objects do not say how far they are
+	if !found.ours && len(found.chains) > 0 {
+		found.firehose, err = r.undelivered(ctx, plan)
 	}
-	return gaps, nil
+	return found, err
+}
+
+// undelivered returns a gap unless Firehose has come to the window's end, as far as
+// that can be known: it has had the time, and has begun an object behind it.
+func (r *Recoverer) undelivered(ctx context.Context, plan Plan) ([]Gap, error) {
+	to := plan.Window.To
+	began, err := backup.DeliveredBehind(ctx, r.Backup(plan.Prefix), to)
+	late := time.Since(to) > cmp.Or(r.Delivery, DefaultDelivery)
+	if err != nil || began && late {
+		return nil, err
+	}
+	reason := "it cannot be known whether Firehose has delivered all: none of its objects begins behind the window's end at "
+	if began {
+		reason = "Firehose has not had the time to deliver all up to the window's end at "
+	}
+	return []Gap{{Records: -1, Reason: reason + to.UTC().Format(time.RFC3339)}}, nil
 }
 
 // lastOf is the end of the last of some stretches; empty: nothing is wanted.

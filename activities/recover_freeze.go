@@ -163,7 +163,7 @@ func (f *frozen) flush(ctx context.Context) error {
 // what is missing in it.
 func (r *Recoverer) freeze(ctx context.Context, plan Plan, inventory, stage string, write bool, breaks *backup.Breaks) (Plan, error) {
 	f := &frozen{bucket: r.Bucket, stage: stage, Plan: plan, seen: map[string]bool{}}
-	f.Plan.Objects, f.Plan.Entries, f.Plan.Bytes, f.Plan.Records, f.Plan.Pages = 0, 0, 0, 0, 0
+	f.Plan.Objects, f.Plan.Entries, f.Plan.Foreign, f.Plan.Bytes, f.Plan.Records, f.Plan.Pages = 0, 0, 0, 0, 0, 0
 	if write {
 		f.prefix = plan.Papers
 	}
@@ -187,6 +187,9 @@ func (r *Recoverer) freeze(ctx context.Context, plan Plan, inventory, stage stri
 		}
 		if !object.Wanted {
 			continue
+		}
+		if object.Foreign() {
+			f.Plan.Foreign++
 		}
 		source := Listed{Key: plan.Prefix + object.Key, Size: object.Size}
 		if err := f.add(ctx, source); err != nil {

@@ -135,6 +135,7 @@ type Plan struct {
 
 	Objects int64 `json:"objects"`
 	Entries int64 `json:"entries,omitempty"` // of the ledger, among the objects
+	Foreign int64 `json:"foreign,omitempty"` // Firehose's objects of the window
 	Bytes   int64 `json:"bytes"`
 	Records int64 `json:"records"` // estimated
 	Pages   int   `json:"pages"`

@@ -322,6 +322,36 @@ func TestVerifyWaitsForTheBackup(t *testing.T) {
 	}
 }
 
+// TestAReplayOfFirehosesObjects: it is known to lack nothing once an object begins
+// behind its window. What only an earlier recovery has listed is none of it.
+func TestAReplayOfFirehosesObjects(t *testing.T) {
+	p := newPlanner(t)
+	p.Positions = writing(func() (telemetry.Checkpoint, error) { return telemetry.Checkpoint{}, errors.New("nobody answers") })
+	put := func(at time.Time) {
+		t.Helper()
+		key := backup.Prefix + at.Format("2006/01/02/15/") + "s-1-" + at.Format("2006-01-02-15-04-05") + "-x"
+		if err := p.Bucket.Put(t.Context(), key, record(1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	to := time.Now().UTC().Add(-3 * time.Hour)
+	in := PlanInput{ID: "a", Replay: true, Freeze: true, Request: RecoverRequest{From: to.Add(-time.Hour), To: to}}
+	put(to.Add(-30 * time.Minute))
+	plan := must(t, p.PlanRecovery, in)
+	if len(plan.Broken) != 1 || !strings.Contains(plan.Broken[0].Reason, "cannot be known") || plan.Foreign != 1 {
+		t.Errorf("with nothing behind it: %+v", plan)
+	}
+	put(to.Add(30 * time.Minute))
+	if plan = must(t, p.PlanRecovery, in); len(plan.Broken) > 0 || plan.Foreign == 0 {
+		t.Errorf("with an object behind it: %+v", plan)
+	}
+	in.Request.From = to.Add(-20 * time.Hour)
+	in.Request.To = to.Add(-10 * time.Hour)
+	if plan = must(t, p.PlanRecovery, in); len(plan.Broken) != 1 || !strings.Contains(plan.Broken[0].Reason, "has not come to") {
+		t.Errorf("of a time without objects: %+v", plan)
+	}
+}
+
 // TestInputThatNoRetryHelps: it is said at once, while nobody else may recover.
 func TestInputThatNoRetryHelps(t *testing.T) {
 	p := newPlanner(t)

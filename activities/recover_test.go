@@ -185,14 +185,18 @@ func (s labels) Read(context.Context, string) (io.ReadCloser, archive.Object, er
 
 func (s labels) Meta(_ context.Context, key string) (map[string]string, error) { return s[key], nil }
 
-// TestFirehoseIsWaitedForByTime: its objects do not say how far they are, where
-// those of BackupStream do.
-func TestFirehoseIsWaitedForByTime(t *testing.T) {
+// TestFirehoseIsWaitedFor: for a time, and until it has begun an object behind the
+// window's end. Its objects do not say how far they are, where those of
+// BackupStream do.
+func TestFirehoseIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	now := time.Now().UTC()
-	theirs := labels{now.Format("2006/01/02/15") + "/x": nil}
+	theirs := func(at time.Time) labels {
+		return labels{at.Format("2006/01/02/15") + "/s-1-" + at.Format("2006-01-02-15-04-05") + "-x": nil}
+	}
+	behind, before := theirs(now), theirs(now.Add(-30*time.Minute))
 	ours := func(last string) labels {
-		both := maps.Clone(theirs)
+		both := maps.Clone(behind)
 		at := now.Format(telemetry.ReceivedAtLayout)
 		key := backup.Shard{Stream: "s", Created: recoverStream.Created, ID: "shardId-000000000000"}.Key(backup.Record{Sequence: "1", Arrived: now})
 		both[key] = map[string]string{"last": last, "count": "1", "bytes": "1", "oldest": at, "newest": at}
@@ -201,21 +205,24 @@ func TestFirehoseIsWaitedForByTime(t *testing.T) {
 	for name, c := range map[string]struct {
 		store   labels
 		over    time.Duration // since the window's end
-		objects int64
-		gaps    int
+		foreign int64
+		gap     string
 	}{
-		"Firehose, early":                  {theirs, DefaultDelivery - time.Minute, 3, 1},
-		"Firehose, late":                   {theirs, DefaultDelivery + time.Minute, 3, 0},
-		"nothing but entries, late":        {theirs, DefaultDelivery + time.Minute, 2, 1},
-		"beside BackupStream, late":        {ours("19"), DefaultDelivery + time.Minute, 3, 1},
-		"BackupStream is there, and early": {ours("20"), 0, 3, 0},
+		"early":                            {behind, DefaultDelivery - time.Minute, 1, "has not had the time"},
+		"late":                             {behind, DefaultDelivery + time.Minute, 1, ""},
+		"late, and nothing behind it":      {before, DefaultDelivery + time.Minute, 1, "cannot be known"},
+		"early, and nothing behind it":     {before, DefaultDelivery - time.Minute, 1, "cannot be known"},
+		"late, only of earlier recoveries": {behind, DefaultDelivery + time.Minute, 0, "has not come to"},
+		"beside BackupStream, late":        {ours("19"), DefaultDelivery + time.Minute, 1, "has not come to"},
+		"BackupStream is there, and early": {ours("20"), 0, 1, ""},
 	} {
 		r := &Recoverer{Sweeper: Sweeper{Shards: nowhere{}}, Backup: func(string) backup.Described { return c.store }}
-		plan := Plan{Objects: c.objects, Entries: 2, Window: backup.Window{
+		plan := Plan{Objects: 5, Entries: 2, Foreign: c.foreign, Window: backup.Window{
 			From: now.Add(-time.Hour), To: now.Add(-c.over), Stream: "s", Created: recoverStream.Created,
 			Shards: map[string][]backup.Span{"shardId-000000000000": {{After: "2", Until: "4"}, {After: "10", Until: "20"}}, "shardId-000000000001": {}},
 		}}
-		if gaps, err := r.behind(t.Context(), plan); err != nil || len(gaps) != c.gaps {
+		gaps, err := r.behind(t.Context(), plan)
+		if err != nil || len(gaps) != min(1, len(c.gap)) || len(gaps) > 0 && !strings.Contains(gaps[0].Reason, c.gap) {
 			t.Errorf("%s: %+v, %v", name, gaps, err)
 		}
 	}
