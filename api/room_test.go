@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -20,6 +21,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"millrace/test/poll"
 )
 
 // another makes a second tenant and returns its key.
@@ -52,15 +55,40 @@ func (c *collector) silent(t *testing.T, announced int, part []byte) net.Conn {
 // inHand waits until a tenant has so many requests in hand.
 func (c *collector) inHand(t *testing.T, want int) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	if err := poll.While(t.Context(), time.Millisecond, time.Minute, func() (string, bool, error) {
 		c.room.mu.Lock()
+		defer c.room.mu.Unlock()
 		has := c.room.tenants[testTenant]
-		c.room.mu.Unlock()
-		if has.requests == want {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the tenant has %+v in hand, want %d requests", has, want)
+		return fmt.Sprintf("%+v", has), has.requests == want, nil
+	}); err != nil {
+		t.Fatalf("the tenant has no %d requests in hand: %v", want, err)
+	}
+}
+
+// readerFunc is an io.Reader.
+type readerFunc func(p []byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// TestMemoryOfABodyFollowsWhatHasArrived: it doubles, whatever was announced.
+func TestMemoryOfABodyFollowsWhatHasArrived(t *testing.T) {
+	t.Parallel()
+	const size, least = 1 << 20, 64 << 10
+	for _, announced := range []int64{-1, size, 2 * size} {
+		held := &share{room: newRoom(Limits{}.withDefaults())}
+		arrived := 0
+		body, err := collect(readerFunc(func(p []byte) (int, error) {
+			if most := int64(max(least, 2*arrived) + 1); held.held.bytes > most {
+				t.Fatalf("of %d announced bytes %d have arrived, and %d are held", announced, arrived, held.held.bytes)
+			}
+			n := min(len(p), 1000, size-arrived)
+			if arrived += n; n == 0 {
+				return 0, io.EOF
+			}
+			return n, nil
+		}), announced, 2*size, held)
+		if err != nil || len(body) != size || held.held.bytes < size {
+			t.Errorf("of %d announced bytes %d have come, %d are held, error %v", announced, len(body), held.held.bytes, err)
 		}
 	}
 }
@@ -225,8 +253,10 @@ func TestLimitsAreChecked(t *testing.T) {
 			t.Errorf("%+v: %v", limits, err)
 		}
 	}
-	if full := (Limits{}).withDefaults(); full.RequestBytes < tenantPart*full.largestRequest() {
-		t.Errorf("a quarter of %d bytes is less than a request may take: %d", full.RequestBytes, full.largestRequest())
+	for _, limits := range []Limits{{}, {BodyBytes: 100 << 20}, {Expansion: 40}} {
+		if full := limits.withDefaults(); full.RequestBytes < tenantPart*full.largestRequest() {
+			t.Errorf("%+v: a quarter of %d bytes is less than a request may take: %d", limits, full.RequestBytes, full.largestRequest())
+		}
 	}
 }
 
