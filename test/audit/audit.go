@@ -289,15 +289,36 @@ func difference(posted, document []byte) string {
 	if err := errors.Join(json.Unmarshal(posted, &want), json.Unmarshal(document, &got)); err != nil {
 		return err.Error()
 	}
-	// The timestamp is the only member that goes by another name.
-	want["@timestamp"] = want["timestamp"]
-	delete(want, "timestamp")
+	renameTime(want, got)
 	for key, value := range want {
 		if !reflect.DeepEqual(got[key], value) {
 			return key
 		}
 	}
 	return ""
+}
+
+// aheadFrom is how far ahead of its arrival a time is in no daily index, wherever
+// midnight lies between.
+const aheadFrom = 48 * time.Hour
+
+// renameTime gives the time that was posted the name that the document has it
+// under, and no other member: deploy/schema.md.
+func renameTime(posted, document map[string]any) {
+	posted["@timestamp"] = posted["timestamp"]
+	delete(posted, "timestamp")
+	own, received := timeOf(posted, "@timestamp"), timeOf(document, "received_at")
+	if own.Sub(received) < aheadFrom || !timeOf(document, "@timestamp").Equal(received) {
+		return
+	}
+	posted["original_timestamp"], posted["@timestamp"] = posted["@timestamp"], document["@timestamp"]
+}
+
+// timeOf is zero where there is none.
+func timeOf(of map[string]any, name string) time.Time {
+	text, _ := of[name].(string)
+	at, _ := time.Parse(time.RFC3339Nano, text)
+	return at
 }
 
 // Indexed returns the numbers of the records of a source that are documents.

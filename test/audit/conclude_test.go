@@ -43,3 +43,19 @@ func TestWhoBelongsIntoTheLedger(t *testing.T) {
 		})
 	}
 }
+
+// TestATimeFarAheadIsKeptUnderItsOtherName: its document is as old as its arrival.
+func TestATimeFarAheadIsKeptUnderItsOtherName(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ posted, document, want string }{
+		"as it is":             {`{"timestamp":"2026-11-29T01:00:00Z"}`, `{"received_at":"2026-11-29T01:02:03.450Z","@timestamp":"2026-11-29T01:00:00Z"}`, ""},
+		"another":              {`{"timestamp":"2026-11-29T01:00:00Z"}`, `{"received_at":"2026-11-29T01:02:03.450Z","@timestamp":"2026-11-29T01:02:03.45Z"}`, "@timestamp"},
+		"far ahead":            {`{"timestamp":"2033-05-01T08:00:00Z"}`, `{"received_at":"2026-11-29T01:02:03.450Z","@timestamp":"2026-11-29T01:02:03.45Z","original_timestamp":"2033-05-01T08:00:00Z"}`, ""},
+		"far ahead, not kept":  {`{"timestamp":"2033-05-01T08:00:00Z"}`, `{"received_at":"2026-11-29T01:02:03.450Z","@timestamp":"2026-11-29T01:02:03.45Z"}`, "original_timestamp"},
+		"a day ahead, and not": {`{"timestamp":"2026-11-30T01:00:00Z"}`, `{"received_at":"2026-11-29T01:02:03.450Z","@timestamp":"2026-11-29T01:02:03.45Z","original_timestamp":"2026-11-30T01:00:00Z"}`, "@timestamp"},
+	} {
+		if got := difference([]byte(c.posted), []byte(c.document)); got != c.want {
+			t.Errorf("%s: it differs in %q, want %q", name, got, c.want)
+		}
+	}
+}
