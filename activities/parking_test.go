@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.temporal.io/sdk/testsuite"
@@ -202,6 +203,29 @@ func TestAnIndexAloneHoldsNoShard(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestAnIndexParksWhenItHasRefusedForLong, and the shard's other records are taken.
+func TestAnIndexParksWhenItHasRefusedForLong(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		closed, other := index.Error{Type: "index_closed_exception"}, index.Error{Type: "mapper_parsing_exception"}
+		p := &parker{after: time.Minute, known: &outOfService{}}
+		p.learn(circuitLeast, circuitLeast/4)
+		if p.parks(closed, "a") {
+			t.Error("an index parks at once")
+		}
+		<-time.After(p.after)
+		if !p.parks(closed, "a") {
+			t.Error("an index that has refused for long does not park")
+		}
+		if p.parks(closed, "b") || p.parks(other, "a") {
+			t.Error("another index parks, or for another reason")
+		}
+		if p.learn(circuitWindow, circuitWindow); p.parks(closed, "a") {
+			t.Error("an index parks while most records are refused")
+		}
+	})
 }
 
 // TestMostRecordsRefusedIsTheCluster: the shard waits, and nothing is parked.

@@ -56,7 +56,7 @@ func TestAShardOfAStreamThatWasMadeAnewIsNotTheEarlierOne(t *testing.T) {
 	earlier := StreamID{Name: "s", Created: time.Unix(1000, 0).UTC()}
 	anew := StreamID{Name: "s", Created: time.Unix(2000, 0).UTC()}
 	known := []ShardState{{ID: "a", State: StateDrained}}
-	in := SuperviseInput{Stream: "s", ID: earlier, Shards: known, For: time.Minute}
+	in := SuperviseInput{Stream: "s", ID: earlier, Shards: known, For: 5 * time.Second}
 	looked := 0
 	s := &Supervisor{Stage: "made anew", Stream: anew, Shards: listed{"a"}, Workflows: looks{state: map[string]string{"a": StateRunning}, began: func() { looked++ }}}
 	result := must(t, s.SuperviseShards, in)

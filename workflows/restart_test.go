@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/workflowservice/v1"
 
 	"millrace/activities"
 	"millrace/internal/telemetry"
@@ -95,10 +96,17 @@ func TestABatchIsOpenUntilItHasComeToItsEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, "the end of the canceled batch", func() bool { return !s.running(ids[1]) })
-	late := began.Add(2 * handoverWithin)
 	await(t, "visibility to know of all ends", func() bool {
-		return slices.Equal(open(late), slices.Sorted(slices.Values([]string{ids[0], ids[2]})))
+		ended, err := s.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Query: "WorkflowType = 'ProcessBatch' AND ExecutionStatus != 'Running'"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ended.GetCount() == int64(len(ids))
 	})
+	late := began.Add(2 * handoverWithin)
+	if got, want := open(late), slices.Sorted(slices.Values([]string{ids[0], ids[2]})); !slices.Equal(got, want) {
+		t.Errorf("after the end of one these are open: %v, want %v", got, want)
+	}
 	if got := open(began); !slices.Equal(got, all) {
 		t.Errorf("before they ended these were open: %v", got)
 	}

@@ -25,7 +25,7 @@ type mutantResult struct {
 	Noticed int `json:"noticed"`
 }
 
-// planMutants runs, for each of these mutants, the scenario that must fail.
+// planMutants runs, for each of these mutants, the scenario or test that must fail.
 func planMutants(only []string) (func(context.Context, *harness) error, error) {
 	chosen := mutants.All
 	if len(only) > 0 {
@@ -45,21 +45,26 @@ func planMutants(only []string) (func(context.Context, *harness) error, error) {
 		}
 		var total mutantResult
 		var missed []error
+		began := time.Now()
 		for _, m := range chosen {
+			since := time.Now()
 			noticed, err := h.mutate(ctx, m)
+			took := time.Since(since)
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
 			total.Mutants++
 			if err != nil {
 				missed = append(missed, fmt.Errorf("mutant %s: %w", m.Name, err))
-				fmt.Printf("%-30s NOT noticed: %v\n", m.Name, err)
+				fmt.Printf("%-30s NOT noticed in %.0f s: %v\n", m.Name, took.Seconds(), err)
 				continue
 			}
 			total.Noticed++
 			by := cmp.Or(m.Scenario, m.Test.Name)
-			fmt.Printf("%-30s noticed by %s, since it breaks that %s:\n  %s\n", m.Name, by, m.Clause, strings.ReplaceAll(noticed, "\n", "\n  "))
+			fmt.Printf("%-30s noticed in %.0f s by %s, since it breaks that %s:\n  %s\n",
+				m.Name, took.Seconds(), by, m.Clause, strings.ReplaceAll(noticed, "\n", "\n  "))
 		}
+		fmt.Printf("%d of %d mutants were noticed in %.0f s\n", total.Noticed, total.Mutants, time.Since(began).Seconds())
 		return errors.Join(json.NewEncoder(os.Stdout).Encode(total), errors.Join(missed...))
 	}, nil
 }
@@ -77,7 +82,7 @@ func (h *harness) mutate(ctx context.Context, m mutants.Mutant) (noticed string,
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	if m.Scenario == "" {
-		return m.Notice(ctx, root, dir)
+		return m.Notice(ctx, root, dir, h.stack.Env())
 	}
 	what, err := choose([]string{m.Scenario})
 	if err != nil {

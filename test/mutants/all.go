@@ -1,5 +1,7 @@
 package mutants
 
+import "slices"
+
 // PanicsAtBad is no mutant that a test must notice, but a bug that it needs:
 // a worker that panics at the bad records of a load, as one could at any.
 var PanicsAtBad = Mutant{
@@ -15,7 +17,10 @@ var PanicsAtBad = Mutant{
 }
 
 // All are the mutants, one or more for each clause of conservation.
-var All = []Mutant{
+var All = slices.Concat(records, strangers, pasts)
+
+// records are mistakes on the way of a record.
+var records = []Mutant{
 	{
 		Name: "answers-before-durable", Clause: "what was answered 2xx is durable", Scenario: "temporal-down",
 		Edits: []Edit{{

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"millrace/deploy/pipeline"
@@ -20,14 +21,15 @@ import (
 type Mutant struct {
 	Name   string
 	Clause string // of conservation, that it breaks
-	// Scenario that must notice it, or a test that needs no servers, where the
-	// mistake shows only if somebody is killed at one moment.
+	// Scenario that must notice it, or a test: where the mistake shows only if
+	// somebody is killed at one moment, or where a narrow test is enough.
 	Scenario string
 	Test     Test
 	Edits    []Edit
 }
 
-// Test is one of a package of the module.
+// Test is one of a package of the module. It may use the servers of the stack,
+// but for OpenSearch, which does not run beside the scenarios.
 type Test struct{ Package, Name string }
 
 // Edit replaces a text that is in a file exactly once.
@@ -43,24 +45,36 @@ func (m Mutant) Build(ctx context.Context, root, dir string) (pipeline.Programs,
 }
 
 // Notice runs the test that must notice the mistake, and returns what it found
-// wrong.
-func (m Mutant) Notice(ctx context.Context, root, dir string) (found string, err error) {
+// wrong. env leads the test to servers.
+func (m Mutant) Notice(ctx context.Context, root, dir string, env []string) (found string, err error) {
 	overlay, err := m.Overlay(root, dir)
 	if err != nil {
 		return "", err
 	}
-	test := exec.CommandContext(ctx, "go", "test", "-count=1", "-overlay", overlay, "-run", "^"+m.Test.Name+"$", m.Test.Package)
-	test.Dir = root
-	output, err := test.CombinedOutput()
+	output, err := m.Test.run(ctx, root, env, "-count=1", "-overlay", overlay)
 	if err == nil {
 		return "", fmt.Errorf("%s of %s passes", m.Test.Name, m.Test.Package)
 	}
-	_, findings, failed := bytes.Cut(output, []byte("--- FAIL: "+m.Test.Name))
+	_, findings, failed := strings.Cut(output, "--- FAIL: "+m.Test.Name)
 	if !failed { // it did not compile, or ran into something else
-		return "", fmt.Errorf("run %s of %s: %w: %s", m.Test.Name, m.Test.Package, err, output)
+		return "", err
 	}
-	lines := strings.SplitN(string(findings), "\n", 4)
+	// A test that fails without the mistake, too, has not noticed it.
+	if _, err := m.Test.run(ctx, root, env); err != nil {
+		return "", fmt.Errorf("without the mistake: %w", err)
+	}
+	lines := strings.SplitN(findings, "\n", 4)
 	return "--- FAIL: " + m.Test.Name + strings.Join(lines[:min(3, len(lines))], "\n"), nil
+}
+
+func (t Test) run(ctx context.Context, root string, env []string, flags ...string) (output string, err error) {
+	test := exec.CommandContext(ctx, "go", slices.Concat([]string{"test", "-vet=off", "-run", "^" + t.Name + "$"}, flags, []string{t.Package})...)
+	test.Dir, test.Env = root, append(os.Environ(), env...)
+	text, err := test.CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("run %s of %s: %w: %s", t.Name, t.Package, err, text)
+	}
+	return string(text), err
 }
 
 // Overlay writes what go build -overlay wants, and returns its path.

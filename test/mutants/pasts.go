@@ -1,0 +1,35 @@
+package mutants
+
+// pasts are mistakes about what lies behind: earlier streams, what was open
+// once, chains of the backup. With each, something that was lost counts as whole.
+var pasts = []Mutant{
+	{
+		Name: "stream-found-and-forgotten", Clause: "a worker that starts without the stream puts into it once it is found",
+		Test:  Test{"./workers", "TestTheIntakeWorksOnceTheStreamIsFound"},
+		Edits: []Edit{{File: "workers/backends.go", Old: "\tb.entry.found.Store(found)\n", New: ""}},
+	},
+	{
+		Name: "forgets-terminated-batches", Clause: "a snapshot has the ranges of batches that were terminated",
+		Test:  Test{"./workflows", "TestABatchIsOpenUntilItHasComeToItsEnd"},
+		Edits: []Edit{{File: "workflows/launcher_snapshot.go", Old: "IN ('Running', 'Terminated', 'Failed', 'TimedOut')", New: "IN ('Running', 'Failed', 'TimedOut')"}},
+	},
+	{
+		Name: "takes-earlier-shards-over", Clause: "a stream that was made anew is read from its beginning",
+		Test:  Test{"./activities", "TestAShardOfAStreamThatWasMadeAnewIsNotTheEarlierOne"},
+		Edits: []Edit{{File: "activities/replaced.go", Old: "\t\tin.Shards = nil\n", New: ""}},
+	},
+	{
+		Name: "chains-by-hour", Clause: "arrivals out of order hide no object of the backup",
+		Test:  Test{"./internal/backup", "TestArrivalsOutOfOrderHideNothing"},
+		Edits: []Edit{{File: "internal/backup/order.go", Old: "\t\t\to.turn = before.turn\n", New: "\t\t\to.turn = o.hour\n"}},
+	},
+	{
+		Name: "days-without-skew", Clause: "the day behind a window is listed as far as clocks differ",
+		Test: Test{"./internal/backup", "TestArrivalsOutOfOrderHideNothing"},
+		Edits: []Edit{{
+			File: "internal/backup/read_list.go",
+			Old:  "\t\tto = to.Add(ClockSkew)\n\t\tif to.Sub(from)",
+			New:  "\t\tif to.Sub(from)",
+		}},
+	},
+}
