@@ -1,7 +1,6 @@
 package activities
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -10,26 +9,29 @@ import (
 	"millrace/internal/telemetry"
 )
 
-// listsKept bounds the lists of sparse entries that are kept, of up to 6 MiB
-// each: look-ups go along a shard, and come back to few of them.
-const listsKept = 16
+// positionsKept bounds the sequence numbers that are kept, of some 70 bytes each:
+// look-ups go along a shard, and come back to few entries.
+const positionsKept = 1 << 20
 
 // buried knows which records of shards are in the open ledger. It reads the keys
-// of a shard's entries when it is asked first, and the list of a sparse entry
-// when it is asked for a record in its range.
+// of a shard's entries when it is asked first, and an entry when it is asked for a
+// record in its range. One that came home from there, while others of its entry
+// were refused again, is not buried any more: should it be gone, it has to be
+// brought back, and should it be refused, to be buried anew.
 type buried struct {
 	ledger *ledger.Ledger
 	stream StreamID
 
 	mu     sync.Mutex
 	shards map[string]graves
-	lists  map[string][]string // positions of sparse entries, by key
+	lists  map[string][]string // positions of entries, by key: see graves
+	kept   int                 // in lists
 }
 
 // graves are those of a shard.
 type graves struct {
-	given  stretches // in entries of their own, in order
-	sparse clearings // entries that have some records of a range
+	runs   clearings // entries of neighbours; listed are those that came home
+	sparse clearings // entries that have some records of a range; listed are those that did not
 	held   stretches // in copies of what a ProcessBatch is at work on
 }
 
@@ -42,19 +44,24 @@ func (b *buried) given(insist insisting, shard, sequence string) (there, known b
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	g, known := b.of(insist, shard, sequence)
-	at, found := slices.BinarySearchFunc(g.given, sequence, func(r telemetry.Range, sequence string) int {
-		return telemetry.CompareSequence(r.First, sequence)
-	})
-	if found || at > 0 && contains(g.given[at-1], sequence) || !known {
-		return known, known
+	if !known {
+		return false, false
+	}
+	for key := range g.runs.around(sequence) {
+		if home, known := b.isListed(insist, key, sequence, cameHome); !home || !known {
+			return known, known
+		}
 	}
 	for key := range g.sparse.around(sequence) {
-		if there, known = b.isListed(insist, key, sequence); there || !known {
+		if there, known = b.isListed(insist, key, sequence, stays); there || !known {
 			return there, known
 		}
 	}
 	return false, true
 }
+
+// stays is the opposite of cameHome.
+func stays(e ledger.Entry, r ledger.Record) bool { return !cameHome(e, r) }
 
 // holds is given, or in an open copy: that stays until its ProcessBatch has
 // given the record up, or indexed it.
@@ -68,12 +75,12 @@ func (b *buried) holds(insist insisting, shard, sequence string) (there, known b
 	return g.held.has(sequence), known
 }
 
-// isListed reports whether a sparse entry has a record.
-func (b *buried) isListed(insist insisting, key, sequence string) (has, known bool) {
+// isListed reports whether an entry has a record, among those that are chosen.
+func (b *buried) isListed(insist insisting, key, sequence string, choose func(ledger.Entry, ledger.Record) bool) (has, known bool) {
 	list, known := b.lists[key]
 	if !known {
 		read := func(ctx context.Context) (err error) {
-			list, err = b.ledger.Positions(ctx, key)
+			list, err = b.ledger.PositionsOf(ctx, key, choose)
 			return err
 		}
 		if !insist(read) {
@@ -85,16 +92,18 @@ func (b *buried) isListed(insist insisting, key, sequence string) (has, known bo
 	return has, true
 }
 
-// keep keeps a list, and lets go of another one where there are too many.
+// keep keeps a list, and lets go of others where there are too many.
 func (b *buried) keep(key string, list []string) {
 	if b.lists == nil {
 		b.lists = map[string][]string{}
 	}
-	for other := range b.lists {
-		if len(b.lists) < listsKept {
+	b.kept += 1 + len(list)
+	for other, has := range b.lists {
+		if b.kept <= positionsKept {
 			break
 		}
 		delete(b.lists, other)
+		b.kept -= 1 + len(has)
 	}
 	b.lists[key] = list
 }
@@ -127,16 +136,14 @@ func (b *buried) load(ctx context.Context, shard string) (g graves, err error) {
 			return graves{}, err
 		}
 		if r, ok := ledger.RangeOf(key, b.stream.Created); ok {
-			g.given = append(g.given, r)
+			g.runs = append(g.runs, clearing{Range: r, key: key})
 		} else if r, ok := ledger.ManyOf(key, b.stream.Created); ok {
 			g.sparse = append(g.sparse, clearing{Range: r, key: key})
 		} else if r, ok := ledger.CopyOf(key, b.stream.Created); ok {
 			g.held = append(g.held, r)
 		}
 	}
-	slices.SortFunc(g.given, func(x, y telemetry.Range) int {
-		return cmp.Or(telemetry.CompareSequence(x.First, y.First), telemetry.CompareSequence(x.Last, y.Last))
-	})
+	g.runs.sort()
 	g.sparse.sort()
 	return g, nil
 }

@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.temporal.io/sdk/testsuite"
 
+	"millrace/internal/backup"
 	"millrace/internal/index"
 	"millrace/internal/ledger"
 	"millrace/internal/stream"
@@ -260,7 +262,7 @@ func TestARecoveryKnowsCopies(t *testing.T) {
 	if _, known := b.holds(func(func(context.Context) error) bool { return false }, "other", "1"); known {
 		t.Error("who was stopped knows")
 	}
-	if tries != 1 {
+	if tries != 2 { // its keys, and the entry
 		t.Errorf("the ledger was read %d times", tries)
 	}
 	began := time.Now()
@@ -273,6 +275,93 @@ func TestARecoveryKnowsCopies(t *testing.T) {
 	if e, err := c.ledger.Get(t.Context(), key); err != nil || !wantsEntry(e, began) || wantsEntry(e, began.Add(time.Minute)) {
 		t.Errorf("what was released in the window is not wanted, or later, %v", err)
 	}
+}
+
+// TestWhatCameHomeIsNotBuried: not any more, whatever its entry is open for,
+// neighbours, scattered records or parked ones. Mode ingest puts it, and verify
+// brings it back.
+func TestWhatCameHomeIsNotBuried(t *testing.T) {
+	t.Parallel()
+	const records = 6
+	for name, shape := range map[string]func(e *ledger.Entry){
+		"neighbours": func(*ledger.Entry) {},
+		"scattered":  func(e *ledger.Entry) { e.Sparse = true },
+		"parked":     func(e *ledger.Entry) { e.Kind, e.Sparse, e.Index = ledger.Parked, true, "telemetry-span-2026.11.23" },
+		"resolved, and listed as open still": func(e *ledger.Entry) {
+			e.Records = e.Records[:2]
+			e.Resolution = &ledger.Resolution{How: HowIndexed}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCemetery(t)
+			e := ledger.Entry{Kind: ledger.Bulk, At: now(), Range: deadRange(sequence(0), sequence(records-1), records)}
+			for n := range records {
+				r := ledger.NewRecord(record(n), ledger.Error{Type: "odd"})
+				r.Sequence, r.Ended = sequence(n), []string{"", indexedNow, indexedBefore, replacedBy + "ledger/open/x"}[n%4]
+				e.Records = append(e.Records, r)
+			}
+			shape(&e)
+			if _, err := c.ledger.Add(t.Context(), e); err != nil {
+				t.Fatal(err)
+			}
+			var want []int // came home
+			for n, r := range e.Records {
+				if e.Resolution != nil || r.Ended == indexedNow || r.Ended == indexedBefore {
+					want = append(want, n)
+				}
+			}
+			documents := &taken{}
+			s := &Sweeper{Stream: cemeteryStream, Ledger: c.ledger, Replayer: documents, Documents: documents, Limiter: index.NewLimiter(1, 0)}
+			chunkOf := func() *sweepChunk {
+				c := &sweepChunk{}
+				for n, r := range e.Records {
+					c.records = append(c.records, stream.Record{Sequence: sequence(n), Data: r.Data})
+					c.lines = append(c.lines, backup.Line{Shard: e.Range.Shard, Record: backup.Record{Sequence: sequence(n), Data: r.Data}})
+				}
+				return c
+			}
+			for _, stage := range []string{SweepBackfill, SweepVerify} {
+				call := newSweep(t.Context(), t.Context(), s, SweepInput{Stage: stage}, Plan{Mode: ModeIngest}, nil, SweepProgress{})
+				defer call.abandon()
+				documents.records = nil
+				part := chunkOf()
+				ok := stage == SweepBackfill && call.putChunk(part) || stage == SweepVerify && call.dropPresent(part)
+				got := documents.records
+				if stage == SweepVerify {
+					got = nil
+					for _, r := range part.records {
+						got = append(got, r.Data)
+					}
+				}
+				if !ok || len(got) != len(want) || part.buried != int64(len(e.Records)-len(want)) {
+					t.Fatalf("%s: it brings %d of %d records, and takes %d for buried", stage, len(got), len(want), part.buried)
+				}
+				for i, n := range want {
+					if !bytes.Equal(got[i], record(n)) {
+						t.Errorf("%s: it brings %s, want record %d", stage, got[i], n)
+					}
+				}
+			}
+		})
+	}
+}
+
+// taken is a stream that takes everything, and Elasticsearch that has nothing.
+type taken struct {
+	SweptDocuments
+	records [][]byte
+}
+
+// Replay implements Replayer.
+func (d *taken) Replay(_ context.Context, records [][]byte) []stream.Rejection {
+	d.records = append(d.records, records...)
+	return nil
+}
+
+// Exist implements Documents.
+func (*taken) Exist(_ context.Context, documents []index.Reference) ([]bool, error) {
+	return make([]bool, len(documents)), nil
 }
 
 // listed are shards.

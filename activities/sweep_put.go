@@ -31,7 +31,8 @@ const (
 func (s *sweep) replays() bool { return s.in.Stage == SweepBackfill && s.plan.Mode == ModeIngest }
 
 // putChunk puts the records of a chunk into the stream again, with the ids and
-// times that they have. Those in the open ledger would be refused again.
+// times that they have. Those in the open ledger would be refused again; those that
+// came home from there were not.
 func (s *sweep) putChunk(c *sweepChunk) bool {
 	if !s.dropBuried(c) {
 		return false

@@ -364,19 +364,26 @@ func (w *world) stored() (records []stream.Record) {
 	shards, err := w.Stream.Shards(w.t.Context())
 	w.must(err)
 	for _, shard := range shards {
-		reader := w.Stream.Reader(shard.ID, telemetry.Checkpoint{})
-		for empty := 0; empty < 3; {
-			page, err := reader.Next(w.t.Context())
-			w.must(err)
-			if len(page.Records) == 0 {
-				empty++
-			}
-			for _, r := range page.Records {
-				r.Data = bytes.Clone(r.Data)
-				records = append(records, r)
-			}
+		records = append(records, w.storedIn(shard.ID)...)
+	}
+	return records
+}
+
+// storedIn are the records of a shard.
+func (w *world) storedIn(shard string) (records []stream.Record) {
+	w.t.Helper()
+	reader := w.Stream.Reader(shard, telemetry.Checkpoint{})
+	defer reader.Close()
+	for empty := 0; empty < 3; {
+		page, err := reader.Next(w.t.Context())
+		w.must(err)
+		if len(page.Records) == 0 {
+			empty++
 		}
-		reader.Close()
+		for _, r := range page.Records {
+			r.Data = bytes.Clone(r.Data)
+			records = append(records, r)
+		}
 	}
 	return records
 }
