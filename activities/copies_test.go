@@ -266,13 +266,13 @@ func TestARecoveryKnowsCopies(t *testing.T) {
 		t.Errorf("the ledger was read %d times", tries)
 	}
 	began := time.Now()
-	if e := c.entries()[key]; wantsEntry(e, began) {
+	if e := c.entries()[key]; wantsEntry(e, began, began) {
 		t.Error("what is held is taken for indexed")
 	}
 	if err := c.ledger.Resolve(t.Context(), key, ledger.Resolution{How: HowReleased, At: began.Add(time.Second)}); err != nil {
 		t.Fatal(err)
 	}
-	if e, err := c.ledger.Get(t.Context(), key); err != nil || !wantsEntry(e, began) || wantsEntry(e, began.Add(time.Minute)) {
+	if e, err := c.ledger.Get(t.Context(), key); err != nil || !wantsEntry(e, began, began) || wantsEntry(e, began, began.Add(time.Minute)) {
 		t.Errorf("what was released in the window is not wanted, or later, %v", err)
 	}
 }

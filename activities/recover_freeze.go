@@ -210,14 +210,17 @@ func (r *Recoverer) freeze(ctx context.Context, plan Plan, inventory, stage stri
 	return f.Plan, nil
 }
 
-// extras adds what is not in the window, and yet came after the snapshot:
-// what was indexed from the ledger since, and what earlier recoveries and
-// replays wrote.
+// extras adds what is not in the window, and yet came after the snapshot, or at any
+// time where there is none: what was indexed from the ledger since, and what earlier
+// recoveries and replays wrote.
 func (r *Recoverer) extras(ctx context.Context, plan Plan, f *frozen) (entries int64, err error) {
-	if plan.Began.IsZero() || plan.Replay {
+	if plan.Replay {
 		return 0, nil
 	}
-	since := plan.Began.Add(-clockSkew)
+	var since time.Time
+	if !plan.Began.IsZero() {
+		since = plan.Began.Add(-clockSkew)
+	}
 	for _, state := range []string{"open/", "done/"} { // in this order: one that is resolved meanwhile is in both
 		more, err := r.entries(ctx, f, ledgerPrefix+state+plan.Window.Stream+"/", since)
 		if err != nil {
@@ -226,25 +229,50 @@ func (r *Recoverer) extras(ctx context.Context, plan Plan, f *frozen) (entries i
 		entries += more
 	}
 	for _, papers := range plan.More {
-		earlier, err := readPlan(ctx, r.Bucket, papers)
-		if err != nil {
+		if err := r.listedEarlier(ctx, papers, f); err != nil {
 			return 0, err
-		}
-		for page := range earlier.Pages {
-			sources, err := readPage(ctx, r.Bucket, papers, SweepBackfill, page)
-			if err != nil {
-				return 0, err
-			}
-			for _, source := range sources {
-				source.Whole = true
-				if err := f.add(ctx, source); err != nil {
-					return 0, err
-				}
-				f.seen[source.Key] = true
-			}
 		}
 	}
 	return entries, nil
+}
+
+// listedEarlier adds what an earlier recovery, or a replay, went through: also what
+// only its verify listed, which came while it ran, and was indexed by that.
+func (r *Recoverer) listedEarlier(ctx context.Context, papers string, f *frozen) error {
+	earlier, err := readPlan(ctx, r.Bucket, papers)
+	if err != nil {
+		return err
+	}
+	for page := range earlier.Pages {
+		if err := r.addPage(ctx, papers, SweepBackfill, page, f); err != nil {
+			return err
+		}
+	}
+	for page := 0; ; page++ { // the plan does not say how many it has
+		err := r.addPage(ctx, papers, SweepVerify, page, f)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// addPage adds a page of the list of another recovery.
+func (r *Recoverer) addPage(ctx context.Context, papers, stage string, page int, f *frozen) error {
+	sources, err := readPage(ctx, r.Bucket, papers, stage, page)
+	if err != nil {
+		return err
+	}
+	for _, source := range sources {
+		source.Whole = true
+		if err := f.add(ctx, source); err != nil {
+			return err
+		}
+		f.seen[source.Key] = true
+	}
+	return nil
 }
 
 // entries adds the ledger entries below a prefix of which records were indexed
@@ -297,20 +325,18 @@ func (r *Recoverer) wanted(ctx context.Context, objects []archive.Object, since 
 			if errors.Is(err, fs.ErrNotExist) {
 				return nil // whoever had it open deleted it by hand
 			}
-			wanted[n] = err == nil && wantsEntry(entry, since)
+			wanted[n] = err == nil && wantsEntry(entry, object.Modified, since)
 			return err
 		})
 	}
 	return wanted, group.Wait()
 }
 
-// wantsEntry reports whether records of an entry were indexed after a time: of
-// one that is resolved, or of one that is open still for others that it has.
-func wantsEntry(e ledger.Entry, since time.Time) bool {
-	var last time.Time
-	if e.Reprocessing != nil {
-		last = e.Reprocessing.At
-	}
+// wantsEntry reports whether records of an entry may have been indexed after a
+// time. When that was it does not say while it is open for others: reprocessing is
+// entered before it begins, and its end only by writing the entry again.
+func wantsEntry(e ledger.Entry, modified, since time.Time) bool {
+	last := modified
 	if e.Resolution != nil {
 		last = e.Resolution.At
 	}

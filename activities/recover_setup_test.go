@@ -217,22 +217,64 @@ func TestWhatCameHomeFromTheLedgerIsListed(t *testing.T) {
 			want = append(want, strings.Replace(key, "/open/", "/done/", 1))
 		}
 	}
+	slices.Sort(want)
+	for name, request := range map[string]RecoverRequest{"since the snapshot": {}, "without a snapshot": {NoSnapshot: true}} {
+		plan, err := p.PlanRecovery(t.Context(), PlanInput{ID: "a", Freeze: true, Request: request})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.listed(plan, SweepBackfill); plan.Entries != int64(len(want)) || !slices.Equal(got, want) {
+			t.Errorf("%s %d entries: listed are %v, want %v", name, plan.Entries, got, want)
+		}
+	}
+}
+
+// listed are the sources on the first page of a list.
+func (p *planner) listed(plan Plan, stage string) (keys []string) {
+	p.Helper()
+	sources, err := readPage(p.Context(), p.Bucket, plan.Papers, stage, 0)
+	if err != nil {
+		p.Fatal(err)
+	}
+	for _, source := range sources {
+		keys = append(keys, source.Key)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// TestWhatAnEarlierVerifyIndexedIsListed: it came to the backup, or home from the
+// ledger, when that recovery had listed already what to backfill.
+func TestWhatAnEarlierVerifyIndexedIsListed(t *testing.T) {
+	p := newPlanner(t)
+	p.record(snapshot.Record{})
+	papers := Papers("earlier")
+	lists := map[string][]Listed{
+		listKey(papers, SweepBackfill, 0): {{Key: "backup/a"}, {Key: "backup/b"}},
+		listKey(papers, SweepVerify, 0):   {{Key: "backup/b"}},
+		listKey(papers, SweepVerify, 1):   {{Key: "backup/c"}, {Key: "ledger/done/s/shard/d.json"}},
+	}
+	for key, list := range lists {
+		if err := p.writePaper(t.Context(), key, list); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.writePaper(t.Context(), papers+planFile, Plan{Papers: papers, Pages: 1}); err != nil {
+		t.Fatal(err)
+	}
 	plan, err := p.PlanRecovery(t.Context(), PlanInput{ID: "a", Freeze: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	listed, err := readPage(t.Context(), p.Bucket, plan.Papers, SweepBackfill, 0)
-	if err != nil {
+	want := []string{"backup/a", "backup/b", "backup/c", "ledger/done/s/shard/d.json"}
+	if got := p.listed(plan, SweepBackfill); !slices.Equal(got, want) {
+		t.Errorf("listed are %v, want %v", got, want)
+	}
+	if err := p.Bucket.Delete(t.Context(), listKey(papers, SweepBackfill, 0)); err != nil {
 		t.Fatal(err)
 	}
-	var got []string
-	for _, source := range listed {
-		got = append(got, source.Key)
-	}
-	slices.Sort(got)
-	slices.Sort(want)
-	if plan.Entries != int64(len(want)) || !slices.Equal(got, want) {
-		t.Errorf("%d entries: listed are %v, want %v", plan.Entries, got, want)
+	if _, err := p.PlanRecovery(t.Context(), PlanInput{ID: "b", Freeze: true}); err == nil {
+		t.Error("a list that is gone is taken for an empty one")
 	}
 }
 

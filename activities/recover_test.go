@@ -78,34 +78,50 @@ func TestEntriesThatARecoveryBringsBack(t *testing.T) {
 	t.Parallel()
 	since := time.Unix(1000, 0)
 	records, partly := []ledger.Record{{ID: "1"}}, []ledger.Record{{ID: "1"}, {ID: "2", Ended: indexedNow}}
+	began := &ledger.Reprocessing{At: since.Add(-time.Hour)} // it ends when the entry is written again
 	for name, c := range map[string]struct {
-		entry ledger.Entry
-		want  bool
+		entry    ledger.Entry
+		modified time.Time
+		want     bool
 	}{
-		"indexed since":     {ledger.Entry{Records: records, Resolution: &ledger.Resolution{How: HowIndexed, At: since}}, true},
-		"indexed before":    {ledger.Entry{Records: records, Resolution: &ledger.Resolution{How: HowIndexed, At: since.Add(-1)}}, false},
-		"refused again":     {ledger.Entry{Records: records, Resolution: &ledger.Resolution{How: HowSuperseded, At: since}}, false},
-		"open":              {ledger.Entry{Records: records}, false},
-		"open for others":   {ledger.Entry{Records: partly, Reprocessing: &ledger.Reprocessing{At: since}}, true},
-		"open before":       {ledger.Entry{Records: partly, Reprocessing: &ledger.Reprocessing{At: since.Add(-1)}}, false},
-		"all refused again": {ledger.Entry{Records: records, Reprocessing: &ledger.Reprocessing{At: since}}, false},
-		"some superseded":   {ledger.Entry{Records: partly, Resolution: &ledger.Resolution{How: HowSuperseded, At: since}}, true},
-		"without a payload": {ledger.Entry{Resolution: &ledger.Resolution{How: HowIndexed, At: since}}, false},
+		"indexed since":     {ledger.Entry{Records: records, Resolution: &ledger.Resolution{How: HowIndexed, At: since}}, since, true},
+		"indexed before":    {ledger.Entry{Records: records, Resolution: &ledger.Resolution{How: HowIndexed, At: since.Add(-1)}}, since, false},
+		"refused again":     {ledger.Entry{Records: records, Resolution: &ledger.Resolution{How: HowSuperseded, At: since}}, since, false},
+		"open":              {ledger.Entry{Records: records}, since, false},
+		"open for others":   {ledger.Entry{Records: partly, Reprocessing: began}, since, true},
+		"open before":       {ledger.Entry{Records: partly, Reprocessing: began}, since.Add(-1), false},
+		"all refused again": {ledger.Entry{Records: records, Reprocessing: began}, since, false},
+		"some superseded":   {ledger.Entry{Records: partly, Resolution: &ledger.Resolution{How: HowSuperseded, At: since}}, since, true},
+		"without a payload": {ledger.Entry{Resolution: &ledger.Resolution{How: HowIndexed, At: since}}, since, false},
 	} {
-		if got := wantsEntry(c.entry, since); got != c.want {
+		if got := wantsEntry(c.entry, c.modified, since); got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
-	reader, home := &entryReader{entry: ledger.Entry{Records: partly}}, []bool{}
-	for {
-		_, wanted, err := reader.Next()
-		if err != nil {
-			break
+	inStream, never := ledger.Record{Arrived: since, Ended: indexedNow}, ledger.Record{Data: record(1), Ended: indexedNow}
+	received := time.Date(2026, 11, 23, 1, 2, 3, 0, time.UTC)
+	all := map[string][]backup.Span{}
+	for name, c := range map[string]struct {
+		records []ledger.Record
+		window  backup.Window
+		want    []bool
+	}{
+		"of an open entry":         {partly, backup.Window{Shards: all}, []bool{false, true}},
+		"whatever the time":        {[]ledger.Record{inStream, never}, backup.Window{From: received, Shards: all}, []bool{true, true}},
+		"where time alone decides": {[]ledger.Record{inStream, never}, backup.Window{From: received, To: received}, []bool{false, true}},
+		"up to a time":             {[]ledger.Record{inStream, never}, backup.Window{To: since}, []bool{true, false}},
+	} {
+		reader, home := &entryReader{entry: ledger.Entry{Records: c.records}, window: c.window}, []bool{}
+		for {
+			_, wanted, err := reader.Next()
+			if err != nil {
+				break
+			}
+			home = append(home, wanted)
 		}
-		home = append(home, wanted)
-	}
-	if !slices.Equal(home, []bool{false, true}) {
-		t.Errorf("of an open entry these records are read: %v", home)
+		if !slices.Equal(home, c.want) {
+			t.Errorf("%s these records are read: %v", name, home)
+		}
 	}
 }
 

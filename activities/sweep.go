@@ -18,6 +18,7 @@ import (
 	"millrace/internal/index"
 	"millrace/internal/ledger"
 	"millrace/internal/stream"
+	"millrace/internal/telemetry"
 )
 
 // Bucket is where ledger and the papers of a recovery are. See archive.Bucket.
@@ -236,7 +237,7 @@ func (s *Sweeper) recordsOf(ctx context.Context, plan Plan, source Listed) (read
 		if err != nil {
 			return nil, err
 		}
-		return &entryReader{entry: entry}, nil
+		return &entryReader{entry: entry, window: plan.Window}, nil
 	}
 	key, below := strings.CutPrefix(source.Key, plan.Prefix)
 	if !below {
@@ -273,10 +274,11 @@ func (r *objectReader) Next() (backup.Line, bool, error) {
 }
 
 // entryReader reads the records of a ledger entry. Wanted are those that were
-// indexed from there.
+// indexed from there, and in time.
 type entryReader struct {
-	entry ledger.Entry
-	at    int
+	entry  ledger.Entry
+	window backup.Window
+	at     int
 }
 
 // Next implements reader.
@@ -286,7 +288,23 @@ func (r *entryReader) Next() (backup.Line, bool, error) {
 	}
 	record := r.entry.Records[r.at]
 	r.at++
-	return backup.Line{Shard: r.entry.Range.Shard, Record: backup.Record{Sequence: record.Sequence, Arrived: record.Arrived, Data: record.Data}}, cameHome(r.entry, record), nil
+	line := backup.Line{Shard: r.entry.Range.Shard, Record: backup.Record{Sequence: record.Sequence, Arrived: record.Arrived, Data: record.Data}}
+	return line, cameHome(r.entry, record) && r.inTime(record), nil
+}
+
+// inTime reports whether a record arrived in the time that is asked for, where that
+// alone decides: by the collector's clock if it never was in the stream.
+func (r *entryReader) inTime(record ledger.Record) bool {
+	if r.window.Shards != nil {
+		return true
+	}
+	at := record.Arrived
+	if at.IsZero() {
+		if parsed, err := telemetry.Parse(record.Data); err == nil {
+			at = parsed.ReceivedAt
+		}
+	}
+	return at.IsZero() || r.window.Covers(at)
 }
 
 // Close implements reader.

@@ -61,9 +61,12 @@ func (w Window) Of(key string) (wants func(Line) bool) {
 			return slices.ContainsFunc(spans, func(s Span) bool { return s.Has(l.Sequence) })
 		}
 	}
-	return func(l Line) bool {
-		return !l.Arrived.Before(w.From) && (w.To.IsZero() || !l.Arrived.After(w.To))
-	}
+	return func(l Line) bool { return w.Covers(l.Arrived) }
+}
+
+// Covers reports whether a time is in the window.
+func (w Window) Covers(at time.Time) bool {
+	return !at.Before(w.From) && (w.To.IsZero() || !at.After(w.To))
 }
 
 // spans returns the wanted stretches of a shard, if they are known.
