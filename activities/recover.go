@@ -249,16 +249,16 @@ func (r *Recoverer) planIndices(ctx context.Context, request RecoverRequest, rec
 			plan.Keep[name] = "not asked for"
 			continue
 		}
-		gone, is, err := snapshot.RetiredIndex(ctx, r.Bucket, name)
+		gone, err := snapshot.GoneOf(ctx, r.Bucket, name)
 		if err != nil {
 			return err
 		}
-		if is && gone.At.After(record.Started) {
+		if gone.Retired.After(record.Started) {
 			plan.Keep[name] = "retention has deleted it"
 			continue
 		}
 		state, there := states[name+plan.Suffix]
-		one := IndexPlan{Name: name, Documents: of.Documents, Created: of.Created, Delete: there, UUID: state.UUID}
+		one := IndexPlan{Name: name, Documents: of.Documents, Created: of.Created, Delete: there, UUID: state.UUID, Trimmed: gone.Trimmed}
 		switch {
 		case there && plan.Suffix != "":
 			return invalid("into: there is an index %s already: choose another suffix, or delete it", name+plan.Suffix)
@@ -272,10 +272,11 @@ func (r *Recoverer) planIndices(ctx context.Context, request RecoverRequest, rec
 			one.Why = "to be replaced"
 		default:
 			plan.Keep[name] = "healthy and older than the snapshot (replace would replace it)"
-			if state.Documents >= 0 && state.Documents < of.Documents {
-				plan.Fewer = append(plan.Fewer, Restored{Index: name, Documents: state.Documents, Wanted: of.Documents})
+			wanted := of.Documents - max(0, gone.Trimmed-of.Trimmed)
+			if state.Documents >= 0 && state.Documents < wanted {
+				plan.Fewer = append(plan.Fewer, Restored{Index: name, Documents: state.Documents, Wanted: wanted})
 				plan.Warnings = append(plan.Warnings, fmt.Sprintf("%s stays, although it has %d documents, and the snapshot %d: replace would replace it",
-					name, state.Documents, of.Documents))
+					name, state.Documents, wanted))
 			}
 			continue
 		}

@@ -158,6 +158,8 @@ type IndexPlan struct {
 	Created time.Time `json:"created"`
 	Delete  bool      `json:"delete,omitempty"`
 	UUID    string    `json:"uuid,omitempty"` // of the index that is to be deleted
+	// Trimmed is how many documents retention had deleted of it by then, in all.
+	Trimmed int64 `json:"trimmed,omitempty"`
 }
 
 func readPlan(ctx context.Context, bucket Bucket, papers string) (plan Plan, err error) {

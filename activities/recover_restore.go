@@ -10,6 +10,7 @@ import (
 	"go.temporal.io/sdk/activity"
 
 	"millrace/internal/index"
+	"millrace/internal/snapshot"
 	"millrace/internal/telemetry"
 )
 
@@ -169,13 +170,27 @@ func (f *following) count(ctx context.Context) error {
 		if !there || state.Documents < 0 {
 			return fmt.Errorf("count the documents of %s: %w", one.Name+f.plan.Suffix, errNotCounted)
 		}
-		p.Restored = append(p.Restored, Restored{Index: one.Name + f.plan.Suffix, Documents: state.Documents, Wanted: one.Documents})
+		wanted, err := f.wanted(ctx, one, state.Documents)
+		if err != nil {
+			return err
+		}
+		p.Restored = append(p.Restored, Restored{Index: one.Name + f.plan.Suffix, Documents: state.Documents, Wanted: wanted})
 	}
 	f.progress.set(p)
 	if activity.IsActivity(ctx) {
 		activity.RecordHeartbeat(ctx, p)
 	}
 	return nil
+}
+
+// wanted is how many documents an index must have: those of the snapshot, but
+// for what retention has deleted since it was planned.
+func (f *following) wanted(ctx context.Context, one IndexPlan, there int64) (int64, error) {
+	if there >= one.Documents || f.plan.Suffix != "" {
+		return one.Documents, nil
+	}
+	trimmed, err := snapshot.TrimmedIndex(ctx, f.Bucket, one.Name)
+	return one.Documents - max(0, trimmed.Documents-one.Trimmed), err
 }
 
 var errNotCounted = errors.New("it is not in service")

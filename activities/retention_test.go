@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -11,14 +12,18 @@ import (
 
 	"millrace/internal/index"
 	"millrace/internal/snapshot"
+	"millrace/internal/telemetry"
 )
+
+// oldDay is a day on which indices were filled that are past their retention.
+var oldDay = time.Date(2026, 1, 2, 1, 2, 3, 0, time.UTC)
 
 func TestOnlyWhatIsCoveredIsDeleted(t *testing.T) {
 	t.Parallel()
 	s := newSafe(t)
 	old, older, fresh, undated := s.index("2026.01.02"), s.index("2026.01.01"), s.index(time.Now().UTC().Format("2006.01.02")), s.index("undated")
 	for _, index := range []string{old, fresh, undated} {
-		s.fill(index, 2)
+		s.fillAt(index, 2, oldDay)
 	}
 	call := RetentionCall{Repository: s.call.Repository.Name, Indices: s.call.Indices, Days: map[string]int{s.kind: 10}}
 	got := must(t, s.EnforceRetention, call)
@@ -28,8 +33,8 @@ func TestOnlyWhatIsCoveredIsDeleted(t *testing.T) {
 	if look := s.take("one"); look.State != snapshot.Success {
 		t.Fatalf("%+v", look)
 	}
-	s.fill(old, 1) // since then
-	s.fill(older, 1)
+	s.fillAt(old, 1, oldDay) // since then
+	s.fillAt(older, 1, oldDay)
 	got = must(t, s.EnforceRetention, call)
 	if len(got.Deleted) != 0 || len(got.Uncovered) != 2 ||
 		got.Uncovered[0] != older+": it is not in the last good snapshot, one" ||
@@ -38,7 +43,7 @@ func TestOnlyWhatIsCoveredIsDeleted(t *testing.T) {
 	}
 	// The backup may have what the snapshot does not.
 	s.Backup, s.lacks = s, "it is behind"
-	if got = must(t, s.EnforceRetention, call); len(got.Deleted) != 0 || !strings.Contains(got.Uncovered[1], "and the backup may not have all from 2026-11-23T01:02:03Z to 2026-11-23T01:02:03Z: it is behind") {
+	if got = must(t, s.EnforceRetention, call); len(got.Deleted) != 0 || !strings.Contains(got.Uncovered[1], "and the backup may not have all from 2026-01-02T01:02:03Z to 2026-01-02T01:02:04Z: it is behind") {
 		t.Errorf("with a backup that is behind: %+v", got)
 	}
 	s.lacks = ""
@@ -70,7 +75,7 @@ func TestOnlyWhatIsCoveredIsDeleted(t *testing.T) {
 		t.Errorf("behind the deletion: %+v", look)
 	}
 	// A late record makes the index anew: the snapshot that had the old one does not cover it.
-	s.fill(old, 1)
+	s.fillAt(old, 1, oldDay)
 	if got = must(t, s.EnforceRetention, call); len(got.Deleted) != 0 || len(got.Uncovered) != 1 {
 		t.Errorf("come again: %+v", got)
 	}
@@ -80,7 +85,7 @@ func TestAnIndexThatCannotBeCountedStays(t *testing.T) {
 	t.Parallel()
 	s := newSafe(t)
 	old := s.index("2026.01.02")
-	s.fill(old, 1)
+	s.fillAt(old, 1, oldDay)
 	if look := s.take("one"); look.State != snapshot.Success {
 		t.Fatalf("%+v", look)
 	}
@@ -120,7 +125,7 @@ func TestAnIndexThatCannotBeJudgedHoldsUpNoOther(t *testing.T) {
 	s.http(http.MethodPut, "/"+empty, "")
 	s.http(http.MethodPost, "/"+foreign+"/_doc", `{"@timestamp":"2026-01-02T00:00:00Z"}`)
 	s.http(http.MethodPost, "/"+unanswered+"/_doc", `{"@timestamp":"2026-01-03T00:00:00Z","received_at":"2026-01-03T01:02:03Z"}`)
-	s.fill(old, 1)
+	s.fillAt(old, 1, oldDay.AddDate(0, 0, 2))
 	backup := &asking{before: time.Date(2026, 1, 4, 0, 0, 0, 0, time.UTC)}
 	s.Backup = backup
 	call := RetentionCall{Repository: s.call.Repository.Name, Indices: s.call.Indices, Days: map[string]int{s.kind: 10}}
@@ -143,15 +148,73 @@ func TestAnIndexThatCannotBeJudgedHoldsUpNoOther(t *testing.T) {
 	}
 }
 
-func TestPastRetention(t *testing.T) {
+// TestADailyIndexGoesByTheDayOnWhichItLastReceived a document, where that is
+// newer than the day in its name. What recoveries write is no such day.
+func TestADailyIndexGoesByTheDayOnWhichItLastReceived(t *testing.T) {
 	t.Parallel()
-	days := map[string]int{"span": 2}
-	for name, want := range map[string]bool{
-		"telemetry-span-2026.11.20": true, "telemetry-span-2026.11.21": true, "telemetry-span-2026.11.22": false,
-		"telemetry-span-undated": false, "telemetry-log-2020.01.01": false, "telemetry-span-2020.01.01-copy": false, "other-2020.01.01": false,
+	s := newSafe(t)
+	s.Backup = s // has everything
+	late, restored := s.index("2026.01.01"), s.index("2026.01.02")
+	s.fillAt(late, 1, oldDay)
+	s.fillAt(late, 1, time.Now().AddDate(0, 0, -10))
+	s.http(http.MethodPost, "/"+restored+"/_doc", fmt.Sprintf(`{"@timestamp":"2026-01-02T00:00:00Z","received_at":"2026-01-02T01:02:03.000Z","indexed_at":%q}`,
+		time.Now().UTC().Format(telemetry.ReceivedAtLayout)))
+	call := RetentionCall{Repository: s.call.Repository.Name, Indices: s.call.Indices, Days: map[string]int{s.kind: 10}}
+	if got := must(t, s.EnforceRetention, call); !slices.Equal(got.Deleted, []string{restored}) || len(got.Uncovered) != 0 {
+		t.Errorf("ten days later it deletes %+v", got)
+	}
+	call.Days[s.kind] = 9
+	if got := must(t, s.EnforceRetention, call); !slices.Equal(got.Deleted, []string{late}) {
+		t.Errorf("of those that are kept for nine days it deletes %+v", got)
+	}
+}
+
+// TestWhatComesWhileAnIndexIsDeletedKeepsIt: what it has is counted once more when
+// nothing can come any more.
+func TestWhatComesWhileAnIndexIsDeletedKeepsIt(t *testing.T) {
+	t.Parallel()
+	s := newSafe(t)
+	old := s.index("2026.01.02")
+	s.fillAt(old, 1, oldDay)
+	s.Backup = lateComer{s, old}
+	call := RetentionCall{Repository: s.call.Repository.Name, Indices: s.call.Indices, Days: map[string]int{s.kind: 10}}
+	if got := must(t, s.EnforceRetention, call); len(got.Deleted) != 0 || len(got.Uncovered) != 0 {
+		t.Errorf("%+v", got)
+	}
+	s.fillAt(old, 1, oldDay) // it takes writes again
+	s.Backup = s
+	if got := must(t, s.EnforceRetention, call); !slices.Equal(got.Deleted, []string{old}) || got.Documents != 3 {
+		t.Errorf("the next run deletes %+v", got)
+	}
+}
+
+// lateComer is a backup that has everything, and a document that comes while it
+// is asked.
+type lateComer struct {
+	*safe
+	index string
+}
+
+func (l lateComer) Lacks(context.Context, time.Time, time.Time) (string, error) {
+	l.fillAt(l.index, 1, oldDay)
+	return "", nil
+}
+
+func TestExpired(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		day  time.Time
+		want bool
+	}{
+		{time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC), true}, {time.Date(2026, 11, 21, 23, 59, 59, 0, time.UTC), true},
+		{time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC), false}, {now.AddDate(1, 0, 0), false},
 	} {
-		if got := past(name, days, time.Date(2026, 11, 24, 0, 0, 1, 0, time.UTC)); got != want {
-			t.Errorf("%s: %v", name, got)
+		if got := expired(c.day, 2, now); got != c.want {
+			t.Errorf("what came at %s is past two days of retention at %s: %v", c.day, now, got)
+		}
+		if same := c.day.Before(oldest(2, now)); same != c.want {
+			t.Errorf("a document of %s and an index of that day are not judged alike", c.day)
 		}
 	}
 }

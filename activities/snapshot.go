@@ -217,6 +217,10 @@ func (s *Snapshotter) BeginSnapshot(ctx context.Context, in SnapshotCall) (Snaps
 // missing. Copies that were restored under a suffix are no telemetry: they
 // come and go.
 func (s *Snapshotter) survey(ctx context.Context, catalog *snapshot.Catalog, patterns []string, record *snapshot.Record) error {
+	trimmed, err := snapshot.ListTrimmed(ctx, s.Bucket) // before they are counted: what is deleted meanwhile is not in it
+	if err != nil {
+		return err
+	}
 	if err := s.Cluster.Refresh(ctx, patterns...); err != nil { // then there are more than are counted
 		slog.Warn("could not refresh the indices before a snapshot", "snapshot", record.Name, "error", err)
 	}
@@ -233,7 +237,7 @@ func (s *Snapshotter) survey(ctx context.Context, catalog *snapshot.Catalog, pat
 		if _, ours := telemetry.ParseIndex(name); !ours {
 			continue
 		}
-		counted := snapshot.Index{Documents: max(state.Documents, 0), Created: state.Created}
+		counted := snapshot.Index{Documents: max(state.Documents, 0), Created: state.Created, Trimmed: trimmed[name]}
 		if before := last.Indices[name]; state.Closed && before.Created.Equal(state.Created) {
 			counted = before // it cannot be counted, nor has it changed
 		}
@@ -248,16 +252,14 @@ func (s *Snapshotter) judge(ctx context.Context, last snapshot.Record, record *s
 	if err != nil {
 		return err
 	}
-	retiredAt := map[string]time.Time{}
+	gone := map[string]snapshot.Gone{}
 	for _, name := range snapshot.Missing(last, record.Indices, notes) {
-		retired, _, err := snapshot.RetiredIndex(ctx, s.Bucket, name)
-		if err != nil {
+		if gone[name], err = snapshot.GoneOf(ctx, s.Bucket, name); err != nil {
 			return err
 		}
-		retiredAt[name] = retired.At
 		activity.RecordHeartbeat(ctx, name)
 	}
-	record.Suspect = snapshot.Judge(last, record.Indices, notes, retiredAt)
+	record.Suspect = snapshot.Judge(last, record.Indices, notes, gone)
 	old := slices.DeleteFunc(notes, func(n snapshot.Noted) bool { return !n.Created.Before(last.Started.Add(-forgetBehind)) })
 	return snapshot.Forget(ctx, s.Bucket, old)
 }

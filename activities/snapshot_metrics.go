@@ -26,10 +26,20 @@ var (
 		Name: "millrace_retention_indices_deleted_total",
 		Help: "Indices that retention has deleted.",
 	})
-	indicesUncovered = promauto.NewGauge(prometheus.GaugeOpts{
-		Name: "millrace_retention_indices_uncovered",
-		Help: "Indices past their retention that stay, since neither a good snapshot nor the backup has them.",
+	documentsTrimmed = promauto.NewCounter(prometheus.CounterOpts{
+		Name: "millrace_retention_documents_deleted_total",
+		Help: "Documents that retention has deleted one by one, of indices that are not of one day.",
 	})
+	indicesUncovered = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "millrace_retention_indices_uncovered",
+		Help: "Indices that stay, or documents of which do, past their retention, since neither a good snapshot nor the backup has them.",
+	}, []string{"of"})
+)
+
+// Values of the label of: what would go.
+const (
+	wholeIndices   = "day"
+	partsOfIndices = "documents"
 )
 
 func countSnapshot(r snapshot.Record) {

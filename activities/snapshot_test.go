@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -118,8 +119,16 @@ func (s *safe) index(day string) string { return telemetry.IndexPrefix + s.kind 
 // fill puts documents into an index.
 func (s *safe) fill(index string, documents int) {
 	s.Helper()
+	s.fillAt(index, documents, time.Date(2026, 11, 23, 1, 2, 3, 0, time.UTC))
+}
+
+// fillAt puts documents into an index that were received then, and indexed a
+// second later.
+func (s *safe) fillAt(index string, documents int, received time.Time) {
+	s.Helper()
 	for range documents {
-		s.http(http.MethodPost, "/"+index+"/_doc", `{"@timestamp":"2026-11-23T00:00:00Z","received_at":"2026-11-23T01:02:03Z"}`)
+		s.http(http.MethodPost, "/"+index+"/_doc", fmt.Sprintf(`{"@timestamp":"2026-11-23T00:00:00Z","received_at":%q,"indexed_at":%q}`,
+			received.UTC().Format(telemetry.ReceivedAtLayout), received.UTC().Add(time.Second).Format(telemetry.ReceivedAtLayout)))
 	}
 }
 

@@ -88,7 +88,7 @@ func newSweep(ctx, going context.Context, s *Sweeper, in SweepInput, plan Plan, 
 	call := &sweep{
 		settler: newSettler(ctx, processor, ""), Sweeper: s, ctx: going, in: in, plan: plan, page: page,
 		queue: make(chan *sweepChunk, 1), done: from,
-		retired: retired{bucket: s.Bucket, known: map[string]time.Time{}}, dead: buried{ledger: s.Ledger, stream: s.Stream},
+		retired: retired{bucket: s.Bucket, known: map[string]broughtBack{}}, dead: buried{ledger: s.Ledger, stream: s.Stream},
 	}
 	call.priority, call.documents, documents.sweep = index.Recovery, documents, call
 	if in.Rate > 0 {

@@ -133,37 +133,42 @@ func (s *sweep) buryAll(c *sweepChunk) bool {
 	return insist(s.going, &s.problem, burying, bury)
 }
 
-// retired knows which indices retention has deleted: what had arrived by then
-// is not brought back.
+// retired knows what retention has deleted: what had arrived in an index by
+// then, or was received before a time, is not brought back.
 type retired struct {
 	bucket Bucket
 
 	mu    sync.Mutex
-	known map[string]time.Time
+	known map[string]broughtBack
 }
+
+// broughtBack says what of an index is: what arrived and was received from then on.
+type broughtBack struct{ arrived, received time.Time }
 
 func (r *retired) has(s *sweep, record telemetry.Record, arrived time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	at, known := r.known[string(record.Index)]
+	from, known := r.known[string(record.Index)]
 	if !known {
 		name := string(record.Index)
 		look := func() error {
-			found, is, err := snapshot.RetiredIndex(s.work, r.bucket, name)
-			if err == nil && is {
-				at = found.At
+			whole, _, err := snapshot.RetiredIndex(s.work, r.bucket, name)
+			if err != nil {
+				return err
 			}
+			part, err := snapshot.TrimmedIndex(s.work, r.bucket, name)
+			from = broughtBack{arrived: whole.At, received: part.Before}
 			return err
 		}
-		if !insist(s.going, &s.problem, "look for retired indices", look) {
+		if !insist(s.going, &s.problem, "look for what retention has deleted", look) {
 			return false // the sweep is stopped, and reads this record again
 		}
-		r.known[name] = at
+		r.known[name] = from
 	}
 	if arrived.IsZero() {
 		arrived = record.ReceivedAt
 	}
-	return arrived.Before(at)
+	return arrived.Before(from.arrived) || record.ReceivedAt.Before(from.received)
 }
 
 // BurySwept writes records of a backup into the ledger, each in an entry of its

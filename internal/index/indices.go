@@ -126,27 +126,3 @@ func (c *Client) DeleteIndex(ctx context.Context, name string) error {
 	}
 	return nil
 }
-
-// Received says when the collector received the first document of an index, and
-// when the last one was indexed: zero times where it has none.
-func (c *Client) Received(ctx context.Context, name string) (first, last time.Time, err error) {
-	var found struct {
-		Aggregations map[string]struct {
-			Value *float64 `json:"value"` // milliseconds
-		}
-	}
-	const body = `{"size":0,"aggs":{"first":{"min":{"field":"received_at"}},"last":{"max":{"field":"received_at"}},"indexed":{"max":{"field":"indexed_at"}}}}`
-	if err := c.call(ctx, http.MethodPost, "/"+url.PathEscape(name)+"/_search", []byte(body), &found); err != nil {
-		return first, last, fmt.Errorf("ask when the documents of %s were received: %w", name, missing(err))
-	}
-	at := func(name string) time.Time {
-		if value := found.Aggregations[name].Value; value != nil {
-			return time.UnixMilli(int64(*value)).UTC()
-		}
-		return time.Time{}
-	}
-	if last = at("last"); at("indexed").After(last) {
-		last = at("indexed")
-	}
-	return at("first"), last, nil
-}

@@ -303,15 +303,3 @@ func TestARepositoryIsChecked(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-func TestWhenDocumentsWereReceived(t *testing.T) {
-	t.Parallel()
-	onBoth(t, func(t *testing.T, s server) {
-		index := s.filled(t, 2)
-		s.state(t, index) // refreshed
-		first, last, err := s.client.Received(t.Context(), index)
-		if err != nil || !first.Equal(now) || !last.Equal(now) {
-			t.Errorf("from %s to %s, %v", first, last, err)
-		}
-	})
-}

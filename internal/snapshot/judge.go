@@ -12,12 +12,11 @@ const mostNamed = 5
 
 // Judge compares the indices of a snapshot with those of the last good one
 // before it, and those that were noted since, and says why it is suspect; empty
-// if it is not. retiredAt says when retention deleted an index, zero if it never
-// did.
-func Judge(last Record, now map[string]Index, notes []Noted, retiredAt map[string]time.Time) string {
+// if it is not. gone says what retention has taken of those that are Missing.
+func Judge(last Record, now map[string]Index, notes []Noted, gone map[string]Gone) string {
 	var wrong []string
 	for name, before := range last.Indices {
-		if retiredAt[name].After(last.Started) {
+		if gone[name].Retired.After(last.Started) {
 			continue
 		}
 		index, there := now[name]
@@ -27,14 +26,14 @@ func Judge(last Record, now map[string]Index, notes []Noted, retiredAt map[strin
 		case index.Created.After(before.Created):
 			wrong = append(wrong, fmt.Sprintf("%s was deleted and made again at %s: it had %d documents, now %d",
 				name, index.Created.UTC().Format(time.RFC3339), before.Documents, index.Documents))
-		case index.Documents < before.Documents:
+		case index.Documents+max(0, gone[name].Trimmed-before.Trimmed) < before.Documents:
 			wrong = append(wrong, fmt.Sprintf("%s has shrunk from %d to %d documents", name, before.Documents, index.Documents))
 		}
 	}
 	for _, n := range notes {
 		index, there := now[n.Index]
 		switch {
-		case !n.unknown(last) || there && !index.Created.After(n.Created) || retiredAt[n.Index].After(n.Created):
+		case !n.unknown(last) || there && !index.Created.After(n.Created) || gone[n.Index].Retired.After(n.Created):
 		case !there:
 			wrong = append(wrong, fmt.Sprintf("%s of %s has vanished", n.Index, n.Created.UTC().Format(time.RFC3339)))
 		default:
@@ -62,7 +61,7 @@ func (n Noted) unknown(last Record) bool {
 
 // Missing returns the indices of the last good record, and those that were noted
 // since, that a snapshot does not have, or not whole: those about which Judge
-// must know when they retired.
+// must know what retention has taken.
 func Missing(last Record, now map[string]Index, notes []Noted) []string {
 	var names []string
 	for _, n := range notes {

@@ -50,6 +50,8 @@ type Index struct {
 	// Created is when the index was made. Restoring keeps it, so an index that
 	// was deleted and made again by the next document is told from the old one.
 	Created time.Time `json:"created"`
+	// Trimmed is how many documents retention had deleted of it by then, in all.
+	Trimmed int64 `json:"trimmed,omitempty"`
 }
 
 // Shard is where a shard of the stream stood.

@@ -136,34 +136,37 @@ func TestWhatMakesASnapshotSuspect(t *testing.T) {
 	const a, b = "telemetry-span-2026.11.23", "telemetry-span-2026.11.24"
 	made, come := now.Add(-24*time.Hour), now.Add(-30*time.Minute)
 	last := taken(time.Hour, snapshot.Success, "")
-	last.Indices = map[string]snapshot.Index{a: {100, made}, b: {50, made}}
+	last.Indices = map[string]snapshot.Index{a: {Documents: 100, Created: made}, b: {Documents: 50, Created: made, Trimmed: 7}}
 	for name, c := range map[string]struct {
-		now     map[string]snapshot.Index
-		noted   []snapshot.Noted
-		retired map[string]time.Time
-		want    string
+		now   map[string]snapshot.Index
+		noted []snapshot.Noted
+		gone  map[string]snapshot.Gone
+		want  string
 	}{
-		"grown":                    {now: map[string]snapshot.Index{a: {100, made}, b: {51, made}, "c": {1, now}}},
-		"vanished":                 {now: map[string]snapshot.Index{b: {50, made}}, want: a + " with 100 documents has vanished"},
-		"shrunk":                   {now: map[string]snapshot.Index{a: {99, made}, b: {50, made}}, want: a + " has shrunk from 100 to 99 documents"},
-		"made again":               {now: map[string]snapshot.Index{a: {100, made}, b: {5000, now}}, want: b + " was deleted and made again"},
-		"retired":                  {now: map[string]snapshot.Index{b: {50, made}}, retired: map[string]time.Time{a: now}},
-		"retired, and come again":  {now: map[string]snapshot.Index{a: {1, now}, b: {50, made}}, retired: map[string]time.Time{a: now}},
-		"retired before, not now":  {now: map[string]snapshot.Index{b: {50, made}}, retired: map[string]time.Time{a: now.Add(-2 * time.Hour)}, want: "vanished"},
+		"grown":                    {now: map[string]snapshot.Index{a: {Documents: 100, Created: made}, b: {Documents: 51, Created: made}, "c": {Documents: 1, Created: now}}},
+		"vanished":                 {now: map[string]snapshot.Index{b: {Documents: 50, Created: made}}, want: a + " with 100 documents has vanished"},
+		"shrunk":                   {now: map[string]snapshot.Index{a: {Documents: 99, Created: made}, b: {Documents: 50, Created: made}}, want: a + " has shrunk from 100 to 99 documents"},
+		"made again":               {now: map[string]snapshot.Index{a: {Documents: 100, Created: made}, b: {Documents: 5000, Created: now}}, want: b + " was deleted and made again"},
+		"retired":                  {now: map[string]snapshot.Index{b: {Documents: 50, Created: made}}, gone: map[string]snapshot.Gone{a: {Retired: now}}},
+		"trimmed, as is known":     {now: map[string]snapshot.Index{a: {Documents: 100, Created: made}, b: {Documents: 30, Created: made}}, gone: map[string]snapshot.Gone{b: {Trimmed: 27}}},
+		"trimmed, and lost one":    {now: map[string]snapshot.Index{a: {Documents: 100, Created: made}, b: {Documents: 29, Created: made}}, gone: map[string]snapshot.Gone{b: {Trimmed: 27}}, want: b + " has shrunk from 50 to 29 documents"},
+		"trimmed before, not now":  {now: map[string]snapshot.Index{a: {Documents: 100, Created: made}, b: {Documents: 49, Created: made}}, gone: map[string]snapshot.Gone{b: {Trimmed: 7}}, want: "shrunk"},
+		"retired, and come again":  {now: map[string]snapshot.Index{a: {Documents: 1, Created: now}, b: {Documents: 50, Created: made}}, gone: map[string]snapshot.Gone{a: {Retired: now}}},
+		"retired before, not now":  {now: map[string]snapshot.Index{b: {Documents: 50, Created: made}}, gone: map[string]snapshot.Gone{a: {Retired: now.Add(-2 * time.Hour)}}, want: "vanished"},
 		"everything has gone":      {now: nil, want: b + " with 50 documents has vanished"},
-		"came and stayed":          {now: map[string]snapshot.Index{a: {100, made}, b: {50, made}, "c": {1, come}}, noted: []snapshot.Noted{{"c", come}}},
-		"came and vanished":        {now: map[string]snapshot.Index{a: {100, made}, b: {50, made}}, noted: []snapshot.Noted{{"c", come}}, want: "c of 2026-11-24T11:30:00Z has vanished"},
-		"came twice":               {now: map[string]snapshot.Index{a: {100, made}, b: {50, made}, "c": {9, now}}, noted: []snapshot.Noted{{"c", come}, {"c", now}}, want: "c of 2026-11-24T11:30:00Z was deleted and made again at 2026-11-24T12:00:00Z"},
-		"came and retired":         {now: map[string]snapshot.Index{a: {100, made}, b: {50, made}}, noted: []snapshot.Noted{{"c", come}}, retired: map[string]time.Time{"c": now}},
-		"had gone before":          {now: map[string]snapshot.Index{a: {100, made}, b: {50, made}}, noted: []snapshot.Noted{{"c", made}}},
-		"noted and known":          {now: map[string]snapshot.Index{a: {100, made}, b: {50, made}}, noted: []snapshot.Noted{{a, made}}},
-		"one retired, one has not": {now: nil, retired: map[string]time.Time{a: now}, want: b + " with 50 documents has vanished"},
+		"came and stayed":          {now: map[string]snapshot.Index{a: {Documents: 100, Created: made}, b: {Documents: 50, Created: made}, "c": {Documents: 1, Created: come}}, noted: []snapshot.Noted{{"c", come}}},
+		"came and vanished":        {now: map[string]snapshot.Index{a: {Documents: 100, Created: made}, b: {Documents: 50, Created: made}}, noted: []snapshot.Noted{{"c", come}}, want: "c of 2026-11-24T11:30:00Z has vanished"},
+		"came twice":               {now: map[string]snapshot.Index{a: {Documents: 100, Created: made}, b: {Documents: 50, Created: made}, "c": {Documents: 9, Created: now}}, noted: []snapshot.Noted{{"c", come}, {"c", now}}, want: "c of 2026-11-24T11:30:00Z was deleted and made again at 2026-11-24T12:00:00Z"},
+		"came and retired":         {now: map[string]snapshot.Index{a: {Documents: 100, Created: made}, b: {Documents: 50, Created: made}}, noted: []snapshot.Noted{{"c", come}}, gone: map[string]snapshot.Gone{"c": {Retired: now}}},
+		"had gone before":          {now: map[string]snapshot.Index{a: {Documents: 100, Created: made}, b: {Documents: 50, Created: made}}, noted: []snapshot.Noted{{"c", made}}},
+		"noted and known":          {now: map[string]snapshot.Index{a: {Documents: 100, Created: made}, b: {Documents: 50, Created: made}}, noted: []snapshot.Noted{{a, made}}},
+		"one retired, one has not": {now: nil, gone: map[string]snapshot.Gone{a: {Retired: now}}, want: b + " with 50 documents has vanished"},
 	} {
-		got := snapshot.Judge(last, c.now, c.noted, c.retired)
+		got := snapshot.Judge(last, c.now, c.noted, c.gone)
 		if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
-		if missing := snapshot.Missing(last, c.now, c.noted); (len(missing) > 0) != (c.want != "" || len(c.retired) > 0) {
+		if missing := snapshot.Missing(last, c.now, c.noted); (len(missing) > 0) != (c.want != "" || len(c.gone) > 0) {
 			t.Errorf("%s: about %v it must be asked when they retired", name, missing)
 		}
 	}
@@ -276,6 +279,38 @@ func TestRetiredIndicesAreKnown(t *testing.T) {
 	}
 	if got, found, err := snapshot.RetiredIndex(t.Context(), store, "i"); !found || err != nil || got != want {
 		t.Errorf("%+v, %v, %v", got, found, err)
+	}
+}
+
+// TestWhatIsTrimmedAddsUp, so that snapshots know how many documents they need
+// not miss.
+func TestWhatIsTrimmedAddsUp(t *testing.T) {
+	t.Parallel()
+	store := newMemory()
+	one, err := snapshot.TrimmedIndex(t.Context(), store, "i")
+	if err != nil || one != (snapshot.Trimmed{Index: "i"}) {
+		t.Errorf("%+v, %v", one, err)
+	}
+	for _, step := range []struct {
+		documents int64
+		before    time.Time
+	}{{5, now}, {3, now.Add(-time.Hour)}, {-2, now}} {
+		if err := one.Add(t.Context(), store, step.documents, step.before); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again, err := snapshot.TrimmedIndex(t.Context(), store, "i")
+	if err != nil || again != one || again.Documents != 6 || !again.Before.Equal(now) {
+		t.Errorf("%+v, %v", again, err)
+	}
+	if err := snapshot.Retire(t.Context(), store, snapshot.Retired{Index: "i", At: now}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := snapshot.GoneOf(t.Context(), store, "i"); err != nil || got != (snapshot.Gone{Retired: now, Trimmed: 6}) {
+		t.Errorf("gone is %+v, %v", got, err)
+	}
+	if all, err := snapshot.ListTrimmed(t.Context(), store); err != nil || len(all) != 1 || all["i"] != 6 {
+		t.Errorf("listed are %v, %v", all, err)
 	}
 }
 
