@@ -16,8 +16,8 @@ import (
 )
 
 type retentionCommands struct {
-	Schedule retentionSchedule `cmd:"" help:"Delete old indices every day, or as often as you say, from now on."`
-	Run      retentionRun      `cmd:"" help:"Delete them now, or say which would be."`
+	Schedule retentionSchedule `cmd:"" help:"Delete what is old every day, or as often as you say, from now on."`
+	Run      retentionRun      `cmd:"" help:"Delete it now, or say what would be."`
 }
 
 // retentionSettings say what is kept.
@@ -25,7 +25,7 @@ type retentionSettings struct {
 	// Repository has the snapshots that count.
 	Repository config.RepositoryName `embed:"" group:"elasticsearch"`
 
-	Days    map[string]int `help:"Days that indices are kept behind their date, by type of record: span=30,metric=90,default=14. A type for which there is none is kept for ever." placeholder:"TYPE=DAYS,…" mapsep:","`
+	Days    map[string]int `help:"Days that indices are kept behind their date, or the day on which they last received a document, by type of record: span=30,metric=90,default=14. A type for which there is none is kept for ever. Documents in indices of a year, or undated ones, are kept so long behind the day on which they were received." placeholder:"TYPE=DAYS,…" mapsep:","`
 	Indices []string       `help:"Patterns of the indices to look at; all telemetry by default." placeholder:"telemetry-*"`
 }
 
@@ -88,6 +88,10 @@ func (s retentionRun) Run(ctx context.Context, c client.Client, r *config.Resour
 		fmt.Fprintf(out, "%s %d indices with %d documents\n", done, len(result.Deleted), result.Documents)
 		for _, name := range result.Deleted {
 			fmt.Fprintln(out, "  "+name)
+		}
+		fmt.Fprintf(out, "%s %d documents of %d indices that are not of one day\n", done, result.TrimmedDocuments(), len(result.Trimmed))
+		for _, trim := range result.Trimmed {
+			fmt.Fprintln(out, "  "+trim.String())
 		}
 	})
 }

@@ -26,6 +26,9 @@ func (p pipeline) workOnSnapshots(end activities.SnapshotLook) {
 	w := worker.New(p.client, workflows.SnapshotQueue, worker.Options{})
 	w.RegisterWorkflow(workflows.SnapshotIndex)
 	w.RegisterWorkflow(workflows.EnforceRetention)
+	w.RegisterActivityWithOptions(func(context.Context, activities.TrimCall) (activities.Retirement, error) {
+		return activities.Retirement{Trimmed: []activities.Trim{{Index: "telemetry-span-undated", Documents: 5, Left: 2}}}, nil
+	}, activity.RegisterOptions{Name: "TrimIndices"})
 	for name, function := range map[string]any{
 		"PlanSnapshot": func(_ context.Context, in activities.SnapshotCall) (activities.SnapshotPlan, error) {
 			return activities.SnapshotPlan{Name: in.Name, State: snapshot.Planned}, nil
@@ -120,9 +123,10 @@ func TestRetentionIsRunAndScheduled(t *testing.T) {
 	t.Parallel()
 	p := newPipeline(t, false)
 	p.workOnSnapshots(activities.SnapshotLook{})
-	p.must("retention run --days span=7 --dry-run", "would delete 1 indices with 7 documents\n", "telemetry-span-2020.01.01")
+	p.must("retention run --days span=7 --dry-run", "would delete 1 indices with 7 documents\n", "telemetry-span-2020.01.01",
+		"would delete 5 documents of 1 indices that are not of one day\n", "telemetry-span-undated: 5 documents, 2 are left for the next run")
 	p.must("retention run --days span=7", "deleted 1 indices with 7 documents\n")
-	p.fails("retention run --days default=7", "RetentionUncovered: 1 indices past their retention stay")
+	p.fails("retention run --days default=7", "RetentionUncovered: 1 indices past their retention, or parts of them, stay")
 	p.fails("retention run", "--days: say how long indices are kept")
 	p.must("retention schedule --days span=30,default=14", "schedule retention/"+streamName+": created, every 24h0m0s")
 	p.must("retention schedule --remove", "schedule retention/"+streamName+": removed")

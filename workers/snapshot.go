@@ -11,7 +11,7 @@ import (
 )
 
 // snapshotSlots bounds the activities of snapshots and retention: each only
-// asks the cluster for something.
+// asks the cluster for something, but for one at a time, that deletes documents.
 const snapshotSlots = 4
 
 // Snapshot makes the worker for snapshots, and for the retention of indices.

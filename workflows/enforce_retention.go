@@ -17,9 +17,11 @@ import (
 
 // RetentionInput is the input of EnforceRetention.
 type RetentionInput struct {
-	// Days is how many days an index is kept behind its date, by record type,
-	// such as {"span": 30, "metric": 90}; "default" is for types that are not
-	// named. A type for which there is no number is kept for ever.
+	// Days is how many days an index is kept behind its date, or the day on which
+	// it last received a document, by record type, such as {"span": 30, "metric":
+	// 90}; "default" is for types that are not named. A type for which there is no
+	// number is kept for ever. Documents of an index that is not of one day are
+	// kept so long behind the day on which they were received.
 	Days map[string]int `json:"days"`
 	// Repository whose snapshots count; "millrace" when empty.
 	Repository string `json:"repository,omitempty"`
@@ -85,11 +87,12 @@ func (in RetentionInput) byType() map[string]int {
 // deleted what nothing else has.
 const RetentionUncovered = "RetentionUncovered"
 
-// EnforceRetention deletes the telemetry indices that are older than their
-// type is kept, of those that a good snapshot or the backup covers. It fails,
-// so that somebody looks, when there are others. Undated indices stay.
+// EnforceRetention deletes the telemetry that is older than its type is kept, of
+// what a good snapshot or the backup covers: indices of a day as they are, and
+// single documents of the others. It fails, so that an operator looks, when
+// there is more.
 //
-// Its history has about a dozen events.
+// Its history has about two dozen events.
 func EnforceRetention(ctx workflow.Context, in RetentionInput) (activities.Retirement, error) {
 	var result activities.Retirement
 	state := ""
@@ -99,24 +102,37 @@ func EnforceRetention(ctx workflow.Context, in RetentionInput) (activities.Retir
 		setState(ctx, &state, stateFailed)
 		return result, temporal.NewNonRetryableApplicationError("the input: "+err.Error(), "InvalidInput", nil)
 	}
-	options := snapshotOptions
-	options.Summary, options.ScheduleToCloseTimeout = "delete what is past its retention", retentionWithin
-	var snapshotter *activities.Snapshotter
-	call := activities.RetentionCall{Repository: in.Repository, Indices: in.Indices, Days: in.byType(), DryRun: in.DryRun}
-	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, options), snapshotter.EnforceRetention, call).Get(ctx, &result)
+	result, err := deleteOld(ctx, activities.RetentionCall{Repository: in.Repository, Indices: in.Indices, Days: in.byType(), DryRun: in.DryRun})
 	if err != nil {
 		setState(ctx, &state, stateFailed)
-		return result, fmt.Errorf("delete indices past their retention: %w", err)
+		return result, fmt.Errorf("delete what is past its retention: %w", err)
 	}
 	workflow.SetCurrentDetails(ctx, retirementMarkdown(result, in.DryRun))
 	if len(result.Uncovered) > 0 {
 		setState(ctx, &state, stateFailed)
 		return result, temporal.NewNonRetryableApplicationError(fmt.Sprintf(
-			"%d indices past their retention stay, since nothing else has all of their documents: %s",
+			"%d indices past their retention, or parts of them, stay, since nothing else has all of their documents: %s",
 			len(result.Uncovered)+result.More, strings.Join(result.Uncovered[:min(len(result.Uncovered), mostNamed)], "; ")), RetentionUncovered, nil, result)
 	}
 	setState(ctx, &state, stateDone)
 	return result, nil
+}
+
+// deleteOld deletes indices of a day, and beside that the documents of others:
+// neither holds up the other.
+func deleteOld(ctx workflow.Context, call activities.RetentionCall) (activities.Retirement, error) {
+	var snapshotter *activities.Snapshotter
+	var result, trimmed activities.Retirement
+	options := snapshotOptions
+	options.Summary, options.ScheduleToCloseTimeout = "delete what is past its retention", retentionWithin
+	whole := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, options), snapshotter.EnforceRetention, call)
+	if workflow.GetVersion(ctx, "trim indices", workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		err := whole.Get(ctx, &result)
+		return result, err
+	}
+	parts := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, trimOptions), snapshotter.TrimIndices, activities.TrimCall{RetentionCall: call, For: trimFor})
+	err := errors.Join(whole.Get(ctx, &result), parts.Get(ctx, &trimmed))
+	return result.And(trimmed), err
 }
 
 // mostNamed bounds the indices that an error names; the details have more.
@@ -131,9 +147,13 @@ func retirementMarkdown(r activities.Retirement, dry bool) string {
 		done = "Would delete"
 	}
 	var b strings.Builder
-	b.WriteString("### Retention of indices\n\n" + done + fmt.Sprintf(" %d indices with %d documents.\n", len(r.Deleted), r.Documents))
+	b.WriteString("### Retention of indices\n\n" + done + fmt.Sprintf(" %d indices with %d documents, and %d documents of other indices.\n",
+		len(r.Deleted), r.Documents, r.TrimmedDocuments()))
 	for _, name := range r.Deleted {
 		b.WriteString("- " + name + "\n")
+	}
+	for _, trim := range r.Trimmed {
+		b.WriteString("- " + trim.String() + "\n")
 	}
 	for _, text := range r.Uncovered {
 		b.WriteString("- stays: " + text + "\n")

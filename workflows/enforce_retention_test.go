@@ -27,6 +27,15 @@ func TestEnforceRetention(t *testing.T) {
 		}
 		return result, nil
 	}, activity.RegisterOptions{Name: "EnforceRetention"})
+	trims := make(chan activities.TrimCall, 10)
+	w.RegisterActivityWithOptions(func(_ context.Context, in activities.TrimCall) (activities.Retirement, error) {
+		trims <- in
+		result := activities.Retirement{Trimmed: []activities.Trim{{Index: "telemetry-span-undated", Documents: 5, Left: 2}}}
+		if !in.DryRun {
+			result.Uncovered = []string{"telemetry-log-2019: 8 documents: there is no good snapshot"}
+		}
+		return result, nil
+	}, activity.RegisterOptions{Name: "TrimIndices"})
 	if err := w.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -48,8 +57,11 @@ func TestEnforceRetention(t *testing.T) {
 	if call := <-calls; call.Days["span"] != 7 || call.Days["metric"] != 30 || call.Days["other"] != 30 || call.Repository != "millrace" || call.Indices[0] != "telemetry-*" {
 		t.Errorf("it asked for %+v", call)
 	}
+	if trim := <-trims; trim.Days["span"] != 7 || !trim.DryRun || trim.For != trimFor || result.TrimmedDocuments() != 5 || result.Trimmed[0].Left != 2 {
+		t.Errorf("it asked for %+v, and answers %+v", trim, result)
+	}
 	s.keep("enforce_retention", id, "done")
-	if _, err := run(RetentionInput{Days: map[string]int{"span": 7}}); kindOf(err) != RetentionUncovered || !strings.Contains(err.Error(), "telemetry-log-2020.01.01: there is no good snapshot") {
+	if _, err := run(RetentionInput{Days: map[string]int{"span": 7}}); kindOf(err) != RetentionUncovered || !strings.Contains(err.Error(), "telemetry-log-2020.01.01: there is no good snapshot; telemetry-log-2019: 8 documents: there is no good snapshot") {
 		t.Errorf("with one that is not covered: %v", err)
 	}
 	if call := <-calls; len(call.Days) != 1 {
@@ -66,7 +78,8 @@ func TestEnforceRetention(t *testing.T) {
 			t.Errorf("%+v: %v", in, err)
 		}
 	}
-	if len(calls) > 0 {
+	<-trims
+	if len(calls)+len(trims) > 0 {
 		t.Error("something was touched before it was checked")
 	}
 }

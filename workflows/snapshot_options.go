@@ -16,6 +16,10 @@ const (
 	// passed, within these.
 	firstLook, longestLook = time.Second, 5 * time.Minute
 
+	// trimFor bounds how long documents are deleted one by one in a run: most of a
+	// night. The next run takes the rest.
+	trimFor = 6 * time.Hour
+
 	// leastPatience is what an activity has at the least, however late it is.
 	leastPatience = time.Minute
 )
@@ -26,4 +30,11 @@ const (
 var snapshotOptions = workflow.ActivityOptions{
 	TaskQueue: SnapshotQueue, StartToCloseTimeout: 10 * time.Minute, HeartbeatTimeout: 30 * time.Second,
 	RetryPolicy: forEver,
+}
+
+// trimOptions are for TrimIndices, which ends unprompted; when it is tried again it
+// begins with what is left.
+var trimOptions = workflow.ActivityOptions{
+	TaskQueue: SnapshotQueue, StartToCloseTimeout: trimFor + 10*time.Minute, ScheduleToCloseTimeout: retentionWithin,
+	HeartbeatTimeout: 30 * time.Second, WaitForCancellation: true, RetryPolicy: forEver, Summary: "delete documents past their retention",
 }
