@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -74,7 +75,7 @@ func (p *Processor) IndexRange(ctx context.Context, in RangeInput) (RangeResult,
 	if err != nil {
 		return RangeResult{}, err
 	}
-	s := newSettler(ctx, p, in.Range.Shard)
+	s := newSettler(ctx, p.uncached(), in.Range.Shard)
 	defer s.abandon()
 	defer s.heartbeat(ctx)()
 	records, result, err := s.fetch(in)
@@ -94,6 +95,16 @@ func (p *Processor) IndexRange(ctx context.Context, in RangeInput) (RangeResult,
 		result.Left = []LeftRange{s.merge(records, result.Left)}
 	}
 	return result, nil
+}
+
+// uncached is a processor that asks no cache of what is indexed: a ProcessBatch
+// knows of no recovery, so the cache of a worker that has run no IndexShard since
+// one knows documents that the disaster took. Each record is sent, and meets
+// itself where it is there.
+func (p *Processor) uncached() *Processor {
+	other := *p
+	other.Seen = unseen{}
+	return &other
 }
 
 // tryRange makes one attempt at neighbouring records, and enters in the result
@@ -187,9 +198,9 @@ func (p *Processor) BuryRange(ctx context.Context, in RangeInput) (RangeResult, 
 	}
 	s.remember(ctx, in)
 	c := &chunk{records: records, counts: Counts{Records: int64(len(records))}}
-	for i, record := range records {
-		r, err := telemetry.Parse(record.Data)
-		if err == nil && !record.Replayed && s.Seen.Seen(r.DocID) {
+	there := s.indexed(records)
+	for i := range records {
+		if there[i] {
 			c.counts.Duplicates++
 			continue
 		}
@@ -203,23 +214,35 @@ func (p *Processor) BuryRange(ctx context.Context, in RangeInput) (RangeResult, 
 	return result, nil
 }
 
+// indexed reports which of some records are indexed. It asks once: where
+// Elasticsearch does not say, a record is buried that may be indexed, too, which
+// does no harm.
+func (s *settler) indexed(records []stream.Record) (there []bool) {
+	there = make([]bool, len(records))
+	var places []index.Reference
+	var at []int
+	for i, record := range records {
+		if r, err := telemetry.Parse(record.Data); err == nil {
+			places, at = append(places, index.Reference{Index: string(r.Index), ID: string(r.DocIDText)}), append(at, i)
+		}
+	}
+	found, err := s.Lookup.Exist(s.going, places)
+	if err != nil {
+		slog.Warn("bury records without knowing whether they are indexed", "shard", s.shard, "records", len(places), "error", err)
+	}
+	for n, found := range found {
+		there[at[n]] = found
+	}
+	return there
+}
+
 // fetch returns the records of a range. Those that the stream has no longer
 // are in the copy that was made in time; else they are entered in the ledger,
 // without their payload, since nobody has it.
 func (s *settler) fetch(in RangeInput) ([]stream.Record, RangeResult, error) {
-	var records []stream.Record
-	fetch := func() (err error) {
-		records, err = s.Source.Fetch(s.going, in.Range)
-		return err
-	}
-	if !insist(s.going, &s.problem, reading, fetch) {
+	records, ok := s.read(in.Range)
+	if !ok {
 		return nil, RangeResult{}, errStopped
-	}
-	if len(records) < in.Range.Count {
-		var ok bool
-		if records, ok = s.recall(in.Range, records); !ok {
-			return nil, RangeResult{}, errStopped
-		}
 	}
 	missing := in.Range.Count - len(records)
 	if missing <= 0 {
@@ -227,7 +250,7 @@ func (s *settler) fetch(in RangeInput) ([]stream.Record, RangeResult, error) {
 	}
 	trimmed := in.Range
 	trimmed.Count = missing
-	if len(records) > 0 {
+	if len(records) > 0 && records[0].Sequence != in.Range.First {
 		trimmed.Last = records[0].Sequence // the front of a stream is trimmed
 	}
 	cause := index.Error{Type: trimmedRecord, Reason: "no longer in the stream when its ProcessBatch fetched it: look into the backup"}
@@ -237,6 +260,41 @@ func (s *settler) fetch(in RangeInput) ([]stream.Record, RangeResult, error) {
 	}
 	lossesReported.Inc()
 	return records, RangeResult{Counts: Counts{Records: int64(missing), DeadLetters: int64(missing), Losses: 1}}, nil
+}
+
+// shortReads is how often in a row a range must be read short until what it lacks
+// counts as trimmed, three seconds or less: Kinesis may answer with a short or an
+// empty page although the records are there, and what is called lost is not
+// indexed any more.
+const shortReads = 6
+
+// read reads a range, and again while it is short; false if the settler was
+// stopped.
+func (s *settler) read(r telemetry.Range) (records []stream.Record, ok bool) {
+	for tries, wait := 1, firstWait; ; tries, wait = tries+1, 2*wait {
+		var found []stream.Record
+		fetch := func() (err error) {
+			found, err = s.Source.Fetch(s.going, r)
+			return err
+		}
+		if !insist(s.going, &s.problem, reading, fetch) {
+			return nil, false
+		}
+		if len(found) < r.Count {
+			if found, ok = s.recall(r, found); !ok {
+				return nil, false
+			}
+		}
+		if len(found) > len(records) {
+			records = found
+		}
+		if len(records) >= r.Count || tries == shortReads {
+			return records, true
+		}
+		if !pause(s.going, wait) {
+			return nil, false
+		}
+	}
 }
 
 // heartbeat says that the activity lives, until the function that it returns

@@ -15,6 +15,7 @@ import (
 	"millrace/internal/index"
 	"millrace/internal/ledger"
 	"millrace/internal/queue"
+	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
 
@@ -356,6 +357,89 @@ func TestARecordIsBuriedOnce(t *testing.T) {
 				if id := fmt.Sprint(n); entries[id] != want || told[id] != want {
 					t.Errorf("record %d is in %d entries and %d letters, want %d", n, entries[id], told[id], want)
 				}
+			}
+		})
+	}
+}
+
+// TestABatchGoesPastTheCache: no recovery tells it that what its worker has seen
+// indexed is not there any more.
+func TestABatchGoesPastTheCache(t *testing.T) {
+	t.Parallel()
+	const gone, there, open = 3, 5, 7
+	for name, c := range map[string]struct {
+		away bool // Elasticsearch does not answer
+		bury bool
+		want map[int]string // where
+	}{
+		"tried":                  {want: map[int]string{gone: "index", there: "index", open: "index"}},
+		"given up":               {bury: true, want: map[int]string{gone: "ledger", there: "index", open: "ledger"}},
+		"given up, in an outage": {bury: true, away: true, want: map[int]string{gone: "ledger", there: "both", open: "ledger"}},
+	} {
+		w := calmWorld(10)
+		p := w.processor()
+		for _, n := range []int{gone, there} {
+			p.Seen.Mark(p.Seen.Generation(), w.docs[n])
+		}
+		w.ids[w.docs[there]] = true
+		of := p.IndexRange
+		if c.bury {
+			of = p.BuryRange
+		}
+		if c.away {
+			p.Lookup = &earlierPosts{found: func(int) ([]bool, error) { return nil, errors.New("away") }}
+		}
+		if _, err := runRange(t.Context(), of, RangeInput{Stream: p.Stream, Range: p.rangeOf("shard", w.records)}); err != nil {
+			t.Fatal(err)
+		}
+		for n, want := range c.want {
+			where := w.durable[sequence(n)]
+			switch {
+			case w.ids[w.docs[n]] && where == "ledger":
+				where = "both"
+			case w.ids[w.docs[n]]:
+				where = "index"
+			}
+			if where != want {
+				t.Errorf("%s: record %d is in %q, want %q", name, n, where, want)
+			}
+		}
+	}
+}
+
+// shortSource answers its first calls with less than it has.
+type shortSource struct {
+	Source
+	gives []int // records, of each of these calls
+}
+
+func (s *shortSource) Fetch(ctx context.Context, r telemetry.Range) ([]stream.Record, error) {
+	records, err := s.Source.Fetch(ctx, r)
+	if len(s.gives) > 0 {
+		records, s.gives = records[:s.gives[0]], s.gives[1:]
+	}
+	return records, err
+}
+
+// TestAShortReadIsNoLoss: what is called lost is not indexed any more.
+func TestAShortReadIsNoLoss(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		gives []int
+		lost  int
+	}{
+		"once nothing":    {[]int{0}, 0},
+		"some of it":      {[]int{3, 0, 5}, 0},
+		"again and again": {slices.Repeat([]int{4}, shortReads), 6},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := calmWorld(10)
+			p := w.processor()
+			p.Source = &shortSource{w, c.gives}
+			result := indexRange(t, p, p.rangeOf("shard", w.records), false)
+			if w.indexed() != 10-c.lost || result.Counts.DeadLetters != int64(c.lost) {
+				t.Errorf("%d are indexed, the counts are %+v", w.indexed(), result.Counts)
 			}
 		})
 	}

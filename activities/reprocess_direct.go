@@ -56,9 +56,9 @@ func (c *reprocessing) direct(spots []spot) error {
 // past is a processor that asks no cache, which may know of documents that
 // somebody has deleted since, and counts no delay: these records are old.
 func (p *Processor) past() *Processor {
-	other := *p
-	other.Seen, other.Delay = unseen{}, delay.New()
-	return &other
+	other := p.uncached()
+	other.Delay = delay.New()
+	return other
 }
 
 // unseen has never seen anything.

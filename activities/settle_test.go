@@ -76,7 +76,7 @@ func newWorld(seed uint64, count int) *world {
 
 func (w *world) processor() *Processor {
 	return NewProcessor(Processor{
-		Stream: StreamID{Name: "s", ARN: "arn:s"}, Source: w, Bulk: w, Batches: w, Morgue: w, Ledger: ledger.New(newShelf(), "s"), Delay: delay.New(),
+		Stream: StreamID{Name: "s", ARN: "arn:s"}, Source: w, Bulk: w, Lookup: w, Batches: w, Morgue: w, Ledger: ledger.New(newShelf(), "s"), Delay: delay.New(),
 		Limiter: index.NewLimiter(8, 0), Seen: dedup.New(10_000), Worker: "test",
 		Limits: ProcessLimits{BulkRecords: 40},
 	})
@@ -169,6 +169,17 @@ func (w *world) Do(ctx context.Context, b *index.Bulk) index.Result {
 		result.Items = nil
 	}
 	return result
+}
+
+func (w *world) Exist(_ context.Context, documents []index.Reference) ([]bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	found := make([]bool, len(documents))
+	for n, d := range documents {
+		id, err := telemetry.ParseDocID([]byte(d.ID))
+		found[n] = err == nil && w.ids[id]
+	}
+	return found, nil
 }
 
 // apply indexes documents and says what became of those that were not created.
