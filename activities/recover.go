@@ -28,6 +28,7 @@ type Recoverer struct {
 	Other   func(bucket string) backup.Objects
 	Catalog func(repository string) Catalog
 	Cluster Cluster
+	Batches OpenBatches
 	// Positions is how far the backup is, by the word of who writes it.
 	Positions BackupPositions
 	// Patience is for how long the repository may be away during a restore;
@@ -50,6 +51,12 @@ type Cluster interface {
 	GetSnapshot(ctx context.Context, repository, name string) (index.Snapshot, error)
 	StartRestore(ctx context.Context, repository, name string, r index.Restore) error
 	Recovery(ctx context.Context, pattern string, indices []string) (index.Progress, error)
+}
+
+// OpenBatches says which ProcessBatch workflows were open at a time. See
+// ShardPositions.
+type OpenBatches interface {
+	OpenBatches(ctx context.Context, stream StreamID, at time.Time) ([]telemetry.Range, error)
 }
 
 // StreamShards are the shards of the stream. See stream.Stream.
@@ -203,6 +210,9 @@ func (r *Recoverer) planRestore(ctx context.Context, in PlanInput, plan *Plan) e
 		return err
 	}
 	if found {
+		if err := r.addOpen(ctx, &record); err != nil {
+			return err
+		}
 		plan.Snapshot, plan.Began = record.Name, record.Started
 		if record.Suspect != "" {
 			plan.Warnings = append(plan.Warnings, "the snapshot is suspect: "+record.Suspect)
@@ -234,6 +244,17 @@ func (r *Recoverer) planRestore(ctx context.Context, in PlanInput, plan *Plan) e
 	}
 	plan.Window = window(in.Request, r.Stream, record, found, reached, r.Shards.CurrentRetention(ctx), plan.Made)
 	return nil
+}
+
+// addOpen adds to a snapshot's record the ranges that were open when it was begun,
+// and of which Temporal knew only after it was taken: under load it lists a
+// workflow later than any fixed wait, and nobody may have looked since.
+func (r *Recoverer) addOpen(ctx context.Context, record *snapshot.Record) error {
+	open, err := r.Batches.OpenBatches(ctx, r.Stream, record.Started)
+	if err == nil && record.AddOpen(open) {
+		slog.InfoContext(ctx, "batches were open at a snapshot that its record does not name", "snapshot", record.Name, "open", len(record.Open))
+	}
+	return err
 }
 
 // planIndices decides about each index of a snapshot.
@@ -365,7 +386,10 @@ func (r *Recoverer) ExtendWindow(ctx context.Context, in ExtendInput) (Plan, err
 	var record snapshot.Record
 	found := plan.Snapshot != ""
 	if found {
-		if record, err = r.Catalog(plan.Repository).Get(ctx, plan.Snapshot); err != nil {
+		if record, err = r.Catalog(plan.Repository).Get(ctx, plan.Snapshot); err == nil {
+			err = r.addOpen(ctx, &record)
+		}
+		if err != nil {
 			return plan, err
 		}
 	}

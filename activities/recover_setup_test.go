@@ -32,6 +32,7 @@ type planner struct {
 	retention time.Duration
 	reached   map[string]telemetry.Checkpoint
 	began     time.Time // the snapshot that there is
+	open      []telemetry.Range
 }
 
 func newPlanner(t *testing.T) *planner {
@@ -53,7 +54,7 @@ func newPlanner(t *testing.T) *planner {
 		Backup:  func(prefix string) backup.Described { return bucket.Under(prefix) },
 		Other:   func(other string) backup.Objects { return archive.Open(objects, other) },
 		Catalog: func(repository string) Catalog { return snapshot.Open(bucket, repository) },
-		Cluster: p.cluster,
+		Cluster: p.cluster, Batches: p,
 	}
 	return p
 }
@@ -80,6 +81,14 @@ func (p *planner) refused(in PlanInput) string {
 		return ""
 	}
 	return refused.Message()
+}
+
+// OpenBatches implements OpenBatches.
+func (p *planner) OpenBatches(_ context.Context, _ StreamID, at time.Time) ([]telemetry.Range, error) {
+	if !at.Equal(p.began) {
+		return nil, nil // of the snapshot that there is, none
+	}
+	return p.open, nil
 }
 
 // Shards implements StreamShards.
@@ -294,6 +303,30 @@ func TestTheWindowReachesAsFarAsTheStreamDoes(t *testing.T) {
 		if err != nil || plan.Window.Reach != p.retention {
 			t.Errorf("extended it reaches %s, want %s: %v", plan.Window.Reach, p.retention, err)
 		}
+	}
+}
+
+// TestABatchThatWasListedLateIsBackfilled: the snapshot's record does not have
+// it, and no other snapshot was taken since.
+func TestABatchThatWasListedLateIsBackfilled(t *testing.T) {
+	p := newPlanner(t)
+	known := telemetry.Range{StreamCreated: recoverStream.Created, Shard: "shardId-000000000000", First: sequence(2), Last: sequence(3), Count: 2}
+	p.record(snapshot.Record{Open: []telemetry.Range{known}})
+	late := known
+	late.First, late.Last = sequence(4), sequence(5)
+	p.open = []telemetry.Range{known, late}
+	wants := func(papers string, last string) bool {
+		plan, err := readPlan(t.Context(), p.Bucket, papers)
+		spans := plan.Window.Shards[late.Shard]
+		return err == nil && len(spans) == 3 && slices.ContainsFunc(spans, func(s backup.Span) bool { return s.Until == last })
+	}
+	plan, err := p.PlanRecovery(t.Context(), PlanInput{ID: "a", Freeze: true})
+	if err != nil || !wants(plan.Papers, late.Last) {
+		t.Errorf("planned without it: %v", err)
+	}
+	p.open[1].Last = sequence(6) // as if it were listed only now
+	if plan, err = p.ExtendWindow(t.Context(), ExtendInput{Papers: plan.Papers, Reached: p.reached}); err != nil || !wants(plan.Papers, sequence(6)) {
+		t.Errorf("extended without it: %v", err)
 	}
 }
 

@@ -345,15 +345,7 @@ func (s *Snapshotter) lookAgain(ctx context.Context, r *snapshot.Record) (more b
 	if err != nil {
 		return false, err
 	}
-	for _, late := range open {
-		known := func(o telemetry.Range) bool {
-			return o.StreamCreated.Equal(late.StreamCreated) && o.Shard == late.Shard && o.First == late.First && o.Last == late.Last
-		}
-		if !slices.ContainsFunc(r.Open, known) {
-			r.Open, more = append(r.Open, late), true
-		}
-	}
-	return more, nil
+	return r.AddOpen(open), nil
 }
 
 // lookAgainAtLast does so once more with the last snapshot that can be restored.

@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"slices"
 	"time"
 
 	"millrace/internal/telemetry"
@@ -83,6 +84,19 @@ func (r Record) Documents() (n int64) {
 		n += index.Documents
 	}
 	return n
+}
+
+// AddOpen adds ranges to those that were open, and reports whether one was new.
+func (r *Record) AddOpen(ranges []telemetry.Range) (more bool) {
+	for _, late := range ranges {
+		known := func(o telemetry.Range) bool {
+			return o.StreamCreated.Equal(late.StreamCreated) && o.Shard == late.Shard && o.First == late.First && o.Last == late.Last
+		}
+		if !slices.ContainsFunc(r.Open, known) {
+			r.Open, more = append(r.Open, late), true
+		}
+	}
+	return more
 }
 
 // Accept makes a suspect snapshot one that a recovery may choose, and that
