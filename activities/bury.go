@@ -64,7 +64,7 @@ func (s *settler) bury(c *chunk) bool {
 		return true
 	}
 	dead := s.runs(s.shard, c.records, anew)
-	if len(dead) > mostRuns {
+	if len(dead) > mostRuns || c.gaps {
 		dead = s.sparse(s.shard, c.records, anew)
 	}
 	bury := func() error { return s.Morgue.Bury(s.work, dead) }

@@ -10,16 +10,19 @@ import (
 	"millrace/internal/telemetry"
 )
 
-// chunk is a stretch of a shard that goes to Elasticsearch in one bulk. Its
-// memory is used again for the next one.
+// chunk is a stretch of a shard, or a part of one, that goes to Elasticsearch in
+// one bulk. Its memory is used again for the next one.
 type chunk struct {
 	stretch *stretch
 	records []stream.Record
+	gaps    bool              // there are other records between its own
 	ids     []telemetry.DocID // of each record; zero for a foreign one
 	times   []time.Time       // received_at of each record; zero for one that is replayed
 	owners  owners            // the tenant of each record
 	size    int               // bytes of the stream that it keeps in memory
 	suffix  string            // put behind the name of each record's index
+
+	priority index.Priority // of its bulks; zero: the settler's
 
 	bulk index.Bulk
 	at   []int // the record of each document in the bulk
@@ -55,7 +58,7 @@ func (c *chunk) reset() {
 	c.bulk.Reset()
 	c.at, c.earlier, c.received = c.at[:0], c.earlier[:0], c.received[:0]
 	c.owners.reset()
-	c.stretch, c.size, c.counts = nil, 0, Counts{}
+	c.stretch, c.gaps, c.size, c.priority, c.counts = nil, false, 0, 0, Counts{}
 	c.dead, c.open, c.aside, c.parked, c.stopped, c.merging, c.acquitted = nil, nil, nil, nil, nil, false, 0
 }
 

@@ -50,9 +50,9 @@ type mark struct {
 // stretch is a part of the shard that is being worked on.
 type stretch struct {
 	end    telemetry.Checkpoint // without a sequence number: no records, only time has passed
-	counts Counts
+	parts  int                  // that have not ended
+	counts Counts               // of those that have
 	began  time.Time
-	ended  bool
 }
 
 func newMark(at telemetry.Checkpoint, counts Counts) *mark { return &mark{at: at, counts: counts} }
@@ -61,20 +61,28 @@ func newMark(at telemetry.Checkpoint, counts Counts) *mark { return &mark{at: at
 func (m *mark) begin(end telemetry.Checkpoint) *stretch {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := &stretch{end: end, began: time.Now()}
+	s := &stretch{end: end, parts: 1, began: time.Now()}
 	m.open = append(m.open, s)
 	return s
 }
 
-// end closes a stretch, all of whose records are durable now, and moves the
-// mark as far as it can go.
+// divide adds parts to a stretch that has not ended: each of them ends on its own.
+func (m *mark) divide(s *stretch, parts int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s.parts += parts
+}
+
+// end closes a stretch, or one of its parts, all of whose records are durable
+// now, and moves the mark as far as it can go.
 func (m *mark) end(s *stretch, counts Counts) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s.ended, s.counts = true, counts
+	s.parts--
+	s.counts.Add(counts)
 	passed := 0
 	for _, s := range m.open {
-		if !s.ended {
+		if s.parts > 0 {
 			break
 		}
 		m.pass(s)

@@ -15,17 +15,19 @@ import (
 // pipeline moves one shard into Elasticsearch:
 //
 //	read ──pages──> take a chunk, in turn ──> settle ───────────> mark
-//	                                             └──> pool ──┘
+//	                         └──> lane ───────┘  └──> pool ──┘
 //
 // One goroutine reads ahead. A few others take turns: whose turn it is waits
 // for records and for a free place in Elasticsearch, takes a chunk of all that
 // has been read by then, and passes the turn on while it settles the chunk. So
 // a record that finds a free place is sent at once, and bulks grow by
-// themselves while there is none.
+// themselves while there is none. What other records of the chunk would wait for
+// goes into the lane.
 type pipeline struct {
 	*settler
 	mark *mark
 	pool *pool
+	lane *lane
 
 	pages chan page
 	held  *semaphore.Weighted // bytes read and not settled yet
@@ -90,6 +92,7 @@ func newPipeline(ctx context.Context, p *Processor, shard string, m *mark) *pipe
 		settler: s,
 		mark:    m,
 		pool:    newPool(s, p.Limits.PrefetchBytes),
+		lane:    newLane(),
 		// A page may be next to nothing, at the tip of a shard: what bounds
 		// reading ahead is bytes.
 		pages: make(chan page, pagesAhead),
@@ -104,13 +107,16 @@ const pagesAhead = 64
 
 // run moves the shard until it ends or the pipeline is stopped.
 func (p *pipeline) run(reader Reader) {
-	var group, pooling sync.WaitGroup
+	var group, yielding, pooling sync.WaitGroup
 	pooling.Go(p.pool.run)
 	group.Go(func() { p.read(reader) })
 	for range p.Limits.BulksPerShard {
 		group.Go(p.index)
+		yielding.Go(p.indexLane)
 	}
 	group.Wait()
+	p.lane.close()
+	yielding.Wait()
 	close(p.pool.closed)
 	pooling.Wait()
 }
@@ -189,6 +195,23 @@ func (p *pipeline) index() {
 	}
 }
 
+// indexLane settles the parts that are in the lane until there are no more.
+func (p *pipeline) indexLane() {
+	for c := (&chunk{}); ; c.reset() {
+		next, ok := p.lane.take(p.going)
+		if !ok {
+			return
+		}
+		next.into(c)
+		place, err := p.Limiter.Acquire(p.going, c.priority)
+		if err != nil || !p.settle(c, place) {
+			return
+		}
+		p.finish(c)
+		next.from.giveBack()
+	}
+}
+
 // finish ends the stretch of a chunk that is settled; if some of it was set
 // aside, once that is durable, too.
 func (p *pipeline) finish(c *chunk) {
@@ -245,6 +268,9 @@ func (p *pipeline) take(c *chunk, from *loans) (place func(index.Feedback), ok b
 		return nil, false
 	}
 	c.stretch = p.mark.begin(p.cut(c, from))
+	parts := p.yield(c, from)
+	p.mark.divide(c.stretch, len(parts))
+	p.lane.add(parts)
 	return place, true
 }
 

@@ -39,11 +39,12 @@ type Processor struct {
 	Drains DrainStarter
 
 	outOfService *outOfService // shared by all shards of the worker
+	known        *knownIndices // likewise
 }
 
 // NewProcessor completes the limits of a processor.
 func NewProcessor(p Processor) *Processor {
-	p.Limits, p.outOfService = p.Limits.withDefaults(), &outOfService{}
+	p.Limits, p.outOfService, p.known = p.Limits.withDefaults(), &outOfService{}, &knownIndices{}
 	return &p
 }
 

@@ -95,6 +95,9 @@ func (s *settler) send(c *chunk, at []int, place func(index.Feedback)) error {
 		}
 		switch {
 		case result.Class == index.Indexed:
+			if s.known != nil {
+				s.known.answered(c.bulk.Indices())
+			}
 			at = s.outcomes(c, at, result.Items, generation, again)
 			again = true
 		case result.Class == index.TooLarge && len(at) > 1,
@@ -139,7 +142,7 @@ func (s *settler) sendOnce(c *chunk, place func(index.Feedback), timeouts int) (
 
 // refill waits for a place and builds the bulk anew, of these records alone.
 func (s *settler) refill(c *chunk, at []int) (place func(index.Feedback), err error) {
-	if place, err = s.Limiter.Acquire(s.going, s.priority); err != nil {
+	if place, err = s.Limiter.Acquire(s.going, max(s.priority, c.priority)); err != nil {
 		c.stopped = append(c.stopped, at...)
 		return nil, errStopped
 	}

@@ -299,42 +299,50 @@ func TestMarkNeverPassesWhatIsNotDurable(t *testing.T) {
 				}
 				return index.Indexed
 			}
-			p := w.processor()
-			at, counts := telemetry.Checkpoint{}, Counts{}
-			for calls := 0; !at.Closed; calls++ {
-				if calls == 200 {
-					t.Fatalf("seed %d: still at %+v", seed, at)
-				}
-				m := newMark(at, counts)
-				line := newPipeline(t.Context(), p, "shard", m)
-				finished := make(chan struct{})
-				go func() {
-					defer close(finished)
-					line.run(p.Source.Read("shard", at))
-				}()
-				stop := time.After(time.Duration(random.IntN(5000)) * time.Millisecond)
-				for done := false; !done; {
-					select {
-					case <-finished:
-						done = true
-					case <-stop:
-						line.stop(errCanceled)
-						if random.IntN(2) == 0 {
-							line.abandon()
-						}
-					case <-time.After(50 * time.Millisecond):
-						w.check(t, m.state())
-					}
-				}
-				line.abandon()
-				w.check(t, m.state())
-				at, counts = m.state().checkpoint, m.state().counts
-			}
+			counts := w.process(t, w.processor(), random, func(*pipeline) {})
 			if counts.Records != int64(len(w.records)) || counts.DeadLetters == 0 || counts.HandedOver == 0 || counts.Duplicates == 0 {
 				t.Fatalf("seed %d: in the end the counts are %+v", seed, counts)
 			}
 		})
 	}
+}
+
+// process processes the shard by calls that are stopped at any moment, and looks
+// all the time whether the mark is where it may be.
+func (w *world) process(t *testing.T, p *Processor, random *rand.Rand, look func(*pipeline)) Counts {
+	t.Helper()
+	at, counts := telemetry.Checkpoint{}, Counts{}
+	for calls := 0; !at.Closed; calls++ {
+		if calls == 200 {
+			t.Fatalf("still at %+v", at)
+		}
+		m := newMark(at, counts)
+		line := newPipeline(t.Context(), p, "shard", m)
+		finished := make(chan struct{})
+		go func() {
+			defer close(finished)
+			line.run(p.Source.Read("shard", at))
+		}()
+		stop := time.After(time.Duration(random.IntN(5000)) * time.Millisecond)
+		for done := false; !done; {
+			select {
+			case <-finished:
+				done = true
+			case <-stop:
+				line.stop(errCanceled)
+				if random.IntN(2) == 0 {
+					line.abandon()
+				}
+			case <-time.After(50 * time.Millisecond):
+				w.check(t, m.state())
+				look(line)
+			}
+		}
+		line.abandon()
+		w.check(t, m.state())
+		at, counts = m.state().checkpoint, m.state().counts
+	}
+	return counts
 }
 
 // documents reads the ids in a bulk, whose body only the index package can

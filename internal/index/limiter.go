@@ -16,6 +16,9 @@ type Priority int
 const (
 	// Live is telemetry on its straight way. It goes first.
 	Live Priority = iota
+	// Yielding is telemetry on its straight way that other telemetry would wait
+	// for. It takes at most half of the places.
+	Yielding
 	// Recovery is what can wait: backfill and replay. It takes what live
 	// traffic leaves, and always leaves it one place.
 	Recovery
@@ -23,7 +26,7 @@ const (
 )
 
 // String names the priority in metrics.
-func (p Priority) String() string { return [...]string{"live", "recovery"}[p] }
+func (p Priority) String() string { return [...]string{"live", "yielding", "recovery"}[p] }
 
 // Feedback is what the Limiter learns from one request.
 type Feedback struct {
@@ -255,28 +258,42 @@ func (l *Limiter) dispatch() {
 		return
 	}
 	for {
-		busy, room := l.inFlight[Live]+l.inFlight[Recovery], int(l.limit)
-		var next Priority
-		switch {
-		case busy >= room:
-			return
-		case len(l.waiting[Live]) > 0:
-			next = Live
-		// While there is but one place, whoever comes takes it.
-		case len(l.waiting[Recovery]) > 0 && l.inFlight[Recovery] < max(room-1, 1):
-			next = Recovery
-		default:
+		busy, room := sum(l.inFlight), int(l.limit)
+		next, ok := l.next(room)
+		if busy >= room || !ok {
 			return
 		}
 		p := l.waiting[next][0]
 		l.waiting[next] = slices.Delete(l.waiting[next], 0, 1)
 		l.inFlight[next]++
 		p.epoch, p.fulls = l.epoch, l.fulls
-		if busy+1 == room {
+		if busy+1 == room || next == Yielding && l.inFlight[next] == room/2 {
 			l.fulls++
 		}
 		close(p.granted)
 	}
+}
+
+// next is who may take a place that is free, of so many. While there is but one,
+// whoever comes takes it.
+func (l *Limiter) next(room int) (p Priority, ok bool) {
+	yielding := l.inFlight[Yielding]
+	switch {
+	case len(l.waiting[Live]) > 0:
+		return Live, true
+	case len(l.waiting[Yielding]) > 0 && yielding < max(room/2, 1):
+		return Yielding, true
+	case len(l.waiting[Recovery]) > 0 && yielding+l.inFlight[Recovery] < max(room-1, 1):
+		return Recovery, true
+	}
+	return 0, false
+}
+
+func sum(of [priorities]int) (n int) {
+	for _, in := range of {
+		n += in
+	}
+	return n
 }
 
 // LimiterState is what a Limiter allows now.
@@ -294,8 +311,8 @@ func (l *Limiter) State() LimiterState {
 	defer l.mu.Unlock()
 	return LimiterState{
 		Limit:     int(l.limit),
-		InFlight:  l.inFlight[Live] + l.inFlight[Recovery],
-		Waiting:   len(l.waiting[Live]) + len(l.waiting[Recovery]),
+		InFlight:  sum(l.inFlight),
+		Waiting:   len(l.waiting[Live]) + len(l.waiting[Yielding]) + len(l.waiting[Recovery]),
 		Paused:    max(time.Until(l.pausedUntil), 0),
 		BulkBytes: l.bulkBytes,
 	}

@@ -246,6 +246,43 @@ func TestLiveGoesFirstAndRecoveryLeavesAPlace(t *testing.T) {
 	})
 }
 
+func TestWhatYieldsTakesHalfOfThePlaces(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLimiter(4, 0)
+		releases := []func(Feedback){take(t, l, Yielding), take(t, l, Yielding)}
+		full(t, l, Yielding)
+		releases = append(releases, take(t, l, Recovery))
+		full(t, l, Recovery) // beside both, live traffic still has a place
+		take(t, l, Live)(blank)
+		for _, release := range releases {
+			release(blank)
+		}
+		grows := NewLimiter(16, 0) // by what yields alone, too
+		releases = nil
+		for range grows.State().Limit / 2 {
+			releases = append(releases, take(t, grows, Yielding))
+		}
+		for _, release := range releases {
+			release(Feedback{Verdict: Fine, Took: time.Millisecond})
+		}
+		for range 3 {
+			var releases []func(Feedback)
+			for range grows.State().Limit / 2 {
+				releases = append(releases, take(t, grows, Yielding))
+			}
+			for _, release := range releases {
+				release(Feedback{Verdict: Fine, Took: time.Millisecond})
+			}
+		}
+		if limit := grows.State().Limit; limit <= startConcurrency {
+			t.Errorf("with all places taken that what yields may have, the limit stays at %d", limit)
+		}
+		one := NewLimiter(1, 0)
+		take(t, one, Yielding)(blank)
+	})
+}
+
 func TestOneWhoGivesUpLeavesNoTrace(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

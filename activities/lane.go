@@ -1,0 +1,266 @@
+package activities
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+
+	"millrace/internal/index"
+	"millrace/internal/stream"
+	"millrace/internal/telemetry"
+)
+
+const (
+	// quickBytes is how much of a chunk goes at once where one tenant has sent far
+	// more than others: a bulk of so many bytes takes about as long as the smallest.
+	quickBytes = 256 << 10
+	// partsOfBulk is how many parts in the lane make a full bulk: smaller ones cost
+	// more requests, larger ones hold a place for longer.
+	partsOfBulk = 8
+)
+
+// lane holds the parts of chunks that others do not wait for: of a tenant that has
+// sent far more than others, what is to be looked up first, and what may have to
+// wait until its index is made. It is bounded by the bytes that a pipeline reads
+// ahead, and safe for concurrent use.
+type lane struct {
+	mu     sync.Mutex
+	parts  []*part
+	closed bool
+	more   chan struct{} // holds a token while there are parts, or it is closed
+}
+
+// part is a part of a stretch.
+type part struct {
+	stretch *stretch
+	records []stream.Record // some of the stretch, in its order
+	from    loans
+	size    int
+}
+
+func newLane() *lane { return &lane{more: make(chan struct{}, 1)} }
+
+// add puts parts behind all others.
+func (l *lane) add(parts []*part) {
+	if len(parts) == 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.parts = append(l.parts, parts...)
+	l.wake()
+}
+
+// close says that no more come.
+func (l *lane) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	l.wake()
+}
+
+func (l *lane) wake() {
+	select {
+	case l.more <- struct{}{}:
+	default:
+	}
+}
+
+// take waits for the first part. It returns false when there will be none any
+// more, or ctx has ended.
+func (l *lane) take(ctx context.Context) (first *part, ok bool) {
+	for {
+		select {
+		case <-l.more:
+		case <-ctx.Done():
+			return nil, false
+		}
+		if first, ok = l.first(); first != nil || !ok {
+			return first, ok
+		}
+	}
+}
+
+// first takes the first part, if there is one; ok means that there may be more.
+func (l *lane) first() (first *part, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.parts) > 0 {
+		first, l.parts = l.parts[0], l.parts[1:]
+	}
+	if len(l.parts) > 0 || l.closed {
+		l.wake()
+	}
+	return first, first != nil || !l.closed
+}
+
+// into makes a chunk of the part.
+func (p *part) into(c *chunk) {
+	c.stretch, c.size, c.gaps, c.priority = p.stretch, p.size, true, index.Yielding
+	c.records = append(c.records, p.records...)
+}
+
+// yield takes out of a chunk those records that others in it would wait for, and
+// returns them as parts of its stretch. A chunk that they are all of stays whole.
+func (p *pipeline) yield(c *chunk, from *loans) []*part {
+	s := sorting{chunk: c}
+	s.look(p.known)
+	s.weigh()
+	for n := range c.records {
+		if !s.yields(n) {
+			return s.divide(from, max(p.Limiter.State().BulkBytes/partsOfBulk, 1))
+		}
+	}
+	return nil
+}
+
+// sorting decides which records of a chunk yield.
+type sorting struct {
+	*chunk
+	tenants owners
+	slow    []bool // of each record: its index may have to be made
+	large   []bool // of each tenant: it has more than its share
+}
+
+func (s *sorting) yields(n int) bool { return s.slow[n] || s.large[s.tenants.of[n]] }
+
+// look finds out of each record whose it is, and whether its index is known. What
+// no collector wrote is nobody's, and is not sent.
+func (s *sorting) look(known *knownIndices) {
+	s.slow = make([]bool, len(s.records))
+	ids, resent, last, isKnown := make([]telemetry.DocID, len(s.records)), false, []byte(nil), true
+	for n, data := range s.records {
+		r, err := telemetry.Parse(data.Data)
+		if err != nil {
+			r = telemetry.Record{}
+		}
+		if !bytes.Equal(r.Index, last) {
+			last, isKnown = r.Index, err != nil || known.has(r.Index)
+		}
+		s.tenants.add(r.Tenant())
+		s.slow[n], ids[n] = !isKnown, r.DocID
+		resent = resent || !isKnown && r.Earlier != nil
+	}
+	if resent && hasTwins(ids) { // the look-up of the second needs the first in its chunk
+		clear(s.slow)
+	}
+}
+
+func hasTwins(ids []telemetry.DocID) bool {
+	seen := make(map[telemetry.DocID]bool, len(ids))
+	for _, id := range ids {
+		if seen[id] {
+			return true
+		}
+		seen[id] = true
+	}
+	return false
+}
+
+// weigh finds the tenants that have more than their share of quickBytes: as much
+// as is left for each of those that want more than that, once all others have what
+// they want (max-min fairness).
+func (s *sorting) weigh() {
+	size, order := make([]int, len(s.tenants.names)), make([]int, len(s.tenants.names))
+	for n, tenant := range s.tenants.of {
+		if !s.slow[n] {
+			size[tenant] += kept(s.records[n])
+		}
+	}
+	for n := range order {
+		order[n] = n
+	}
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(size[a], size[b]) })
+	s.large = make([]bool, len(size))
+	left := quickBytes
+	for n, tenant := range order {
+		if size[tenant] > left/(len(order)-n) {
+			for _, larger := range order[n:] {
+				s.large[larger] = true
+			}
+			return
+		}
+		left -= size[tenant]
+	}
+}
+
+// divide moves the records that yield from the chunk into parts of about so many
+// bytes; those whose index may have to be made are by themselves.
+func (s *sorting) divide(from *loans, size int) (parts []*part) {
+	var open [2]*part // of the slow ones, and of the others
+	lenders, stay := from.lenders(), s.records[:0]
+	*from = (*from)[:0]
+	s.size = 0
+	for n, r := range s.records {
+		if !s.yields(n) {
+			stay, s.size = append(stay, r), s.size+kept(r)
+			from.add(lenders[n])
+			continue
+		}
+		which := &open[0]
+		if !s.slow[n] {
+			which = &open[1]
+		}
+		if *which == nil || (*which).size >= size {
+			*which = &part{stretch: s.stretch}
+			parts = append(parts, *which)
+		}
+		(*which).add(r, lenders[n])
+	}
+	clear(s.records[len(stay):])
+	s.records, s.gaps = stay, len(parts) > 0
+	return parts
+}
+
+func (p *part) add(r stream.Record, from *loan) {
+	p.records, p.size = append(p.records, r), p.size+kept(r)
+	p.from.add(from)
+}
+
+// lenders are the loans in which the records of a chunk lie, one for each.
+func (l loans) lenders() (each []*loan) {
+	for _, of := range l {
+		for range of.records {
+			each = append(each, of.loan)
+		}
+	}
+	return each
+}
+
+// mostKnownIndices bounds what is remembered of indices: more than there can be
+// (see telemetry.Window), and little memory.
+const mostKnownIndices = 4096
+
+// knownIndices remembers which indices have answered a bulk, so that they need not
+// be made. One that was deleted since is known still, which costs time alone. All
+// shards of a worker share it. It is safe for concurrent use.
+type knownIndices struct {
+	mu    sync.RWMutex
+	names map[string]bool
+}
+
+func (k *knownIndices) has(name []byte) bool {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.names[string(name)]
+}
+
+// answered enters the indices of a bulk that was answered.
+func (k *knownIndices) answered(names []string) {
+	k.mu.RLock()
+	fresh := slices.ContainsFunc(names, func(name string) bool { return !k.names[name] })
+	k.mu.RUnlock()
+	if !fresh {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.names == nil || len(k.names)+len(names) > mostKnownIndices {
+		k.names = map[string]bool{}
+	}
+	for _, name := range names {
+		k.names[name] = true
+	}
+}
