@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"millrace/internal/load"
 	"millrace/test/audit"
 	"millrace/test/hostile"
+	"millrace/test/kinesis"
 	"millrace/test/poll"
 )
 
@@ -27,6 +29,11 @@ const (
 	// The honest tenant's connections, and the records of its posts: few of
 	// each, as agents have.
 	connections, honestPerPost = 8, 20
+
+	// shards have room for all that one tenant's quota lets in at once, beside the
+	// honest one: a shard takes 1,000 records and 1 MiB a second. Of fewer, each
+	// burst would have Kinesis refuse records of all.
+	shards = 12
 
 	// warmFor comes before all: the first indices are made, and programs have
 	// their caches.
@@ -72,15 +79,16 @@ func (a *abuse) say(format string, args ...any) {
 
 // inPipeline starts everything, has it abused, and stops everything.
 func (a *abuse) inPipeline(ctx context.Context) (r result, err error) {
-	// Kinesalite, for the same reason as in the soak.
-	stack, programs, err := pipeline.StartServers(ctx, local.Options{Progress: os.Stdout, Services: []string{local.Kinesalite}})
+	stack, programs, err := pipeline.StartServers(ctx, local.Options{Progress: os.Stdout})
 	if err != nil {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, stack.Stop()) }()
 	a.stack = stack
-	servers := append(stack.Env(), "AWS_ENDPOINT_URL_KINESIS="+stack.Service(local.Kinesalite).URL())
-	a.pipeline = pipeline.New(pipeline.Settings{Programs: programs, Servers: servers, Dir: stack.LogDir()})
+	streams := httptest.NewServer(kinesis.New())
+	defer streams.Close()
+	servers := append(stack.Env(), "AWS_ENDPOINT_URL_KINESIS="+streams.URL)
+	a.pipeline = pipeline.New(pipeline.Settings{Programs: programs, Servers: servers, Dir: stack.LogDir(), Shards: shards})
 	defer func() { err = errors.Join(err, a.pipeline.Stop()) }()
 	if err := a.pipeline.Setup(ctx); err != nil {
 		return r, err
