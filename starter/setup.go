@@ -33,6 +33,9 @@ type setupCommand struct {
 	IndexShards    int `help:"Primary shards of each index, from the next one that is made." default:"1" env:"MILLRACE_INDEX_SHARDS"`
 	Replicas       int `help:"Replicas of each index, from the next one that is made; none on a single node." default:"1" env:"MILLRACE_INDEX_REPLICAS"`
 
+	IndexDaysBack  int `help:"That of the collectors: with it, setup says whether the cluster has room for all indices." default:"8" env:"MILLRACE_INDEX_DAYS_BACK"`
+	IndexDaysAhead int `help:"That of the collectors." default:"1" env:"MILLRACE_INDEX_DAYS_AHEAD"`
+
 	config.Elasticsearch `group:"elasticsearch"`
 }
 
@@ -54,6 +57,9 @@ func (s setupCommand) Validate() error {
 	}
 	if s.RetentionHours < int(stream.ShortestRetention.Hours()) || s.RetentionHours > longestRetentionHours {
 		errs = append(errs, fmt.Errorf("--retention-hours: %d is not from %v to %d", s.RetentionHours, stream.ShortestRetention.Hours(), longestRetentionHours))
+	}
+	if s.IndexDaysBack < 1 || s.IndexDaysAhead < 1 {
+		errs = append(errs, fmt.Errorf("--index-days-back, --index-days-ahead: %d, %d: collectors have 1 at the least", s.IndexDaysBack, s.IndexDaysAhead))
 	}
 	if err := s.layout().Validate(); err != nil {
 		errs = append(errs, fmt.Errorf("--index-shards, --replicas: %w", err))
@@ -118,6 +124,7 @@ func (s setupCommand) Run(ctx context.Context, r *config.Resources, out output, 
 			fmt.Fprintf(out, "%s: there already%s\n", step.what, note)
 		}
 	}
+	fmt.Fprintln(out, s.room(ctx, cfg))
 	if failed > 0 {
 		return fmt.Errorf("%d of the steps failed: see above, and run it again", failed)
 	}

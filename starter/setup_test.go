@@ -54,7 +54,7 @@ func TestSetupTwice(t *testing.T) {
 	// Tests that run at the same time install the same templates.
 	o.must("setup --shards 2 --retention-hours 48 --replicas 0",
 		"stream "+name+": created, with 2 shards, keeps records for 48 hours\n", "queue "+name+": created\n", "queue "+name+"-dlq: created\n",
-		"bucket "+name+": created\n", "bucket "+name+"-backup: created\n", ", for 1 shards and 0 replicas an index\n",
+		"bucket "+name+": created\n", "bucket "+name+"-backup: created\n", ", for 1 shards and 0 replicas an index\n", "room for indices: 1",
 		"search attributes: created: MillraceShard, MillraceStage, MillraceState\n")
 	again := o.must("setup --replicas 0",
 		"stream "+name+": there already, with 2 shards, keeps records for 48 hours (to have 4 shards, reshard it: the pipeline follows) (that is not made shorter)\n",
@@ -111,7 +111,7 @@ func TestSetupSaysAllThatIsWrong(t *testing.T) {
 	newOperator(t, env...).fails("setup",
 		"stream millrace-telemetry-stream: FAILED: ", "queue millrace-telemetry-queue: FAILED: ", "queue millrace-telemetry-dlq: FAILED: ",
 		"bucket millrace-telemetry: FAILED: ", "look at AWS_REGION, AWS_ENDPOINT_URL", "index templates: FAILED: ", "look at --elasticsearch-url",
-		"search attributes: FAILED: Temporal does not answer at 127.0.0.1:1: set TEMPORAL_ADDRESS", "6 of the steps failed")
+		"search attributes: FAILED: Temporal does not answer at 127.0.0.1:1: set TEMPORAL_ADDRESS", "room for indices: not known: ", "6 of the steps failed")
 	newOperator(t).fails("setup", "no AWS region: set AWS_REGION")
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"millrace/internal/config"
+	"millrace/internal/index"
 	"millrace/internal/ops"
 )
 
@@ -22,6 +23,7 @@ const (
 	S3            = "s3"
 	Temporal      = "temporal"
 	Elasticsearch = "elasticsearch"
+	Shards        = "shards" // of the cluster's limit
 	Starting      = "start"
 )
 
@@ -29,6 +31,22 @@ const (
 // DescribeStreamSummary is answered 20 times a second for a whole account
 // (Kinesis API reference).
 const askAWS = 15 * time.Second
+
+// askRoom is how often a process asks for the cluster's room: it is full after
+// days, and not minutes.
+const askRoom = time.Minute
+
+// Room looks whether the cluster comes near its limit of shards, where no index is
+// made any more.
+func Room(ask func(context.Context) (index.Room, error)) ops.Check {
+	return ops.Seldom(askRoom, func(ctx context.Context) error {
+		room, err := ask(ctx)
+		if err == nil && room.Full() {
+			err = fmt.Errorf("the cluster has %d of %d shards: delete old indices, raise cluster.max_shards_per_node, or add nodes", room.Used, room.Limit)
+		}
+		return err
+	})
+}
 
 // Checks look for stream, queues and buckets, by name and afresh: what is missing
 // or not allowed is named, too.

@@ -1,6 +1,9 @@
 package workers_test
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -11,6 +14,7 @@ import (
 	"millrace/deploy/local/localtest"
 	"millrace/internal/archive"
 	"millrace/internal/config"
+	"millrace/internal/index"
 	"millrace/workers"
 )
 
@@ -51,5 +55,22 @@ func TestChecksNameWhatIsMissing(t *testing.T) {
 		if got := look(what); got != "" {
 			t.Errorf("all is there, and %s says %q", what, got)
 		}
+	}
+}
+
+// TestTheCheckOfShardsWarnsBeforeTheLimit, and says what to do.
+func TestTheCheckOfShardsWarnsBeforeTheLimit(t *testing.T) {
+	t.Parallel()
+	for room, want := range map[index.Room]string{
+		{Limit: 1000, Used: 900}: "", {Limit: 1000, Used: 901}: "the cluster has 901 of 1000 shards: delete old indices",
+	} {
+		err := workers.Room(func(context.Context) (index.Room, error) { return room, nil })(t.Context())
+		if got := fmt.Sprint(err); want == "" && err != nil || !strings.Contains(got, want) {
+			t.Errorf("with %+v it says %v", room, err)
+		}
+	}
+	away := errors.New("it does not answer")
+	if err := workers.Room(func(context.Context) (index.Room, error) { return index.Room{}, away })(t.Context()); !errors.Is(err, away) {
+		t.Errorf("a cluster that does not answer: %v", err)
 	}
 }

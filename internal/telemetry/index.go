@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -100,6 +101,24 @@ func (w Window) Place(recordType string, at, received time.Time) Placement {
 		p.Earlier = indexOf(recordType, Undated)
 	}
 	return p
+}
+
+// Names are those of all indices to which a record may be written that is
+// received then.
+func (w Window) Names(received time.Time) []string {
+	var names []string
+	today := received.UTC()
+	for _, kind := range append(slices.Clone(Types), TypeOther) {
+		for day := -w.DaysBack; day <= w.DaysAhead; day++ {
+			names = append(names, indexOf(kind, today.AddDate(0, 0, day).Format(dateLayout)))
+		}
+		last := today.AddDate(0, 0, -w.DaysBack-1).Year()
+		for year := EarliestTimestamp.Year(); year <= last; year++ {
+			names = append(names, indexOf(kind, strconv.Itoa(year)))
+		}
+		names = append(names, indexOf(kind, Undated))
+	}
+	return names
 }
 
 // Undated stands where other indices have their date.

@@ -3,6 +3,7 @@ package telemetry
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -337,6 +338,31 @@ func TestDigestTellsContentsApart(t *testing.T) {
 	for _, text := range []string{"", "12", "0123456789abcdeg", "0123456789abcdef0"} {
 		if _, err := ParseDigest(text); err == nil {
 			t.Errorf("%q is taken for a digest", text)
+		}
+	}
+}
+
+// TestNamesAreAllThatRecordsMayBeWrittenTo, and no others.
+func TestNamesAreAllThatRecordsMayBeWrittenTo(t *testing.T) {
+	t.Parallel()
+	for _, received := range []time.Time{
+		time.Date(2026, 11, 24, 13, 0, 0, 0, time.UTC), time.Date(2027, 1, 8, 23, 59, 59, 0, time.UTC), time.Date(2027, 1, 10, 0, 0, 0, 0, time.UTC),
+	} {
+		w := Window{DaysBack: DefaultDaysBack, DaysAhead: DefaultDaysAhead}
+		want := map[string]bool{}
+		for _, kind := range append(slices.Clone(Types), "made up") {
+			for at := EarliestTimestamp.AddDate(0, 0, -1); !at.After(LatestTimestamp); at = at.AddDate(0, 0, 1) {
+				want[w.Place(kind, at, received).Index] = true
+			}
+		}
+		got := w.Names(received)
+		for _, name := range got {
+			if !want[name] {
+				t.Errorf("at %s no record is written to %s", received, name)
+			}
+		}
+		if unique := slices.Compact(slices.Sorted(slices.Values(got))); len(unique) != len(want) || len(unique) > 140 {
+			t.Errorf("at %s there are %d names, want %d", received, len(unique), len(want))
 		}
 	}
 }

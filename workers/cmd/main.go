@@ -138,7 +138,7 @@ func (s *settings) run(ctx context.Context) error {
 			workers.S3:            inAWS[workers.S3],
 			workers.Starting:      phase.check,
 		},
-		Optional: map[string]ops.Check{workers.SQS: inAWS[workers.SQS]},
+		Optional: map[string]ops.Check{workers.SQS: inAWS[workers.SQS], workers.Shards: workers.Room(documents.Room)},
 	}))
 	if err != nil {
 		return err

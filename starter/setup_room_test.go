@@ -1,0 +1,71 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"millrace/deploy/local/localtest"
+	"millrace/internal/index"
+	"millrace/internal/telemetry"
+)
+
+// limited is a server that allows itself so many shards, as a setting of the whole
+// cluster would: the tests share it.
+func limited(t *testing.T, server, shards string) string {
+	t.Helper()
+	target, err := url.Parse(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pass := httputil.NewSingleHostReverseProxy(target)
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/_cluster/settings" {
+			pass.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("X-Elastic-Product", "Elasticsearch")
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"persistent":{"cluster":{"max_shards_per_node":"` + shards + `"}}}`))
+	}))
+	t.Cleanup(proxy.Close)
+	return proxy.URL
+}
+
+// TestSetupWarnsOfTheShardLimit of both servers, before the pipeline runs into it.
+func TestSetupWarnsOfTheShardLimit(t *testing.T) {
+	t.Parallel()
+	const nowhere = "127.0.0.1:1"
+	for flavor, server := range map[string]string{"elasticsearch": localtest.Elasticsearch(t), "opensearch": localtest.OpenSearch(t)} {
+		for shards, want := range map[string]string{
+			"1": "room for indices: WARNING: ", "100000": "room for indices: 1",
+		} {
+			o := newOperator(t, "AWS_ENDPOINT_URL=http://"+nowhere, "AWS_REGION=eu-west-1", "AWS_ACCESS_KEY_ID=x", "AWS_SECRET_ACCESS_KEY=x",
+				"TEMPORAL_ADDRESS="+nowhere, "MILLRACE_ELASTICSEARCH_FLAVOR="+flavor, "MILLRACE_ELASTICSEARCH_URL="+limited(t, server, shards))
+			r := o.run("setup", "--replicas", "0")
+			if !strings.Contains(r.out, want) || !strings.Contains(r.out, "of "+shards+" are used") {
+				t.Errorf("%s with %s shards: %s", flavor, shards, r.out)
+			}
+		}
+	}
+}
+
+func TestWhatIndicesNeed(t *testing.T) {
+	t.Parallel()
+	window := telemetry.Window{DaysBack: telemetry.DefaultDaysBack, DaysAhead: telemetry.DefaultDaysAhead}
+	names := window.Names(time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC))
+	s := setupCommand{IndexShards: 2, Replicas: 1}
+	n := s.needs(names, map[string]index.State{names[0]: {}, names[1]: {}, "telemetry-span-2019.01.01": {}})
+	if n != (needs{possible: 126, shards: 124 * 4, daily: 28}) {
+		t.Errorf("%+v", n)
+	}
+	for room, warned := range map[index.Room]bool{{Limit: 1000, Used: 400}: false, {Limit: 1000, Used: 450}: true, {Limit: 10, Used: 20}: true} {
+		if text := n.in(room); strings.HasPrefix(text, "WARNING: ") != warned {
+			t.Errorf("with %+v: %s", room, text)
+		}
+	}
+}
