@@ -43,6 +43,12 @@ func (b *batch) charge(bytes int) bool {
 	return true
 }
 
+// copied is how many bytes were made of the request beyond its own: what its
+// records have in common stands in each of them.
+func (b *batch) copied() int {
+	return max(0, b.made-b.position*recordOverhead-len(b.request))
+}
+
 // more reports whether another record may be made.
 func (b *batch) more() bool { return b.full == nil && !b.beyond() }
 

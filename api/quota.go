@@ -113,8 +113,8 @@ func (a *account) enter(announced int64) (wait time.Duration, of string) {
 	return 0, ""
 }
 
-// arrived spends bytes that were not announced. The body is read on: one that
-// was cut off would come again, and cost as much.
+// arrived spends bytes that were not announced, or were made of a body. It is read
+// on: one that was cut off would come again, and cost as much.
 func (a *account) arrived(bytes int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

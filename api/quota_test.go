@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"math"
 	"os"
@@ -251,6 +252,32 @@ func TestBytesCountAsTheyArrive(t *testing.T) {
 		if r := post(c); r.status != 429 || !strings.Contains(r.Error, "bytes") || r.header.Get("Retry-After") != strconv.Itoa(int(math.Ceil((owed+1)/1000))) {
 			t.Errorf("%s: the next is answered %d %v %s", name, r.status, r.header, r.body)
 		}
+	}
+}
+
+// What records have in common is copied into each, and costs what it becomes; a
+// body without such costs its own length.
+func TestCopiesCountAsBytes(t *testing.T) {
+	t.Parallel()
+	const records, common = 50, 10_000
+	composite := func(records int) string {
+		return fmt.Sprintf(`[{"type":"Composite","data":{"x":%q,"allMonitoringData":[%s{"type":"Span"}]}}]`,
+			strings.Repeat("x", common), strings.Repeat(`{"type":"Span"},`, records-1))
+	}
+	c, _ := timed(t, Limits{TenantBytes: 1000})
+	if r := c.postText(t, "/v1/monitoring-data", composite(records)); r.status != 200 {
+		t.Fatalf("answered %d %s", r.status, r.body)
+	}
+	if spent := quotaBurst*1000 - c.accounts.of(testTenant).bytes.tokens; spent < records*common || spent > 1.1*records*common {
+		t.Errorf("%d times %d bytes cost %v", records, common, spent)
+	}
+	// Also where it is too much, and nothing is taken.
+	c, _ = timed(t, Limits{TenantBytes: 1000, BodyBytes: 1 << 16})
+	if r := c.postText(t, "/v1/monitoring-data", composite(100)); r.status != 413 {
+		t.Fatalf("answered %d %s", r.status, r.body)
+	}
+	if spent := quotaBurst*1000 - c.accounts.of(testTenant).bytes.tokens; spent < 8*(1<<16)-100*recordOverhead {
+		t.Errorf("what was refused cost %v", spent)
 	}
 }
 

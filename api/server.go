@@ -233,7 +233,9 @@ func (s *Server) decode(in *form, b *batch) (err error) {
 // accept reads the records of a request and makes the good ones durable.
 func (s *Server) accept(ctx context.Context, protocol string, in *form, b *batch) *refusal {
 	account := s.accounts.of(b.tenant)
-	if err := s.decode(in, b); err != nil {
+	err := s.decode(in, b)
+	account.arrived(b.copied())
+	if err != nil {
 		account.waste(b.cost())
 		b.count(protocol, unread)
 		if refused := overfull(err); refused != nil {
