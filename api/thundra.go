@@ -105,7 +105,7 @@ func (b *batch) composite(data []byte) error {
 				all = m.value
 			} else if !b.beyond() {
 				m.mend()
-				m.invalid = b.dirty && !(utf8.Valid(m.name) && utf8.Valid(m.value))
+				m.invalid = b.dirty && (!utf8.Valid(m.name) || !utf8.Valid(m.value))
 				common = append(common, m)
 				if len(common) > b.limits.Values { // each record would look at all of them
 					b.reject(fmt.Sprintf("has more than %d members in common", b.limits.Values))
