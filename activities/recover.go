@@ -161,7 +161,7 @@ func (r *Recoverer) PlanRecovery(ctx context.Context, in PlanInput) (Plan, error
 			return plan, err
 		}
 	}
-	plan.Window.Shards = nil // histories need not carry it
+	plan.Window.Shards, plan.Window.Earlier = nil, nil // histories need not carry them
 	return plan, nil
 }
 
@@ -173,6 +173,9 @@ func (r *Recoverer) freezeReplay(ctx context.Context, plan Plan, inventory strin
 		until.Window.To = plan.Made // nothing of later is wanted of it yet
 	}
 	behind, err := r.look(ctx, until) // before it is listed: what comes meanwhile is in it, and does no harm
+	if err == nil {
+		err = r.lookAtOthers(ctx, until, &behind)
+	}
 	if err != nil {
 		return plan, err
 	}
@@ -398,7 +401,7 @@ func (r *Recoverer) ExtendWindow(ctx context.Context, in ExtendInput) (Plan, err
 		return plan, err
 	}
 	err = r.writePaper(ctx, plan.Papers+planFile, plan)
-	plan.Window.Shards = nil
+	plan.Window.Shards, plan.Window.Earlier = nil, nil
 	return plan, err
 }
 

@@ -53,12 +53,13 @@ func (r *Recoverer) AwaitBackup(ctx context.Context, in AwaitInput) (AwaitResult
 		return AwaitResult{}, err
 	}
 	var result AwaitResult
+	var found backlog
 	began := time.Now()
 	if activity.IsActivity(ctx) {
 		began = activity.GetInfo(ctx).ScheduledTime // a retry does not begin anew
 	}
 	for {
-		if result.Gaps, err = r.behind(ctx, plan); err != nil {
+		if found, err = r.look(ctx, plan); err != nil {
 			return result, err
 		}
 		var behind []string
@@ -67,28 +68,31 @@ func (r *Recoverer) AwaitBackup(ctx context.Context, in AwaitInput) (AwaitResult
 				return result, err
 			}
 		}
-		if result.Passed = len(result.Gaps) == 0; result.Passed && len(behind) == 0 {
+		if result.Passed = len(found.growing(plan)) == 0; result.Passed && len(behind) == 0 {
 			break
 		}
 		if time.Since(began) > in.For {
 			// What they have not come to is indexed by verify.
-			slog.Warn("the backup or the shards have not passed the backfill in time", "id", plan.ID, "shards", len(behind), "gaps", len(result.Gaps))
+			slog.Warn("the backup or the shards have not passed the backfill in time", "id", plan.ID, "shards", len(behind), "gaps", len(found.growing(plan)))
 			break
 		}
 		if !pause(ctx, lookEvery) {
 			return result, ctx.Err()
 		}
 	}
+	if err := r.lookAtOthers(ctx, plan, &found); err != nil {
+		return result, err
+	}
 	breaks := backup.FindBreaks(r.Backup(plan.Prefix), plan.Window)
 	listed, err := r.freeze(ctx, plan, in.Request.Inventory, SweepVerify, true, breaks)
 	if err != nil {
 		return result, err
 	}
-	found, err := breaks.End(ctx)
+	broken, err := breaks.End(ctx)
 	if err != nil {
 		return result, err
 	}
-	if result.Gaps, err = r.writeBreaks(ctx, plan, SweepVerify, result.Gaps, found); err != nil {
+	if result.Gaps, err = r.writeBreaks(ctx, plan, SweepVerify, found.gaps(plan), broken); err != nil {
 		return result, err
 	}
 	result.Pages, result.Objects, result.Records = listed.Pages, listed.Objects, listed.Records
@@ -121,22 +125,30 @@ type backlog struct {
 	ours     bool  // BackupStream writes it, as far as is known
 	chains   []Gap // of shards whose objects are not known to come to the window's end
 	firehose []Gap // the same, if Firehose writes it
+	others   []Gap // of shards that the stream does not list any more, see others
+	unseen   []Gap // of those without an object
 }
 
-// gaps are those that count for a plan, by who wrote the objects of its window.
-// What only earlier recoveries have gone through says nothing about that.
-func (b backlog) gaps(plan Plan) []Gap {
-	if !b.ours && plan.Foreign > 0 {
+// growing are those gaps that may close while they are waited for, by who wrote the
+// objects of a plan's window. What only earlier recoveries have gone through says
+// nothing about that.
+func (b backlog) growing(plan Plan) []Gap {
+	if b.isFirehoses(plan) {
 		return b.firehose
 	}
 	return b.chains
 }
 
-// behind returns what of a plan's window the backup is not known to have.
-func (r *Recoverer) behind(ctx context.Context, plan Plan) ([]Gap, error) {
-	found, err := r.look(ctx, plan)
-	return found.gaps(plan), err
+// gaps are all that count for a plan.
+func (b backlog) gaps(plan Plan) []Gap {
+	gaps := slices.Concat(b.growing(plan), b.others)
+	if b.isFirehoses(plan) {
+		return gaps
+	}
+	return append(gaps, b.unseen...)
 }
+
+func (b backlog) isFirehoses(plan Plan) bool { return !b.ours && plan.Foreign > 0 }
 
 // look finds the shards whose backup has not come to the window's end: by
 // sequence number where that is known, and of others that the stream has by time.
@@ -159,7 +171,7 @@ func (r *Recoverer) look(ctx context.Context, plan Plan) (found backlog, err err
 	}
 	names := slices.Sorted(maps.Keys(ends))
 	names = append(names, slices.Sorted(maps.Keys(positions))...)
-	reached, err := backup.Reached(ctx, r.Backup(plan.Prefix), plan.Window.Stream, plan.Window.Created, names, plan.Window.From)
+	reached, err := backup.Reached(ctx, r.Backup(plan.Prefix), plan.Window.Stream, plan.Window.Created, names, firstArrival(plan.Window))
 	if err != nil {
 		return found, err
 	}

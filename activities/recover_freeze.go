@@ -38,7 +38,8 @@ const (
 )
 
 // window says which records came after a snapshot, up to where the shards stand
-// now. Without checkpoints time decides.
+// now. Without checkpoints time decides. Shards of earlier streams of the name stand
+// nowhere any more: of them all is wanted that came after the snapshot.
 func window(r RecoverRequest, stream StreamID, from snapshot.Record, found bool, now map[string]telemetry.Checkpoint, retention time.Duration, at time.Time) backup.Window {
 	w := backup.Window{From: r.From, To: r.To, Stream: stream.Name, Created: stream.Created}
 	if w.To.IsZero() {
@@ -49,15 +50,24 @@ func window(r RecoverRequest, stream StreamID, from snapshot.Record, found bool,
 	}
 	w.Shards = map[string][]backup.Span{}
 	before := map[string]telemetry.Checkpoint{}
+	isEarlier := func(created time.Time) bool { return created.Unix() != stream.Created.Unix() }
+	var unread []time.Time // when the earlier streams were made of which nobody had read a record by the snapshot
 	if found {
 		w.From = from.Started
 		for _, shard := range from.Shards {
-			if shard.Stream != stream.Name || !shard.Created.Equal(stream.Created) {
+			if shard.Stream != stream.Name {
 				continue
 			}
-			before[shard.Shard] = shard.Checkpoint
 			if read := shard.Checkpoint.ReadUpTo; !read.IsZero() && !shard.Checkpoint.Closed && read.Before(w.From) {
 				w.From = read
+			}
+			if !isEarlier(shard.Created) {
+				before[shard.Shard] = shard.Checkpoint
+				continue
+			}
+			w.OfStream(shard.Created)[shard.Shard] = behindOf(shard.Checkpoint)
+			if shard.Checkpoint.Sequence == "" && !shard.Checkpoint.Closed {
+				unread = append(unread, shard.Created)
 			}
 		}
 	}
@@ -73,13 +83,29 @@ func window(r RecoverRequest, stream StreamID, from snapshot.Record, found bool,
 		w.Shards[shard] = []backup.Span{{After: start.Sequence, Until: reached.Sequence}}
 	}
 	for _, open := range from.Open {
-		if !found || !open.StreamCreated.Equal(stream.Created) {
+		if !found {
 			continue
 		}
-		w.Shards[open.Shard] = append(w.Shards[open.Shard], backup.Span{After: before1(open.First), Until: open.Last})
-		w.Reach = retention
+		shards := w.OfStream(open.StreamCreated)
+		shards[open.Shard] = append(shards[open.Shard], backup.Span{After: before1(open.First), Until: open.Last})
+		if isEarlier(open.StreamCreated) {
+			unread = append(unread, open.StreamCreated)
+		} else {
+			w.Reach = retention
+		}
+	}
+	for _, created := range unread { // whatever it kept, nothing had come before it was made
+		w.Reach = max(w.Reach, w.From.Sub(created))
 	}
 	return w
+}
+
+// behindOf is what of a shard lies behind a checkpoint.
+func behindOf(at telemetry.Checkpoint) []backup.Span {
+	if at.Closed {
+		return []backup.Span{}
+	}
+	return []backup.Span{{After: at.Sequence}}
 }
 
 // before1 is the number before a sequence number.

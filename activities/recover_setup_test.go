@@ -31,7 +31,8 @@ type planner struct {
 	cluster   *madeUp
 	retention time.Duration
 	reached   map[string]telemetry.Checkpoint
-	began     time.Time // the snapshot that there is
+	processed map[backup.Shard]telemetry.Checkpoint // of earlier streams
+	began     time.Time                             // the snapshot that there is
 	open      []telemetry.Range
 }
 
@@ -109,7 +110,11 @@ func (*planner) CommandStream(context.Context, StreamID, Command) (bool, error) 
 func (*planner) Command(context.Context, StreamID, string, Command) error { return nil }
 
 // Reached implements StreamWorkflows.
-func (p *planner) Reached(_ context.Context, _ StreamID, shard string) (telemetry.Checkpoint, bool, error) {
+func (p *planner) Reached(_ context.Context, id StreamID, shard string) (telemetry.Checkpoint, bool, error) {
+	if !id.Created.Equal(recoverStream.Created) {
+		at, known := p.processed[backup.Shard{Stream: id.Name, Created: id.Created, ID: shard}]
+		return at, known, nil
+	}
 	at, known := p.reached[shard]
 	return at, known, nil
 }
@@ -361,7 +366,8 @@ func TestVerifyWaitsForTheBackup(t *testing.T) {
 		t.Helper()
 		p.Positions = backups
 		window := backup.Window{From: first, To: first.Add(time.Duration(to) * time.Second), Stream: shard.Stream, Created: shard.Created, Shards: known}
-		gaps, err := p.behind(t.Context(), Plan{Prefix: backup.Prefix, Window: window, Objects: 1})
+		found, err := p.look(t.Context(), Plan{Window: window, Prefix: backup.Prefix})
+		gaps := found.chains
 		if err != nil || len(gaps) != want || want > 0 && gaps[0].Sequence != sequence(8) {
 			t.Errorf("%s: %+v, %v", what, gaps, err)
 		}
@@ -394,6 +400,87 @@ func TestVerifyWaitsForTheBackup(t *testing.T) {
 	result := must(t, p.AwaitBackup, AwaitInput{Papers: plan.Papers, For: time.Minute})
 	if !result.Passed || len(result.Gaps) > 0 || asked != 4 || result.Objects != 1 {
 		t.Errorf("%+v, asked %d times", result, asked)
+	}
+}
+
+// TestTheBackupOfAnEarlierStreamMustBeWhole: its chains must have come to their
+// end, or to what was processed of them, as nothing comes to them any more.
+func TestTheBackupOfAnEarlierStreamMustBeWhole(t *testing.T) {
+	p := newPlanner(t)
+	p.Positions = writing(func() (telemetry.Checkpoint, error) { return telemetry.Checkpoint{Closed: true}, nil })
+	made := recoverStream.Created.Add(-50 * time.Hour)
+	arrived := p.began.Add(-time.Hour).Truncate(time.Hour)
+	store, ends := p.Backup(backup.Prefix).(backup.Store), p.Backup(backup.EndsPrefix).(backup.Store)
+	write := func(id string, ended bool) backup.Shard {
+		t.Helper()
+		shard := backup.Shard{Stream: recoverStream.Name, Created: made, ID: id}
+		chain := backup.Open(store, shard, "")
+		for n := range 9 {
+			if err := chain.Add(backup.Record{Sequence: sequence(n), Arrived: arrived.Add(time.Duration(n) * time.Second), Data: record(n)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := chain.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if ended {
+			if err := chain.End(t.Context(), ends); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return shard
+	}
+	ended, open := write("shardId-000000000001", true), write("shardId-000000000002", false)
+	bare := backup.Shard{Stream: recoverStream.Name, Created: made, ID: "shardId-000000000003"}
+	behind := []backup.Span{{After: sequence(3)}}
+	all := backup.Window{From: arrived, To: time.Now(), Stream: recoverStream.Name, Created: recoverStream.Created}
+	for name, c := range map[string]struct {
+		of        backup.Shard
+		spans     []backup.Span // nil: time decides
+		processed int           // negative: nobody knows
+		want      bool          // a gap
+	}{
+		"ended":                               {ended, behind, -1, false},
+		"ended, by time":                      {ended, nil, -1, false},
+		"nobody knows":                        {open, behind, -1, true},
+		"nobody knows, by time":               {open, nil, -1, true},
+		"reached what was processed":          {open, behind, 8, false},
+		"reached what was processed, by time": {open, nil, 8, false},
+		"did not reach it":                    {open, behind, 9, true},
+		"did not reach it, by time":           {open, nil, 9, true},
+		"an open range alone":                 {open, []backup.Span{{After: sequence(3), Until: sequence(5)}}, -1, false},
+		"an open range that it lacks":         {open, []backup.Span{{After: sequence(7), Until: sequence(9)}}, -1, true},
+		"without an object":                   {bare, behind, 4, true},
+		"without an object, and stood still":  {bare, behind, 3, false},
+		"without an object, and drained":      {bare, []backup.Span{}, -1, false},
+	} {
+		w := all
+		w.Earlier = []backup.Generation{{Created: made, Shards: map[string][]backup.Span{ended.ID: {}, open.ID: {}, bare.ID: {}}}}
+		w.Earlier[0].Shards[c.of.ID] = c.spans
+		if c.spans == nil {
+			delete(w.Earlier[0].Shards, c.of.ID)
+		}
+		p.processed = map[backup.Shard]telemetry.Checkpoint{}
+		if c.processed >= 0 {
+			p.processed[c.of] = telemetry.Checkpoint{Sequence: sequence(c.processed)}
+		}
+		plan := Plan{ID: "a", Papers: Papers("a"), Prefix: backup.Prefix, Window: w}
+		if err := p.writePaper(t.Context(), plan.Papers+planFile, plan); err != nil {
+			t.Fatal(err)
+		}
+		result := must(t, p.AwaitBackup, AwaitInput{Papers: plan.Papers, For: time.Minute})
+		gap := slices.ContainsFunc(result.Gaps, func(g Gap) bool {
+			return g.Shard == c.of.ID && strings.Contains(g.Reason, "nor, as far as is known, to what was processed")
+		})
+		if gap != c.want || len(result.Gaps) > 1 || !result.Passed {
+			t.Errorf("%s: %+v", name, result)
+		}
+	}
+	// A replay asks by time, too.
+	p.processed = map[backup.Shard]telemetry.Checkpoint{}
+	plan := must(t, p.PlanRecovery, PlanInput{ID: "b", Replay: true, Freeze: true, Request: RecoverRequest{From: arrived, To: time.Now()}})
+	if len(plan.Broken) != 1 || plan.Broken[0].Shard != open.ID || plan.Objects != 2 {
+		t.Errorf("a replay lacks %+v of %d objects", plan.Broken, plan.Objects)
 	}
 }
 

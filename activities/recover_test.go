@@ -49,7 +49,9 @@ func TestWindowOfARecovery(t *testing.T) {
 	}
 	retention := 24 * time.Hour
 	got := window(RecoverRequest{}, recoverStream, taken, true, reached, retention, now)
-	want := backup.Window{From: late.ReadUpTo, To: now, Stream: "s", Created: recoverStream.Created, Shards: spans, Reach: retention}
+	want := backup.Window{From: late.ReadUpTo, To: now, Stream: "s", Created: recoverStream.Created, Shards: spans, Reach: retention, Earlier: []backup.Generation{
+		{Created: recoverStream.Created.Add(-time.Hour), Shards: map[string][]backup.Span{"went on": {{After: "999"}}}},
+	}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("after a snapshot: %+v, want %+v", got, want)
 	}
@@ -62,6 +64,9 @@ func TestWindowOfARecovery(t *testing.T) {
 	if open := []backup.Span{{After: "10", Until: "20"}, {After: "3", Until: "6"}}; !reflect.DeepEqual(got.Shards["went on"], open) {
 		t.Errorf("with open ranges: %+v, want %+v", got.Shards["went on"], open)
 	}
+	if open := []backup.Span{{After: "999"}, {After: "0", Until: "2"}}; !reflect.DeepEqual(got.Earlier[0].Shards["went on"], open) {
+		t.Errorf("with open ranges of an earlier stream: %+v, want %+v", got.Earlier[0].Shards["went on"], open)
+	}
 	// Without a snapshot everything that was processed is wanted.
 	got = window(RecoverRequest{}, recoverStream, snapshot.Record{}, false, reached, retention, now)
 	if !got.From.IsZero() || !reflect.DeepEqual(got.Shards["went on"], []backup.Span{{Until: "20"}}) {
@@ -71,6 +76,46 @@ func TestWindowOfARecovery(t *testing.T) {
 	got = window(RecoverRequest{From: began}, recoverStream, taken, true, reached, retention, now)
 	if got.Shards != nil || !got.From.Equal(began) || !got.To.Equal(now) {
 		t.Errorf("from a time on: %+v", got)
+	}
+}
+
+// TestWindowOfAStreamMadeAnew: the snapshot was taken of an earlier stream, which
+// was behind, had a range open, and shards of which nobody had read a record. None
+// of that arrived after the snapshot, nor before the stream was made.
+func TestWindowOfAStreamMadeAnew(t *testing.T) {
+	t.Parallel()
+	made, began := recoverStream.Created.Add(-50*time.Hour), recoverStream.Created.Add(-2*time.Hour)
+	now, lag := recoverStream.Created.Add(time.Hour), began.Add(-time.Hour)
+	shard := func(id string, at telemetry.Checkpoint) snapshot.Shard {
+		return snapshot.Shard{Stream: "s", Created: made, Shard: id, Checkpoint: at}
+	}
+	reached := map[string]telemetry.Checkpoint{"a": {Sequence: "3"}}
+	none := []backup.Span{}
+	for name, c := range map[string]struct {
+		shards  []snapshot.Shard
+		open    []telemetry.Range
+		earlier map[string][]backup.Span
+		from    time.Time
+		reach   time.Duration
+	}{
+		"up to date":        {[]snapshot.Shard{shard("a", telemetry.Checkpoint{Sequence: "9", ReadUpTo: began})}, nil, map[string][]backup.Span{"a": {{After: "9"}}}, began, time.Hour},
+		"was behind":        {[]snapshot.Shard{shard("a", telemetry.Checkpoint{Sequence: "9", ReadUpTo: lag})}, nil, map[string][]backup.Span{"a": {{After: "9"}}}, lag, time.Hour},
+		"was drained":       {[]snapshot.Shard{shard("a", telemetry.Checkpoint{Sequence: "9", ReadUpTo: lag, Closed: true})}, nil, map[string][]backup.Span{"a": none}, began, time.Hour},
+		"had no checkpoint": {[]snapshot.Shard{shard("a", telemetry.Checkpoint{})}, nil, map[string][]backup.Span{"a": {{}}}, began, 48 * time.Hour},
+		"had a range open": {
+			[]snapshot.Shard{shard("a", telemetry.Checkpoint{Sequence: "9", ReadUpTo: began})}, []telemetry.Range{{StreamCreated: made, Shard: "a", First: "5", Last: "7"}},
+			map[string][]backup.Span{"a": {{After: "9"}, {After: "4", Until: "7"}}}, began, 48 * time.Hour,
+		},
+		"only a range": {nil, []telemetry.Range{{StreamCreated: made, Shard: "a", First: "5", Last: "7"}}, map[string][]backup.Span{"a": {{After: "4", Until: "7"}}}, began, 48 * time.Hour},
+	} {
+		got := window(RecoverRequest{}, recoverStream, snapshot.Record{Started: began, Shards: c.shards, Open: c.open}, true, reached, time.Hour, now)
+		want := backup.Window{
+			From: c.from, To: now, Stream: "s", Created: recoverStream.Created, Reach: c.reach,
+			Shards: map[string][]backup.Span{"a": {{Until: "3"}}}, Earlier: []backup.Generation{{Created: made, Shards: c.earlier}},
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, want %+v", name, got, want)
+		}
 	}
 }
 
@@ -237,7 +282,8 @@ func TestFirehoseIsWaitedFor(t *testing.T) {
 			From: now.Add(-time.Hour), To: now.Add(-c.over), Stream: "s", Created: recoverStream.Created,
 			Shards: map[string][]backup.Span{"shardId-000000000000": {{After: "2", Until: "4"}, {After: "10", Until: "20"}}, "shardId-000000000001": {}},
 		}}
-		gaps, err := r.behind(t.Context(), plan)
+		found, err := r.look(t.Context(), plan)
+		gaps := found.gaps(plan)
 		if err != nil || len(gaps) != min(1, len(c.gap)) || len(gaps) > 0 && !strings.Contains(gaps[0].Reason, c.gap) {
 			t.Errorf("%s: %+v, %v", name, gaps, err)
 		}

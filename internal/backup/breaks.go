@@ -106,7 +106,7 @@ func (b *Breaks) between(before *link, o Object, m Meta) Break {
 	if before != nil && !before.silent && telemetry.CompareSequence(o.name.First, before.last) <= 0 {
 		return found // whoever wrote it did not know what another writer had written
 	}
-	spans, known := b.window.spans(o.name.Shard)
+	spans, known := b.window.Spans(o.name.Shard)
 	reason := "what it goes on behind is not in the backup any more"
 	switch {
 	case m.After == AfterGap:

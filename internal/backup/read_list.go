@@ -23,8 +23,11 @@ type Window struct {
 	// Shards are the wanted stretches of each shard. Of one that is not named,
 	// time alone decides.
 	Shards map[string][]Span `json:"shards,omitempty"`
-	// Reach is how long before From a record of Shards may have arrived: one
-	// that nobody had read yet is as old as the stream keeps it.
+	// Earlier are the wanted stretches of the shards of earlier streams of that
+	// name.
+	Earlier []Generation `json:"earlier,omitempty"`
+	// Reach is how long before From a record of Shards or Earlier may have arrived:
+	// one that nobody had read yet is as old as the stream keeps it.
 	Reach time.Duration `json:"reach,omitempty"`
 }
 
@@ -56,7 +59,7 @@ func (w Window) Of(key string) (wants func(Line) bool) {
 	if !ours {
 		return func(Line) bool { return true }
 	}
-	if spans, known := w.spans(name.Shard); known {
+	if spans, known := w.Spans(name.Shard); known {
 		return func(l Line) bool {
 			return slices.ContainsFunc(spans, func(s Span) bool { return s.Has(l.Sequence) })
 		}
@@ -67,12 +70,6 @@ func (w Window) Of(key string) (wants func(Line) bool) {
 // Covers reports whether a time is in the window.
 func (w Window) Covers(at time.Time) bool {
 	return !at.Before(w.From) && (w.To.IsZero() || !at.After(w.To))
-}
-
-// spans returns the wanted stretches of a shard, if they are known.
-func (w Window) spans(shard Shard) ([]Span, bool) {
-	spans, known := w.Shards[shard.ID]
-	return spans, known && shard.Stream == w.Stream && shard.Created.Unix() == w.Created.Unix()
 }
 
 const (
@@ -247,7 +244,7 @@ type lister struct {
 func (l *lister) add(o Object) bool {
 	if !o.ours {
 		to := l.window.To.Add(ClockSkew)
-		o.Wanted = (l.window.To.IsZero() || !o.hour.After(to)) && o.hour.Add(time.Hour+firehoseReach).After(l.window.From)
+		o.Wanted = (l.window.To.IsZero() || !o.hour.After(to)) && o.hour.Add(time.Hour+firehoseReach).After(l.window.From.Add(-l.window.Reach))
 		return !o.Wanted || l.yield(o, nil)
 	}
 	before, has := l.open[o.name.Shard]
@@ -267,7 +264,7 @@ func (l *lister) end() {
 // there is one.
 func (l *lister) pass(o Object, next string) bool {
 	w := l.window
-	spans, known := w.spans(o.name.Shard)
+	spans, known := w.Spans(o.name.Shard)
 	if known {
 		o.Wanted = slices.ContainsFunc(spans, func(s Span) bool {
 			return (s.Until == "" || telemetry.CompareSequence(o.name.First, s.Until) <= 0) &&

@@ -270,3 +270,29 @@ func TestInventoriesThatCannotBeRead(t *testing.T) {
 		}
 	}
 }
+
+// TestListChoosesOfEarlierStreams: by sequence number, as of the present one, and as
+// far back as something may have waited for.
+func TestListChoosesOfEarlierStreams(t *testing.T) {
+	t.Parallel()
+	earlier := start.Add(-100 * time.Hour)
+	of := func(hours int, id, first string) string {
+		return backup.Shard{Stream: "telemetry", Created: earlier, ID: id}.Key(backup.Record{Sequence: first, Arrived: noon.Add(time.Duration(hours) * time.Hour)})
+	}
+	const a, b, c = "shardId-000000000000", "shardId-000000000001", "shardId-000000000002"
+	s := newShelf(of(-30, a, "100"), of(-20, a, "200"), of(-2, a, "300"), of(1, a, "400"), of(-2, b, "100"), of(1, b, "200"), of(-2, c, "100"), of(1, c, "200"),
+		key(noon.Add(time.Hour), a, "100"), "2026/11/19/08/x", "2026/11/20/08/x")
+	w := backup.Window{
+		From: noon, To: noon.Add(3 * time.Hour), Reach: 26 * time.Hour, Stream: "telemetry", Created: start, Shards: map[string][]backup.Span{a: {}},
+		Earlier: []backup.Generation{{Created: earlier, Shards: map[string][]backup.Span{a: {{After: "210"}, {After: "250", Until: "320"}}, b: {}}}},
+	}
+	want := []string{of(-20, a, "200"), of(-2, a, "300"), of(1, a, "400"), of(1, c, "200"), "2026/11/20/08/x"}
+	slices.Sort(want)
+	if got := slices.Sorted(slices.Values(listed(t, s, w))); !slices.Equal(got, want) {
+		t.Errorf("listed are %q, want %q", got, want)
+	}
+	chains, err := backup.Chains(t.Context(), s, w)
+	if err != nil || len(chains) != 2 || chains[0].ID != a || chains[1].ID != c || chains[1].Created.Unix() != earlier.Unix() {
+		t.Errorf("its chains are %+v, %v", chains, err)
+	}
+}

@@ -1,11 +1,15 @@
 package recovery
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
 	"millrace/activities"
+	"millrace/internal/backup"
 	"millrace/internal/ledger"
+	"millrace/internal/snapshot"
+	"millrace/internal/telemetry"
 	"millrace/workflows"
 )
 
@@ -50,4 +54,45 @@ func TestEverythingComesBack(t *testing.T) {
 	w.disaster()
 	w.send("before", 2000, 3)
 	w.await("what was sent again to be indexed", func() bool { return len(w.ids("")) == 2000 })
+}
+
+// TestWhatAnEarlierStreamWasBehindComesBack: the stream was made anew since the
+// snapshot, by which the earlier one of its name was behind.
+func TestWhatAnEarlierStreamWasBehindComesBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.send("before", 100, 0)
+	w.indexed()
+	w.passed()
+	w.snapshot()
+	const records, read = 10, 4 // of the earlier stream, and of them by the snapshot
+	arrived := time.Now().Add(-3 * time.Hour).UTC().Truncate(time.Hour)
+	earlier := backup.Shard{Stream: w.Stream.Name(), Created: w.Stream.Created().Add(-50 * time.Hour), ID: "shardId-000000000000"}
+	chain := backup.Open(w.Backups.Under(backup.Prefix), earlier, "")
+	number := func(n int) string { return fmt.Sprint(1000 + n) }
+	for n := range records {
+		id := fmt.Sprintf("earlier-%d", n)
+		w.must(chain.Add(backup.Record{Sequence: number(n), Arrived: arrived.Add(time.Duration(n) * time.Second), Data: w.record(id, false)}))
+		if n >= read {
+			w.sent[id] = true
+		}
+	}
+	_, err := chain.Flush(t.Context())
+	w.must(err)
+	w.must(chain.End(t.Context(), w.Backups.Under(backup.EndsPrefix)))
+	catalog := snapshot.Open(w.Bucket, w.repo)
+	taken, err := catalog.Get(t.Context(), "snap")
+	w.must(err)
+	taken.Shards = append(taken.Shards, snapshot.Shard{
+		Stream: earlier.Stream, Created: earlier.Created, Shard: earlier.ID,
+		Checkpoint: telemetry.Checkpoint{Sequence: number(read - 1), ReadUpTo: arrived},
+	})
+	w.must(catalog.Put(t.Context(), taken))
+	w.backUp()
+	w.disaster()
+	result := w.result(w.begin(workflows.RecoverInput{}))
+	if !result.Complete || result.Backfill.Indexed != records-read {
+		t.Errorf("the result is %+v", result)
+	}
+	w.complete()
 }
