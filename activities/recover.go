@@ -51,6 +51,7 @@ type Cluster interface {
 	GetSnapshot(ctx context.Context, repository, name string) (index.Snapshot, error)
 	StartRestore(ctx context.Context, repository, name string, r index.Restore) error
 	Recovery(ctx context.Context, pattern string, indices []string) (index.Progress, error)
+	SentDocuments
 }
 
 // OpenBatches says which ProcessBatch workflows were open at a time. See
@@ -216,6 +217,11 @@ func (r *Recoverer) planRestore(ctx context.Context, in PlanInput, plan *Plan) e
 		if err := r.addOpen(ctx, &record); err != nil {
 			return err
 		}
+		recovered, err := snapshot.ReadBasis(ctx, r.Bucket)
+		if err != nil {
+			return err
+		}
+		recovered.Rebase(record)
 		plan.Snapshot, plan.Began = record.Name, record.Started
 		if record.Suspect != "" {
 			plan.Warnings = append(plan.Warnings, "the snapshot is suspect: "+record.Suspect)
@@ -267,6 +273,7 @@ func (r *Recoverer) planIndices(ctx context.Context, request RecoverRequest, rec
 		return err
 	}
 	plan.Keep = map[string]string{}
+	var kept []string
 	for _, name := range index.Names(record.Indices) {
 		of := record.Indices[name]
 		if !matches(request.Indices, name) {
@@ -298,15 +305,15 @@ func (r *Recoverer) planIndices(ctx context.Context, request RecoverRequest, rec
 			plan.Keep[name] = "healthy and older than the snapshot (replace would replace it)"
 			wanted := of.Documents - max(0, gone.Trimmed-of.Trimmed)
 			if state.Documents >= 0 && state.Documents < wanted {
-				plan.Fewer = append(plan.Fewer, Restored{Index: name, Documents: state.Documents, Wanted: wanted})
-				plan.Warnings = append(plan.Warnings, fmt.Sprintf("%s stays, although it has %d documents, and the snapshot %d: replace would replace it",
-					name, state.Documents, wanted))
+				plan.fewer(Restored{Index: name, Documents: state.Documents, Wanted: wanted}, "")
+			} else {
+				kept = append(kept, name)
 			}
 			continue
 		}
 		plan.Restore = append(plan.Restore, one)
 	}
-	return nil
+	return r.keepSettled(ctx, kept, record, plan)
 }
 
 // checkpoints returns where each shard of the stream is. One without a workflow
@@ -434,27 +441,34 @@ type Restored struct {
 // ConcludeRecovery writes the result beside the plan.
 func (r *Recoverer) ConcludeRecovery(ctx context.Context, result RecoverResult) error {
 	slog.InfoContext(ctx, "a recovery has ended", "id", result.ID, "complete", result.Complete, "missing", len(result.Missing), "error", result.Error)
-	if err := r.forgetNoted(ctx, result); err != nil {
+	plan, all, err := r.recoveredAll(ctx, result)
+	if err == nil && all {
+		err = errors.Join(r.forgetNoted(ctx, plan, result.Began), r.rebase(ctx, plan))
+	}
+	if err != nil {
 		return err
 	}
 	return r.writePaper(ctx, result.Papers+resultFile, result)
 }
 
+// recoveredAll reports whether a recovery was complete, and of all tenants and
+// times.
+func (r *Recoverer) recoveredAll(ctx context.Context, result RecoverResult) (plan Plan, all bool, err error) {
+	if !result.Complete || result.Plan.Replay || result.Plan.Suffix != "" || result.Plan.Tenant != "" {
+		return plan, false, nil
+	}
+	plan, err = readPlan(ctx, r.Bucket, result.Papers)
+	return plan, plan.Window.Shards != nil, err
+}
+
 // forgetNoted has the next snapshot not miss indices that a complete recovery has
 // made anew.
-func (r *Recoverer) forgetNoted(ctx context.Context, result RecoverResult) error {
-	if !result.Complete || result.Plan.Replay || result.Plan.Suffix != "" || result.Plan.Tenant != "" {
-		return nil
-	}
-	plan, err := readPlan(ctx, r.Bucket, result.Papers)
-	if err != nil || plan.Window.Shards == nil { // of a part of the time
-		return err
-	}
+func (r *Recoverer) forgetNoted(ctx context.Context, plan Plan, began time.Time) error {
 	notes, err := snapshot.ListNoted(ctx, r.Bucket)
 	if err != nil {
 		return err
 	}
 	return snapshot.Forget(ctx, r.Bucket, slices.DeleteFunc(notes, func(n snapshot.Noted) bool {
-		return !n.Created.Before(result.Began) || !matches(plan.Indices, n.Index)
+		return !n.Created.Before(began) || !matches(plan.Indices, n.Index)
 	}))
 }

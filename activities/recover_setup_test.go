@@ -130,6 +130,7 @@ type madeUp struct {
 	states map[string]index.State
 	none   bool // it knows no repository
 	bare   bool // it has no templates
+	sent   int64
 	made   []index.Repository
 }
 
@@ -159,6 +160,14 @@ func (m *madeUp) EnsureRepository(_ context.Context, r index.Repository) (bool, 
 func (m *madeUp) Indices(context.Context, ...string) (map[string]index.State, error) {
 	return m.states, nil
 }
+
+// CountSent implements SentDocuments.
+func (m *madeUp) CountSent(_ context.Context, asked []index.Sent) ([]int64, error) {
+	return slices.Repeat([]int64{m.sent}, len(asked)), nil
+}
+
+// LongestBulk implements SentDocuments.
+func (*madeUp) LongestBulk() time.Duration { return time.Minute }
 
 // GetSnapshot implements Cluster.
 func (m *madeUp) GetSnapshot(_ context.Context, _, name string) (index.Snapshot, error) {

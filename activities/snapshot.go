@@ -232,6 +232,11 @@ func (s *Snapshotter) survey(ctx context.Context, catalog *snapshot.Catalog, pat
 	if err != nil && !errors.Is(err, snapshot.ErrNone) {
 		return err
 	}
+	recovered, err := snapshot.ReadBasis(ctx, s.Bucket)
+	if err != nil {
+		return err
+	}
+	recovered.Rebase(last)
 	record.Indices = map[string]snapshot.Index{}
 	for name, state := range states {
 		if _, ours := telemetry.ParseIndex(name); !ours {
@@ -240,8 +245,12 @@ func (s *Snapshotter) survey(ctx context.Context, catalog *snapshot.Catalog, pat
 		counted := snapshot.Index{Documents: max(state.Documents, 0), Created: state.Created, Trimmed: trimmed[name]}
 		if before := last.Indices[name]; state.Closed && before.Created.Equal(state.Created) {
 			counted = before // it cannot be counted, nor has it changed
+			counted.Still = nil
 		}
 		record.Indices[name] = counted
+	}
+	if err := settle(ctx, s.Cluster, last, record); err != nil {
+		return err
 	}
 	return s.judge(ctx, last, record)
 }
@@ -383,6 +392,11 @@ func (s *Snapshotter) whole(ctx context.Context, catalog *snapshot.Catalog, r *s
 	if err != nil {
 		return err
 	}
+	recovered, err := snapshot.ReadBasis(ctx, s.Bucket)
+	if err != nil {
+		return err
+	}
+	recovered.Rebase(last)
 	return s.judge(ctx, last, r)
 }
 

@@ -28,6 +28,9 @@ func Judge(last Record, now map[string]Index, notes []Noted, gone map[string]Gon
 				name, index.Created.UTC().Format(time.RFC3339), before.Documents, index.Documents))
 		case index.Documents+max(0, gone[name].Trimmed-before.Trimmed) < before.Documents:
 			wrong = append(wrong, fmt.Sprintf("%s has shrunk from %d to %d documents", name, before.Documents, index.Documents))
+		case lost(before, index, gone[name].Trimmed) > 0:
+			wrong = append(wrong, fmt.Sprintf("%s has lost %d of the %d documents that were sent before %s", name,
+				lost(before, index, gone[name].Trimmed), before.Settled.Documents, before.Settled.Before.UTC().Format(time.RFC3339)))
 		}
 	}
 	for _, n := range notes {
@@ -71,7 +74,7 @@ func Missing(last Record, now map[string]Index, notes []Noted) []string {
 	}
 	for name, before := range last.Indices {
 		index, there := now[name]
-		if !there || index.Documents < before.Documents || index.Created.After(before.Created) {
+		if !there || index.Documents < before.Documents || index.Created.After(before.Created) || lost(before, index, 0) > 0 {
 			names = append(names, name)
 		}
 	}

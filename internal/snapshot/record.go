@@ -53,6 +53,11 @@ type Index struct {
 	Created time.Time `json:"created"`
 	// Trimmed is how many documents retention had deleted of it by then, in all.
 	Trimmed int64 `json:"trimmed,omitempty"`
+	// Settled is what later snapshots and a recovery are held against, and Still
+	// how much there was of what was settled at the last good snapshot. Records of
+	// an earlier version have neither, nor has an index that could not be counted.
+	Settled *Settled `json:"settled,omitempty"`
+	Still   *Settled `json:"still,omitempty"`
 }
 
 // Shard is where a shard of the stream stood.

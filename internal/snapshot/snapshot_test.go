@@ -180,6 +180,38 @@ func TestWhatMakesASnapshotSuspect(t *testing.T) {
 	}
 }
 
+// TestWhatWasSettledStays: an index may not have fewer of these documents, however
+// many there are in all, but for those that retention has deleted.
+func TestWhatWasSettledStays(t *testing.T) {
+	t.Parallel()
+	const a = "telemetry-span-2026"
+	made, before := now.Add(-24*time.Hour), now.Add(-2*time.Hour)
+	last := taken(time.Hour, snapshot.Success, "")
+	last.Indices = map[string]snapshot.Index{a: {Documents: 100, Created: made, Settled: &snapshot.Settled{Before: before, Documents: 90, Trimmed: 7}}}
+	for name, c := range map[string]struct {
+		still   *snapshot.Settled
+		trimmed int64
+		want    string
+	}{
+		"not counted":           {},
+		"all":                   {still: &snapshot.Settled{Before: before, Documents: 90}},
+		"more, of a slow bulk":  {still: &snapshot.Settled{Before: before, Documents: 91}},
+		"fewer":                 {still: &snapshot.Settled{Before: before, Documents: 40}, want: a + " has lost 50 of the 90 documents that were sent before 2026-11-24T10:00:00Z"},
+		"trimmed":               {still: &snapshot.Settled{Before: before, Documents: 80}, trimmed: 17},
+		"trimmed, and lost one": {still: &snapshot.Settled{Before: before, Documents: 79}, trimmed: 17, want: "has lost 1 of"},
+		"of another time":       {still: &snapshot.Settled{Before: before.Add(time.Second), Documents: 1}},
+	} {
+		present := map[string]snapshot.Index{a: {Documents: 100, Created: made, Still: c.still}}
+		gone := map[string]snapshot.Gone{a: {Trimmed: c.trimmed}}
+		if got := snapshot.Judge(last, present, nil, gone); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+		if missing := snapshot.Missing(last, present, nil); (len(missing) > 0) != (c.want != "" || c.trimmed > 0) {
+			t.Errorf("%s: about %v it must be asked what retention took", name, missing)
+		}
+	}
+}
+
 // TestNotesAreListedAndForgotten, beside what somebody else has put there.
 func TestNotesAreListedAndForgotten(t *testing.T) {
 	t.Parallel()
