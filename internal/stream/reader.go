@@ -22,13 +22,18 @@ type Reader struct {
 	source source
 	opened bool
 	since  time.Time // when it was opened
+	heard  time.Time // when the service answered last
 
 	done telemetry.Checkpoint // how far the pages returned reach
 	// unverified: the source was opened anew, and it is not yet seen whether
 	// what comes first is what followed the checkpoint.
 	unverified bool
 	horizon    bool // the service does not know the checkpoint's record: begin at TRIM_HORIZON
-	end        *Page
+	// trailing: what was read last is older than a stream is sure to keep, so
+	// that what comes next may be trimmed before it is asked for. An iterator
+	// goes on behind that and says nothing.
+	trailing bool
+	end      *Page
 
 	failures int
 	failing  time.Time // since when
@@ -106,9 +111,10 @@ func (r *Reader) read(ctx context.Context) (batch, error) {
 	if err := r.stream.glance(ctx); err != nil {
 		return batch{}, err
 	}
-	if r.opened {
-		return r.source.next(ctx)
+	if r.opened && !r.trailing {
+		return r.goOn(ctx)
 	}
+	r.opened, r.trailing = false, false
 	at := position{sequence: r.done.Sequence}
 	if r.horizon {
 		at.sequence = ""
@@ -125,7 +131,32 @@ func (r *Reader) read(ctx context.Context) (batch, error) {
 		return batch{end: true, gone: true, answered: time.Now()}, nil
 	}
 	r.opened, r.unverified, r.since = true, true, time.Now()
-	return r.source.next(ctx)
+	r.heard = r.since
+	return r.goOn(ctx)
+}
+
+// silence is how long a reader may have heard nothing until it asks whether the
+// stream is still the same. To delete a stream and to make it anew takes longer:
+// tens of seconds at AWS.
+const silence = 10 * time.Second
+
+// goOn returns what comes next in the source. Kinesis does not say whether an
+// iterator of a stream that was deleted goes on in one that was made anew under
+// its name, as those of emulators do.
+func (r *Reader) goOn(ctx context.Context) (batch, error) {
+	b, err := r.source.next(ctx)
+	if err != nil {
+		return batch{}, err
+	}
+	now := time.Now()
+	if now.Sub(r.heard) >= silence {
+		if err := r.stream.sure(ctx, now); err != nil {
+			r.opened = false // what was read is read again
+			return batch{}, err
+		}
+	}
+	r.heard = now
+	return b, nil
 }
 
 // recover decides what an error of step means. It returns nil to try again.
@@ -205,7 +236,7 @@ func (r *Reader) verify(ctx context.Context, b *batch) (*Loss, error) {
 // A shard of which nothing was ever read has lost nothing while the stream, or
 // the shard, is younger than that.
 func (r *Reader) mayBeTrimmed(ctx context.Context, b *batch) (bool, error) {
-	kept := b.answered.Add(-ShortestRetention).Add(trimMargin)
+	kept := b.sureSince()
 	switch {
 	case r.done.Arrived.After(kept) && len(b.records) > 0:
 		return true, nil
@@ -219,6 +250,9 @@ func (r *Reader) mayBeTrimmed(ctx context.Context, b *batch) (bool, error) {
 	return r.stream.lists(ctx, r.shard, atTrimHorizon)
 }
 
+// sureSince is since when what arrived is certain to be kept.
+func (b *batch) sureSince() time.Time { return b.answered.Add(-ShortestRetention).Add(trimMargin) }
+
 // page makes the page of what was read, and moves the checkpoint behind it. Time
 // has passed only once it is seen that nothing is missing: whoever goes on from
 // the page must find the same out again.
@@ -228,6 +262,9 @@ func (r *Reader) page(b batch, loss *Loss) Page {
 	if n := len(b.records); n > 0 {
 		last := b.records[n-1]
 		r.done.Sequence, r.done.Arrived, upTo = last.Sequence, last.Arrived, last.Arrived
+		// A subscription cannot be opened for every page: it is seen at its end.
+		_, polls := r.source.(*poller)
+		r.trailing = polls && last.Arrived.Before(b.sureSince())
 	}
 	if upTo.After(r.done.ReadUpTo) && !r.unverified {
 		r.done.ReadUpTo = upTo

@@ -147,6 +147,61 @@ func TestWhatWasTrimmedUnreadIsReported(t *testing.T) {
 	}
 }
 
+// TestWhatIsTrimmedAheadOfAReaderIsReported: an iterator that is in use passes
+// over it in silence. Whoever is not that late reads on with one iterator.
+func TestWhatIsTrimmedAheadOfAReaderIsReported(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	for name, c := range map[string]struct {
+		late      time.Duration
+		shorten   bool
+		losses    int
+		iterators int
+	}{
+		"read in time":                               {20 * time.Hour, false, 0, 2},
+		"read late, and nothing was trimmed":         {30 * time.Hour, false, 0, 4},
+		"read late, and the retention was shortened": {30 * time.Hour, true, 1, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			t.Cleanup(cancel)
+			k := strict.StartKinesis(t, born, 7*day)
+			s := strictly(t, k)
+			s.settings.LimitPerCall = 3
+			k.Pass(time.Hour)
+			k.Put(makeRecords(0, 1)[0])
+			_, at := follow(ctx, t, s.Reader(strict.Shard, telemetry.Checkpoint{}), 1, 0)
+			var sequences []string
+			for n := range 4 {
+				sequences = append(sequences, k.Put(makeRecords(1+n, 1)[0]))
+			}
+			k.Pass(c.late)
+			last := k.Put(makeRecords(5, 1)[0])
+			reader := s.Reader(strict.Shard, at)
+			losses, at := follow(ctx, t, reader, 2, 0)
+			if len(losses) > 0 || at.Sequence != sequences[1] {
+				t.Fatalf("the first page ends at %+v, the losses are %+v", at, losses)
+			}
+			rest := 3
+			if c.shorten {
+				k.Keep(day)
+				rest = 1
+			}
+			losses, at = follow(ctx, t, reader, rest, 0)
+			if len(losses) != c.losses || at.Sequence != last {
+				t.Fatalf("it has come to %+v, the losses are %+v", at, losses)
+			}
+			if c.losses > 0 && (losses[0].After != sequences[1] || losses[0].Before != last) {
+				t.Errorf("the loss is %+v, want from %s to %s", losses[0], sequences[1], last)
+			}
+			if calls := k.Calls("GetShardIterator"); calls != c.iterators {
+				t.Errorf("%d iterators were asked for, want %d", calls, c.iterators)
+			}
+		})
+	}
+}
+
 // TestAStreamThatWasMadeAnewIsNotReadAsTheEarlierOne, whether the reader was
 // opened before or after that, and however the service answers about a record
 // that the new stream never had.
@@ -187,5 +242,36 @@ func TestAStreamThatWasMadeAnewIsNotReadAsTheEarlierOne(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestAnIteratorOfTheEarlierStreamReadsNothingOfTheLaterOne, though the service
+// lets it: a reader that has heard nothing for a while asks first, and reads
+// nothing until that is answered.
+func TestAnIteratorOfTheEarlierStreamReadsNothingOfTheLaterOne(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	k := strict.StartKinesis(t, born, 24*time.Hour)
+	k.Carry = true
+	s := strictly(t, k)
+	k.Pass(time.Hour)
+	k.Put(makeRecords(0, 1)[0])
+	reader := s.Reader(strict.Shard, telemetry.Checkpoint{})
+	follow(ctx, t, reader, 1, 1)
+	described := k.Calls("DescribeStreamSummary")
+	reader.heard = reader.heard.Add(-silence)
+	follow(ctx, t, reader, 0, 3)
+	if calls := k.Calls("DescribeStreamSummary") - described; calls != 1 {
+		t.Errorf("it asked %d times whether the stream is the same", calls)
+	}
+	k.Pass(time.Minute)
+	anew := k.Recreate()
+	k.Put(makeRecords(1, 1)[0])
+	reader.heard = reader.heard.Add(-silence)
+	page, err := reader.Next(ctx)
+	var replaced *ReplacedError
+	if !errors.As(err, &replaced) || len(page.Records) > 0 || !replaced.Anew.Equal(anew) {
+		t.Fatalf("it reads %+v, %v", page, err)
 	}
 }

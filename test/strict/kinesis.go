@@ -28,6 +28,9 @@ type Kinesis struct {
 	// Refuse answers InvalidArgumentException to an iterator AT a record that is
 	// trimmed or unknown; else the iterator silently begins at the trim horizon.
 	Refuse bool
+	// Carry has iterators of a stream that was deleted go on in the one that was
+	// made anew under its name.
+	Carry bool
 
 	mu        sync.Mutex
 	now       time.Time
@@ -186,7 +189,7 @@ func (k *Kinesis) iterator(at, empty int) string {
 func (k *Kinesis) page(w http.ResponseWriter, iterator string, limit int) {
 	var at, empty int
 	var created int64
-	if n, _ := fmt.Sscanf(iterator, "%d/%d/%d", &at, &empty, &created); n != 3 || created != k.created.UnixNano() {
+	if n, _ := fmt.Sscanf(iterator, "%d/%d/%d", &at, &empty, &created); n != 3 || created != k.created.UnixNano() && !k.Carry {
 		k.fail(w, "InvalidArgumentException")
 		return
 	}
