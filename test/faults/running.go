@@ -43,6 +43,7 @@ type running struct {
 	sender *load.Sender
 	sent   audit.Sent
 	stores audit.Stores
+	began  time.Time
 	ended  time.Time // when the fault was over
 
 	renewed time.Time // when the shards began new calls
@@ -50,7 +51,7 @@ type running struct {
 	other *besides // the load of a second tenant, if there was one
 
 	before     float64   // a figure, as it was before the fault, or in it
-	deleted    *load.Set // records that were indexed, and were deleted by intent
+	deleted    *load.Set // records that were indexed and deleted by intent, or are reported as lost
 	terminated []string  // workflows
 	stranger   *hostile.Attacker
 	missed     error // what a scenario found wrong on its way
@@ -112,7 +113,7 @@ func (h *harness) begin(what scenario) *running {
 		start = start.UTC().Truncate(24*time.Hour).AddDate(0, 0, -h.days).Add(8 * time.Hour)
 	}
 	return &running{
-		harness: h, scenario: what, key: h.keys[what.tenant()], collector: h.collector,
+		harness: h, scenario: what, began: time.Now(), key: h.keys[what.tenant()], collector: h.collector,
 		sent: audit.Sent{Source: &load.Source{
 			Run: what.tenant() + "-" + strings.ToLower(rand.Text()[:8]), Start: start, Interval: time.Millisecond, BadShare: what.bad,
 		}},

@@ -40,7 +40,7 @@ type scenario struct {
 }
 
 // scenarios are all, in order.
-var scenarios = sorted(isolation, basics, indexing, processing, dead, operating, tenants, outages)
+var scenarios = sorted(isolation, basics, indexing, processing, dead, operating, tenants, outages, gone)
 
 func sorted(groups ...[]scenario) []scenario {
 	all := slices.Concat(groups...)
