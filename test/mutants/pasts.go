@@ -19,6 +19,16 @@ var pasts = []Mutant{
 		Edits: []Edit{{File: "activities/replaced.go", Old: "\t\tin.Shards = nil\n", New: ""}},
 	},
 	{
+		Name: "trusts-an-iterator", Clause: "what is trimmed ahead of a reader is reported",
+		Test:  Test{"./internal/stream", "TestWhatIsTrimmedAheadOfAReaderIsReported"},
+		Edits: []Edit{{File: "internal/stream/reader.go", Old: "\tif r.opened && !r.trailing {\n", New: "\tif r.opened {\n"}},
+	},
+	{
+		Name: "takes-a-later-stream-for-the-earlier", Clause: "what was not read of a stream that was deleted is reported",
+		Test:  Test{"./internal/stream", "TestAnIteratorOfTheEarlierStreamReadsNothingOfTheLaterOne"},
+		Edits: []Edit{{File: "internal/stream/reader.go", Old: "\tif now.Sub(r.heard) >= silence {\n", New: "\tif now.Sub(r.heard) < 0 {\n"}},
+	},
+	{
 		Name: "chains-by-hour", Clause: "arrivals out of order hide no object of the backup",
 		Test:  Test{"./internal/backup", "TestArrivalsOutOfOrderHideNothing"},
 		Edits: []Edit{{File: "internal/backup/order.go", Old: "\t\t\to.turn = before.turn\n", New: "\t\t\to.turn = o.hour\n"}},
