@@ -174,8 +174,8 @@ var records = []Mutant{
 		Test: Test{"./activities", "TestWhatIsTrimmedIsIndexedFromTheCopy"},
 		Edits: []Edit{{
 			File: "activities/index_range.go",
-			Old:  "\tif len(records) < in.Range.Count {\n",
-			New:  "\tif in.Range.Count < 0 {\n",
+			Old:  "\t\tif len(found) < r.Count {\n",
+			New:  "\t\tif r.Count < 0 {\n",
 		}},
 	},
 	{
