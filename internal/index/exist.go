@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+
+	"millrace/internal/telemetry"
 )
 
 // Reference names a document.
@@ -14,11 +16,17 @@ type Reference struct {
 	ID    string `json:"_id"`
 }
 
-// existPath asks whether documents are there, and for nothing of them. It is
-// answered from the translog as well: no refresh is needed.
-var existPath = "/_mget?" + url.Values{
-	"_source": {"false"}, "filter_path": {"docs.found,docs.error.type,docs.error.reason"},
-}.Encode()
+// existPath asks whether documents are there, and for nothing of them; findPath
+// for their digests. They are answered from the translog as well: no refresh is
+// needed.
+var (
+	existPath = "/_mget?" + url.Values{
+		"_source": {"false"}, "filter_path": {"docs.found,docs.error.type,docs.error.reason"},
+	}.Encode()
+	findPath = "/_mget?" + url.Values{
+		"_source_includes": {"digest"}, "filter_path": {"docs.found,docs.error.type,docs.error.reason,docs._source.digest"},
+	}.Encode()
+)
 
 // LookupError says that documents could not be looked up, each for a reason of
 // its own, while others could.
@@ -37,6 +45,29 @@ func (e *LookupError) Error() string {
 // there, or cannot be, is not. A *LookupError leaves the answers for all other
 // documents; after any other error nothing is known.
 func (c *Client) Exist(ctx context.Context, documents []Reference) ([]bool, error) {
+	found, err := c.lookUp(ctx, existPath, documents)
+	if found == nil {
+		return nil, err
+	}
+	there := make([]bool, len(found))
+	for i, f := range found {
+		there[i] = f.There
+	}
+	return there, err
+}
+
+// Found is what a look says of a document.
+type Found struct {
+	There  bool
+	Digest telemetry.Digest // that the document carries; zero of one without
+}
+
+// Find is Exist that tells the digests of documents, too.
+func (c *Client) Find(ctx context.Context, documents []Reference) ([]Found, error) {
+	return c.lookUp(ctx, findPath, documents)
+}
+
+func (c *Client) lookUp(ctx context.Context, path string, documents []Reference) ([]Found, error) {
 	if len(documents) == 0 {
 		return nil, nil
 	}
@@ -46,22 +77,26 @@ func (c *Client) Exist(ctx context.Context, documents []Reference) ([]bool, erro
 	}
 	var answer struct {
 		Docs []struct {
-			Found *bool `json:"found"`
+			Found  *bool `json:"found"`
+			Source struct {
+				Digest string `json:"digest"`
+			} `json:"_source"`
 			Error Error `json:"error"`
 		} `json:"docs"`
 	}
-	if err := c.call(ctx, http.MethodPost, existPath, body, &answer); err != nil {
+	if err := c.call(ctx, http.MethodPost, path, body, &answer); err != nil {
 		return nil, fmt.Errorf("look for %d documents: %w", len(documents), err)
 	}
 	if len(answer.Docs) != len(documents) {
 		return nil, fmt.Errorf("look for %d documents: %d are answered for", len(documents), len(answer.Docs))
 	}
-	found := make([]bool, len(documents))
+	found := make([]Found, len(documents))
 	var failed *LookupError
 	for i, d := range answer.Docs {
 		switch {
 		case d.Found != nil:
-			found[i] = *d.Found
+			found[i].There = *d.Found
+			found[i].Digest, _ = telemetry.ParseDigest(d.Source.Digest) // older documents carry none
 		case d.Error.Type == "index_not_found_exception", d.Error.Type == "invalid_index_name_exception":
 		default:
 			if failed == nil {

@@ -3,6 +3,7 @@ package index
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"millrace/internal/telemetry"
@@ -50,4 +51,22 @@ func TestWhatIsThereIsNotGuessed(t *testing.T) {
 	if found, err := c.Exist(t.Context(), []Reference{{Index: "a", ID: "b"}}); err == nil || len(found) > 0 {
 		t.Errorf("without a server it says %v", found)
 	}
+}
+
+// TestTheDigestOfADocumentIsFound at once; one from before there were digests,
+// or with something else under the name, has none.
+func TestTheDigestOfADocumentIsFound(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, s server) {
+		index := s.index(t, `{"properties":{"digest":{"type":"keyword","index":false,"doc_values":false}}}`)
+		const digest = telemetry.Digest(0xfedcba9876543210)
+		with, without, other := record(t, index, "with", `{"digest":"`+digest.String()+`","n":1}`), record(t, index, "without", `{"n":1}`), record(t, index, "other", `{"digest":"x"}`)
+		for _, r := range []telemetry.Record{with, without, other} {
+			s.one(t, r)
+		}
+		found, err := s.client.Find(t.Context(), []Reference{referenceTo(with), referenceTo(without), referenceTo(other), referenceTo(record(t, s.name(t), "nowhere", `{}`))})
+		if want := []Found{{true, digest}, {There: true}, {There: true}, {}}; err != nil || !slices.Equal(found, want) {
+			t.Errorf("found %v, %v", found, err)
+		}
+	})
 }

@@ -37,6 +37,14 @@ func DigestOf(recordType string, at time.Time, body []byte) Digest {
 	return 1
 }
 
+// Short is 32 bits of the digest, for where memory counts: zero of none alone.
+func (d Digest) Short() uint32 {
+	if d == 0 {
+		return 0
+	}
+	return max(1, uint32(d))
+}
+
 // String returns the digest as it stands in records and documents: 16
 // hexadecimal digits.
 func (d Digest) String() string { return string(d.append(nil)) }
