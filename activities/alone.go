@@ -38,7 +38,7 @@ func (s *settler) indexAlone(c *chunk) error {
 			c.parked = append(c.parked, verdict{at: half[v.at].at, cause: v.cause})
 		}
 		c.counts.Indexed += part.counts.Indexed
-		c.counts.Duplicates += part.counts.Duplicates
+		c.counts.addEarlier(part.counts)
 		for _, v := range part.dead {
 			c.dead = append(c.dead, verdict{at: half[v.at].at, cause: v.cause})
 		}

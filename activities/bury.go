@@ -173,7 +173,7 @@ func (s *settler) handOverOf(c *chunk) handover {
 			last = v
 		}
 	}
-	c.counts.HandedOver = c.counts.Records - c.counts.Indexed - c.counts.Duplicates - c.counts.DeadLetters
+	c.counts.HandedOver = c.counts.Records - c.counts.Indexed - c.counts.Earlier() - c.counts.DeadLetters
 	return handover{
 		Range: s.rangeOf(s.shard, c.records[first.at:last.at+1]), records: len(c.open),
 		cause: withoutBody(first.cause), copyAt: s.copyAt(c.records[first.at]),

@@ -15,12 +15,13 @@ import (
 type chunk struct {
 	stretch *stretch
 	records []stream.Record
-	gaps    bool              // there are other records between its own
-	ids     []telemetry.DocID // of each record; zero for a foreign one
-	times   []time.Time       // received_at of each record; zero for one that is replayed
-	owners  owners            // the tenant of each record
-	size    int               // bytes of the stream that it keeps in memory
-	suffix  string            // put behind the name of each record's index
+	gaps    bool               // there are other records between its own
+	ids     []telemetry.DocID  // of each record; zero for a foreign one
+	digests []telemetry.Digest // of each record; zero for one without
+	times   []time.Time        // received_at of each record; zero for one that is replayed
+	owners  owners             // the tenant of each record
+	size    int                // bytes of the stream that it keeps in memory
+	suffix  string             // put behind the name of each record's index
 
 	priority index.Priority // of its bulks; zero: the settler's
 
@@ -28,6 +29,10 @@ type chunk struct {
 	at   []int // the record of each document in the bulk
 
 	earlier []earlier // records in the bulk that may stand in another index
+	met     []met     // records that are indexed, to be compared with their documents
+	// conflicts are the records that say something else than their documents, to
+	// be named.
+	conflicts []int
 
 	counts   Counts
 	dead     []verdict   // Elasticsearch will never take these
@@ -54,9 +59,10 @@ type verdict struct {
 // reset makes the chunk ready for the next records and lets go of these.
 func (c *chunk) reset() {
 	clear(c.records)
-	c.records, c.ids, c.times = c.records[:0], c.ids[:0], c.times[:0]
+	c.records, c.ids, c.digests, c.times = c.records[:0], c.ids[:0], c.digests[:0], c.times[:0]
 	c.bulk.Reset()
 	c.at, c.earlier, c.received = c.at[:0], c.earlier[:0], c.received[:0]
+	c.met, c.conflicts = c.met[:0], c.conflicts[:0]
 	c.owners.reset()
 	c.stretch, c.gaps, c.size, c.priority, c.counts = nil, false, 0, 0, Counts{}
 	c.dead, c.open, c.aside, c.parked, c.stopped, c.merging, c.acquitted = nil, nil, nil, nil, nil, false, 0
@@ -67,6 +73,7 @@ func (c *chunk) reset() {
 func (c *chunk) blameAll(err error) {
 	c.counts = Counts{Records: int64(len(c.records))}
 	c.dead, c.open, c.parked, c.stopped = nil, c.open[:0], nil, nil
+	c.met, c.conflicts = nil, nil
 	c.owners.complete(c.records)
 	for i := range c.records {
 		c.open = append(c.open, verdict{i, index.Error{Type: panicked, Reason: err.Error()}, len(c.records) > 1})
@@ -92,10 +99,12 @@ func kept(r stream.Record) int { return len(r.Data) + recordOverhead }
 const recordOverhead = 128
 
 // sort takes the chunk apart: what does not come from a collector is dead,
-// what was indexed before is a duplicate, the rest goes into the bulk.
+// what was indexed before is not indexed again, the rest goes into the bulk.
 func (c *chunk) sort(seen Seen, now time.Time) {
+	generation := seen.Generation()
 	c.counts.Records = int64(len(c.records))
 	c.ids, c.times = slices.Grow(c.ids, len(c.records)), slices.Grow(c.times, len(c.records))
+	c.digests = slices.Grow(c.digests, len(c.records))
 	c.bulk.Grow(len(c.records), c.size)
 	for i := range c.records {
 		r, err := telemetry.Parse(c.records[i].Data)
@@ -103,21 +112,23 @@ func (c *chunk) sort(seen Seen, now time.Time) {
 		if replayed {
 			r.ReceivedAt = time.Time{}
 		}
-		c.ids, c.times = append(c.ids, r.DocID), append(c.times, r.ReceivedAt)
-		switch {
-		case err != nil:
+		c.ids, c.times, c.digests = append(c.ids, r.DocID), append(c.times, r.ReceivedAt), append(c.digests, r.Digest)
+		if err != nil {
 			c.owners.add(nil) // whatever it says
 			c.dead = append(c.dead, verdict{at: i, cause: index.Error{Type: foreignRecord, Reason: err.Error()}})
-		case !replayed && seen.Seen(r.DocID): // a disaster may have deleted it since
-			c.owners.add(r.Tenant())
-			c.counts.Duplicates++
-		default:
-			c.owners.add(r.Tenant())
-			c.add(r, now)
-			c.at = append(c.at, i)
-			if r.Earlier != nil {
-				c.earlier = append(c.earlier, earlier{i, index.Reference{Index: string(r.Earlier) + c.suffix, ID: string(r.DocIDText)}})
+			continue
+		}
+		c.owners.add(r.Tenant())
+		if !replayed { // a disaster may have deleted it since
+			if held, known := seen.Seen(r.DocID); known {
+				c.meetKnown(i, held, generation)
+				continue
 			}
+		}
+		c.add(r, now)
+		c.at = append(c.at, i)
+		if r.Earlier != nil {
+			c.earlier = append(c.earlier, earlier{i, index.Reference{Index: string(r.Earlier) + c.suffix, ID: string(r.DocIDText)}})
 		}
 	}
 }

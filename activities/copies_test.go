@@ -188,7 +188,7 @@ func TestWhatIsTrimmedIsIndexedFromTheCopy(t *testing.T) {
 	}
 	h.records = nil
 	result = indexRange(t, h.p, h.p.rangeOf("shard", all[1:13]), false)
-	if result.Counts.Duplicates != 7 || result.Counts.Losses != 1 || result.Counts.DeadLetters != 12-7 {
+	if result.Counts.Earlier() != 7 || result.Counts.Losses != 1 || result.Counts.DeadLetters != 12-7 {
 		t.Errorf("of one of which a part was copied: %+v", result)
 	}
 }

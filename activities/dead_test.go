@@ -217,6 +217,16 @@ func (c *cemetery) Exist(_ context.Context, documents []index.Reference) ([]bool
 	return found, nil
 }
 
+// Find knows of no digests.
+func (c *cemetery) Find(ctx context.Context, documents []index.Reference) ([]index.Found, error) {
+	there, err := c.Exist(ctx, documents)
+	found := make([]index.Found, len(there))
+	for n := range found {
+		found[n].There = there[n]
+	}
+	return found, err
+}
+
 // Put is that of the stream.
 func (c *cemetery) Put(_ context.Context, records [][]byte) (rejected []stream.Rejection) {
 	c.mu.Lock()

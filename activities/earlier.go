@@ -18,9 +18,9 @@ const lookupTries = 10
 
 // Lookup finds documents. See index.Client.
 type Lookup interface {
-	// Exist reports of each document whether it is indexed. A
+	// Find reports of each document whether it is indexed, and its digest. A
 	// *index.LookupError leaves the answers for all other documents.
-	Exist(ctx context.Context, documents []index.Reference) ([]bool, error)
+	Find(ctx context.Context, documents []index.Reference) ([]index.Found, error)
 }
 
 // earlier is a record of a chunk that may stand in another index than its own.
@@ -41,9 +41,9 @@ func (s *settler) skipEarlier(c *chunk) error {
 		places[i] = e.Reference
 	}
 	generation, tries := s.Seen.Generation(), 0
-	var found []bool
+	var found []index.Found
 	look := func() (err error) {
-		found, err = s.Lookup.Exist(s.work, places)
+		found, err = s.Lookup.Find(s.work, places)
 		var one *index.LookupError
 		if tries++; errors.As(err, &one) && (one.Closed || tries >= lookupTries) {
 			slog.Warn("index a record without knowing whether an earlier post of it is indexed", "id", one.Document.ID, "earlier", one.Document.Index, "error", one.Cause.Type)
@@ -58,18 +58,19 @@ func (s *settler) skipEarlier(c *chunk) error {
 	}
 	there := c.postedBefore()
 	for i, e := range c.earlier {
-		if found[i] {
-			there[e.at] = true
-			s.Seen.Mark(generation, c.ids[e.at])
+		if found[i].There {
+			there[e.at] = found[i].Digest
+			s.Seen.Mark(generation, c.ids[e.at], found[i].Digest.Short())
 		}
 	}
 	if len(there) == 0 {
 		return nil
 	}
-	c.counts.Duplicates += int64(len(there))
 	rest := c.at[:0]
 	for _, i := range c.at {
-		if !there[i] {
+		if digest, indexed := there[i]; indexed {
+			c.meet(i, digest)
+		} else {
 			rest = append(rest, i)
 		}
 	}
@@ -79,18 +80,19 @@ func (s *settler) skipEarlier(c *chunk) error {
 }
 
 // postedBefore are those records of the chunk that may stand in another index and
-// of which an earlier post is in the chunk, too: no look-up finds that yet.
-func (c *chunk) postedBefore() map[int]bool {
+// of which an earlier post is in the chunk, too, each with the digest of that: no
+// look-up finds it yet.
+func (c *chunk) postedBefore() map[int]telemetry.Digest {
 	first := make(map[telemetry.DocID]int, len(c.at))
 	for _, i := range c.at {
 		if _, known := first[c.ids[i]]; !known {
 			first[c.ids[i]] = i
 		}
 	}
-	before := map[int]bool{}
+	before := map[int]telemetry.Digest{}
 	for _, e := range c.earlier {
-		if first[c.ids[e.at]] != e.at {
-			before[e.at] = true
+		if at := first[c.ids[e.at]]; at != e.at {
+			before[e.at] = c.digests[at]
 		}
 	}
 	return before

@@ -16,7 +16,7 @@ import (
 
 // earlierPosts is Elasticsearch that takes everything, and finds what it is told.
 type earlierPosts struct {
-	found   func(n int) ([]bool, error) // of n documents
+	found   func(n int) ([]index.Found, error) // of n documents
 	looks   int
 	indices []string // that were written to
 }
@@ -26,18 +26,18 @@ func (e *earlierPosts) Do(_ context.Context, b *index.Bulk) index.Result {
 	return index.Result{Class: index.Indexed}
 }
 
-func (e *earlierPosts) Exist(_ context.Context, documents []index.Reference) ([]bool, error) {
+func (e *earlierPosts) Find(_ context.Context, documents []index.Reference) ([]index.Found, error) {
 	e.looks++
 	return e.found(len(documents))
 }
 
 // late is a record that arrived so many days after its own time.
-func late(days int) stream.Record {
+func late(days int, digest telemetry.Digest) stream.Record {
 	at := time.Date(2026, 11, 23, 1, 2, 3, 0, time.UTC)
 	received := at.AddDate(0, 0, days)
 	p := telemetry.Window{DaysBack: 8, DaysAhead: 1}.Place("log", at, received)
 	return stream.Record{Sequence: sequence(days), Arrived: received, Data: telemetry.AppendRecord(nil, telemetry.Head{
-		Index: p.Index, Own: p.Own, Earlier: p.Earlier, ReceivedAt: received, Tenant: "acme", ID: "x", Type: "log", Timestamp: at,
+		Index: p.Index, Own: p.Own, Earlier: p.Earlier, Digest: digest, ReceivedAt: received, Tenant: "acme", ID: "x", Type: "log", Timestamp: at,
 	}, []byte(`{}`))}
 }
 
@@ -47,23 +47,26 @@ func TestAResendIsNotWrittenBesideItsEarlierPost(t *testing.T) {
 	closed := &index.LookupError{Cause: index.Error{Type: "index_closed_exception"}, Closed: true}
 	away := 0
 	for name, c := range map[string]struct {
-		records    []stream.Record
-		found      func(n int) ([]bool, error)
-		indices    []string
-		duplicates int64
-		looks      int
+		records []stream.Record
+		found   func(n int) ([]index.Found, error)
+		indices []string
+		earlier Counts
+		looks   int
 	}{
-		"an ordinary record": {[]stream.Record{late(0)}, nil, []string{day}, 0, 0},
-		"not there":          {[]stream.Record{late(9)}, func(int) ([]bool, error) { return []bool{false}, nil }, []string{year}, 0, 1},
-		"there":              {[]stream.Record{late(9)}, func(int) ([]bool, error) { return []bool{true}, nil }, nil, 1, 1},
-		"in a closed index":  {[]stream.Record{late(9)}, func(int) ([]bool, error) { return []bool{false}, closed }, []string{year}, 0, 1},
-		"in the same chunk":  {[]stream.Record{late(0), late(9)}, func(int) ([]bool, error) { return []bool{false}, nil }, []string{day}, 1, 1},
-		"after an outage": {[]stream.Record{late(9)}, func(int) ([]bool, error) {
+		"an ordinary record":             {[]stream.Record{late(0, 1)}, nil, []string{day}, Counts{}, 0},
+		"not there":                      {[]stream.Record{late(9, 1)}, func(int) ([]index.Found, error) { return []index.Found{{}}, nil }, []string{year}, Counts{}, 1},
+		"there":                          {[]stream.Record{late(9, 1)}, func(int) ([]index.Found, error) { return []index.Found{{There: true, Digest: 1}}, nil }, nil, Counts{Duplicates: 1}, 1},
+		"there, from before digests":     {[]stream.Record{late(9, 1)}, func(int) ([]index.Found, error) { return []index.Found{{There: true}}, nil }, nil, Counts{Unchecked: 1}, 1},
+		"there, and says something else": {[]stream.Record{late(9, 1)}, func(int) ([]index.Found, error) { return []index.Found{{There: true, Digest: 2}}, nil }, nil, Counts{Conflicts: 1}, 1},
+		"in a closed index":              {[]stream.Record{late(9, 1)}, func(int) ([]index.Found, error) { return []index.Found{{}}, closed }, []string{year}, Counts{}, 1},
+		"in the same chunk":              {[]stream.Record{late(0, 1), late(9, 1)}, func(int) ([]index.Found, error) { return []index.Found{{}}, nil }, []string{day}, Counts{Duplicates: 1}, 1},
+		"in the same chunk, and says something else": {[]stream.Record{late(0, 1), late(9, 2)}, func(int) ([]index.Found, error) { return []index.Found{{}}, nil }, []string{day}, Counts{Conflicts: 1}, 1},
+		"after an outage": {[]stream.Record{late(9, 1)}, func(int) ([]index.Found, error) {
 			if away++; away == 1 {
 				return nil, errors.New("away")
 			}
-			return []bool{true}, nil
-		}, nil, 1, 2},
+			return []index.Found{{There: true, Digest: 1}}, nil
+		}, nil, Counts{Duplicates: 1}, 2},
 	} {
 		posts := &earlierPosts{found: c.found}
 		s := newSettler(t.Context(), NewProcessor(Processor{
@@ -74,8 +77,10 @@ func TestAResendIsNotWrittenBesideItsEarlierPost(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		s.abandon()
-		if !slices.Equal(posts.indices, c.indices) || chunk.counts.Duplicates != c.duplicates || posts.looks != c.looks {
-			t.Errorf("%s: written to %v, %d duplicates after %d looks", name, posts.indices, chunk.counts.Duplicates, posts.looks)
+		var earlier Counts
+		earlier.addEarlier(chunk.counts)
+		if !slices.Equal(posts.indices, c.indices) || earlier != c.earlier || posts.looks != c.looks {
+			t.Errorf("%s: written to %v, %+v after %d looks", name, posts.indices, chunk.counts, posts.looks)
 		}
 	}
 }

@@ -199,9 +199,11 @@ func (p *Processor) BuryRange(ctx context.Context, in RangeInput) (RangeResult, 
 	s.remember(ctx, in)
 	c := &chunk{records: records, counts: Counts{Records: int64(len(records))}}
 	there := s.indexed(records)
-	for i := range records {
-		if there[i] {
-			c.counts.Duplicates++
+	for i, record := range records {
+		r, _ := telemetry.Parse(record.Data) // of a foreign one there is no digest
+		c.digests = append(c.digests, r.Digest)
+		if there[i].There {
+			c.meet(i, there[i].Digest)
 			continue
 		}
 		c.dead = append(c.dead, verdict{at: i, cause: in.Cause})
@@ -209,16 +211,17 @@ func (p *Processor) BuryRange(ctx context.Context, in RangeInput) (RangeResult, 
 	if !s.bury(c) {
 		return result, ctx.Err()
 	}
+	s.nameConflicts(c)
 	c.counts.publish()
 	result.Counts.Add(c.counts)
 	return result, nil
 }
 
-// indexed reports which of some records are indexed. It asks once: where
-// Elasticsearch does not say, a record is buried that may be indexed, too, which
-// does no harm.
-func (s *settler) indexed(records []stream.Record) (there []bool) {
-	there = make([]bool, len(records))
+// indexed reports which of some records are indexed, and the digests of their
+// documents. It asks once: where Elasticsearch does not say, a record is buried
+// that may be indexed, too, which does no harm.
+func (s *settler) indexed(records []stream.Record) (there []index.Found) {
+	there = make([]index.Found, len(records))
 	var places []index.Reference
 	var at []int
 	for i, record := range records {
@@ -226,7 +229,7 @@ func (s *settler) indexed(records []stream.Record) (there []bool) {
 			places, at = append(places, index.Reference{Index: string(r.Index), ID: string(r.DocIDText)}), append(at, i)
 		}
 	}
-	found, err := s.Lookup.Exist(s.going, places)
+	found, err := s.Lookup.Find(s.going, places)
 	if err != nil {
 		slog.Warn("bury records without knowing whether they are indexed", "shard", s.shard, "records", len(places), "error", err)
 	}

@@ -9,14 +9,16 @@ import (
 
 // Counts says what became of the records of a shard. Those of a checkpoint are
 // of exactly the records up to it, so that a takeover counts nothing twice:
-// Records = Indexed + Duplicates + DeadLetters + HandedOver.
+// Records = Indexed + Earlier() + DeadLetters + HandedOver.
 type Counts struct {
 	Records     int64 `json:"records"`
 	Indexed     int64 `json:"indexed"`
-	Duplicates  int64 `json:"duplicates"`  // indexed earlier, by the cache or by Elasticsearch
-	DeadLetters int64 `json:"deadLetters"` // in the ledger
-	HandedOver  int64 `json:"handedOver"`  // to a ProcessBatch
-	Batches     int64 `json:"batches"`     // ProcessBatch workflows started
+	Duplicates  int64 `json:"duplicates"`          // indexed earlier, by the cache or by Elasticsearch
+	Conflicts   int64 `json:"conflicts,omitempty"` // their id was indexed earlier, and says something else
+	Unchecked   int64 `json:"unchecked,omitempty"` // either: nobody has compared them
+	DeadLetters int64 `json:"deadLetters"`         // in the ledger
+	HandedOver  int64 `json:"handedOver"`          // to a ProcessBatch
+	Batches     int64 `json:"batches"`             // ProcessBatch workflows started
 	// Parked are those of the dead letters that are in the ledger until their
 	// index takes writes again.
 	Parked int64 `json:"parked,omitempty"`
@@ -27,13 +29,22 @@ type Counts struct {
 func (c *Counts) Add(o Counts) {
 	c.Records += o.Records
 	c.Indexed += o.Indexed
-	c.Duplicates += o.Duplicates
+	c.addEarlier(o)
 	c.DeadLetters += o.DeadLetters
 	c.HandedOver += o.HandedOver
 	c.Batches += o.Batches
 	c.Losses += o.Losses
 	c.Parked += o.Parked
 }
+
+func (c *Counts) addEarlier(o Counts) {
+	c.Duplicates += o.Duplicates
+	c.Conflicts += o.Conflicts
+	c.Unchecked += o.Unchecked
+}
+
+// Earlier counts the records whose id was indexed earlier.
+func (c Counts) Earlier() int64 { return c.Duplicates + c.Conflicts + c.Unchecked }
 
 // mark is the low-water mark of a shard: the checkpoint up to which every
 // record is durable somewhere else. Stretches of the shard are begun in its

@@ -149,6 +149,6 @@ func (n *narrowing) tryPiece(of []verdict) (left []verdict, err error) {
 	}
 	n.c.dead, n.c.parked = append(n.c.dead, piece.dead...), append(n.c.parked, piece.parked...)
 	n.c.counts.Indexed += piece.counts.Indexed
-	n.c.counts.Duplicates += piece.counts.Duplicates
+	n.c.counts.addEarlier(piece.counts)
 	return piece.open, nil
 }

@@ -47,7 +47,7 @@ func TestAFewNotAttributableRecordsDoNotTripTheCircuit(t *testing.T) {
 				t.Errorf("%d records are not indexed for %d bad ones", missing, len(bad))
 			}
 			c := got.Counts
-			if c.Records != 4000 || c.Records != c.Indexed+c.Duplicates+c.DeadLetters+c.HandedOver {
+			if c.Records != 4000 || c.Records != c.Indexed+c.Earlier()+c.DeadLetters+c.HandedOver {
 				t.Errorf("the counts are %+v", c)
 			}
 			for n, r := range w.records {

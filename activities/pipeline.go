@@ -225,7 +225,7 @@ func (p *pipeline) finish(c *chunk) {
 		return
 	}
 	if c.merging {
-		c.counts.HandedOver = c.counts.Records - c.counts.Indexed - c.counts.Duplicates - c.counts.DeadLetters
+		c.counts.HandedOver = c.counts.Records - c.counts.Indexed - c.counts.Earlier() - c.counts.DeadLetters
 	}
 	stretch, counts, held := c.stretch, c.counts, 0
 	for _, verdicts := range [...][]verdict{c.aside, c.parked} {

@@ -8,10 +8,12 @@ import (
 var (
 	processed = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "millrace_process_records_total",
-		Help: "Records of the stream that are durable elsewhere, by how: indexed, duplicate, dead_letter or handed_over (to a ProcessBatch).",
+		Help: "Records of the stream that are durable elsewhere, by how: indexed, duplicate, conflict (their id is indexed with another content, which stays), unchecked (either of the two), dead_letter or handed_over (to a ProcessBatch).",
 	}, []string{"outcome"})
 	indexedRecords    = processed.WithLabelValues("indexed")
 	duplicateRecords  = processed.WithLabelValues("duplicate")
+	conflictRecords   = processed.WithLabelValues("conflict")
+	uncheckedRecords  = processed.WithLabelValues("unchecked")
 	deadRecords       = processed.WithLabelValues("dead_letter")
 	handedOverRecords = processed.WithLabelValues("handed_over")
 
@@ -45,6 +47,8 @@ var (
 func (c Counts) publish() {
 	indexedRecords.Add(float64(c.Indexed))
 	duplicateRecords.Add(float64(c.Duplicates))
+	conflictRecords.Add(float64(c.Conflicts))
+	uncheckedRecords.Add(float64(c.Unchecked))
 	deadRecords.Add(float64(c.DeadLetters))
 	handedOverRecords.Add(float64(c.HandedOver))
 	batchesStarted.Add(float64(c.Batches))

@@ -40,11 +40,13 @@ type Processor struct {
 
 	outOfService *outOfService // shared by all shards of the worker
 	known        *knownIndices // likewise
+	comparing    *comparing    // likewise; nil: nothing is compared
 }
 
 // NewProcessor completes the limits of a processor.
 func NewProcessor(p Processor) *Processor {
 	p.Limits, p.outOfService, p.known = p.Limits.withDefaults(), &outOfService{}, &knownIndices{}
+	p.comparing = newComparing(p.Limits.CompareRate)
 	return &p
 }
 
@@ -82,10 +84,11 @@ type Bulker interface {
 	Do(ctx context.Context, b *index.Bulk) index.Result
 }
 
-// Seen remembers which documents are indexed. See dedup.Cache.
+// Seen remembers which documents are indexed, and 32 bits of the digest of each,
+// zero where that is not known. See dedup.Cache.
 type Seen interface {
-	Seen(id telemetry.DocID) bool
-	Mark(generation uint64, id telemetry.DocID)
+	Seen(id telemetry.DocID) (digest uint32, seen bool)
+	Mark(generation uint64, id telemetry.DocID, digest uint32)
 	Generation() uint64
 	Raise(generation uint64)
 }
@@ -105,6 +108,7 @@ type ProcessLimits struct {
 	WaitingAfter  time.Duration `help:"How long a shard may stand still before its state says so." default:"20s" env:"MILLRACE_WAITING_AFTER"`
 	DrainTimeout  time.Duration `help:"How long a shard that is to pause or move waits for the requests it has in flight." default:"10s" env:"MILLRACE_DRAIN_TIMEOUT"`
 	ParkAfter     time.Duration `help:"How long one index alone, closed or blocked for writes, may refuse records until they are parked in the ledger and its shards go on." default:"30s" env:"MILLRACE_PARK_AFTER"`
+	CompareRate   int           `help:"Records a second that Elasticsearch has already, and that are compared with what it has; more are counted as unchecked." default:"1000" env:"MILLRACE_COMPARE_RATE"`
 	CopyAfter     time.Duration `help:"Age at which a record that a ProcessBatch still holds is copied to the ledger; 0: half of the stream's retention." default:"0s" env:"MILLRACE_COPY_AFTER"`
 }
 
@@ -114,7 +118,10 @@ const (
 	DefaultBulkRecords   = index.DefaultBulkDocuments
 	DefaultPrefetchBytes = 8 << 20
 	DefaultWaitingAfter  = 20 * time.Second
-	DefaultDrainTimeout  = 10 * time.Second
+	// DefaultCompareRate costs Elasticsearch little beside what a worker indexes,
+	// and is more than agents send again while all is well.
+	DefaultCompareRate  = 1000
+	DefaultDrainTimeout = 10 * time.Second
 	// DefaultCopyAfter is half of the shortest retention that there is, for
 	// where that of the stream is not known.
 	DefaultCopyAfter = 12 * time.Hour
@@ -127,7 +134,7 @@ const leastPrefetch = 4 * (telemetry.MaxRecordSize + recordOverhead)
 // Validate reports limits with which nothing would move.
 func (l ProcessLimits) Validate() error {
 	var errs []error
-	for flag, value := range map[string]int{"bulks-per-shard": l.BulksPerShard, "bulk-records": l.BulkRecords, "prefetch-bytes": l.PrefetchBytes} {
+	for flag, value := range map[string]int{"bulks-per-shard": l.BulksPerShard, "bulk-records": l.BulkRecords, "prefetch-bytes": l.PrefetchBytes, "compare-rate": l.CompareRate} {
 		if value < 0 {
 			errs = append(errs, fmt.Errorf("--%s: %d is negative", flag, value))
 		}
@@ -154,6 +161,9 @@ func (l ProcessLimits) withDefaults() ProcessLimits {
 	l.PrefetchBytes = max(l.PrefetchBytes, leastPrefetch)
 	if l.WaitingAfter == 0 {
 		l.WaitingAfter = DefaultWaitingAfter
+	}
+	if l.CompareRate == 0 {
+		l.CompareRate = DefaultCompareRate
 	}
 	if l.ParkAfter == 0 {
 		l.ParkAfter = DefaultParkAfter

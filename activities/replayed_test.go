@@ -19,13 +19,13 @@ func TestReplayedRecordsPassTheCache(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.Seen.Mark(p.Seen.Generation(), known.DocID)
+		p.Seen.Mark(p.Seen.Generation(), known.DocID, 1)
 	}
 	c := &chunk{records: []stream.Record{
 		{Data: record(0)}, {Data: record(1), Replayed: true}, {Data: record(2)}, {Data: record(3), Replayed: true},
 	}}
 	c.sort(p.Seen, time.Now())
-	if len(c.at) != 3 || c.at[0] != 1 || c.counts.Duplicates != 1 {
+	if len(c.at) != 3 || c.at[0] != 1 || c.counts.Earlier() != 1 {
 		t.Errorf("of four records %v are sent, %+v", c.at, c.counts)
 	}
 	s := newSettler(t.Context(), p, "shard")

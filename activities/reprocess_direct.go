@@ -47,7 +47,7 @@ func (c *reprocessing) direct(spots []spot) error {
 	}
 	good := int64(len(spots) - len(all.dead) - len(all.parked))
 	// Those that a part of a bisected bulk met again were indexed by this, too.
-	already := min(all.counts.Duplicates, good)
+	already := min(all.counts.Earlier(), good)
 	c.progress.Counts.Indexed += good - already
 	c.progress.Counts.Already += already
 	return nil
@@ -65,10 +65,10 @@ func (p *Processor) past() *Processor {
 type unseen struct{}
 
 // Seen implements Seen.
-func (unseen) Seen(telemetry.DocID) bool { return false }
+func (unseen) Seen(telemetry.DocID) (uint32, bool) { return 0, false }
 
 // Mark implements Seen.
-func (unseen) Mark(uint64, telemetry.DocID) {}
+func (unseen) Mark(uint64, telemetry.DocID, uint32) {}
 
 // Generation implements Seen.
 func (unseen) Generation() uint64 { return 0 }

@@ -71,16 +71,20 @@ func (s *settler) indexChunk(c *chunk, place func(index.Feedback)) (err error) {
 	defer recovered(&err)
 	defer place(index.Feedback{}) // counts where nothing was sent: only the first release does
 	c.sort(s.Seen, time.Now())
-	if err := s.skipEarlier(c); err != nil {
+	err = s.sendNew(c, place)
+	s.compare(c)
+	if err == nil {
+		s.problem.clear(indexing)
+	}
+	return err
+}
+
+// sendNew sends what may not be indexed yet.
+func (s *settler) sendNew(c *chunk, place func(index.Feedback)) error {
+	if err := s.skipEarlier(c); err != nil || len(c.at) == 0 {
 		return err
 	}
-	if len(c.at) > 0 {
-		if err := s.send(c, c.at, place); err != nil {
-			return err
-		}
-	}
-	s.problem.clear(indexing)
-	return nil
+	return s.send(c, c.at, place)
 }
 
 // send sends the bulk of a chunk, which holds the records at these positions,
@@ -180,14 +184,14 @@ func (s *settler) outcomes(c *chunk, at []int, items []index.Item, generation ui
 		}
 		switch item.Class {
 		case index.Indexed:
-			s.Seen.Mark(generation, c.ids[i])
 			if s.outOfService != nil && s.outOfService.any.Load() {
 				s.outOfService.took(indexOf(c.records[i].Data))
 			}
 			if item.Duplicate {
-				c.counts.Duplicates++
+				c.met = append(c.met, met{i, generation})
 				continue
 			}
+			s.Seen.Mark(generation, c.ids[i], c.digests[i].Short())
 			c.counts.Indexed++
 			if received := c.times[i]; !received.IsZero() {
 				c.received = append(c.received, received)

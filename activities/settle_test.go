@@ -171,13 +171,13 @@ func (w *world) Do(ctx context.Context, b *index.Bulk) index.Result {
 	return result
 }
 
-func (w *world) Exist(_ context.Context, documents []index.Reference) ([]bool, error) {
+func (w *world) Find(_ context.Context, documents []index.Reference) ([]index.Found, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	found := make([]bool, len(documents))
+	found := make([]index.Found, len(documents))
 	for n, d := range documents {
 		id, err := telemetry.ParseDocID([]byte(d.ID))
-		found[n] = err == nil && w.ids[id]
+		found[n].There = err == nil && w.ids[id]
 	}
 	return found, nil
 }
@@ -268,7 +268,7 @@ func (w *world) check(t *testing.T, state markState) {
 		}
 	}
 	c := state.counts
-	if c.Records != passed || c.Records != c.Indexed+c.Duplicates+c.DeadLetters+c.HandedOver {
+	if c.Records != passed || c.Records != c.Indexed+c.Earlier()+c.DeadLetters+c.HandedOver {
 		t.Fatalf("%d records were passed, the counts are %+v", passed, c)
 	}
 }
@@ -300,7 +300,7 @@ func TestMarkNeverPassesWhatIsNotDurable(t *testing.T) {
 				return index.Indexed
 			}
 			counts := w.process(t, w.processor(), random, func(*pipeline) {})
-			if counts.Records != int64(len(w.records)) || counts.DeadLetters == 0 || counts.HandedOver == 0 || counts.Duplicates == 0 {
+			if counts.Records != int64(len(w.records)) || counts.DeadLetters == 0 || counts.HandedOver == 0 || counts.Earlier() == 0 {
 				t.Fatalf("seed %d: in the end the counts are %+v", seed, counts)
 			}
 		})
@@ -345,10 +345,15 @@ func (w *world) process(t *testing.T, p *Processor, random *rand.Rand, look func
 	return counts
 }
 
+// bodyOf returns the lines of a bulk.
+func bodyOf(b *index.Bulk) [][]byte {
+	return bytes.Split(reflect.ValueOf(b).Elem().FieldByName("body").Bytes(), []byte("\n"))
+}
+
 // documents reads the ids in a bulk, whose body only the index package can
 // reach otherwise, the way Elasticsearch does.
 func documents(b *index.Bulk) (ids []telemetry.DocID) {
-	lines := bytes.Split(reflect.ValueOf(b).Elem().FieldByName("body").Bytes(), []byte("\n"))
+	lines := bodyOf(b)
 	for n := 0; n+1 < len(lines); n += 2 {
 		var action struct {
 			Create struct {

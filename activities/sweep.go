@@ -34,6 +34,7 @@ type Bucket interface {
 type SweptDocuments interface {
 	Bulker
 	Documents
+	Lookup
 }
 
 // Sweeper is what the activities of Recover and Replay need to go through a

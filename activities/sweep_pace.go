@@ -268,11 +268,24 @@ func (t *timed) Do(ctx context.Context, b *index.Bulk) index.Result {
 
 // Exist implements Documents.
 func (t *timed) Exist(ctx context.Context, documents []index.Reference) ([]bool, error) {
-	began, records := time.Now(), len(documents)
+	began := time.Now()
 	found, err := t.SweptDocuments.Exist(ctx, documents)
-	if err != nil {
-		records = 0
-	}
-	t.sweep.worked(time.Since(began), &t.sweep.done.Pace.Look, records)
+	t.looked(began, len(documents), err)
 	return found, err
+}
+
+// Find implements Lookup.
+func (t *timed) Find(ctx context.Context, documents []index.Reference) ([]index.Found, error) {
+	began := time.Now()
+	found, err := t.SweptDocuments.Find(ctx, documents)
+	t.looked(began, len(documents), err)
+	return found, err
+}
+
+// looked counts a look at documents.
+func (t *timed) looked(began time.Time, documents int, err error) {
+	if err != nil {
+		documents = 0
+	}
+	t.sweep.worked(time.Since(began), &t.sweep.done.Pace.Look, documents)
 }

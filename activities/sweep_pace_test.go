@@ -222,6 +222,15 @@ func (s *sluggish) Exist(_ context.Context, documents []index.Reference) ([]bool
 	return there, nil
 }
 
+func (s *sluggish) Find(_ context.Context, documents []index.Reference) ([]index.Found, error) {
+	s.works(s.look, len(documents))
+	found := make([]index.Found, len(documents))
+	for n := range found {
+		found[n].There = true
+	}
+	return found, nil
+}
+
 // sweep is a call that goes through the object.
 func (s *sluggish) sweep(t *testing.T, stage string, from SweepProgress) *sweep {
 	sweeper := &Sweeper{Bucket: s, Backups: s, Documents: s, Limiter: index.NewLimiter(0, 0)}

@@ -259,7 +259,7 @@ func (s *sweep) apply(c *sweepChunk) bool {
 	line := &s.done.Part.Line
 	add := SweepCounts{
 		Records: int64(len(c.records)) + c.present + c.buried, Indexed: c.counts.Indexed - int64(len(c.missing)), Put: c.put,
-		Duplicates: c.counts.Duplicates + c.present, Dead: int64(len(c.dead)) + c.buried, Missing: int64(len(c.missing)),
+		Duplicates: c.counts.Earlier() + c.present, Dead: int64(len(c.dead)) + c.buried, Missing: int64(len(c.missing)),
 	}
 	line.Records, line.Indexed, line.Duplicates = line.Records+add.Records, line.Indexed+add.Indexed, line.Duplicates+add.Duplicates
 	line.Put, line.Dead, line.Missing = line.Put+add.Put, line.Dead+add.Dead, line.Missing+add.Missing

@@ -94,8 +94,8 @@ func (s batchShow) Run(ctx context.Context, c client.Client, out output) error {
 }
 
 func writeBatch(out output, s workflows.BatchStatus) {
-	fmt.Fprintf(out, "range     %s\nstate     %s\ncause     %s: %s\nrecords   %d indexed, %d duplicates, %d dead letters\n",
-		s.Range, s.State, s.Cause.Type, s.Cause.Reason, s.Counts.Indexed, s.Counts.Duplicates, s.Counts.DeadLetters)
+	fmt.Fprintf(out, "range     %s\nstate     %s\ncause     %s: %s\nrecords   %d indexed, %d indexed before, %d dead letters\n",
+		s.Range, s.State, s.Cause.Type, s.Cause.Reason, s.Counts.Indexed, s.Counts.Earlier(), s.Counts.DeadLetters)
 	if text := s.Copy(); text != "" {
 		fmt.Fprintf(out, "ledger    %s\n", text)
 	}

@@ -189,6 +189,7 @@ func (s shardStatus) write(out output) {
 		{"paused by", orDash(holds(s.Holds))},
 		{"checkpoint", orDash(s.Checkpoint.Sequence)}, {"read up to", clock(s.Checkpoint.ReadUpTo)}, {"lag", s.lag()},
 		{"records", fmt.Sprint(c.Records)}, {"  indexed", fmt.Sprint(c.Indexed)}, {"  duplicates", fmt.Sprint(c.Duplicates)},
+		{"  in conflict", fmt.Sprint(c.Conflicts)}, {"  unchecked", fmt.Sprint(c.Unchecked)},
 		{"  dead letters", fmt.Sprint(c.DeadLetters)},
 		{"  handed over", fmt.Sprintf("%d, to %d ProcessBatch", c.HandedOver, c.Batches)},
 		{"possible losses", fmt.Sprint(c.Losses)},

@@ -167,6 +167,9 @@ func (t *table) row(name, value string) {
 func (t *table) counts(c activities.Counts) {
 	t.row("Records", fmt.Sprintf("%d, of them %d indexed, %d duplicates, %d dead letters, %d handed over to %d ProcessBatch",
 		c.Records, c.Indexed, c.Duplicates, c.DeadLetters, c.HandedOver, c.Batches))
+	if c.Conflicts+c.Unchecked > 0 {
+		t.row("Under an id that was indexed", fmt.Sprintf("%d in conflict with their documents, %d unchecked", c.Conflicts, c.Unchecked))
+	}
 	if c.Losses > 0 {
 		t.row("Possible losses", fmt.Sprintf("%d: see the ledger, and the backup", c.Losses))
 	}

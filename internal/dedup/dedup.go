@@ -1,12 +1,14 @@
 // Package dedup remembers which documents a worker has indexed, so that a
 // record which comes again costs neither an Elasticsearch operation nor a
 // byte of a bulk body. It only saves work: writes are `create` under an id
-// derived from the record, so an empty cache is slower and never wrong.
+// derived from the record, so an empty cache is slower and never wrong. Beside
+// each id it keeps 32 bits of the document's digest, by which a record that
+// says something else is told from one that came again.
 //
-// A Cache is a set with a bounded size that forgets its oldest ids in
-// hundreds. Each of its shards keeps a ring of keys in the order of their
-// arrival, and an open-addressing table of 32-bit entries, each a position in
-// that ring and as many bits of the key's hash as there is room for: 22 bytes
+// A Cache is a map with a bounded size that forgets its oldest ids in
+// hundreds. Each of its shards keeps a ring of keys and digests in the order of
+// their arrival, and an open-addressing table of 32-bit entries, each a position
+// in that ring and as many bits of the key's hash as there is room for: 27 bytes
 // an id at the default capacity, and nothing for the garbage collector to
 // follow. The bits of the hash spare nearly every look at another key on the
 // way, which would be a cache miss each.
@@ -42,7 +44,13 @@ type key [keySize]byte
 
 func (k *key) hash() uint64 { return binary.LittleEndian.Uint64(k[:8]) }
 
-// Cache is a set of document ids, safe for concurrent use. Lookups and, once
+// known is a document in a ring.
+type known struct {
+	key
+	digest uint32 // see telemetry.Digest.Short
+}
+
+// Cache is a map of document ids to digests, safe for concurrent use. Lookups and, once
 // a shard has grown to its size, inserts do not allocate.
 type Cache struct {
 	generation atomic.Uint64
@@ -52,7 +60,7 @@ type Cache struct {
 type shard struct {
 	mu        sync.Mutex
 	capacity  int
-	ring      []key    // in order of arrival, from oldest on, round the end
+	ring      []known  // in order of arrival, from oldest on, round the end
 	oldest    int      // position in ring
 	count     int      // ids held
 	table     []uint32 // entries; zero is empty; a power of two long
@@ -80,22 +88,25 @@ func (c *Cache) find(id telemetry.DocID) (*shard, key) {
 	return &c.shards[k.hash()&(shards-1)], k
 }
 
-// Seen reports whether id was marked and not forgotten since.
-func (c *Cache) Seen(id telemetry.DocID) bool {
+// Seen reports whether id was marked and not forgotten since, and the digest that
+// it was marked with; zero where that was not known.
+func (c *Cache) Seen(id telemetry.DocID) (digest uint32, seen bool) {
 	s, k := c.find(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.table[s.slot(k)] == 0 {
-		return false
+	entry := s.table[s.slot(k)]
+	if entry == 0 {
+		return 0, false
 	}
 	s.hits++
-	return true
+	return s.ring[s.at(entry)].digest, true
 }
 
-// Mark remembers that id is indexed. Call it only after Elasticsearch has said
+// Mark remembers that id is indexed, with a document of that digest; zero where
+// that is not known, which a later mark makes good. Call it only after Elasticsearch has said
 // so, with the generation that was read before its bulk was sent: a mark from
 // before the last Raise is ignored, as that document may be gone.
-func (c *Cache) Mark(generation uint64, id telemetry.DocID) {
+func (c *Cache) Mark(generation uint64, id telemetry.DocID, digest uint32) {
 	s, k := c.find(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -105,7 +116,10 @@ func (c *Cache) Mark(generation uint64, id telemetry.DocID) {
 		return
 	}
 	slot := s.slot(k)
-	if s.table[slot] != 0 {
+	if entry := s.table[slot]; entry != 0 {
+		if held := &s.ring[s.at(entry)]; held.digest == 0 {
+			held.digest = digest
+		}
 		return
 	}
 	if s.count == s.capacity {
@@ -120,9 +134,9 @@ func (c *Cache) Mark(generation uint64, id telemetry.DocID) {
 		at -= s.capacity
 	}
 	if at == len(s.ring) {
-		s.ring = appendWithin(s.ring, k, s.capacity)
+		s.ring = appendWithin(s.ring, known{k, digest}, s.capacity)
 	} else {
-		s.ring[at] = k
+		s.ring[at] = known{k, digest}
 	}
 	s.table[slot] = s.entry(at)
 	s.count++
@@ -178,14 +192,14 @@ func (s *shard) slot(k key) int {
 	mask, tag := len(s.table)-1, s.tag(&k)
 	for i := s.home(&k); ; i = (i + 1) & mask {
 		entry := s.table[i]
-		if entry == 0 || entry&^s.positions == tag && s.ring[s.at(entry)] == k {
+		if entry == 0 || entry&^s.positions == tag && s.ring[s.at(entry)].key == k {
 			return i
 		}
 	}
 }
 
 // entry stands in the table for the key at a position in the ring.
-func (s *shard) entry(at int) uint32 { return s.tag(&s.ring[at]) | uint32(at+1) }
+func (s *shard) entry(at int) uint32 { return s.tag(&s.ring[at].key) | uint32(at+1) }
 
 // at returns the position in the ring of an entry that is not empty.
 func (s *shard) at(entry uint32) int { return int(entry&s.positions) - 1 }
@@ -200,7 +214,7 @@ func (s *shard) home(k *key) int { return int(k.hash()>>shardBits) & (len(s.tabl
 // evict forgets the oldest ids.
 func (s *shard) evict() {
 	for range evictAtOnce {
-		s.remove(s.slot(s.ring[s.oldest]))
+		s.remove(s.slot(s.ring[s.oldest].key))
 		s.count--
 		if s.oldest++; s.oldest == s.capacity {
 			s.oldest = 0
@@ -221,7 +235,7 @@ func (s *shard) remove(hole int) {
 			break
 		}
 		// An entry may fill the hole unless its home lies behind the hole.
-		if home := s.home(&s.ring[s.at(entry)]); (i-home)&mask >= (i-hole)&mask {
+		if home := s.home(&s.ring[s.at(entry)].key); (i-home)&mask >= (i-hole)&mask {
 			s.table[hole] = entry
 			hole = i
 		}
@@ -233,7 +247,7 @@ func (s *shard) remove(hole int) {
 func (s *shard) grow() {
 	s.table = make([]uint32, 2*len(s.table))
 	for at := range s.ring {
-		s.table[s.slot(s.ring[at])] = s.entry(at)
+		s.table[s.slot(s.ring[at].key)] = s.entry(at)
 	}
 }
 
@@ -243,9 +257,9 @@ func (s *shard) clear() {
 }
 
 // appendWithin appends k, doubling the memory but never past limit.
-func appendWithin(ring []key, k key, limit int) []key {
+func appendWithin(ring []known, k known, limit int) []known {
 	if len(ring) == cap(ring) {
-		larger := make([]key, len(ring), min(max(2*len(ring), smallestTable), limit))
+		larger := make([]known, len(ring), min(max(2*len(ring), smallestTable), limit))
 		copy(larger, ring)
 		ring = larger
 	}

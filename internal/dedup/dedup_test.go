@@ -27,6 +27,14 @@ func id(n uint64) telemetry.DocID {
 	return d
 }
 
+// sum makes a digest of an id.
+func sum(d telemetry.DocID) uint32 { return binary.LittleEndian.Uint32(d[8:]) + 1 }
+
+func seen(c *Cache, d telemetry.DocID) bool {
+	_, seen := c.Seen(d)
+	return seen
+}
+
 // reference says what one shard must hold: a list in order of arrival.
 type reference struct {
 	order []telemetry.DocID
@@ -61,18 +69,18 @@ func TestCacheHoldsWhatAListWould(t *testing.T) {
 		s, _ := c.find(d)
 		at := shardIndex(c, s)
 		if random.IntN(2) == 0 {
-			c.Mark(0, d)
+			c.Mark(0, d, sum(d))
 			want[at].mark(d, s.capacity)
-		} else if got := c.Seen(d); got != want[at].held[d] {
-			t.Fatalf("Seen is %v, the list says %v", got, !got)
+		} else if digest, got := c.Seen(d); got != want[at].held[d] || got && digest != sum(d) {
+			t.Fatalf("Seen is %v with %d, the list says %v with %d", got, digest, !got, sum(d))
 		}
 	}
 	size := 0
 	for n := range uint64(universe) {
 		d := id(n)
 		s, _ := c.find(d)
-		if got := c.Seen(d); got != want[shardIndex(c, s)].held[d] {
-			t.Fatalf("id %d: Seen is %v, the list says %v", n, got, !got)
+		if digest, got := c.Seen(d); got != want[shardIndex(c, s)].held[d] || got && digest != sum(d) {
+			t.Fatalf("id %d: Seen is %v with %d, the list says %v", n, got, digest, !got)
 		}
 	}
 	for i := range want {
@@ -103,15 +111,15 @@ func TestIdsThatShareTheirHashAreKeptApart(t *testing.T) {
 	// More than a shard holds, all at one home: every search is a long one,
 	// and every eviction leaves a hole in its middle.
 	for n := range uint64(3 * evictAtOnce) {
-		if c.Seen(same(n)) {
+		if seen(c, same(n)) {
 			t.Fatalf("id %d is seen before it is marked", n)
 		}
-		c.Mark(0, same(n))
-		if !c.Seen(same(n)) {
+		c.Mark(0, same(n), 1)
+		if !seen(c, same(n)) {
 			t.Fatalf("id %d is not seen after it is marked", n)
 		}
 	}
-	if c.Seen(same(0)) || c.Seen(same(evictAtOnce)) || !c.Seen(same(2*evictAtOnce)) {
+	if seen(c, same(0)) || seen(c, same(evictAtOnce)) || !seen(c, same(2*evictAtOnce)) {
 		t.Error("not the oldest were evicted")
 	}
 }
@@ -120,19 +128,34 @@ func TestRaiseForgetsAndRefusesOldMarks(t *testing.T) {
 	t.Parallel()
 	c := New(DefaultCapacity)
 	before := c.Generation()
-	c.Mark(before, id(1))
+	c.Mark(before, id(1), 1)
 	c.Raise(7)
-	if c.Seen(id(1)) {
+	if seen(c, id(1)) {
 		t.Error("an id of an earlier generation is still seen")
 	}
-	c.Mark(before, id(2))
-	if c.Seen(id(2)) {
+	c.Mark(before, id(2), 1)
+	if seen(c, id(2)) {
 		t.Error("a mark of an earlier generation was taken")
 	}
-	c.Mark(c.Generation(), id(3))
+	c.Mark(c.Generation(), id(3), 1)
 	c.Raise(6)
-	if !c.Seen(id(3)) || c.Generation() != 7 {
+	if !seen(c, id(3)) || c.Generation() != 7 {
 		t.Error("an older generation was taken")
+	}
+}
+
+// A digest that was not known is made good, and stays as it is then.
+func TestAMarkMakesGoodADigest(t *testing.T) {
+	t.Parallel()
+	c := New(DefaultCapacity)
+	for _, mark := range []struct{ digest, want uint32 }{{0, 0}, {7, 7}, {8, 7}, {0, 7}} {
+		c.Mark(0, id(1), mark.digest)
+		if digest, seen := c.Seen(id(1)); !seen || digest != mark.want {
+			t.Errorf("after a mark with %d it is %v with %d", mark.digest, seen, digest)
+		}
+	}
+	if size := c.Stats().Size; size != 1 {
+		t.Errorf("one id counts as %d", size)
 	}
 }
 
@@ -144,14 +167,14 @@ func TestConcurrentMarksAreNotLost(t *testing.T) {
 	for w := range uint64(writers) {
 		group.Go(func() {
 			for n := range uint64(each) {
-				c.Mark(0, id(w*each+n))
-				c.Seen(id(n))
+				c.Mark(0, id(w*each+n), 1)
+				seen(c, id(n))
 			}
 		})
 	}
 	group.Wait()
 	for n := range uint64(writers * each) {
-		if !c.Seen(id(n)) {
+		if !seen(c, id(n)) {
 			t.Fatalf("id %d is lost", n)
 		}
 	}
@@ -163,9 +186,9 @@ func TestMetricsAreReadFromTheCache(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	c.Register(registry)
 	for n := range uint64(2 * shards * evictAtOnce) {
-		c.Mark(0, id(n))
+		c.Mark(0, id(n), 1)
 	}
-	c.Seen(id(2*shards*evictAtOnce - 1))
+	seen(c, id(2*shards*evictAtOnce-1))
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -186,11 +209,11 @@ func TestLookupsAndInsertsDoNotAllocate(t *testing.T) {
 	c := New(shards * evictAtOnce)
 	n := uint64(0)
 	for ; n < 4*shards*evictAtOnce; n++ { // full, and evicting
-		c.Mark(0, id(n))
+		c.Mark(0, id(n), 1)
 	}
 	if allocations := testing.AllocsPerRun(10_000, func() {
-		c.Mark(0, id(n))
-		c.Seen(id(n))
+		c.Mark(0, id(n), 1)
+		seen(c, id(n))
 		n++
 	}); allocations != 0 {
 		t.Errorf("%v allocations an id", allocations)
@@ -211,7 +234,7 @@ func TestAnIDTakesAtMost48Bytes(t *testing.T) {
 	before, worst := heap(), 0.0
 	c := New(capacity)
 	for n, next := uint64(0), capacity/50; n < capacity*11/10; n++ {
-		c.Mark(0, id(n))
+		c.Mark(0, id(n), 1)
 		if size := c.Stats().Size; n%1000 == 0 && size >= next {
 			worst = max(worst, float64(heap()-before)/float64(size))
 			next = size * 102 / 100
@@ -246,7 +269,7 @@ func BenchmarkFull(b *testing.B) {
 	c := New(DefaultCapacity)
 	n := uint64(0)
 	for ; n < DefaultCapacity*11/10; n++ {
-		c.Mark(0, id(n))
+		c.Mark(0, id(n), 1)
 	}
 	residentGrown := resident() // with what doubling left behind
 	perID := float64(heap()-before) / float64(c.Stats().Size)
@@ -256,7 +279,7 @@ func BenchmarkFull(b *testing.B) {
 	b.Run("mark", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			c.Mark(0, id(n))
+			c.Mark(0, id(n), 1)
 			n++
 		}
 		b.ReportMetric(perID, "heap-B/id")
@@ -270,7 +293,7 @@ func BenchmarkFull(b *testing.B) {
 			if m--; m+DefaultCapacity/2 < n {
 				m = n - 1
 			}
-			if !c.Seen(id(m)) {
+			if !seen(c, id(m)) {
 				b.Fatal("a recent id is not seen")
 			}
 		}
@@ -280,7 +303,7 @@ func BenchmarkFull(b *testing.B) {
 		m := uint64(1) << 40
 		for b.Loop() {
 			m++
-			if c.Seen(id(m)) {
+			if seen(c, id(m)) {
 				b.Fatal("an id that never came is seen")
 			}
 		}

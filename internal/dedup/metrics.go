@@ -8,7 +8,7 @@ func (c *Cache) Register(registry prometheus.Registerer) {
 	registry.MustRegister(
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "millrace_dedup_hits_total",
-			Help: "Records skipped because their document was indexed before.",
+			Help: "Records whose document was indexed before, as the cache knew: duplicates, unless they say something else.",
 		}, func() float64 { return float64(c.Stats().Hits) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "millrace_dedup_ids",

@@ -41,8 +41,8 @@ var records = []Mutant{
 		Name: "marks-before-success", Clause: "an id is marked only when it is indexed", Scenario: "all-poison",
 		Edits: []Edit{{
 			File: "activities/chunk.go",
-			Old:  "\t\t\tc.add(r, now)\n\t\t\tc.at = append(c.at, i)\n",
-			New:  "\t\t\tseen.Mark(seen.Generation(), r.DocID)\n\t\t\tc.add(r, now)\n\t\t\tc.at = append(c.at, i)\n",
+			Old:  "\t\tc.add(r, now)\n\t\tc.at = append(c.at, i)\n",
+			New:  "\t\tseen.Mark(seen.Generation(), r.DocID, r.Digest.Short())\n\t\tc.add(r, now)\n\t\tc.at = append(c.at, i)\n",
 		}},
 	},
 	{

@@ -37,7 +37,7 @@ import (
 type settings struct {
 	Listen     string   `help:"Address of /healthz, /readyz and /metrics." default:"127.0.0.1:9090" env:"MILLRACE_WORKER_LISTEN"`
 	Queues     []string `help:"Task queues to poll: ingest, redrive, process, range, index, backup, copy, dead, recover, sweep, snapshot." enum:"ingest,redrive,process,range,index,backup,copy,dead,recover,sweep,snapshot" default:"ingest,redrive,process,range,index,backup,copy,dead,recover,sweep,snapshot" env:"MILLRACE_QUEUES"`
-	DedupIDs   int      `name:"dedup-ids" help:"Ids of indexed records to remember, 23 bytes each." default:"10000000" env:"MILLRACE_DEDUP_IDS"`
+	DedupIDs   int      `name:"dedup-ids" help:"Ids of indexed records to remember, 27 bytes each." default:"10000000" env:"MILLRACE_DEDUP_IDS"`
 	IndexSlots int      `help:"Most shards to index at the same time." default:"16" env:"MILLRACE_INDEX_SLOTS"`
 	RangeSlots int      `help:"Most ranges of ProcessBatch workflows to try at the same time, 5 MiB each." default:"50" env:"MILLRACE_RANGE_SLOTS"`
 	CopySlots  int      `name:"backup-slots" help:"Most shards to back up at the same time." default:"16" env:"MILLRACE_BACKUP_SLOTS"`

@@ -35,7 +35,7 @@ func (f *function) invoke(ctx context.Context, batch []stream.Record) error {
 			f.unsaved++
 			continue
 		}
-		if f.seen != nil && f.seen.Seen(record.DocID) {
+		if f.knows(record.DocID) {
 			f.count(func(s *Stats) { s.Duplicates++ })
 			continue
 		}
@@ -51,6 +51,15 @@ func (f *function) invoke(ctx context.Context, batch []stream.Record) error {
 		return fmt.Errorf("%w: %d", errUnsaved, f.unsaved)
 	}
 	return nil
+}
+
+// knows reports whether a document was indexed, where that is remembered.
+func (f *function) knows(id telemetry.DocID) bool {
+	if f.seen == nil {
+		return false
+	}
+	_, known := f.seen.Seen(id)
+	return known
 }
 
 // save sends the bulk and looks at what became of each document.
@@ -75,7 +84,7 @@ func (f *function) save(ctx context.Context) error {
 			}
 		}
 		if f.seen != nil {
-			f.seen.Mark(generation, id)
+			f.seen.Mark(generation, id, 0) // as the seed did, which compared nothing
 		}
 	}
 	return nil
