@@ -124,15 +124,18 @@ var (
 	}
 )
 
-// SerDe is what reads a line: it takes keys in any case, gives an object as its
-// text where a string is wanted, and makes a broken line a row of nulls.
+// SerDe is what reads a line: it gives an object as its text where a string is
+// wanted, and makes a broken line a row of nulls.
 const SerDe = "org.openx.data.jsonserde.JsonSerDe"
 
-// SerDeProperties rename what cannot be the name of a column.
+// SerDeProperties name the key of each column that has another name: keys are
+// told apart by case. Without that a line with both "tenant" and "Tenant", as
+// old backups have, would have a key twice, at any depth, and so be taken for
+// broken: its record would not be counted.
 func SerDeProperties(columns []Column) map[string]string {
-	p := map[string]string{"ignore.malformed.json": "true", "case.insensitive": "true"}
+	p := map[string]string{"ignore.malformed.json": "true", "case.insensitive": "false"}
 	for _, c := range columns {
-		if !strings.EqualFold(c.Name, c.Key) {
+		if c.Name != c.Key {
 			p["mapping."+c.Name] = c.Key
 		}
 	}

@@ -59,6 +59,32 @@ func TestEveryFieldHasAColumn(t *testing.T) {
 	}
 }
 
+// TestKeysAreToldApartByCase: the SerDe that does not takes a line with "tenant"
+// and "Tenant" for broken, and one that does finds a column's key only under the
+// name that it is given.
+func TestKeysAreToldApartByCase(t *testing.T) {
+	t.Parallel()
+	for _, pointed := range []bool{true, false} {
+		columns, err := tables.Columns(pointed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := tables.SerDeProperties(columns)
+		if p["case.insensitive"] != "false" {
+			t.Errorf("case.insensitive is %s", p["case.insensitive"])
+		}
+		for _, c := range columns {
+			key, mapped := p["mapping."+c.Name]
+			if !mapped {
+				key = c.Name
+			}
+			if key != c.Key {
+				t.Errorf("column %s reads %s, and its key is %s", c.Name, key, c.Key)
+			}
+		}
+	}
+}
+
 // TestAthenaCountsWhatWasBackedUp: by distinct doc_id, whatever came twice, and
 // though some records are such as no index takes.
 func TestAthenaCountsWhatWasBackedUp(t *testing.T) {

@@ -80,7 +80,7 @@ func fromPipeline(ctx context.Context, o options, root, dir string) (found gathe
 	}
 	found.objects, found.bytes, err = spark.Download(ctx, archive.Open(stores.S3, bucket).Under(backup.Prefix), o.prefix(), dir)
 	found.expected = expect(sender)
-	return found, err
+	return found, errors.Join(err, addOld(dir, &found))
 }
 
 // awaitBackup waits until the backup has all that was accepted.
@@ -153,14 +153,17 @@ func readObject(path string, ids map[string]bool) error {
 	lines := bufio.NewScanner(text)
 	lines.Buffer(nil, longestLine)
 	for lines.Scan() {
-		var line struct {
-			ID string `json:"doc_id"`
+		var members map[string]json.RawMessage // a struct would take a name in any case
+		var id string
+		err := json.Unmarshal(lines.Bytes(), &members)
+		if text, has := members["doc_id"]; err == nil && has {
+			err = json.Unmarshal(text, &id)
 		}
-		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
+		if err != nil {
 			return err
 		}
-		if line.ID != "" {
-			ids[line.ID] = true
+		if id != "" {
+			ids[id] = true
 		}
 	}
 	return lines.Err()
