@@ -47,4 +47,9 @@ var pasts = []Mutant{
 			New:  "\t\tif to.Sub(from)",
 		}},
 	},
+	{
+		Name: "counts-new-for-lost", Clause: "an index that lost documents and got as many new ones is not whole",
+		Test:  Test{"./internal/snapshot", "TestWhatWasSettledStays"},
+		Edits: []Edit{{File: "internal/snapshot/settled.go", Old: "max(0, before.Settled.Wants(trimmed)-now.Still.Documents)", New: "max(0, before.Documents-now.Documents)"}},
+	},
 }

@@ -98,4 +98,9 @@ var strangers = []Mutant{
 			New:  "\tfor _, at := range m.herald.tell(ctx, entries, keys) {\n\t\tif at >= 0 {\n\t\t\treturn fmt.Errorf(\"no letter about %s\", keys[at])\n\t\t}\n",
 		}},
 	},
+	{
+		Name: "yields-to-nobody", Clause: "no record waits for another tenant's flood",
+		Test:  Test{"./activities", "TestAFloodYieldsToOthersOfItsChunk"},
+		Edits: []Edit{{File: "activities/lane.go", Old: "return s.slow[n] || s.large[s.tenants.of[n]]", New: "return s.slow[n]"}},
+	},
 }
