@@ -96,6 +96,9 @@ type servers struct {
 	direct                      bool
 }
 
+// pageOrigin is of pages that may post.
+const pageOrigin = "https://shop.example"
+
 // proxyOf puts a fault proxy before a server.
 func proxyOf(t testing.TB, url string) *faultproxy.Proxy {
 	t.Helper()
@@ -145,7 +148,7 @@ func start(t testing.TB, through func(*servers), more ...string) *world {
 	t.Cleanup(w.end)
 	version := "MILLRACE_BUILD_ID=" + at.version
 	mode := map[bool]string{false: "INGEST=temporal", true: "INGEST=direct"}[at.direct]
-	w.collector, err = w.StartCollector(t.Context(), version, mode, "MILLRACE_INDEX_DAYS_BACK=60")
+	w.collector, err = w.StartCollector(t.Context(), version, mode, "MILLRACE_INDEX_DAYS_BACK=60", "MILLRACE_CORS_ORIGINS="+pageOrigin)
 	w.must(err)
 	w.worker, err = w.StartWorker(t.Context(), append(append(slices.Clone(workerEnv), version), more...)...)
 	w.must(err)
