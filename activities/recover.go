@@ -29,6 +29,7 @@ type Recoverer struct {
 	Catalog func(repository string) Catalog
 	Cluster Cluster
 	Batches OpenBatches
+	History ShardHistory
 	// Positions is how far the backup is, by the word of who writes it.
 	Positions BackupPositions
 	// Patience is for how long the repository may be away during a restore;
@@ -58,6 +59,12 @@ type Cluster interface {
 // ShardPositions.
 type OpenBatches interface {
 	OpenBatches(ctx context.Context, stream StreamID, at time.Time) ([]telemetry.Range, error)
+}
+
+// ShardHistory says which shards have been processed, of all streams that a name
+// has had, as far back as that is known: ranges without numbers. See ShardPositions.
+type ShardHistory interface {
+	ProcessedShards(ctx context.Context, stream string) ([]telemetry.Range, error)
 }
 
 // StreamShards are the shards of the stream. See stream.Stream.

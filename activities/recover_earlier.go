@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -13,29 +14,41 @@ import (
 
 // others are the shards of a plan's window that the stream does not list any more:
 // drained ones of it, and those of earlier streams of its name. Nothing comes to
-// their chains. Those of which the window does not know are found by their objects.
+// their chains. Those of which the window does not know are found by their objects,
+// and as there may be none, by who processed them.
 func (r *Recoverer) others(ctx context.Context, plan Plan) (shards []backup.Shard, err error) {
-	w := plan.Window
-	for _, earlier := range w.Earlier {
-		for id, spans := range earlier.Shards {
-			if len(spans) > 0 {
-				shards = append(shards, backup.Shard{Stream: w.Stream, Created: time.Unix(earlier.Created.Unix(), 0).UTC(), ID: id})
-			}
-		}
+	w, known := plan.Window, map[backup.Shard]bool{}
+	of := func(created time.Time, id string) backup.Shard {
+		return backup.Shard{Stream: w.Stream, Created: time.Unix(created.Unix(), 0).UTC(), ID: id}
 	}
 	listed, err := r.Shards.Shards(ctx)
 	if err != nil {
 		return nil, err
 	}
-	current := map[string]bool{}
 	for _, shard := range listed {
-		current[shard.ID] = true
+		known[of(w.Created, shard.ID)] = true
 	}
-	chains, err := backup.Chains(ctx, r.Backup(plan.Prefix), w)
-	for _, shard := range chains {
-		_, known := w.Spans(shard)
-		if isEarlier := shard.Created.Unix() != w.Created.Unix(); !known && (isEarlier || !current[shard.ID]) {
-			shards = append(shards, shard)
+	for id := range w.Shards {
+		known[of(w.Created, id)] = true
+	}
+	for _, earlier := range w.Earlier {
+		for id, spans := range earlier.Shards {
+			if known[of(earlier.Created, id)] = true; len(spans) > 0 {
+				shards = append(shards, of(earlier.Created, id))
+			}
+		}
+	}
+	found, err := backup.Chains(ctx, r.Backup(plan.Prefix), w)
+	if err != nil {
+		return nil, err
+	}
+	processed, err := r.History.ProcessedShards(ctx, w.Stream)
+	for _, shard := range processed {
+		found = append(found, of(shard.StreamCreated, shard.Shard))
+	}
+	for _, shard := range found {
+		if !known[shard] {
+			shards, known[shard] = append(shards, shard), true
 		}
 	}
 	return shards, err
@@ -108,39 +121,37 @@ func firstArrival(w backup.Window) time.Time {
 // has what is wanted: it came to the shard's end, or the window's, or to what was
 // processed. What was not is in no index.
 func (r *Recoverer) isWhole(ctx context.Context, plan Plan, shard backup.Shard, last backup.Meta) (bool, error) {
-	if passed, err := r.passed(ctx, shard, telemetry.Checkpoint{}, last, plan.Window.To); passed || err != nil {
-		return passed, err
+	w := plan.Window
+	if passed, err := r.passed(ctx, shard, telemetry.Checkpoint{}, last, w.To); passed || err != nil || shard.Created.After(w.To) {
+		return passed || err == nil, err
 	}
-	spans, known := plan.Window.Spans(shard)
-	if !known {
-		spans = []backup.Span{{}}
+	spans, known := w.Spans(shard)
+	if known && !slices.ContainsFunc(spans, func(s backup.Span) bool { return s.Until == "" }) {
+		return hasAll(last, spans, ""), nil
 	}
-	processed := ""
-	if slices.ContainsFunc(spans, func(s backup.Span) bool { return s.Until == "" }) {
-		at, known, err := r.Workflows.Reached(ctx, StreamID{Name: shard.Stream, Created: shard.Created}, shard.ID)
-		if err != nil { // the workflow has ended long ago
-			slog.WarnContext(ctx, "nobody says how far a shard was processed", "shard", shard.ID, "stream", shard.Created, "error", err)
-		}
-		if err != nil || !known {
-			return false, ctx.Err()
-		}
-		processed = at.Sequence
+	at, answered, err := r.Workflows.Reached(ctx, StreamID{Name: shard.Stream, Created: shard.Created}, shard.ID)
+	if err != nil { // its workflow has ended long ago
+		slog.WarnContext(ctx, "nobody says how far a shard was processed", "shard", shard.ID, "stream", shard.Created, "error", err)
 	}
-	end := lastNeeded(spans, processed)
-	return end == "" || telemetry.CompareSequence(last.Last, end) >= 0, nil
+	switch {
+	case err != nil || !answered:
+		return false, ctx.Err()
+	case known:
+		return hasAll(last, spans, at.Sequence), nil
+	case at.ReadUpTo.Before(w.From) && !at.ReadUpTo.IsZero(): // nothing of the window
+		return true, nil
+	}
+	return hasAll(last, []backup.Span{{}}, at.Sequence), nil
 }
 
-// lastNeeded is the last record of some stretches that was processed, by what is
-// known of stretches without an end; empty: none was.
-func lastNeeded(spans []backup.Span, processed string) (last string) {
-	for _, s := range spans {
-		until := s.Until
-		if until == "" {
-			until = processed
-		}
-		if telemetry.CompareSequence(until, s.After) > 0 && telemetry.CompareSequence(until, last) > 0 {
-			last = until
+// hasAll reports whether the last object of a chain has all of some stretches that
+// was processed, by what is known of stretches without an end.
+func hasAll(last backup.Meta, of []backup.Span, processed string) bool {
+	for _, s := range of {
+		until := cmp.Or(s.Until, processed)
+		if telemetry.CompareSequence(until, s.After) > 0 && telemetry.CompareSequence(until, last.Last) > 0 {
+			return false
 		}
 	}
-	return last
+	return true
 }

@@ -51,6 +51,7 @@ func newPlanner(t *testing.T) *planner {
 		began:   time.Now().Add(-2 * time.Hour).UTC(),
 	}
 	p.Recoverer = &Recoverer{
+		History: p,
 		Sweeper: Sweeper{Stream: recoverStream, Bucket: bucket, Backups: bucket, Shards: p, Workflows: p}, BucketName: name, Repository: "nightly",
 		Backup:  func(prefix string) backup.Described { return bucket.Under(prefix) },
 		Other:   func(other string) backup.Objects { return archive.Open(objects, other) },
@@ -117,6 +118,14 @@ func (p *planner) Reached(_ context.Context, id StreamID, shard string) (telemet
 	}
 	at, known := p.reached[shard]
 	return at, known, nil
+}
+
+// ProcessedShards implements ShardHistory.
+func (p *planner) ProcessedShards(context.Context, string) (shards []telemetry.Range, _ error) {
+	for shard := range p.processed {
+		shards = append(shards, telemetry.Range{StreamCreated: shard.Created, Shard: shard.ID})
+	}
+	return shards, nil
 }
 
 // Live implements StreamWorkflows.
@@ -217,7 +226,8 @@ func TestAClusterWithoutTemplatesIsSetUpFirst(t *testing.T) {
 }
 
 // TestWhatCameHomeFromTheLedgerIsListed: of more entries than are read at once,
-// those of which records were indexed since the snapshot.
+// those of which records were indexed since the snapshot: neighbours, scattered or
+// parked ones.
 func TestWhatCameHomeFromTheLedgerIsListed(t *testing.T) {
 	p := newPlanner(t)
 	p.record(snapshot.Record{})
@@ -225,10 +235,17 @@ func TestWhatCameHomeFromTheLedgerIsListed(t *testing.T) {
 	const entries = 3*entriesAtOnce + 2
 	var want []string
 	for n := range entries {
-		key, err := p.Ledger.Add(t.Context(), ledger.Entry{
+		e := ledger.Entry{
 			Kind: ledger.Bulk, Range: telemetry.Range{StreamCreated: recoverStream.Created, Shard: "shardId-000000000000", First: sequence(n), Last: sequence(n), Count: 1},
-			Records: []ledger.Record{{ID: sequence(n)}},
-		})
+			Records: []ledger.Record{{ID: sequence(n), Sequence: sequence(n)}},
+		}
+		switch n % 3 {
+		case 1:
+			e.Sparse = true
+		case 2:
+			e.Kind, e.Sparse, e.Index = ledger.Parked, true, "telemetry-span-2026.11.23"
+		}
+		key, err := p.Ledger.Add(t.Context(), e)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -462,6 +479,8 @@ func TestTheBackupOfAnEarlierStreamMustBeWhole(t *testing.T) {
 		"without an object":                   {bare, behind, 4, true},
 		"without an object, and stood still":  {bare, behind, 3, false},
 		"without an object, and drained":      {bare, []backup.Span{}, -1, false},
+		"without an object, by time":          {bare, nil, 4, true},
+		"without an object, and older":        {bare, nil, 0, false},
 	} {
 		w := all
 		w.Earlier = []backup.Generation{{Created: made, Shards: map[string][]backup.Span{ended.ID: {}, open.ID: {}, bare.ID: {}}}}
@@ -471,7 +490,7 @@ func TestTheBackupOfAnEarlierStreamMustBeWhole(t *testing.T) {
 		}
 		p.processed = map[backup.Shard]telemetry.Checkpoint{}
 		if c.processed >= 0 {
-			p.processed[c.of] = telemetry.Checkpoint{Sequence: sequence(c.processed)}
+			p.processed[c.of] = telemetry.Checkpoint{Sequence: sequence(c.processed), ReadUpTo: arrived.Add(time.Duration(c.processed-1) * time.Second)}
 		}
 		plan := Plan{ID: "a", Papers: Papers("a"), Prefix: backup.Prefix, Window: w}
 		if err := p.writePaper(t.Context(), plan.Papers+planFile, plan); err != nil {

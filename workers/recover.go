@@ -61,6 +61,6 @@ func (b *Backends) Recoverer(documents *index.Client, limiter *index.Limiter, la
 		Backup:  func(prefix string) backup.Described { return b.Backups.Under(prefix) },
 		Other:   func(name string) backup.Objects { return archive.Open(b.S3, name) },
 		Catalog: func(repository string) activities.Catalog { return snapshot.Open(b.Bucket, repository) },
-		Cluster: documents, Batches: launcher, Positions: workflows.BackupLauncher{Launcher: launcher},
+		Cluster: documents, Batches: launcher, History: launcher, Positions: workflows.BackupLauncher{Launcher: launcher},
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/converter"
 
 	"millrace/activities"
@@ -31,6 +32,31 @@ func (l Launcher) Reached(ctx context.Context, stream activities.StreamID, shard
 		return telemetry.Checkpoint{}, false, nil
 	}
 	return status.Checkpoint, err == nil, err
+}
+
+// ProcessedShards returns the shards of all streams of a name that have a workflow,
+// open or closed, for as long as Temporal keeps them.
+func (l Launcher) ProcessedShards(ctx context.Context, stream string) (shards []telemetry.Range, err error) {
+	request := &workflowservice.ListWorkflowExecutionsRequest{
+		Query: "WorkflowType = 'ProcessShard' AND ExecutionStatus != 'ContinuedAsNew'", // of each shard its last runs
+	}
+	found := map[string]bool{}
+	for {
+		page, err := l.Client.ListWorkflow(ctx, request)
+		if err != nil {
+			return nil, fmt.Errorf("list the shards that have been processed: %w", err)
+		}
+		for _, info := range page.GetExecutions() {
+			id := info.GetExecution().GetWorkflowId()
+			shard, ok := parseProcessShardID(id, stream)
+			if ok && !found[id] {
+				shards, found[id] = append(shards, shard), true
+			}
+		}
+		if request.NextPageToken = page.GetNextPageToken(); len(request.NextPageToken) == 0 {
+			return shards, nil
+		}
+	}
 }
 
 // Live returns what the present call of IndexShard says, nothing between two

@@ -4,6 +4,8 @@ package workflows
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -63,6 +65,15 @@ func ProcessStreamID(stream string) string { return "process/" + stream }
 // tells it from a shard of an earlier stream with the same name.
 func ProcessShardID(stream string, created time.Time, shard string) string {
 	return fmt.Sprintf("process/%s/%d/%s", stream, created.Unix(), shard)
+}
+
+// parseProcessShardID reads of which shard of a stream of that name a ProcessShard
+// is.
+func parseProcessShardID(id, stream string) (shard telemetry.Range, ok bool) {
+	rest, ours := strings.CutPrefix(id, "process/"+stream+"/")
+	created, name, parted := strings.Cut(rest, "/")
+	seconds, err := strconv.ParseInt(created, 10, 64)
+	return telemetry.Range{StreamCreated: time.Unix(seconds, 0).UTC(), Shard: name}, ours && parted && err == nil
 }
 
 // BackupStreamID names the workflow that looks after the backup of a stream.

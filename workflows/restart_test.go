@@ -1,12 +1,14 @@
 package workflows
 
 import (
+	"cmp"
 	"slices"
 	"testing"
 	"time"
 
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/worker"
 
 	"millrace/activities"
 	"millrace/internal/telemetry"
@@ -126,4 +128,49 @@ func (s server) restartBatches() (restarted int) {
 		s.t.Fatal(err)
 	}
 	return restarted
+}
+
+// TestShardsOfEarlierStreamsAreKnown: while Temporal keeps their workflows, open or
+// closed, and not those of a stream whose name only begins so.
+func TestShardsOfEarlierStreamsAreKnown(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, func(worker.Registry) {})
+	ctx, earlier, other := t.Context(), testStream, testStream
+	earlier.Created = earlier.Created.Add(-time.Hour)
+	other.Name += "-2"
+	want := []telemetry.Range{
+		{StreamCreated: earlier.Created, Shard: "shardId-000000000000"}, {StreamCreated: testStream.Created, Shard: "shardId-000000000000"},
+		{StreamCreated: testStream.Created, Shard: "shardId-000000000001"},
+	}
+	for _, shard := range want {
+		stream := testStream
+		stream.Created = shard.StreamCreated
+		if err := s.Start(ctx, activities.ShardStart{Stream: stream, Shard: shard.Shard}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Start(ctx, activities.ShardStart{Stream: other, Shard: "shardId-000000000000"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.TerminateWorkflow(ctx, ProcessShardID(earlier.Name, earlier.Created, want[0].Shard), "", "a test"); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "visibility to know of all, and of the end of one", func() bool {
+		ended, err := s.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Query: "ExecutionStatus = 'Terminated'"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := s.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Query: "WorkflowType = 'ProcessShard'"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ended.GetCount() == 1 && all.GetCount() == int64(len(want)+1)
+	})
+	got, err := s.ProcessedShards(ctx, testStream.Name)
+	slices.SortFunc(got, func(a, b telemetry.Range) int {
+		return cmp.Or(a.StreamCreated.Compare(b.StreamCreated), cmp.Compare(a.Shard, b.Shard))
+	})
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("%+v, %v, want %+v", got, err, want)
+	}
 }
