@@ -103,4 +103,9 @@ var strangers = []Mutant{
 		Test:  Test{"./activities", "TestAFloodYieldsToOthersOfItsChunk"},
 		Edits: []Edit{{File: "activities/lane.go", Old: "return s.slow[n] || s.large[s.tenants.of[n]]", New: "return s.slow[n]"}},
 	},
+	{
+		Name: "takes-conflicts-for-duplicates", Clause: "the same id with another content is never called a duplicate",
+		Test:  Test{"./activities", "TestAConflictIsNoDuplicate"},
+		Edits: []Edit{{File: "activities/compare.go", Old: "\tcase same:\n", New: "\tcase same || known:\n"}},
+	},
 }
