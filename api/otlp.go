@@ -141,6 +141,7 @@ func scopeOf(w *writer, s pcommon.InstrumentationScope, schema string) fragment 
 // document takes or rejects the record whose body was written.
 func (b *batch) document(w *writer, id, recordType string, at pcommon.Timestamp) {
 	when, kind := time.Time{}, timeMissing
+	var original []byte
 	if at != 0 {
 		kind = timeOutOfBounds
 		if at <= math.MaxInt64 {
@@ -148,8 +149,12 @@ func (b *batch) document(w *writer, id, recordType string, at pcommon.Timestamp)
 				kind = b.usable(when)
 			}
 		}
-		if kind != timeUsable {
-			w.text(string(originalTimestamp), strconv.FormatUint(uint64(at), 10))
+		switch text := strconv.FormatUint(uint64(at), 10); kind {
+		case timeUsable:
+		case timeAhead:
+			original = appendQuoted(nil, text)
+		default:
+			w.text(string(originalTimestamp), text)
 		}
 	}
 	w.close('}')
@@ -160,5 +165,5 @@ func (b *batch) document(w *writer, id, recordType string, at pcommon.Timestamp)
 		b.reject(fmt.Sprintf("is nested %d deep, more than %d", w.depth, b.limits.Depth))
 		return
 	}
-	b.take(id, recordType, when, kind, w.dst)
+	b.take(id, recordType, when, kind, w.dst, original)
 }

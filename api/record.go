@@ -129,8 +129,10 @@ func (k timeKind) String() string {
 
 // take makes the stream record of the next position. id may be empty: then it
 // is derived. at is the record's own time where kind is timeUsable. body is an
-// object on one line without the head's keys.
-func (b *batch) take(id, recordType string, at time.Time, kind timeKind, body []byte) {
+// object on one line without the head's keys. original is the time as it came, of
+// a record that is ahead: that depends on its arrival, so the digest has no part
+// of it.
+func (b *batch) take(id, recordType string, at time.Time, kind timeKind, body, original []byte) {
 	given := id != ""
 	if !given {
 		id = b.derivedID()
@@ -145,6 +147,9 @@ func (b *batch) take(id, recordType string, at time.Time, kind timeKind, body []
 	}
 	if kind == timeUsable {
 		head.Timestamp = at
+	}
+	if original != nil {
+		body = append(appendMember(body[:len(body)-1], originalTimestamp, original, true), '}')
 	}
 	// What the head adds: its keys, and strings of which each byte may need
 	// an escape of six.
@@ -503,13 +508,18 @@ func (b *batch) finish(d *draft) {
 	if kind == timeUsable {
 		kind = b.usable(at)
 	}
-	if kind != timeUsable && kind != timeMissing && d.timeRole != isOwnTime {
+	var original []byte
+	switch {
+	case kind == timeUsable, kind == timeMissing, d.timeRole == isOwnTime:
+	case kind == timeAhead && !d.has(originalTimestamp):
+		original = d.time.value
+	default:
 		d.keep(string(originalTimestamp), d.time)
 	}
 	if d.id == "" && kind == timeMissing && b.once.applies {
 		d.id = b.onceID()
 	}
-	b.take(d.id, d.recordType, at, kind, d.end())
+	b.take(d.id, d.recordType, at, kind, d.end(), original)
 }
 
 // originalTimestamp keeps what could not become @timestamp.

@@ -361,3 +361,31 @@ func TestAnIDThatSaysTwoThingsIsRejectedOnce(t *testing.T) {
 		t.Errorf("answered %d %s", r.status, r.body)
 	}
 }
+
+// Whether a record is ahead depends on its arrival. Sent again a day later it
+// says the same.
+func TestArrivalDoesNotChangeTheDigest(t *testing.T) {
+	t.Parallel()
+	const ahead = 60 * time.Hour
+	at := testNow.Add(ahead)
+	for name, post := range map[string][3]string{
+		"our own": {"/v1/telemetry", "application/json", fmt.Sprintf(`{"type":"log","id":"x","timestamp":%q,"a..b":1}`, at.Format(time.RFC3339))},
+		"OTLP":    {"/v1/logs", "application/json", fmt.Sprintf(`{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"timeUnixNano":"%d"}]}]}]}`, at.UnixNano())},
+	} {
+		c := newCollector(t, Limits{})
+		var digests []any
+		for _, received := range []time.Time{testNow, testNow.Add(ahead)} {
+			c.now = func() time.Time { return received }
+			c.postText(t, post[0], post[2], "Content-Type", post[1])
+			document := object(t, string(c.stream.records[0]))
+			c.stream.records = nil
+			digests = append(digests, document["digest"])
+			if _, kept := document["original_timestamp"]; kept != received.Equal(testNow) {
+				t.Errorf("%s: received at %v it is %v", name, received, document)
+			}
+		}
+		if digests[0] != digests[1] {
+			t.Errorf("%s: the digests are %v", name, digests)
+		}
+	}
+}
