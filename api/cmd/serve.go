@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -77,11 +76,12 @@ func (c *serveCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	temporal, err := config.DialLazily(logger, c.Versioning)
+	lazily, err := config.DialLazily(logger, c.Versioning)
 	if err != nil {
 		return err
 	}
-	defer temporal.Close()
+	defer lazily.Close()
+	temporal := config.NewConnecting(lazily)
 
 	backends := workers.NewBackends(cfg, c.Resources, stream.Settings{PutConcurrency: c.PutConcurrency})
 	launcher := workflows.Launcher{Client: temporal}
@@ -117,7 +117,7 @@ func (c *serveCommand) find(ctx context.Context, backends *workers.Backends) {
 
 // checks are what a collector depends on: one of those that make a record
 // durable is enough.
-func (c *serveCommand) checks(cfg aws.Config, backends *workers.Backends, temporal client.Client) ops.Checks {
+func (c *serveCommand) checks(cfg aws.Config, backends *workers.Backends, temporal *config.Connecting) ops.Checks {
 	inAWS := workers.Checks(cfg, c.Resources)
 	checks := ops.Checks{
 		OneOf:    map[string]ops.Check{workers.Kinesis: backends.CheckStream(inAWS[workers.Kinesis]), workers.SQS: inAWS[workers.SQS]},
@@ -146,16 +146,14 @@ func (c *serveCommand) routes(server *api.Server, checks ops.Checks) http.Handle
 // work runs the worker for the ingest queue in this process, so that a batch
 // begins in the round trip that starts it, and starts Reconcile, which has no
 // need of processing. While Temporal is away, it waits.
-func (c *serveCommand) work(ctx context.Context, temporal client.Client, launcher workflows.Launcher, b *workers.Backends) (stop func()) {
+func (c *serveCommand) work(ctx context.Context, temporal *config.Connecting, launcher workflows.Launcher, b *workers.Backends) (stop func()) {
 	if c.Mode == ingest.Direct {
 		return func() {}
 	}
 	ingester := &activities.Ingester{Intake: b.Intake, Batches: launcher, Graveyard: b.Morgue}
 	stopped := make(chan func(), 1)
 	go func() {
-		stop, err := workers.Start(ctx, map[string]func() worker.Worker{
-			"ingest": func() worker.Worker { return workers.Ingest(temporal, ingester) },
-		})
+		stop, err := c.startWorker(ctx, temporal, ingester)
 		if err != nil { // asked to end before Temporal was there
 			stop = func() {}
 		} else {
@@ -164,6 +162,15 @@ func (c *serveCommand) work(ctx context.Context, temporal client.Client, launche
 		stopped <- stop
 	}()
 	return func() { (<-stopped)() }
+}
+
+func (c *serveCommand) startWorker(ctx context.Context, temporal *config.Connecting, ingester *activities.Ingester) (stop func(), err error) {
+	if err := workers.Insist(ctx, "reach Temporal", "set TEMPORAL_ADDRESS, or start Temporal", temporal.Connect); err != nil {
+		return nil, err
+	}
+	return workers.Start(ctx, map[string]func() worker.Worker{
+		"ingest": func() worker.Worker { return workers.Ingest(temporal.Client, ingester) },
+	})
 }
 
 // serve serves HTTP and gRPC until stop is called, which lets requests that are
