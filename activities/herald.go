@@ -28,7 +28,8 @@ type crier interface {
 
 // herald sends letters about ledger entries. It is safe for concurrent use.
 type herald struct {
-	dlq crier
+	dlq    crier
+	within time.Duration // one attempt; zero: no bound
 
 	mu     sync.Mutex
 	silent time.Time // until then
@@ -72,8 +73,11 @@ func (h *herald) send(ctx context.Context, entries []ledger.Entry, keys []string
 	if len(letters) == 0 {
 		return nil, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, tellWithin)
-	defer cancel()
+	if h.within > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, h.within)
+		defer cancel()
+	}
 	untaken, err := h.dlq.Send(ctx, letters)
 	for _, at := range untaken {
 		if n := len(untold); n == 0 || untold[n-1] != of[at] {

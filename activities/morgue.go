@@ -39,7 +39,7 @@ type Morgue struct {
 
 // NewMorgue returns a Morgue.
 func NewMorgue(l *ledger.Ledger, dlq *queue.DeadLetters) *Morgue {
-	return &Morgue{ledger: l, herald: herald{dlq: dlq}}
+	return &Morgue{ledger: l, herald: herald{dlq: dlq, within: tellWithin}}
 }
 
 // Bury implements Burier.

@@ -56,7 +56,7 @@ type Teller struct {
 
 // NewTeller returns a Teller.
 func NewTeller(l *ledger.Ledger, dlq *queue.DeadLetters) *Teller {
-	return &Teller{board: l, herald: herald{dlq: dlq}}
+	return &Teller{board: l, herald: herald{dlq: dlq, within: tellWithin}}
 }
 
 // TellUntold makes one attempt at each untold entry, and returns how many are

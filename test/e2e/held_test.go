@@ -33,6 +33,7 @@ func newHeld(t *testing.T) *held {
 	h.world = start(t, func(at *servers) {
 		h.kinesis, h.elasticsearch = proxyOf(t, at.aws), proxyOf(t, at.elasticsearch)
 		at.kinesis, at.elasticsearch = h.kinesis.URL(), h.elasticsearch.URL()
+		at.collector = []string{"MILLRACE_INGEST_START_TIMEOUT=1m"} // what goes both ways has two batches
 	}, copyAfter)
 	h.elasticsearch.Set(faultproxy.Rule{Name: "undecided", Path: "/_bulk", Fault: faultproxy.RejectItems{Share: 1, Status: 400, Type: "mystery_exception"}})
 	var body bytes.Buffer

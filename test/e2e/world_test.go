@@ -94,6 +94,7 @@ type servers struct {
 	shards                      int
 	version                     string
 	direct                      bool
+	collector                   []string // more of its environment
 }
 
 // pageOrigin is of pages that may post.
@@ -148,7 +149,7 @@ func start(t testing.TB, through func(*servers), more ...string) *world {
 	t.Cleanup(w.end)
 	version := "MILLRACE_BUILD_ID=" + at.version
 	mode := map[bool]string{false: "INGEST=temporal", true: "INGEST=direct"}[at.direct]
-	w.collector, err = w.StartCollector(t.Context(), version, mode, "MILLRACE_INDEX_DAYS_BACK=60", "MILLRACE_CORS_ORIGINS="+pageOrigin)
+	w.collector, err = w.StartCollector(t.Context(), append(at.collector, version, mode, "MILLRACE_INDEX_DAYS_BACK=60", "MILLRACE_CORS_ORIGINS="+pageOrigin)...)
 	w.must(err)
 	w.worker, err = w.StartWorker(t.Context(), append(append(slices.Clone(workerEnv), version), more...)...)
 	w.must(err)
