@@ -35,6 +35,7 @@ type SweptDocuments interface {
 	Bulker
 	Documents
 	Lookup
+	Origins
 }
 
 // Sweeper is what the activities of Recover and Replay need to go through a
@@ -100,6 +101,12 @@ type SweepCounts struct {
 	Duplicates int64 `json:"duplicates"`    // were there
 	Dead       int64 `json:"deadLetters"`
 	Missing    int64 `json:"missing"` // neither
+	// Of those that were looked up: Compared are held against what their documents
+	// say by the digests of both; Unchecked cannot be, since one of them is of before
+	// there were digests. Different are those compared that say something else.
+	Compared  int64 `json:"compared,omitempty"`
+	Unchecked int64 `json:"unchecked,omitempty"`
+	Different int64 `json:"different,omitempty"`
 }
 
 // Add adds the counts of what came next.
@@ -113,6 +120,9 @@ func (c *SweepCounts) Add(o SweepCounts) {
 	c.Duplicates += o.Duplicates
 	c.Dead += o.Dead
 	c.Missing += o.Missing
+	c.Compared += o.Compared
+	c.Unchecked += o.Unchecked
+	c.Different += o.Different
 }
 
 // SweepProgress is how far a call is: its result, and on the way there the

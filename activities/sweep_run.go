@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -48,7 +49,7 @@ type sweep struct {
 	in        SweepInput
 	plan      Plan
 	page      []Listed
-	documents Documents
+	documents SweptDocuments
 	pace      *rate.Limiter // nil: it gives way to live traffic, see Pace
 	queue     chan *sweepChunk
 
@@ -57,7 +58,9 @@ type sweep struct {
 
 	retired retired
 	dead    buried
-	keptUp  time.Time // when the shards were seen to; belongs to who reads
+	// searched is how many objects were read to explain what documents say.
+	searched atomic.Int64
+	keptUp   time.Time // when the shards were seen to; belongs to who reads
 }
 
 // sweepChunk is a stretch of one object.
@@ -77,6 +80,9 @@ type sweepChunk struct {
 	present, buried int64
 	put             int64 // into the stream
 	missing         []Gap
+	compared        SweepCounts // only of what was compared
+	unlike          []unlike    // that are to be explained
+	gaps            []Gap       // that are there, and say what nothing explains
 }
 
 func newSweep(ctx, going context.Context, s *Sweeper, in SweepInput, plan Plan, page []Listed, from SweepProgress) *sweep {
@@ -259,11 +265,12 @@ func (s *sweep) apply(c *sweepChunk) bool {
 	line := &s.done.Part.Line
 	add := SweepCounts{
 		Records: int64(len(c.records)) + c.present + c.buried, Indexed: c.counts.Indexed - int64(len(c.missing)), Put: c.put,
-		Duplicates: c.counts.Earlier() + c.present, Dead: int64(len(c.dead)) + c.buried, Missing: int64(len(c.missing)),
+		Duplicates: c.counts.Earlier() + c.present, Dead: int64(len(c.dead)) + c.buried, Missing: int64(len(c.missing) + len(c.gaps)),
 	}
+	add.Compared, add.Unchecked, add.Different = c.compared.Compared, c.compared.Unchecked, c.compared.Different
 	line.Records, line.Indexed, line.Duplicates = line.Records+add.Records, line.Indexed+add.Indexed, line.Duplicates+add.Duplicates
 	line.Put, line.Dead, line.Missing = line.Put+add.Put, line.Dead+add.Dead, line.Missing+add.Missing
-	gaps := c.missing
+	gaps := append(c.missing, c.gaps...)
 	s.done.Part.Record = c.read
 	if c.last {
 		gaps = append(gaps, s.endObject(c, line, &add)...)

@@ -27,21 +27,22 @@ func matches(patterns []string, name string) bool {
 // dropPresent takes out of a chunk what is there already, and what is in the
 // open ledger.
 func (s *sweep) dropPresent(c *sweepChunk) bool {
-	there, ok := s.lookUp(c)
+	found, ok := s.lookUp(c)
 	if !ok {
 		return false
 	}
 	kept := 0
 	for i := range c.records {
 		buried, known := false, true
-		if !there[i] {
+		if !found[i].There {
 			buried, known = s.dead.given(s.insist, c.lines[i].Shard, c.lines[i].Sequence)
 		}
 		switch {
 		case !known:
 			return false
-		case there[i]:
+		case found[i].There:
 			c.present++
+			c.compare(i, found[i])
 		case buried:
 			c.buried++
 		default:
@@ -51,17 +52,21 @@ func (s *sweep) dropPresent(c *sweepChunk) bool {
 	}
 	clear(c.records[kept:])
 	c.records, c.lines = c.records[:kept], c.lines[:kept]
-	return true
+	return s.explain(c)
 }
 
 // checkAgain looks once more for what was indexed just now.
 func (s *sweep) checkAgain(c *sweepChunk) bool {
-	there, ok := s.lookUp(c)
+	found, ok := s.lookUp(c)
 	if !ok {
 		return false
 	}
 	for i := range c.records {
-		if there[i] || slices.ContainsFunc(c.dead, func(v verdict) bool { return v.at == i }) {
+		if found[i].There {
+			c.compare(i, found[i])
+			continue
+		}
+		if slices.ContainsFunc(c.dead, func(v verdict) bool { return v.at == i }) {
 			continue
 		}
 		record, err := telemetry.Parse(c.records[i].Data)
@@ -73,13 +78,13 @@ func (s *sweep) checkAgain(c *sweepChunk) bool {
 			Index: string(record.Index) + c.suffix, Records: 1, Reason: "it was indexed again, and is not there: does somebody delete documents?",
 		})
 	}
-	return true
+	return s.explain(c)
 }
 
-// lookUp reports which of a chunk's records are indexed. One that no collector
-// wrote is not.
-func (s *sweep) lookUp(c *sweepChunk) (there []bool, ok bool) {
-	there = make([]bool, len(c.records))
+// lookUp reports which of a chunk's records are indexed, and what their documents
+// say. One that no collector wrote is not.
+func (s *sweep) lookUp(c *sweepChunk) (found []index.Found, ok bool) {
+	found = make([]index.Found, len(c.records))
 	var places []index.Reference
 	var at []int
 	for i, r := range c.records {
@@ -93,13 +98,13 @@ func (s *sweep) lookUp(c *sweepChunk) (there []bool, ok bool) {
 			return err
 		}
 		defer place(index.Feedback{})
-		found, err := s.documents.Exist(s.work, places)
-		for n, found := range found {
-			there[at[n]] = found
+		answered, err := s.documents.Find(s.work, places)
+		for n, one := range answered {
+			found[at[n]] = one
 		}
 		return err
 	}
-	return there, insist(s.going, &s.problem, lookingUp, look)
+	return found, insist(s.going, &s.problem, lookingUp, look)
 }
 
 // Swept is a record of a backup that Elasticsearch refuses.

@@ -154,7 +154,7 @@ func writeResult(out output, r activities.RecoverResult) {
 	}
 	rows = append(rows, []string{"backfilled", counts(r.Backfill)})
 	if r.Verified {
-		rows = append(rows, []string{"verified", counts(r.Verify)})
+		rows = append(rows, []string{"verified", counts(r.Verify)}, []string{"compared", r.Verify.Comparison()})
 	}
 	rows = append(rows, []string{"took", r.Ended.Sub(r.Began).Round(time.Second).String()}, []string{"papers", r.Papers})
 	table(out, rows...)

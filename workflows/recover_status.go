@@ -233,6 +233,7 @@ func (p RecoverProgress) Markdown() string {
 	}
 	if c := p.Verify; c.Records > 0 {
 		t.row("Verify", fmt.Sprintf("%d records: %d were there, %d had to be indexed again, %d dead letters, %d missing", c.Records, c.Duplicates, c.Indexed, c.Dead, c.Missing))
+		t.row("Compared", c.Comparison())
 	}
 	t.row("Papers", p.Papers)
 	t.row("Last error", p.LastError)

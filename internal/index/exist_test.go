@@ -70,3 +70,15 @@ func TestTheDigestOfADocumentIsFound(t *testing.T) {
 		}
 	})
 }
+
+func TestWhenADocumentWasReceived(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, s server) {
+		there := record(t, s.index(t, `{}`), "there", `{}`)
+		s.one(t, there)
+		got, err := s.client.ReceivedAt(t.Context(), []Reference{referenceTo(record(t, s.name(t), "nowhere", `{}`)), referenceTo(there)})
+		if err != nil || len(got) != 2 || !got[0].IsZero() || !got[1].Equal(there.ReceivedAt) {
+			t.Errorf("received at %v, %v, want %s", got, err, there.ReceivedAt)
+		}
+	})
+}
