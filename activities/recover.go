@@ -169,8 +169,7 @@ func (r *Recoverer) PlanRecovery(ctx context.Context, in PlanInput) (Plan, error
 			return plan, err
 		}
 	}
-	plan.Window.Shards, plan.Window.Earlier = nil, nil // histories need not carry them
-	return plan, nil
+	return plan.brief(), nil
 }
 
 // freezeReplay freezes the list of a replay, and says what it lacks: what the
@@ -415,18 +414,20 @@ func (r *Recoverer) ExtendWindow(ctx context.Context, in ExtendInput) (Plan, err
 		return plan, err
 	}
 	err = r.writePaper(ctx, plan.Papers+planFile, plan)
-	plan.Window.Shards, plan.Window.Earlier = nil, nil
-	return plan, err
+	return plan.brief(), err
 }
 
 // RecoverResult is what a recovery has come to.
 type RecoverResult struct {
-	ID       string      `json:"id"`
-	Complete bool        `json:"complete"` // nothing is missing, to the end of it
-	Began    time.Time   `json:"began"`
-	Ended    time.Time   `json:"ended"`
-	Plan     Plan        `json:"plan"`
+	ID       string    `json:"id"`
+	Complete bool      `json:"complete"` // nothing is missing, to the end of it
+	Began    time.Time `json:"began"`
+	Ended    time.Time `json:"ended"`
+	Plan     Plan      `json:"plan"`
+	// Restored are the first of the indices that were restored, and Indices how many
+	// there are.
 	Restored []Restored  `json:"restored,omitempty"`
+	Indices  int         `json:"restoredIndices,omitempty"`
 	Backfill SweepCounts `json:"backfill"`
 	Verify   SweepCounts `json:"verify,omitzero"`
 	Verified bool        `json:"verified"`

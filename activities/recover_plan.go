@@ -147,6 +147,9 @@ type Plan struct {
 	// Broken is what the backup of a replay lacks, as far as its list says: a
 	// recovery looks for that when it verifies.
 	Broken []Gap `json:"broken,omitempty"`
+	// Counts are how long the lists are in the bucket, where a workflow's copy has
+	// the first of each.
+	Counts PlanCounts `json:"counts,omitzero"`
 }
 
 // IndexPlan is an index that is restored.
@@ -235,15 +238,16 @@ func (p Plan) Lines() (lines []string) {
 	if p.Snapshot != "" {
 		lines = append(lines, fmt.Sprintf("snapshot %s of %s", p.Snapshot, p.Began.UTC().Format(time.RFC3339)))
 	}
+	number := p.counted()
 	for i, one := range p.Restore {
 		if i == mostNamed {
-			lines = append(lines, fmt.Sprintf("and %d indices more", len(p.Restore)-mostNamed))
+			lines = append(lines, fmt.Sprintf("and %d indices more", number.Restore-mostNamed))
 			break
 		}
 		lines = append(lines, fmt.Sprintf("restore %s%s, %d documents: %s", one.Name, p.Suffix, one.Documents, one.Why))
 	}
 	if len(p.Keep) > 0 {
-		lines = append(lines, fmt.Sprintf("keep %d indices of the snapshot", len(p.Keep)))
+		lines = append(lines, fmt.Sprintf("keep %d indices of the snapshot", number.Keep))
 	}
 	from := "the beginning of the backup"
 	if !p.Window.From.IsZero() {

@@ -22,7 +22,11 @@ type RestoreInput struct {
 // RestoreProgress is how far a restore is: its heartbeat, and its result.
 type RestoreProgress struct {
 	index.Progress
+	// Restored are the first of the indices; Indices is how many there are, and
+	// Documents how many these have.
 	Restored  []Restored `json:"restored,omitempty"`
+	Indices   int        `json:"indices,omitempty"`
+	Documents int64      `json:"documents,omitempty"`
 	LastError string     `json:"lastError,omitempty"`
 }
 
@@ -164,7 +168,7 @@ func (f *following) count(ctx context.Context) error {
 		return err
 	}
 	p := f.progress.get()
-	p.Restored = nil
+	var all []Restored
 	for _, one := range f.plan.Restore {
 		state, there := states[one.Name+f.plan.Suffix]
 		if !there || state.Documents < 0 {
@@ -174,8 +178,9 @@ func (f *following) count(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		p.Restored = append(p.Restored, Restored{Index: one.Name + f.plan.Suffix, Documents: state.Documents, Wanted: wanted})
+		all = append(all, Restored{Index: one.Name + f.plan.Suffix, Documents: state.Documents, Wanted: wanted})
 	}
+	p.restored(all)
 	f.progress.set(p)
 	if activity.IsActivity(ctx) {
 		activity.RecordHeartbeat(ctx, p)

@@ -170,6 +170,9 @@ func (m *madeUp) Indices(context.Context, ...string) (map[string]index.State, er
 	return m.states, nil
 }
 
+// Refresh implements Cluster.
+func (*madeUp) Refresh(context.Context, ...string) error { return nil }
+
 // CountSent implements SentDocuments.
 func (m *madeUp) CountSent(_ context.Context, asked []index.Sent) ([]int64, error) {
 	return slices.Repeat([]int64{m.sent}, len(asked)), nil

@@ -84,6 +84,9 @@ func (r *Recoverer) keepSettled(ctx context.Context, kept []string, record snaps
 			plan.fewer(Restored{Index: one.Index, Documents: counts[i], Wanted: wanted}, "of those that were sent before "+one.Before.Format(time.RFC3339))
 		}
 	}
+	if more := len(plan.Fewer) - mostNamed; more > 0 {
+		plan.Warnings = append(plan.Warnings, fmt.Sprintf("%d indices more stay, although they have fewer documents than the snapshot", more))
+	}
 	if unknown > 0 {
 		plan.Warnings = append(plan.Warnings, fmt.Sprintf("%d indices stay that are held against the snapshot by the number of all their documents alone: "+
 			"one that lost some and got as many new ones passes for whole (replace would replace it)", unknown))
@@ -94,6 +97,9 @@ func (r *Recoverer) keepSettled(ctx context.Context, kept []string, record snaps
 // fewer enters an index that stays and has fewer documents than the snapshot.
 func (p *Plan) fewer(one Restored, which string) {
 	p.Fewer = append(p.Fewer, one)
+	if len(p.Fewer) > mostNamed {
+		return
+	}
 	text := fmt.Sprintf("%s stays, although it has %d documents, and the snapshot %d", one.Index, one.Documents, one.Wanted)
 	if which != "" {
 		text += ", " + which

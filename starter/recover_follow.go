@@ -152,6 +152,9 @@ func writeResult(out output, r activities.RecoverResult) {
 	for _, restored := range r.Restored {
 		rows = append(rows, []string{"restored " + restored.Index, fmt.Sprintf("%d documents, the snapshot has %d", restored.Documents, restored.Wanted)})
 	}
+	if more := r.Indices - len(r.Restored); more > 0 {
+		rows = append(rows, []string{"restored", fmt.Sprintf("%d indices more", more)})
+	}
 	rows = append(rows, []string{"backfilled", counts(r.Backfill)})
 	if r.Verified {
 		rows = append(rows, []string{"verified", counts(r.Verify)}, []string{"compared", r.Verify.Comparison()})

@@ -200,7 +200,7 @@ func (d *drill) recover(ctx workflow.Context) error {
 		return taken(ended, "a recovery runs, as workflow "+RecoverID+": the drill is for another time")
 	}
 	d.Complete = result.Complete
-	d.Snapshot, d.Restored, d.Backfill, d.Verify = result.Plan.Snapshot, len(result.Restored), result.Backfill, result.Verify
+	d.Snapshot, d.Restored, d.Backfill, d.Verify = result.Plan.Snapshot, max(result.Indices, len(result.Restored)), result.Backfill, result.Verify
 	d.Missing, d.Papers, d.Warnings = result.Missing, result.Papers, result.Plan.Warnings
 	return nil
 }

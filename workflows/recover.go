@@ -426,9 +426,10 @@ func (r *recovery) goOn() string {
 // result is what there is to say.
 func (r *recovery) result(ctx workflow.Context) activities.RecoverResult {
 	missing := r.missing()
+	restored, _ := r.Restore.Total()
 	verified := r.Verified || r.replay && r.Stage == StageDone && !r.in.DryRun // there is nothing to hold a replay against
 	return activities.RecoverResult{
-		ID: r.ID, Began: r.Began, Ended: workflow.Now(ctx).UTC(), Plan: r.Plan, Restored: r.Restore.Restored,
+		ID: r.ID, Began: r.Began, Ended: workflow.Now(ctx).UTC(), Plan: r.Plan, Restored: r.Restore.Restored, Indices: restored,
 		Backfill: r.Backfill.Counts, Verify: r.Verify.Counts, Verified: r.Verified, Papers: r.Plan.Papers, Missing: missing,
 		Complete: verified && len(missing) == 0 && r.Verify.Counts.Missing == 0,
 	}

@@ -204,12 +204,8 @@ func (p RecoverProgress) Markdown() string {
 	if p.Held {
 		t.row("Shards", "paused until the restore is done")
 	}
-	if restored := p.Restore.Restored; len(restored) > 0 {
-		documents := int64(0)
-		for _, one := range restored {
-			documents += one.Documents
-		}
-		t.row("Restored", fmt.Sprintf("%d indices with %d documents", len(restored), documents))
+	if restored, documents := p.Restore.Total(); restored > 0 {
+		t.row("Restored", fmt.Sprintf("%d indices with %d documents", restored, documents))
 	} else if p.Restore.Shards > 0 {
 		t.row("Restored", fmt.Sprintf("%d of %d shards, %d of %d bytes", p.Restore.Done, p.Restore.Shards, p.Restore.Copied, p.Restore.Bytes))
 	}
