@@ -179,7 +179,8 @@ var records = []Mutant{
 		}},
 	},
 	{
-		Name: "tells-an-id-raw", Clause: "the dead-letter queue takes each letter, whatever an id holds", Scenario: "dead-letter-queue-is-strict",
+		Name: "tells-an-id-raw", Clause: "the dead-letter queue takes each letter, whatever an id holds",
+		Test:  Test{"./activities", "TestLettersHoldOnlyWhatSQSTakes"},
 		Edits: []Edit{{File: "internal/queue/deadletter.go", Old: "\treturn ascii(text), nil\n", New: "\treturn string(text), nil\n"}},
 	},
 	{
