@@ -26,11 +26,12 @@ type Tap struct {
 	url     string
 	forward *httputil.ReverseProxy
 
-	pending sync.WaitGroup // bulks that are answered and not looked at yet
 	mu      sync.Mutex
 	tenant  string // whose documents are noted
 	saved   func(Saved)
 	broken  error // the first bulk that could not be understood
+	looking int   // bulks that are being looked at
+	looked  *sync.Cond
 }
 
 // Saved is what was seen of one document.
@@ -57,6 +58,7 @@ func Start(ctx context.Context, elasticsearch string) (*Tap, error) {
 		Transport: transport, ErrorLog: quiet, // who indexes is killed, and so is Elasticsearch
 		Rewrite: func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = to.Scheme, to.Host },
 	}}
+	t.looked = sync.NewCond(&t.mu)
 	t.server = &http.Server{Handler: t, ReadHeaderTimeout: time.Minute, ErrorLog: quiet}
 	go func() { _ = t.server.Serve(listener) }() // ends with Close
 	return t, nil
@@ -92,9 +94,11 @@ func (t *Tap) Locked(do func()) {
 
 // Settle waits until every bulk that was answered has been looked at.
 func (t *Tap) Settle() error {
-	t.pending.Wait()
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	for t.looking > 0 {
+		t.looked.Wait()
+	}
 	return t.broken
 }
 
@@ -115,15 +119,23 @@ func (t *Tap) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if kept.status != http.StatusOK {
 		return
 	}
-	t.pending.Go(func() { // the caller need not wait for it
-		if err := t.note(body, kept.body.Bytes(), at); err != nil {
-			t.mu.Lock()
-			defer t.mu.Unlock()
-			if t.broken == nil {
-				t.broken = fmt.Errorf("understand a bulk: %w", err)
-			}
-		}
-	})
+	t.mu.Lock()
+	t.looking++
+	t.mu.Unlock()
+	go t.look(body, kept.body.Bytes(), at) // the caller need not wait for it
+}
+
+// look looks at a bulk that was answered.
+func (t *Tap) look(request, answer []byte, at time.Time) {
+	err := t.note(request, answer, at)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err != nil && t.broken == nil {
+		t.broken = fmt.Errorf("understand a bulk: %w", err)
+	}
+	if t.looking--; t.looking == 0 {
+		t.looked.Broadcast()
+	}
 }
 
 // keeper keeps an answer that it passes on.
