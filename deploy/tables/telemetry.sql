@@ -12,7 +12,7 @@ CREATE EXTERNAL TABLE IF NOT EXISTS telemetry (
   `tenant` string COMMENT 'whose API key it came with',
   `region` string COMMENT 'of the collector',
   `received_at` string COMMENT 'when the collector had the whole request; milliseconds',
-  `digest` string COMMENT '64-bit hash of type, own time and body, 16 hexadecimal digits: tells a record that was sent twice from two that share an id',
+  `digest` string COMMENT '64-bit hash of type, own time and body (without the `original_timestamp` of a time further ahead), 16 hexadecimal digits: tells a record that was sent twice from two that share an id',
   `earlier_index` string COMMENT 'the index where an earlier post of the same record may stand; only where that is another one',
   `duration` string COMMENT 'nanoseconds from OpenTelemetry, milliseconds from the `thundra` agents; none without a beginning or an end, below zero where a span ends before it begins',
   `original_members` string COMMENT 'what has a name that Elasticsearch cannot take, see above',
