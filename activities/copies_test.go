@@ -359,9 +359,9 @@ func (d *taken) Replay(_ context.Context, records [][]byte) []stream.Rejection {
 	return nil
 }
 
-// Exist implements Documents.
-func (*taken) Exist(_ context.Context, documents []index.Reference) ([]bool, error) {
-	return make([]bool, len(documents)), nil
+// Find implements Lookup.
+func (*taken) Find(_ context.Context, documents []index.Reference) ([]index.Found, error) {
+	return make([]index.Found, len(documents)), nil
 }
 
 // listed are shards.

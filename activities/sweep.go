@@ -33,7 +33,6 @@ type Bucket interface {
 // SweptDocuments is Elasticsearch, as a sweep sees it. See index.Client.
 type SweptDocuments interface {
 	Bulker
-	Documents
 	Lookup
 	Origins
 }

@@ -266,14 +266,6 @@ func (t *timed) Do(ctx context.Context, b *index.Bulk) index.Result {
 	return result
 }
 
-// Exist implements Documents.
-func (t *timed) Exist(ctx context.Context, documents []index.Reference) ([]bool, error) {
-	began := time.Now()
-	found, err := t.SweptDocuments.Exist(ctx, documents)
-	t.looked(began, len(documents), err)
-	return found, err
-}
-
 // Find implements Lookup.
 func (t *timed) Find(ctx context.Context, documents []index.Reference) ([]index.Found, error) {
 	began := time.Now()

@@ -213,15 +213,6 @@ func (s *sluggish) Do(_ context.Context, b *index.Bulk) index.Result {
 	return index.Result{}
 }
 
-func (s *sluggish) Exist(_ context.Context, documents []index.Reference) ([]bool, error) {
-	s.works(s.look, len(documents))
-	there := make([]bool, len(documents))
-	for n := range there {
-		there[n] = true
-	}
-	return there, nil
-}
-
 func (s *sluggish) Find(_ context.Context, documents []index.Reference) ([]index.Found, error) {
 	s.works(s.look, len(documents))
 	found := make([]index.Found, len(documents))
