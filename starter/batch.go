@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"strings"
 
-	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/converter"
 
 	"millrace/workflows"
 )
@@ -33,29 +31,16 @@ type batchLine struct {
 
 // Run lists the ProcessBatch workflows that run.
 func (l batchList) Run(ctx context.Context, c client.Client, out output) error {
-	request := &workflowservice.ListWorkflowExecutionsRequest{Query: "WorkflowType = 'ProcessBatch' AND ExecutionStatus = 'Running'"}
+	running, err := listRunning(ctx, c, "ProcessBatch")
+	if err != nil {
+		return err
+	}
 	lines := []batchLine{}
-	for {
-		page, err := c.ListWorkflow(ctx, request)
-		if err != nil {
-			return fmt.Errorf("list batches: %w", err)
-		}
-		for _, info := range page.GetExecutions() {
-			attribute := func(name string) (value string) {
-				payload := info.GetSearchAttributes().GetIndexedFields()[name]
-				if payload == nil || converter.GetDefaultDataConverter().FromPayload(payload, &value) != nil {
-					return "-"
-				}
-				return value
-			}
-			lines = append(lines, batchLine{
-				Workflow: info.GetExecution().GetWorkflowId(), Shard: attribute(workflows.Shard.GetName()),
-				State: attribute(workflows.State.GetName()), Started: clock(info.GetStartTime().AsTime()),
-			})
-		}
-		if request.NextPageToken = page.GetNextPageToken(); len(request.NextPageToken) == 0 {
-			break
-		}
+	for _, info := range running {
+		lines = append(lines, batchLine{
+			Workflow: info.GetExecution().GetWorkflowId(), Shard: attribute(info, workflows.Shard.GetName()),
+			State: stateOf(info), Started: clock(info.GetStartTime().AsTime()),
+		})
 	}
 	return l.print(out, lines, func() {
 		if len(lines) == 0 {

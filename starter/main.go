@@ -35,6 +35,8 @@ type commands struct {
 
 	Batch batchCommands `cmd:"" group:"processing" help:"Ranges that could not be indexed with their neighbours: bisected, and tried again."`
 
+	Parked parkedCommands `cmd:"" group:"processing" help:"Records that wait in the ledger since their index alone takes no writes."`
+
 	Backup backupCommands `cmd:"" group:"backup" help:"The copy of the stream in the bucket."`
 
 	DLQ dlqCommands `cmd:"" group:"fallback" name:"dlq" help:"Records that were given up, as the ledger keeps them: look at them, and bring them home."`

@@ -1,0 +1,42 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"go.temporal.io/api/workflow/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
+
+	"millrace/workflows"
+)
+
+// listRunning lists the workflows of a type that run.
+func listRunning(ctx context.Context, c client.Client, kind string) (all []*workflow.WorkflowExecutionInfo, err error) {
+	request := &workflowservice.ListWorkflowExecutionsRequest{Query: fmt.Sprintf("WorkflowType = '%s' AND ExecutionStatus = 'Running'", kind)}
+	for {
+		page, err := c.ListWorkflow(ctx, request)
+		if err != nil {
+			return nil, fmt.Errorf("list workflows of type %s: %w", kind, advise(err, ""))
+		}
+		all = append(all, page.GetExecutions()...)
+		if request.NextPageToken = page.GetNextPageToken(); len(request.NextPageToken) == 0 {
+			return all, nil
+		}
+	}
+}
+
+// stateOf is the state that a listed workflow shows.
+func stateOf(info *workflow.WorkflowExecutionInfo) string {
+	return attribute(info, workflows.State.GetName())
+}
+
+// attribute is a search attribute of a listed workflow.
+func attribute(info *workflow.WorkflowExecutionInfo, name string) (value string) {
+	payload := info.GetSearchAttributes().GetIndexedFields()[name]
+	if payload == nil || converter.GetDefaultDataConverter().FromPayload(payload, &value) != nil {
+		return "-"
+	}
+	return value
+}
