@@ -30,9 +30,9 @@ const (
 	// each, as agents have.
 	connections, honestPerPost = 8, 20
 
-	// shards have room for all that one tenant's quota lets in at once, beside the
-	// honest one: a shard takes 1,000 records and 1 MiB a second. Of fewer, each
-	// burst would have Kinesis refuse records of all.
+	// shards have room for all records that one tenant's quota lets in at once,
+	// beside the honest one's: a shard takes 1,000 a second. Of fewer, each burst
+	// would make Kinesis refuse records of all.
 	shards = 12
 
 	// warmFor comes before all: the first indices are made, and programs have
