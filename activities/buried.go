@@ -15,9 +15,9 @@ const positionsKept = 1 << 20
 
 // buried knows which records of shards are in the open ledger. It reads the keys
 // of a shard's entries when it is asked first, and an entry when it is asked for a
-// record in its range. One that came home from there, while others of its entry
-// were refused again, is not buried any more: should it be gone, it has to be
-// brought back, and should it be refused, to be buried anew.
+// record in its range. A record that came home from an entry, while others of it
+// were refused again, is no longer buried: if it is gone a recovery brings it back,
+// and if it is refused it is buried anew.
 type buried struct {
 	ledger *ledger.Ledger
 	stream StreamID

@@ -89,8 +89,8 @@ func settled(t *testing.T, p *Processor, records ...stream.Record) Counts {
 	return c.counts
 }
 
-// What comes again is a duplicate where it says the same, in the cache and in
-// Elasticsearch, and a conflict where it does not.
+// A record that comes again with the same content is a duplicate, in the cache and in
+// Elasticsearch, and one with another content is a conflict.
 func TestAConflictIsNoDuplicate(t *testing.T) {
 	t.Parallel()
 	old, other := posted(1, 0), telemetry.Digest(1<<40|7) // of another one in the upper half alone

@@ -221,8 +221,8 @@ func TestAnInterruptedAttemptLeavesWhatItHasNotComeTo(t *testing.T) {
 	}
 }
 
-// letterBox counts the letters that tell of a record, by its id. Those that send
-// do so at once; one lock for all boxes will do.
+// letterBox counts the letters about each record, by its id. Chunks send letters at
+// the same time, so one lock guards all boxes.
 type letterBox map[string]int
 
 var letterBoxes sync.Mutex

@@ -126,11 +126,11 @@ type sorting struct {
 
 func (s *sorting) yields(n int) bool { return s.slow[n] || s.large[s.tenants.of[n]] }
 
-// look finds out of each record whose it is, and whether its index is known. What
-// no collector wrote is nobody's, and is not sent.
+// look finds out of each record whose it is, and whether its index is known. A
+// record that no collector wrote has no tenant, and is not sent.
 func (s *sorting) look(known *knownIndices) {
 	s.slow = make([]bool, len(s.records))
-	ids, resent, last, isKnown := make([]telemetry.DocID, len(s.records)), false, []byte(nil), true
+	resent, last, isKnown := false, []byte(nil), true
 	for n, data := range s.records {
 		r, err := telemetry.Parse(data.Data)
 		if err != nil {
@@ -140,21 +140,27 @@ func (s *sorting) look(known *knownIndices) {
 			last, isKnown = r.Index, err != nil || known.has(r.Index)
 		}
 		s.tenants.add(r.Tenant())
-		s.slow[n], ids[n] = !isKnown, r.DocID
+		s.slow[n] = !isKnown
 		resent = resent || !isKnown && r.Earlier != nil
 	}
-	if resent && hasTwins(ids) { // the look-up of the second needs the first in its chunk
+	if resent && s.hasTwins() { // the look-up of the second needs the first in its chunk
 		clear(s.slow)
 	}
 }
 
-func hasTwins(ids []telemetry.DocID) bool {
-	seen := make(map[telemetry.DocID]bool, len(ids))
-	for _, id := range ids {
-		if seen[id] {
+// hasTwins reports whether two records of the chunk have one id. It reads them
+// again, since few chunks are asked.
+func (s *sorting) hasTwins() bool {
+	seen := make(map[telemetry.DocID]bool, len(s.records))
+	for _, data := range s.records {
+		r, err := telemetry.Parse(data.Data)
+		if err != nil {
+			continue
+		}
+		if seen[r.DocID] {
 			return true
 		}
-		seen[id] = true
+		seen[r.DocID] = true
 	}
 	return false
 }

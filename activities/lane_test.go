@@ -230,6 +230,37 @@ func (e *entriesOf) Bury(ctx context.Context, dead []Dead) error {
 	return e.world.Bury(ctx, dead)
 }
 
+// A part that is tried in pieces waits for its own places, and takes none of those
+// that are kept for others.
+func TestPiecesOfAPartYieldToo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := calmWorld(0)
+		w.add(0, "flood")
+		p := w.processor()
+		p.Limiter = index.NewLimiter(2, 0) // one of them for what yields
+		release, err := p.Limiter.Acquire(t.Context(), index.Yielding)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := &narrowing{settler: newSettler(t.Context(), p, "shard"), c: &chunk{records: w.records, priority: index.Yielding}}
+		tried := make(chan error, 1)
+		go func() {
+			_, err := n.tryPiece([]verdict{{at: 0}})
+			tried <- err
+		}()
+		synctest.Wait()
+		if s := p.Limiter.State(); s.Waiting != 1 || s.InFlight != 1 {
+			t.Errorf("it took a place that is kept for others: %+v", s)
+		}
+		release(index.Feedback{})
+		if err := <-tried; err != nil || w.indexed() != 1 {
+			t.Errorf("once there is a place: %d are indexed, %v", w.indexed(), err)
+		}
+		n.abandon()
+	})
+}
+
 func TestALaneEnds(t *testing.T) {
 	t.Parallel()
 	l := newLane()

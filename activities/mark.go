@@ -15,7 +15,7 @@ type Counts struct {
 	Indexed     int64 `json:"indexed"`
 	Duplicates  int64 `json:"duplicates"`          // indexed earlier, by the cache or by Elasticsearch
 	Conflicts   int64 `json:"conflicts,omitempty"` // their id was indexed earlier, and says something else
-	Unchecked   int64 `json:"unchecked,omitempty"` // either: nobody has compared them
+	Unchecked   int64 `json:"unchecked,omitempty"` // one of these two: they were not compared
 	DeadLetters int64 `json:"deadLetters"`         // in the ledger
 	HandedOver  int64 `json:"handedOver"`          // to a ProcessBatch
 	Batches     int64 `json:"batches"`             // ProcessBatch workflows started

@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"slices"
 
-	"millrace/internal/index"
 	"millrace/internal/stream"
 )
 
@@ -129,11 +128,11 @@ func (n *narrowing) trySample(of []verdict) (others []verdict, err error) {
 // which is not known what becomes of them.
 func (n *narrowing) tryPiece(of []verdict) (left []verdict, err error) {
 	n.tries++
-	piece := &chunk{records: make([]stream.Record, len(of))}
+	piece := &chunk{records: make([]stream.Record, len(of)), priority: n.c.priority}
 	for i, v := range of {
 		piece.records[i] = n.c.records[v.at]
 	}
-	place, err := n.Limiter.Acquire(n.going, index.Live)
+	place, err := n.Limiter.Acquire(n.going, max(n.priority, piece.priority))
 	if err != nil {
 		return nil, errStopped
 	}
