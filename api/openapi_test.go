@@ -64,7 +64,7 @@ type judge struct {
 	records int
 }
 
-func (j *judge) Ingest(_ context.Context, records [][]byte) error {
+func (j *judge) Ingest(_ context.Context, _ string, records [][]byte) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, data := range records {

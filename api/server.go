@@ -16,9 +16,9 @@ import (
 
 // Ingester makes stream records durable.
 type Ingester interface {
-	// Ingest returns nil once all records are durable. After an error some of
-	// them may be; the agent's retry of them is harmless.
-	Ingest(ctx context.Context, records [][]byte) error
+	// Ingest returns nil once all records, which are a tenant's, are durable. After
+	// an error some of them may be; the agent's retry of them is harmless.
+	Ingest(ctx context.Context, tenant string, records [][]byte) error
 }
 
 // Settings are what a Server is made of.
@@ -255,7 +255,7 @@ func (s *Server) accept(ctx context.Context, protocol string, in *form, b *batch
 		b.count(protocol, throttled)
 		return overQuota(protocol, ofRecords, wait)
 	}
-	if err := s.ingester.Ingest(ctx, b.records); err != nil {
+	if err := s.ingester.Ingest(ctx, b.tenant, b.records); err != nil {
 		b.count(protocol, unavailable)
 		s.outage.Do(func() {
 			slog.WarnContext(ctx, "records were not made durable, agents are told to come again", "protocol", protocol, "records", len(b.records), "error", err)

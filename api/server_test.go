@@ -30,7 +30,7 @@ type stream struct {
 	err     error
 }
 
-func (s *stream) Ingest(_ context.Context, records [][]byte) error {
+func (s *stream) Ingest(_ context.Context, _ string, records [][]byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err != nil {
@@ -526,7 +526,7 @@ func TestAStoppedServerFinishesWhatItHas(t *testing.T) {
 	c.ingester = ingestFunc(func(ctx context.Context, records [][]byte) error {
 		close(entered)
 		<-held
-		return c.stream.Ingest(ctx, records)
+		return c.stream.Ingest(ctx, "tenant", records)
 	})
 	answered := make(chan reply)
 	go func() { answered <- c.postText(t, "/v1/telemetry", oneRecord) }()
@@ -560,4 +560,6 @@ func TestAStoppedServerFinishesWhatItHas(t *testing.T) {
 
 type ingestFunc func(context.Context, [][]byte) error
 
-func (f ingestFunc) Ingest(ctx context.Context, records [][]byte) error { return f(ctx, records) }
+func (f ingestFunc) Ingest(ctx context.Context, _ string, records [][]byte) error {
+	return f(ctx, records)
+}

@@ -54,7 +54,7 @@ func certificate(t *testing.T) (certFile, keyFile string, trust *x509.CertPool) 
 // nowhere is an Ingester that takes nothing.
 type nowhere struct{}
 
-func (nowhere) Ingest(context.Context, [][]byte) error { return ingest.ErrUnavailable }
+func (nowhere) Ingest(context.Context, string, [][]byte) error { return ingest.ErrUnavailable }
 
 // freeAddress is one that nobody listens at.
 func freeAddress(t *testing.T) string {

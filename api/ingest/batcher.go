@@ -14,31 +14,61 @@ import (
 // agent is to send them again, later.
 var ErrUnavailable = errors.New("telemetry cannot be made durable at present")
 
-// Batcher groups records of concurrent calls into batches. It is safe for
-// concurrent use.
+const (
+	// promptBytes is how much of a tenant may wait for an answer before the rest
+	// of it lets others go first: about what one full batch holds.
+	promptBytes = 256 << 10
+
+	// yieldingPart is the part of the batches on their way that records which let
+	// others go first may be: few enough that the start of one workflow more takes
+	// no longer.
+	yieldingPart = 8
+
+	// othersStay is how long a tenant counts as one who others would wait for:
+	// agents export every few seconds.
+	othersStay = time.Minute
+)
+
+// Batcher groups records of concurrent calls into batches. The records of a tenant
+// that sends more at once than others go in batches of their own, a few at a time,
+// so that nobody else waits for them; those of a tenant who is alone do not. It is safe for concurrent use.
 type Batcher struct {
 	settings Settings
 	sender   sender
 
-	parts   chan *part
-	slots   chan struct{}       // one for each batch on its way
-	pending *semaphore.Weighted // bytes that wait for an answer
-	closing chan struct{}
-	work    sync.WaitGroup
+	prompt, yielding line
+	waiting          waiting
+	pending          *semaphore.Weighted // bytes that wait for an answer
+	closing          chan struct{}
+	work             sync.WaitGroup
+}
+
+// line is a line of records that go in batches together.
+type line struct {
+	parts chan *part
+	slots chan struct{} // one for each batch on its way
+}
+
+func newLine(slots int) line {
+	return line{parts: make(chan *part), slots: make(chan struct{}, max(1, slots))}
 }
 
 // New makes a Batcher, which runs until it is closed. Settings must be valid.
 func New(settings Settings, starter Starter, direct Intake) *Batcher {
 	settings = settings.withDefaults()
+	yielding := max(1, settings.InFlight/yieldingPart)
 	b := &Batcher{
 		settings: settings,
 		sender:   sender{settings: settings, starter: starter, direct: direct},
-		parts:    make(chan *part),
-		slots:    make(chan struct{}, settings.InFlight),
+		prompt:   newLine(settings.InFlight - yielding),
+		yielding: newLine(yielding),
+		waiting:  waiting{bytes: map[string]int{}},
 		pending:  semaphore.NewWeighted(int64(settings.PendingBytes)),
 		closing:  make(chan struct{}),
 	}
-	b.work.Go(b.collect)
+	for _, l := range []line{b.prompt, b.yielding} {
+		b.work.Go(func() { b.collect(l) })
+	}
 	return b
 }
 
@@ -56,11 +86,51 @@ type part struct {
 	done    chan error
 }
 
-// Ingest returns when all records are durable. The error wraps ErrUnavailable;
-// some of them may be durable all the same, and to send them again does no
-// harm. The records' memory is the caller's again when it returns; so once a
-// batch has them, it does not return before that is answered, even if ctx ends.
-func (b *Batcher) Ingest(ctx context.Context, records [][]byte) error {
+// waiting counts the bytes of each tenant that wait for an answer. It is safe for
+// concurrent use.
+type waiting struct {
+	mu     sync.Mutex
+	bytes  map[string]int // without those that have none
+	last   string         // the tenant of the last call
+	turned time.Time      // when that was not the tenant of the call before
+}
+
+// enter adds a call of a tenant, and reports whether it lets others go first.
+func (w *waiting) enter(tenant string, bytes int) (yields bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := time.Now()
+	if w.last != tenant && w.last != "" {
+		w.turned = now
+	}
+	w.last = tenant
+	w.bytes[tenant] += bytes
+	return w.bytes[tenant] > promptBytes && now.Sub(w.turned) < othersStay
+}
+
+// leave removes a call that is answered.
+func (w *waiting) leave(tenant string, bytes int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.bytes[tenant] -= bytes; w.bytes[tenant] == 0 {
+		delete(w.bytes, tenant)
+	}
+}
+
+// Ingest returns when all records of a tenant are durable. The error wraps
+// ErrUnavailable; some of them may be durable all the same, and to send them again
+// does no harm. The records' memory is the caller's again when it returns; so once
+// a batch has them, it does not return before that is answered, even if ctx ends.
+func (b *Batcher) Ingest(ctx context.Context, tenant string, records [][]byte) error {
+	size := 0
+	for _, r := range records {
+		size += len(r)
+	}
+	line := b.prompt
+	if b.waiting.enter(tenant, size) {
+		line = b.yielding
+	}
+	defer b.waiting.leave(tenant, size)
 	var parts []*part
 	var failed error
 	for _, p := range b.split(records) {
@@ -70,7 +140,7 @@ func (b *Batcher) Ingest(ctx context.Context, records [][]byte) error {
 			break
 		}
 		select {
-		case b.parts <- p:
+		case line.parts <- p:
 			parts = append(parts, p)
 			continue
 		case <-b.closing:
@@ -124,9 +194,9 @@ func (b *Batcher) fits(next batch, p *part) bool {
 	return next.records == 0 || next.records+len(p.records) <= b.settings.BatchRecords && next.size+p.size <= b.settings.BatchBytes
 }
 
-// collect fills one batch after the other. A batch goes when it has lingered,
+// collect fills one batch of a line after the other. A batch goes when it has lingered,
 // or is full, and a slot is free; while none is, it goes on growing.
-func (b *Batcher) collect() {
+func (b *Batcher) collect(of line) {
 	linger := time.NewTimer(b.settings.Linger)
 	linger.Stop()
 	var next batch
@@ -139,19 +209,22 @@ func (b *Batcher) collect() {
 	}
 	leave := func() {
 		full := next
-		b.work.Go(func() { b.send(full) })
+		b.work.Go(func() {
+			defer func() { <-of.slots }()
+			b.send(full)
+		})
 		next, ripe = batch{}, false
 		linger.Stop()
 	}
 	for {
 		var slots chan struct{}
 		if ripe {
-			slots = b.slots
+			slots = of.slots
 		}
 		select {
-		case p := <-b.parts:
+		case p := <-of.parts:
 			if !b.fits(next, p) {
-				b.slots <- struct{}{}
+				of.slots <- struct{}{}
 				leave()
 			}
 			take(p)
@@ -161,7 +234,7 @@ func (b *Batcher) collect() {
 			leave()
 		case <-b.closing:
 			if next.records > 0 {
-				b.slots <- struct{}{}
+				of.slots <- struct{}{}
 				leave()
 			}
 			return
@@ -171,7 +244,6 @@ func (b *Batcher) collect() {
 
 // send sees a batch through, and answers its parts.
 func (b *Batcher) send(of batch) {
-	defer func() { <-b.slots }()
 	records := make([][]byte, 0, of.records)
 	for _, p := range of.parts {
 		records = append(records, p.records...)

@@ -126,6 +126,55 @@ func want(lists ...[][]byte) (all []string) {
 	return all
 }
 
+func TestNobodyWaitsForTheBatchesOfAFlood(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDurable()
+		d.takes = 20 * time.Millisecond
+		b := ingest.New(ingest.Settings{}, d, d)
+		var group sync.WaitGroup
+		flood := func() (most int) {
+			d.mu.Lock()
+			d.most = 0
+			d.mu.Unlock()
+			for range 40 {
+				group.Go(func() {
+					if err := b.Ingest(t.Context(), "flooder", records("flood", 1000, 600)); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			synctest.Wait()
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			return d.most
+		}
+		few := ingest.DefaultInFlight / 8
+		if most := flood(); most != ingest.DefaultInFlight-few {
+			t.Errorf("%d batches of a tenant that is alone are on their way", most)
+		}
+		group.Wait()
+		if err := b.Ingest(t.Context(), "other", records("other", 20, 600)); err != nil {
+			t.Error(err)
+		}
+		if most := flood(); most > few {
+			t.Errorf("%d batches of the flood are on their way beside another tenant, more than %d", most, few)
+		}
+		begun := time.Now()
+		if err := b.Ingest(t.Context(), "other", records("other", 20, 600)); err != nil {
+			t.Error(err)
+		}
+		if took, most := time.Since(begun), ingest.DefaultLinger+d.takes; took > most {
+			t.Errorf("another tenant's records waited %v, more than %v", took, most)
+		}
+		group.Wait()
+		b.Close()
+		if sent := len(d.all()); sent != 2*40*1000+2*20 {
+			t.Errorf("%d records are durable", sent)
+		}
+	})
+}
+
 func TestConcurrentRequestsShareBatches(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -138,7 +187,7 @@ func TestConcurrentRequestsShareBatches(t *testing.T) {
 			mine := records(fmt.Sprint("request", n), 10, 50)
 			sent = append(sent, mine)
 			group.Go(func() {
-				if err := b.Ingest(t.Context(), mine); err != nil {
+				if err := b.Ingest(t.Context(), "tenant", mine); err != nil {
 					t.Error(err)
 				}
 			})
@@ -161,7 +210,7 @@ func TestALoneRequestLingersNoLongerThanSet(t *testing.T) {
 		b := ingest.New(ingest.Settings{Linger: 7 * time.Millisecond}, d, d)
 		defer b.Close()
 		begin := time.Now()
-		if err := b.Ingest(t.Context(), records("r", 1, 10)); err != nil || time.Since(begin) != 7*time.Millisecond {
+		if err := b.Ingest(t.Context(), "tenant", records("r", 1, 10)); err != nil || time.Since(begin) != 7*time.Millisecond {
 			t.Errorf("it took %v: %v", time.Since(begin), err)
 		}
 	})
@@ -183,7 +232,7 @@ func TestALargeRequestIsCutIntoBatches(t *testing.T) {
 			t.Parallel()
 			d := newDurable()
 			b := ingest.New(c.settings, d, d)
-			if err := b.Ingest(t.Context(), c.records); err != nil {
+			if err := b.Ingest(t.Context(), "tenant", c.records); err != nil {
 				t.Fatal(err)
 			}
 			b.Close()
@@ -208,12 +257,12 @@ func TestBatchesInFlightAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDurable()
 		d.takes = 100 * time.Millisecond
-		b := ingest.New(ingest.Settings{InFlight: 3, BatchRecords: 10}, d, d)
-		if err := b.Ingest(t.Context(), records("r", 200, 10)); err != nil {
+		b := ingest.New(ingest.Settings{InFlight: 4, BatchRecords: 10}, d, d)
+		if err := b.Ingest(t.Context(), "tenant", records("r", 200, 10)); err != nil {
 			t.Error(err)
 		}
 		b.Close()
-		if d.most != 3 || len(d.all()) != 200 {
+		if d.most != 3 || len(d.all()) != 200 { // one is for those that yield
 			t.Errorf("%d batches were in flight at once, %d records are durable", d.most, len(d.all()))
 		}
 	})
@@ -228,16 +277,16 @@ func TestTooMuchThatWaitsIsShed(t *testing.T) {
 		defer b.Close()
 		var group sync.WaitGroup
 		group.Go(func() {
-			if err := b.Ingest(t.Context(), records("first", 9, 100)); err != nil {
+			if err := b.Ingest(t.Context(), "tenant", records("first", 9, 100)); err != nil {
 				t.Error(err)
 			}
 		})
 		synctest.Wait()
-		if err := b.Ingest(t.Context(), records("second", 2, 100)); !errors.Is(err, ingest.ErrUnavailable) {
+		if err := b.Ingest(t.Context(), "tenant", records("second", 2, 100)); !errors.Is(err, ingest.ErrUnavailable) {
 			t.Errorf("a request beyond the bound: %v", err)
 		}
 		group.Wait()
-		if err := b.Ingest(t.Context(), records("third", 2, 100)); err != nil {
+		if err := b.Ingest(t.Context(), "tenant", records("third", 2, 100)); err != nil {
 			t.Errorf("when there is room again: %v", err)
 		}
 	})
@@ -262,7 +311,7 @@ func TestWithoutTemporalBatchesGoDirectly(t *testing.T) {
 				send := func() {
 					t.Helper()
 					r := records(fmt.Sprint(len(sent)), 2, 10)
-					if sent = append(sent, r); b.Ingest(t.Context(), r) != nil {
+					if sent = append(sent, r); b.Ingest(t.Context(), "tenant", r) != nil {
 						t.Error("a batch was refused")
 					}
 				}
@@ -298,7 +347,7 @@ func TestDirectModeStartsNoWorkflow(t *testing.T) {
 	d.refuses = 2 // half of what is left, each time
 	b := ingest.New(ingest.Settings{Mode: ingest.Direct}, d, d)
 	sent := records("r", 20, 10)
-	if err := b.Ingest(t.Context(), sent); err != nil {
+	if err := b.Ingest(t.Context(), "tenant", sent); err != nil {
 		t.Fatal(err)
 	}
 	b.Close()
@@ -314,7 +363,7 @@ func TestWhatIsDurableNowhereIsUnavailable(t *testing.T) {
 		d.away, d.refuses = errors.New("away"), 1000
 		b := ingest.New(ingest.Settings{}, d, d)
 		begin := time.Now()
-		err := b.Ingest(t.Context(), records("r", 1, 10))
+		err := b.Ingest(t.Context(), "tenant", records("r", 1, 10))
 		if !errors.Is(err, ingest.ErrUnavailable) || !strings.Contains(err.Error(), "neither stream nor queue") {
 			t.Errorf("the error is %v", err)
 		}
@@ -322,7 +371,7 @@ func TestWhatIsDurableNowhereIsUnavailable(t *testing.T) {
 			t.Errorf("it took %v", took)
 		}
 		b.Close()
-		if err := b.Ingest(t.Context(), records("r", 1, 10)); !errors.Is(err, ingest.ErrUnavailable) {
+		if err := b.Ingest(t.Context(), "tenant", records("r", 1, 10)); !errors.Is(err, ingest.ErrUnavailable) {
 			t.Errorf("after it was closed: %v", err)
 		}
 	})
@@ -337,7 +386,7 @@ func TestCloseAnswersWhatItHasTaken(t *testing.T) {
 		b := ingest.New(ingest.Settings{Linger: time.Hour}, d, d)
 		var group sync.WaitGroup
 		group.Go(func() {
-			if err := b.Ingest(t.Context(), records("r", 5, 10)); err != nil {
+			if err := b.Ingest(t.Context(), "tenant", records("r", 5, 10)); err != nil {
 				t.Error(err)
 			}
 		})

@@ -104,6 +104,11 @@ var strangers = []Mutant{
 		Edits: []Edit{{File: "activities/lane.go", Old: "return s.slow[n] || s.large[s.tenants.of[n]]", New: "return s.slow[n]"}},
 	},
 	{
+		Name: "batches-a-flood-with-others", Clause: "no record waits for another tenant's flood",
+		Test:  Test{"./api/ingest", "TestNobodyWaitsForTheBatchesOfAFlood"},
+		Edits: []Edit{{File: "api/ingest/batcher.go", Old: "\t\tline = b.yielding\n", New: "\t\tline = b.prompt\n"}},
+	},
+	{
 		Name: "takes-conflicts-for-duplicates", Clause: "the same id with another content is never called a duplicate",
 		Test:  Test{"./activities", "TestAConflictIsNoDuplicate"},
 		Edits: []Edit{{File: "activities/compare.go", Old: "\tcase same:\n", New: "\tcase same || known:\n"}},
