@@ -12,14 +12,10 @@ import (
 	"millrace/internal/telemetry"
 )
 
-const (
-	// quickBytes is how much of a chunk goes at once where one tenant has sent far
-	// more than others: a bulk of so many bytes takes about as long as the smallest.
-	quickBytes = 256 << 10
-	// partsOfBulk is how many parts in the lane make a full bulk: smaller ones cost
-	// more requests, larger ones hold a place for longer.
-	partsOfBulk = 8
-)
+// quickBytes is how much of a chunk goes at once where one tenant has sent far more
+// than others, and how large the parts are that the rest of it makes: a bulk of so
+// many bytes takes about as long as the smallest.
+const quickBytes = 256 << 10
 
 // lane holds the parts of chunks that others do not wait for: of a tenant that has
 // sent far more than others, what is to be looked up first, and what may have to
@@ -110,7 +106,7 @@ func (p *pipeline) yield(c *chunk, from *loans) []*part {
 	s.weigh()
 	for n := range c.records {
 		if !s.yields(n) {
-			return s.divide(from, max(p.Limiter.State().BulkBytes/partsOfBulk, 1))
+			return s.divide(from, min(quickBytes, p.Limiter.State().BulkBytes))
 		}
 	}
 	return nil

@@ -100,7 +100,7 @@ func TestAFloodYieldsToOthersOfItsChunk(t *testing.T) {
 	}
 	all, held := sequences(c.records), c.size
 	for _, p := range parts {
-		if limit := l.Limiter.State().BulkBytes/partsOfBulk + kept(p.records[0]); p.size > limit {
+		if limit := quickBytes + kept(p.records[0]); p.size > limit {
 			t.Errorf("a part has %d bytes, more than %d", p.size, limit)
 		}
 		all, held = append(all, sequences(p.records)...), held+p.size

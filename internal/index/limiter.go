@@ -17,7 +17,7 @@ const (
 	// Live is telemetry on its straight way. It goes first.
 	Live Priority = iota
 	// Yielding is telemetry on its straight way that other telemetry would wait
-	// for. It takes at most half of the places.
+	// for. It takes at most a quarter of the places.
 	Yielding
 	// Recovery is what can wait: backfill and replay. It takes what live
 	// traffic leaves, and always leaves it one place.
@@ -267,7 +267,7 @@ func (l *Limiter) dispatch() {
 		l.waiting[next] = slices.Delete(l.waiting[next], 0, 1)
 		l.inFlight[next]++
 		p.epoch, p.fulls = l.epoch, l.fulls
-		if busy+1 == room || next == Yielding && l.inFlight[next] == room/2 {
+		if busy+1 == room || next == Yielding && l.inFlight[next] == max(room/4, 1) {
 			l.fulls++
 		}
 		close(p.granted)
@@ -281,7 +281,7 @@ func (l *Limiter) next(room int) (p Priority, ok bool) {
 	switch {
 	case len(l.waiting[Live]) > 0:
 		return Live, true
-	case len(l.waiting[Yielding]) > 0 && yielding < max(room/2, 1):
+	case len(l.waiting[Yielding]) > 0 && yielding < max(room/4, 1):
 		return Yielding, true
 	case len(l.waiting[Recovery]) > 0 && yielding+l.inFlight[Recovery] < max(room-1, 1):
 		return Recovery, true

@@ -246,12 +246,13 @@ func TestLiveGoesFirstAndRecoveryLeavesAPlace(t *testing.T) {
 	})
 }
 
-func TestWhatYieldsTakesHalfOfThePlaces(t *testing.T) {
+func TestWhatYieldsTakesAQuarterOfThePlaces(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		l := NewLimiter(4, 0)
-		releases := []func(Feedback){take(t, l, Yielding), take(t, l, Yielding)}
+		releases := []func(Feedback){take(t, l, Yielding)}
 		full(t, l, Yielding)
+		releases = append(releases, take(t, l, Recovery))
 		releases = append(releases, take(t, l, Recovery))
 		full(t, l, Recovery) // beside both, live traffic still has a place
 		take(t, l, Live)(blank)
@@ -260,15 +261,15 @@ func TestWhatYieldsTakesHalfOfThePlaces(t *testing.T) {
 		}
 		grows := NewLimiter(16, 0) // by what yields alone, too
 		releases = nil
-		for range grows.State().Limit / 2 {
+		for range grows.State().Limit / 4 {
 			releases = append(releases, take(t, grows, Yielding))
 		}
 		for _, release := range releases {
 			release(Feedback{Verdict: Fine, Took: time.Millisecond})
 		}
-		for range 3 {
+		for range 5 {
 			var releases []func(Feedback)
-			for range grows.State().Limit / 2 {
+			for range grows.State().Limit / 4 {
 				releases = append(releases, take(t, grows, Yielding))
 			}
 			for _, release := range releases {
