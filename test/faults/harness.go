@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"go.temporal.io/sdk/client"
 
@@ -35,6 +36,7 @@ type harness struct {
 	collector, worker *pipeline.Program
 	keys              map[string]string // of the collector, by tenant
 	days              int               // that scenarios have had for themselves
+	last              time.Time         // when the last scenario ended; zero before
 }
 
 // Defaults of package config.

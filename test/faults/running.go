@@ -67,7 +67,10 @@ func (s scenario) tenant() string { return "faults-" + strconv.Itoa(s.number) }
 func (h *harness) run(ctx context.Context, what scenario) (report audit.Report, err error) {
 	began := time.Now()
 	s := h.begin(what)
-	defer h.pass()
+	defer func() {
+		h.pass()
+		h.last = time.Now()
+	}()
 	if what.prepare != nil {
 		if err := what.prepare(ctx, s); err != nil {
 			return report, fmt.Errorf("prepare: %w", err)
@@ -333,6 +336,15 @@ func (s *running) post(ctx context.Context, body []byte) (status int, answer []b
 		return refused.status, answer, nil
 	}
 	return http.StatusAccepted, answer, err
+}
+
+// postAgain posts a body, again and again while the tenant is beyond its quota.
+func (s *running) postAgain(ctx context.Context, body []byte) (status int, answer []byte, err error) {
+	err = s.until(ctx, func() (bool, error) {
+		status, answer, err = s.post(ctx, body)
+		return status != http.StatusTooManyRequests, err
+	})
+	return status, answer, err
 }
 
 // count counts the documents that match a query.
