@@ -15,53 +15,53 @@ import (
 var ErrUnavailable = errors.New("telemetry cannot be made durable at present")
 
 const (
-	// promptBytes is how much of a tenant may wait for an answer before the rest
-	// of it lets others go first: about what one full batch holds.
+	// promptBytes is how much of a tenant may wait for an answer before its further
+	// records yield to those of other tenants: about one full batch.
 	promptBytes = 256 << 10
 
-	// yieldingPart is the part of the batches on their way that records which let
-	// others go first may be: few enough that the start of one workflow more takes
-	// no longer.
-	yieldingPart = 8
+	// yieldingShare is the divisor of InFlight that bounds the batches of records
+	// that yield: few enough not to slow down the start of another workflow.
+	yieldingShare = 8
 
-	// othersStay is how long a tenant counts as one who others would wait for:
+	// othersStay is how long after a call of another tenant a tenant still yields:
 	// agents export every few seconds.
 	othersStay = time.Minute
 )
 
-// Batcher groups records of concurrent calls into batches. The records of a tenant
-// that sends more at once than others go in batches of their own, a few at a time,
-// so that nobody else waits for them; those of a tenant who is alone do not. It is safe for concurrent use.
+// Batcher groups records of concurrent calls into batches. A flood of one tenant
+// goes in batches of its own, a few at a time, so that it delays no other tenant; a
+// tenant that posts alone has all of InFlight. It is safe for concurrent use.
 type Batcher struct {
 	settings Settings
 	sender   sender
 
 	prompt, yielding line
+	slots            chan struct{} // one for each batch on its way, of either line
 	waiting          waiting
 	pending          *semaphore.Weighted // bytes that wait for an answer
 	closing          chan struct{}
 	work             sync.WaitGroup
 }
 
-// line is a line of records that go in batches together.
+// line is a queue of parts that share batches.
 type line struct {
 	parts chan *part
-	slots chan struct{} // one for each batch on its way
+	slots chan struct{} // one for each of its batches that has left
 }
 
 func newLine(slots int) line {
-	return line{parts: make(chan *part), slots: make(chan struct{}, max(1, slots))}
+	return line{parts: make(chan *part), slots: make(chan struct{}, slots)}
 }
 
 // New makes a Batcher, which runs until it is closed. Settings must be valid.
 func New(settings Settings, starter Starter, direct Intake) *Batcher {
 	settings = settings.withDefaults()
-	yielding := max(1, settings.InFlight/yieldingPart)
 	b := &Batcher{
 		settings: settings,
 		sender:   sender{settings: settings, starter: starter, direct: direct},
-		prompt:   newLine(settings.InFlight - yielding),
-		yielding: newLine(yielding),
+		prompt:   newLine(settings.InFlight),
+		yielding: newLine(max(1, settings.InFlight/yieldingShare)),
+		slots:    make(chan struct{}, settings.InFlight),
 		waiting:  waiting{bytes: map[string]int{}},
 		pending:  semaphore.NewWeighted(int64(settings.PendingBytes)),
 		closing:  make(chan struct{}),
@@ -95,7 +95,7 @@ type waiting struct {
 	turned time.Time      // when that was not the tenant of the call before
 }
 
-// enter adds a call of a tenant, and reports whether it lets others go first.
+// enter adds a call of a tenant, and reports whether it yields to other tenants.
 func (w *waiting) enter(tenant string, bytes int) (yields bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -194,8 +194,8 @@ func (b *Batcher) fits(next batch, p *part) bool {
 	return next.records == 0 || next.records+len(p.records) <= b.settings.BatchRecords && next.size+p.size <= b.settings.BatchBytes
 }
 
-// collect fills one batch of a line after the other. A batch goes when it has lingered,
-// or is full, and a slot is free; while none is, it goes on growing.
+// collect fills one batch of a line after the other. A batch goes when it has
+// lingered, or is full, and a slot is free; while none is, it goes on growing.
 func (b *Batcher) collect(of line) {
 	linger := time.NewTimer(b.settings.Linger)
 	linger.Stop()
@@ -244,6 +244,8 @@ func (b *Batcher) collect(of line) {
 
 // send sees a batch through, and answers its parts.
 func (b *Batcher) send(of batch) {
+	b.slots <- struct{}{}
+	defer func() { <-b.slots }()
 	records := make([][]byte, 0, of.records)
 	for _, p := range of.parts {
 		records = append(records, p.records...)

@@ -126,7 +126,7 @@ func want(lists ...[][]byte) (all []string) {
 	return all
 }
 
-func TestNobodyWaitsForTheBatchesOfAFlood(t *testing.T) {
+func TestAFloodDelaysNoOtherTenant(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d := newDurable()
@@ -150,7 +150,7 @@ func TestNobodyWaitsForTheBatchesOfAFlood(t *testing.T) {
 			return d.most
 		}
 		few := ingest.DefaultInFlight / 8
-		if most := flood(); most != ingest.DefaultInFlight-few {
+		if most := flood(); most != ingest.DefaultInFlight {
 			t.Errorf("%d batches of a tenant that is alone are on their way", most)
 		}
 		group.Wait()
@@ -257,13 +257,37 @@ func TestBatchesInFlightAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDurable()
 		d.takes = 100 * time.Millisecond
-		b := ingest.New(ingest.Settings{InFlight: 4, BatchRecords: 10}, d, d)
+		b := ingest.New(ingest.Settings{InFlight: 3, BatchRecords: 10}, d, d)
 		if err := b.Ingest(t.Context(), "tenant", records("r", 200, 10)); err != nil {
 			t.Error(err)
 		}
 		b.Close()
-		if d.most != 3 || len(d.all()) != 200 { // one is for those that yield
+		if d.most != 3 || len(d.all()) != 200 {
 			t.Errorf("%d batches were in flight at once, %d records are durable", d.most, len(d.all()))
+		}
+	})
+}
+
+func TestOneBatchInFlightIsOne(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDurable()
+		d.takes = 100 * time.Millisecond
+		b := ingest.New(ingest.Settings{InFlight: 1}, d, d)
+		var group sync.WaitGroup
+		for n := range 20 { // "large" yields to "small"
+			for tenant, size := range map[string]int{"small": 10, "large": 1000} {
+				group.Go(func() {
+					if err := b.Ingest(t.Context(), tenant, records(fmt.Sprint(tenant, n), size, 600)); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+		}
+		group.Wait()
+		b.Close()
+		if sent := len(d.all()); d.most != 1 || sent != 20*1010 {
+			t.Errorf("%d batches were in flight at once, %d records are durable", d.most, sent)
 		}
 	})
 }

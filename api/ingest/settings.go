@@ -27,7 +27,7 @@ type Settings struct {
 	Linger        time.Duration `name:"ingest-linger" help:"How long a batch waits for records of other requests." default:"5ms" env:"MILLRACE_INGEST_LINGER"`
 	BatchRecords  int           `name:"ingest-batch-records" help:"Most records of a batch, up to 10000." default:"500" env:"MILLRACE_INGEST_BATCH_RECORDS"`
 	BatchBytes    int           `name:"ingest-batch-bytes" help:"Most bytes of a batch, before it is compressed, up to 33554432." default:"4194304" env:"MILLRACE_INGEST_BATCH_BYTES"`
-	InFlight      int           `name:"ingest-in-flight" help:"Most batches on their way at the same time; an eighth of them for tenants of whom 256 KiB wait for an answer already." default:"32" env:"MILLRACE_INGEST_IN_FLIGHT"`
+	InFlight      int           `name:"ingest-in-flight" help:"Most batches on their way at the same time; at most an eighth of them hold records of tenants that have more than 256 KiB waiting while others post." default:"32" env:"MILLRACE_INGEST_IN_FLIGHT"`
 	PendingBytes  int           `name:"ingest-pending-bytes" help:"Most bytes that wait for an answer; beyond it agents are told to come again." default:"268435456" env:"MILLRACE_INGEST_PENDING_BYTES"`
 	StartTimeout  time.Duration `name:"ingest-start-timeout" help:"How long a workflow may take to start before the batch goes directly into the stream." default:"500ms" env:"MILLRACE_INGEST_START_TIMEOUT"`
 	DirectTimeout time.Duration `name:"ingest-direct-timeout" help:"How long the direct way is tried before agents are told to come again." default:"5s" env:"MILLRACE_INGEST_DIRECT_TIMEOUT"`

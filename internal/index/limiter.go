@@ -267,7 +267,7 @@ func (l *Limiter) dispatch() {
 		l.waiting[next] = slices.Delete(l.waiting[next], 0, 1)
 		l.inFlight[next]++
 		p.epoch, p.fulls = l.epoch, l.fulls
-		if busy+1 == room || next == Yielding && l.inFlight[next] == max(room/4, 1) {
+		if busy+1 == room || next == Yielding && l.inFlight[next] == mostYielding(room) {
 			l.fulls++
 		}
 		close(p.granted)
@@ -281,13 +281,16 @@ func (l *Limiter) next(room int) (p Priority, ok bool) {
 	switch {
 	case len(l.waiting[Live]) > 0:
 		return Live, true
-	case len(l.waiting[Yielding]) > 0 && yielding < max(room/4, 1):
+	case len(l.waiting[Yielding]) > 0 && yielding < mostYielding(room):
 		return Yielding, true
 	case len(l.waiting[Recovery]) > 0 && yielding+l.inFlight[Recovery] < max(room-1, 1):
 		return Recovery, true
 	}
 	return 0, false
 }
+
+// mostYielding is how many of the places Yielding may have.
+func mostYielding(room int) int { return max(room/4, 1) }
 
 func sum(of [priorities]int) (n int) {
 	for _, in := range of {

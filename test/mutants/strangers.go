@@ -105,7 +105,7 @@ var strangers = []Mutant{
 	},
 	{
 		Name: "batches-a-flood-with-others", Clause: "no record waits for another tenant's flood",
-		Test:  Test{"./api/ingest", "TestNobodyWaitsForTheBatchesOfAFlood"},
+		Test:  Test{"./api/ingest", "TestAFloodDelaysNoOtherTenant"},
 		Edits: []Edit{{File: "api/ingest/batcher.go", Old: "\t\tline = b.yielding\n", New: "\t\tline = b.prompt\n"}},
 	},
 	{
