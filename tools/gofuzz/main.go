@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -40,62 +41,102 @@ func main() {
 	}
 }
 
-// target is one fuzz function.
-type target struct{ pkg, name string }
+// suite is the fuzz targets of one package.
+type suite struct {
+	pkg, dir string
+	targets  []string
+}
+
+// fuzzing runs the targets of some suites, and keeps what they found.
+type fuzzing struct {
+	options
+	binaries string // folder of the compiled suites
+	cache    string // folder of go's fuzz corpora
+	to       io.Writer
+
+	mu    sync.Mutex
+	wrong []error
+}
 
 func (o options) run(ctx context.Context, to io.Writer) error {
-	targets, err := find(ctx, o.Packages)
+	suites, err := find(ctx, o.Packages)
 	if err != nil {
 		return err
 	}
-	begin := time.Now()
-	fmt.Fprintf(to, "fuzzing %d targets for %v each, %d at a time\n", len(targets), o.Time, o.Parallel)
-	var mu sync.Mutex
-	var wrong []error
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(max(1, o.Parallel))
-	for _, t := range targets {
-		group.Go(func() error {
-			begin := time.Now()
-			output, err := o.fuzz(ctx, t)
-			mu.Lock()
-			defer mu.Unlock()
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			if err != nil {
-				fmt.Fprintf(to, "%s", output)
-				wrong = append(wrong, fmt.Errorf("%s of %s: %w", t.name, t.pkg, err))
-			}
-			fmt.Fprintf(to, "%-26s %-32s %s in %.0f s\n", t.name, t.pkg, executions(output), time.Since(begin).Seconds())
-			return nil
-		})
+	cache, err := exec.CommandContext(ctx, "go", "env", "GOCACHE").Output()
+	if err != nil {
+		return fmt.Errorf("ask for go's cache: %w", err)
 	}
-	err = group.Wait()
-	fmt.Fprintf(to, "fuzzed %d targets in %.0f s, %d failed\n", len(targets), time.Since(begin).Seconds(), len(wrong))
-	return errors.Join(append(wrong, err)...)
+	binaries, err := os.MkdirTemp("", "gofuzz")
+	if err != nil {
+		return fmt.Errorf("make a folder: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(binaries) }()
+	f := &fuzzing{options: o, binaries: binaries, cache: filepath.Join(strings.TrimSpace(string(cache)), "fuzz"), to: to}
+	begin, targets := time.Now(), 0
+	for _, s := range suites {
+		targets += len(s.targets)
+	}
+	fmt.Fprintf(to, "fuzzing %d targets of %d packages for %v each, %d at a time\n", targets, len(suites), o.Time, o.Parallel)
+	err = f.all(ctx, suites)
+	fmt.Fprintf(to, "fuzzed %d targets in %.0f s, %d failed\n", targets, time.Since(begin).Seconds(), len(f.wrong))
+	return errors.Join(append(f.wrong, err)...)
+}
+
+// all compiles one suite after the other, and meanwhile runs the targets of those
+// that are compiled. Suites share nearly all of what is compiled for them: at the
+// same time, each would compile it anew.
+func (f *fuzzing) all(ctx context.Context, suites []suite) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(max(1, f.Parallel))
+	for n, s := range suites {
+		binary := filepath.Join(f.binaries, fmt.Sprint(n))
+		compile := exec.CommandContext(ctx, "go", "test", "-c", "-fuzz", ".", "-o", binary, s.pkg)
+		if output, err := compile.CombinedOutput(); err != nil {
+			fmt.Fprintf(f.to, "%s", output)
+			return errors.Join(fmt.Errorf("compile the fuzz targets of %s: %w", s.pkg, err), group.Wait())
+		}
+		for _, name := range s.targets {
+			group.Go(func() error { return f.fuzz(ctx, s, name, binary) })
+		}
+	}
+	return group.Wait()
+}
+
+// fuzz runs one target, and says what it has done. It fails only when ctx ends.
+func (f *fuzzing) fuzz(ctx context.Context, s suite, name, binary string) error {
+	begin := time.Now()
+	output, err := f.runTarget(ctx, s, name, binary)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		fmt.Fprintf(f.to, "%s", output)
+		f.wrong = append(f.wrong, fmt.Errorf("%s of %s: %w", name, s.pkg, err))
+	}
+	fmt.Fprintf(f.to, "%-26s %-32s %s in %.0f s\n", name, s.pkg, executions(output), time.Since(begin).Seconds())
+	return nil
 }
 
 // mostRuns is how often a target is run whose time was over a moment too late.
 const mostRuns = 3
 
-// fuzz runs one target.
-func (o options) fuzz(ctx context.Context, t target) (output []byte, err error) {
+// runTarget runs one target, and again if its end came too late.
+func (f *fuzzing) runTarget(ctx context.Context, s suite, name, binary string) (output []byte, err error) {
 	for range mostRuns {
-		output, err = o.fuzzOnce(ctx, t)
+		cmd := exec.CommandContext(ctx, binary, "-test.run=^$", "-test.fuzz=^"+name+"$", "-test.fuzztime="+f.Time.String(),
+			"-test.fuzzminimizetime="+minimizing, "-test.fuzzcachedir="+filepath.Join(f.cache, s.pkg), "-test.parallel=1", "-test.timeout=0")
+		cmd.Dir = s.dir                                                       // of testdata/fuzz
+		cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it has children of its own
+		cmd.WaitDelay = time.Minute
+		output, err = cmd.CombinedOutput()
 		if err == nil || !overdue.Match(output) {
 			break
 		}
 	}
 	return output, err
-}
-
-func (o options) fuzzOnce(ctx context.Context, t target) (output []byte, err error) {
-	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-fuzz", "^"+t.name+"$", "-fuzztime", o.Time.String(),
-		"-fuzzminimizetime", minimizing, "-parallel", "1", t.pkg)
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it has children of its own
-	cmd.WaitDelay = time.Minute
-	return cmd.CombinedOutput()
 }
 
 // minimizing is how long one input is made smaller. Go's minute would be all
@@ -124,7 +165,7 @@ func executions(output []byte) string {
 }
 
 // find lists the targets of packages.
-func find(ctx context.Context, packages []string) (targets []target, err error) {
+func find(ctx context.Context, packages []string) (suites []suite, err error) {
 	output, err := exec.CommandContext(ctx, "go", slices.Concat([]string{"list", "-json=Dir,ImportPath,TestGoFiles,XTestGoFiles"}, packages)...).Output()
 	if err != nil {
 		return nil, fmt.Errorf("list packages: %w", err)
@@ -139,18 +180,22 @@ func find(ctx context.Context, packages []string) (targets []target, err error) 
 		} else if err != nil {
 			return nil, fmt.Errorf("list packages: %w", err)
 		}
+		found := suite{pkg: p.ImportPath, dir: p.Dir}
 		for _, file := range slices.Concat(p.TestGoFiles, p.XTestGoFiles) {
 			text, err := os.ReadFile(filepath.Join(p.Dir, file))
 			if err != nil {
 				return nil, fmt.Errorf("look for targets: %w", err)
 			}
 			for _, match := range function.FindAllSubmatch(text, -1) {
-				targets = append(targets, target{p.ImportPath, string(match[1])})
+				found.targets = append(found.targets, string(match[1]))
 			}
 		}
+		if len(found.targets) > 0 {
+			suites = append(suites, found)
+		}
 	}
-	if len(targets) == 0 {
+	if len(suites) == 0 {
 		return nil, fmt.Errorf("look for targets: there is none in %v", packages)
 	}
-	return targets, nil
+	return suites, nil
 }
