@@ -1,19 +1,16 @@
 package index
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
-	"net/url"
 	"time"
+
+	"github.com/elastic/go-elasticsearch/v8/esapi"
 
 	"millrace/internal/telemetry"
 )
-
-var receivedPath = "/_mget?" + url.Values{
-	"_source_includes": {"received_at"}, "filter_path": {"docs._id,docs._source.received_at"},
-}.Encode()
 
 // ReceivedAt says of each document when a collector received it; zero where that is
 // not known.
@@ -29,7 +26,10 @@ func (c *Client) ReceivedAt(ctx context.Context, documents []Reference) ([]time.
 			} `json:"_source"`
 		} `json:"docs"`
 	}
-	if err := c.call(ctx, http.MethodPost, receivedPath, body, &answer); err != nil {
+	look := esapi.MgetRequest{
+		Body: bytes.NewReader(body), SourceIncludes: []string{"received_at"}, FilterPath: []string{"docs._id", "docs._source.received_at"},
+	}
+	if err := c.call(ctx, look, &answer); err != nil {
 		return nil, fmt.Errorf("ask when %d documents were received: %w", len(documents), err)
 	}
 	if len(answer.Docs) != len(documents) {

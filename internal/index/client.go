@@ -13,14 +13,14 @@ import (
 	"sync"
 	"time"
 
-	"github.com/elastic/go-elasticsearch/v8"
+	"github.com/elastic/elastic-transport-go/v8/elastictransport"
 )
 
 // Client sends bulks. It is safe for concurrent use.
 type Client struct {
-	client  *elasticsearch.BaseClient
-	flavor  Flavor
-	timeout time.Duration
+	transport *elastictransport.Client
+	flavor    Flavor
+	timeout   time.Duration
 }
 
 // Result is what became of one bulk request.
@@ -98,7 +98,7 @@ func (c *Client) do(caller context.Context, b *Bulk) Result {
 	request.ContentLength = int64(b.Size())
 	request.GetBody = func() (io.ReadCloser, error) { return lent.open(), nil }
 	request.Header.Set("Content-Type", "application/x-ndjson")
-	response, err := c.client.Perform(request)
+	response, err := c.transport.Perform(request)
 	if err != nil {
 		return unanswered(caller, err)
 	}

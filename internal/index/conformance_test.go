@@ -346,7 +346,7 @@ func TestTheCommonAnswerIsNotParsed(t *testing.T) {
 				t.Fatal(err)
 			}
 			request.Header.Set("Content-Type", "application/x-ndjson")
-			response, err := s.client.client.Perform(request)
+			response, err := s.client.transport.Perform(request)
 			if err != nil {
 				t.Fatal(err)
 			}

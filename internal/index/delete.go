@@ -8,13 +8,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-)
+	"strings"
 
-// deletePath refreshes what it has deleted from, so that the next search does
-// not find it again.
-var deletePath = "/_bulk?" + url.Values{
-	"refresh": {"true"}, "filter_path": {"items.delete.status,items.delete.error.type,items.delete.error.reason"},
-}.Encode()
+	"github.com/elastic/go-elasticsearch/v8/esapi"
+)
 
 // DeleteVersions deletes documents of an index, each only in the version in
 // which it was found: one that was written anew meanwhile stays, and one that
@@ -45,7 +42,11 @@ func (c *Client) DeleteVersions(ctx context.Context, name string, versions []Ver
 			}
 		}
 	}
-	if err := c.call(ctx, http.MethodPost, deletePath, body.Bytes(), &answer); err != nil {
+	deletions := esapi.BulkRequest{
+		Body: &body, Refresh: "true", // so that the next search does not find them again
+		FilterPath: []string{"items.delete.status", "items.delete.error.type", "items.delete.error.reason"},
+	}
+	if err := c.call(ctx, deletions, &answer); err != nil {
 		return 0, fmt.Errorf("delete %d documents of %s: %w", len(versions), name, err)
 	}
 	if len(answer.Items) != len(versions) {
@@ -67,23 +68,24 @@ func (c *Client) DeleteVersions(ctx context.Context, name string, versions []Ver
 // What is written to it meanwhile waits, or is parked. The block goes with the
 // index, or by unseal, which leaves one that was there before.
 func (c *Client) Seal(ctx context.Context, name string) (unseal func(context.Context) error, err error) {
-	path := "/" + url.PathEscape(name)
+	index := []string{url.PathEscape(name)}
 	var found map[string]struct {
 		Settings struct {
 			Index struct{ Blocks struct{ Write string } }
 		}
 	}
-	if err := c.call(ctx, http.MethodGet, path+"/_settings/index.blocks.write", nil, &found); err != nil {
+	if err := c.call(ctx, esapi.IndicesGetSettingsRequest{Index: index, Name: []string{"index.blocks.write"}}, &found); err != nil {
 		return nil, fmt.Errorf("look at the blocks of index %s: %w", name, missing(err))
 	}
-	if err := c.call(ctx, http.MethodPut, path+"/_block/write", nil, nil); err != nil {
+	if err := c.call(ctx, esapi.IndicesAddBlockRequest{Index: index, Block: "write"}, nil); err != nil {
 		return nil, fmt.Errorf("block writes to index %s: %w", name, missing(err))
 	}
 	return func(ctx context.Context) error {
 		if found[name].Settings.Index.Blocks.Write == "true" {
 			return nil
 		}
-		err := missing(c.call(ctx, http.MethodPut, path+"/_settings", []byte(`{"index.blocks.write":null}`), nil))
+		lift := esapi.IndicesPutSettingsRequest{Index: index, Body: strings.NewReader(`{"index.blocks.write":null}`)}
+		err := missing(c.call(ctx, lift, nil))
 		if err != nil && !errors.Is(err, ErrMissing) {
 			return fmt.Errorf("allow writes to index %s again: %w", name, err)
 		}

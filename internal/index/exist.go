@@ -1,11 +1,12 @@
 package index
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
-	"net/url"
+
+	"github.com/elastic/go-elasticsearch/v8/esapi"
 
 	"millrace/internal/telemetry"
 )
@@ -16,16 +17,15 @@ type Reference struct {
 	ID    string `json:"_id"`
 }
 
-// existPath asks whether documents are there, and for nothing of them; findPath
-// for their digests. They are answered from the translog as well: no refresh is
-// needed.
+// exist asks whether documents are there, and for nothing of them; find for their
+// digests. They are answered from the translog as well: no refresh is needed.
 var (
-	existPath = "/_mget?" + url.Values{
-		"_source": {"false"}, "filter_path": {"docs.found,docs.error.type,docs.error.reason"},
-	}.Encode()
-	findPath = "/_mget?" + url.Values{
-		"_source_includes": {"digest"}, "filter_path": {"docs.found,docs.error.type,docs.error.reason,docs._source.digest"},
-	}.Encode()
+	exist = esapi.MgetRequest{
+		Source: []string{"false"}, FilterPath: []string{"docs.found", "docs.error.type", "docs.error.reason"},
+	}
+	find = esapi.MgetRequest{
+		SourceIncludes: []string{"digest"}, FilterPath: []string{"docs.found", "docs.error.type", "docs.error.reason", "docs._source.digest"},
+	}
 )
 
 // LookupError says that documents could not be looked up, each for a reason of
@@ -45,7 +45,7 @@ func (e *LookupError) Error() string {
 // there, or cannot be, is not. A *LookupError leaves the answers for all other
 // documents; after any other error nothing is known.
 func (c *Client) Exist(ctx context.Context, documents []Reference) ([]bool, error) {
-	found, err := c.lookUp(ctx, existPath, documents)
+	found, err := c.lookUp(ctx, exist, documents)
 	if found == nil {
 		return nil, err
 	}
@@ -64,10 +64,10 @@ type Found struct {
 
 // Find is Exist that tells the digests of documents, too.
 func (c *Client) Find(ctx context.Context, documents []Reference) ([]Found, error) {
-	return c.lookUp(ctx, findPath, documents)
+	return c.lookUp(ctx, find, documents)
 }
 
-func (c *Client) lookUp(ctx context.Context, path string, documents []Reference) ([]Found, error) {
+func (c *Client) lookUp(ctx context.Context, look esapi.MgetRequest, documents []Reference) ([]Found, error) {
 	if len(documents) == 0 {
 		return nil, nil
 	}
@@ -84,7 +84,8 @@ func (c *Client) lookUp(ctx context.Context, path string, documents []Reference)
 			Error Error `json:"error"`
 		} `json:"docs"`
 	}
-	if err := c.call(ctx, http.MethodPost, path, body, &answer); err != nil {
+	look.Body = bytes.NewReader(body)
+	if err := c.call(ctx, look, &answer); err != nil {
 		return nil, fmt.Errorf("look for %d documents: %w", len(documents), err)
 	}
 	if len(answer.Docs) != len(documents) {

@@ -3,11 +3,13 @@ package index
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/elastic/go-elasticsearch/v8/esapi"
 )
 
 // State is an index as the cluster has it.
@@ -28,9 +30,9 @@ func (s State) Red() bool { return s.Health == "red" }
 
 // Indices describes the indices that match patterns, by name. None is no error.
 func (c *Client) Indices(ctx context.Context, patterns ...string) (map[string]State, error) {
-	query := url.Values{
-		"format": {"json"}, "bytes": {"b"}, "expand_wildcards": {"open,closed"},
-		"h": {"index,uuid,health,status,pri,docs.count,pri.store.size,creation.date"},
+	list := esapi.CatIndicesRequest{
+		Index: patterns, Format: "json", Bytes: "b", ExpandWildcards: "open,closed",
+		H: []string{"index", "uuid", "health", "status", "pri", "docs.count", "pri.store.size", "creation.date"},
 	}
 	var rows []struct {
 		Index, UUID, Health, Status, Pri string
@@ -38,8 +40,7 @@ func (c *Client) Indices(ctx context.Context, patterns ...string) (map[string]St
 		Size                             *string `json:"pri.store.size"`
 		Created                          string  `json:"creation.date"`
 	}
-	path := "/_cat/indices/" + strings.Join(patterns, ",") + "?" + query.Encode()
-	if err := c.call(ctx, http.MethodGet, path, nil, &rows); err != nil {
+	if err := c.call(ctx, list, &rows); err != nil {
 		return nil, fmt.Errorf("describe indices: %w", missing(err))
 	}
 	all := map[string]State{}
@@ -81,18 +82,19 @@ func (c *Client) Refresh(ctx context.Context, patterns ...string) error {
 	if err != nil {
 		return err
 	}
-	names := strings.Join(patterns, ",")
+	names := slices.Clone(patterns)
 	excluded := 0
 	for name, state := range states {
 		if state.Red() {
-			names += ",-" + name
+			names = append(names, "-"+name)
 			excluded += len(name)
 		}
 	}
 	if excluded > longestExclusion {
 		return fmt.Errorf("refresh indices: too many of %d are red", len(states))
 	}
-	if err := c.call(ctx, http.MethodPost, "/"+names+"/_refresh?ignore_unavailable=true&allow_no_indices=true", nil, nil); err != nil {
+	yes := true
+	if err := c.call(ctx, esapi.IndicesRefreshRequest{Index: names, IgnoreUnavailable: &yes, AllowNoIndices: &yes}, nil); err != nil {
 		return fmt.Errorf("refresh indices: %w", missing(err))
 	}
 	return nil
@@ -100,7 +102,7 @@ func (c *Client) Refresh(ctx context.Context, patterns ...string) error {
 
 // CloseIndex takes an index out of service, so that it can be restored over.
 func (c *Client) CloseIndex(ctx context.Context, name string) error {
-	if err := c.call(ctx, http.MethodPost, "/"+url.PathEscape(name)+"/_close", nil, nil); err != nil {
+	if err := c.call(ctx, esapi.IndicesCloseRequest{Index: []string{url.PathEscape(name)}}, nil); err != nil {
 		return fmt.Errorf("close index %s: %w", name, missing(err))
 	}
 	return nil
@@ -108,7 +110,7 @@ func (c *Client) CloseIndex(ctx context.Context, name string) error {
 
 // OpenIndex puts an index that was closed into service again.
 func (c *Client) OpenIndex(ctx context.Context, name string) error {
-	if err := c.call(ctx, http.MethodPost, "/"+url.PathEscape(name)+"/_open", nil, nil); err != nil {
+	if err := c.call(ctx, esapi.IndicesOpenRequest{Index: []string{url.PathEscape(name)}}, nil); err != nil {
 		return fmt.Errorf("open index %s: %w", name, missing(err))
 	}
 	return nil
@@ -120,7 +122,8 @@ func (c *Client) DeleteIndex(ctx context.Context, name string) error {
 	if name == "" || strings.ContainsAny(name, "*,") || name == "_all" {
 		return fmt.Errorf("delete index %q: that is not the name of one index", name)
 	}
-	err := c.call(ctx, http.MethodDelete, "/"+url.PathEscape(name)+"?ignore_unavailable=true", nil, nil)
+	yes := true
+	err := c.call(ctx, esapi.IndicesDeleteRequest{Index: []string{url.PathEscape(name)}, IgnoreUnavailable: &yes}, nil)
 	if err != nil {
 		return fmt.Errorf("delete index %s: %w", name, err)
 	}

@@ -1,12 +1,14 @@
 package index
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/elastic/go-elasticsearch/v8/esapi"
 )
 
 // Receipts say when documents came; times are zero where none says so.
@@ -17,10 +19,12 @@ type Receipts struct {
 	Indexed   time.Time // indexed_at of the last one
 }
 
-// searchPath asks all shards: an answer of some would be taken for one of all.
-func searchPath(name string, query url.Values) string {
-	query.Set("allow_partial_search_results", "false")
-	return "/" + url.PathEscape(name) + "/_search?" + query.Encode()
+// search asks all shards: an answer of some would be taken for one of all.
+func search(name string, body []byte, filter ...string) esapi.SearchRequest {
+	no := false
+	return esapi.SearchRequest{
+		Index: []string{url.PathEscape(name)}, Body: bytes.NewReader(body), AllowPartialSearchResults: &no, FilterPath: filter,
+	}
 }
 
 // receivedBefore is a query for the documents that a collector received before
@@ -51,7 +55,7 @@ func (c *Client) Received(ctx context.Context, name string, before time.Time) (r
 			Value *float64 `json:"value"` // milliseconds
 		}
 	}
-	if err := c.call(ctx, http.MethodPost, searchPath(name, url.Values{}), body, &found); err != nil {
+	if err := c.call(ctx, search(name, body), &found); err != nil {
 		return r, fmt.Errorf("ask when the documents of %s were received: %w", name, missing(err))
 	}
 	at := func(name string) time.Time {
@@ -82,8 +86,8 @@ func (c *Client) FindReceivedBefore(ctx context.Context, name string, before tim
 		return nil, fmt.Errorf("encode a look for old documents of %s: %w", name, err)
 	}
 	var found struct{ Hits struct{ Hits []Version } }
-	fields := url.Values{"filter_path": {"hits.hits._id,hits.hits._routing,hits.hits._seq_no,hits.hits._primary_term"}}
-	if err := c.call(ctx, http.MethodPost, searchPath(name, fields), body, &found); err != nil {
+	look := search(name, body, "hits.hits._id", "hits.hits._routing", "hits.hits._seq_no", "hits.hits._primary_term")
+	if err := c.call(ctx, look, &found); err != nil {
 		return nil, fmt.Errorf("look for old documents of %s: %w", name, missing(err))
 	}
 	return found.Hits.Hits, nil

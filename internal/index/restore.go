@@ -1,13 +1,16 @@
 package index
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
+	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/elastic/go-elasticsearch/v8/esapi"
 )
 
 // Restore says what of a snapshot is restored, and under which names.
@@ -41,8 +44,11 @@ func (c *Client) StartRestore(ctx context.Context, repository, name string, r Re
 	if err != nil {
 		return fmt.Errorf("encode the restore: %w", err)
 	}
-	path := snapshotPath(repository, name) + "/_restore?wait_for_completion=false"
-	if err := c.call(ctx, http.MethodPost, path, body, nil); err != nil {
+	no := false
+	start := esapi.SnapshotRestoreRequest{
+		Repository: url.PathEscape(repository), Snapshot: url.PathEscape(name), Body: bytes.NewReader(body), WaitForCompletion: &no,
+	}
+	if err := c.call(ctx, start, nil); err != nil {
 		return fmt.Errorf("restore snapshot %s of repository %s: %w", name, repository, missing(err))
 	}
 	return nil
@@ -66,8 +72,10 @@ func (c *Client) Recovery(ctx context.Context, pattern string, indices []string)
 			}
 		}
 	}
-	filter := "?filter_path=*.shards.type,*.shards.stage,*.shards.primary,*.shards.index.size"
-	if err := c.call(ctx, http.MethodGet, "/"+pattern+"/_recovery"+filter, nil, &shards); err != nil {
+	look := esapi.IndicesRecoveryRequest{
+		Index: []string{pattern}, FilterPath: []string{"*.shards.type", "*.shards.stage", "*.shards.primary", "*.shards.index.size"},
+	}
+	if err := c.call(ctx, look, &shards); err != nil {
 		return p, fmt.Errorf("follow the restore: %w", missing(err))
 	}
 	wanted := map[string]bool{}

@@ -3,9 +3,9 @@ package index
 import (
 	"context"
 	"fmt"
-	"net/http"
-	"net/url"
 	"strconv"
+
+	"github.com/elastic/go-elasticsearch/v8/esapi"
 )
 
 // Room is how many shards a cluster may have, of open indices and with their
@@ -26,8 +26,9 @@ func (r Room) Full() bool { return float64(r.Used) > Near*float64(r.Limit) }
 // The limits of a cluster's shards: cluster.max_shards_per_node holds for each
 // data node, total_shards_limit for the cluster, in OpenSearch alone.
 const (
-	perNodeDefault = 1000
-	limitSettings  = "*.cluster.max_shards_per_node,*.cluster.routing.allocation.total_shards_limit"
+	perNodeDefault   = 1000
+	perNodeSetting   = "*.cluster.max_shards_per_node"
+	inClusterSetting = "*.cluster.routing.allocation.total_shards_limit"
 )
 
 // Room asks how many shards the cluster has and may have.
@@ -43,8 +44,9 @@ func (c *Client) Room(ctx context.Context) (room Room, err error) {
 		}
 	}
 	var settings struct{ Transient, Persistent, Defaults limits }
-	query := url.Values{"include_defaults": {"true"}, "filter_path": {limitSettings}}
-	if err := c.call(ctx, http.MethodGet, "/_cluster/settings?"+query.Encode(), nil, &settings); err != nil {
+	yes := true
+	look := esapi.ClusterGetSettingsRequest{IncludeDefaults: &yes, FilterPath: []string{perNodeSetting, inClusterSetting}}
+	if err := c.call(ctx, look, &settings); err != nil {
 		return room, fmt.Errorf("ask for the cluster's limit of shards: %w", err)
 	}
 	var health struct {
@@ -53,7 +55,7 @@ func (c *Client) Room(ctx context.Context) (room Room, err error) {
 		Initializing int64 `json:"initializing_shards"`
 		Unassigned   int64 `json:"unassigned_shards"`
 	}
-	if err := c.call(ctx, http.MethodGet, "/_cluster/health?expand_wildcards=open,hidden", nil, &health); err != nil {
+	if err := c.call(ctx, esapi.ClusterHealthRequest{ExpandWildcards: "open,hidden"}, &health); err != nil {
 		return room, fmt.Errorf("ask how many shards the cluster has: %w", err)
 	}
 	perNode, total := int64(perNodeDefault), int64(-1)

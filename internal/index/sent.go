@@ -6,8 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
 	"time"
+
+	"github.com/elastic/go-elasticsearch/v8/esapi"
 )
 
 // Sent asks for the documents of an index that were sent before a time, by their
@@ -61,8 +62,8 @@ func (c *Client) countSent(ctx context.Context, asked []Sent) ([]int64, error) {
 			Hits   struct{ Total struct{ Value int64 } }
 		}
 	}
-	path := "/_msearch?" + url.Values{"filter_path": {"responses.status,responses.hits.total.value"}}.Encode()
-	if err := c.call(ctx, http.MethodPost, path, body.Bytes(), &answer); err != nil {
+	searches := esapi.MsearchRequest{Body: &body, FilterPath: []string{"responses.status", "responses.hits.total.value"}}
+	if err := c.call(ctx, searches, &answer); err != nil {
 		return nil, err
 	}
 	if len(answer.Responses) != len(asked) {

@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/elastic/go-elasticsearch/v8"
+	"github.com/elastic/elastic-transport-go/v8/elastictransport"
 )
 
 // Flavor is what kind of server it is.
@@ -86,27 +88,52 @@ func Open(s Settings) (*Client, error) {
 	if err := s.validate(); err != nil {
 		return nil, fmt.Errorf("make the Elasticsearch client: %w", err)
 	}
-	transport, err := s.transport()
+	network, err := s.transport()
 	if err != nil {
 		return nil, err
 	}
-	// The base client is without the hundreds of methods that we do not call.
-	client, err := elasticsearch.NewBaseClient(elasticsearch.Config{
-		Addresses:           s.URLs,
-		APIKey:              s.APIKey,
-		Username:            s.Username,
-		Password:            s.Password,
-		CompressRequestBody: s.Gzip,
-		DisableRetry:        true, // an answer that got lost must reach the outcome table
-		Transport:           transport,
-	})
+	addresses, err := s.addresses()
+	if err != nil {
+		return nil, err
+	}
+	// This and esapi are go-elasticsearch without its typed API, of which we call
+	// nothing, and which takes longer to compile than all else that we use.
+	options := []elastictransport.Option{
+		elastictransport.WithURLs(addresses...),
+		elastictransport.WithTransport(network),
+		elastictransport.WithDisableRetry(), // an answer that got lost must reach the outcome table
+	}
+	if s.APIKey != "" {
+		options = append(options, elastictransport.WithAPIKey(s.APIKey))
+	} else if s.Username != "" || s.Password != "" {
+		options = append(options, elastictransport.WithBasicAuth(s.Username, s.Password))
+	}
+	if s.Gzip {
+		options = append(options, elastictransport.WithCompression())
+	}
+	transport, err := elastictransport.NewClient(options...)
 	if err != nil {
 		return nil, fmt.Errorf("make the Elasticsearch client: %w", err)
 	}
 	if s.Timeout == 0 {
 		s.Timeout = DefaultTimeout
 	}
-	return &Client{client: client, flavor: s.Flavor, timeout: s.Timeout}, nil
+	return &Client{transport: transport, flavor: s.Flavor, timeout: s.Timeout}, nil
+}
+
+// addresses are the URLs of the nodes.
+func (s Settings) addresses() (all []*url.URL, err error) {
+	for _, text := range s.URLs {
+		address, err := url.Parse(strings.TrimRight(text, "/"))
+		if err != nil {
+			if parsing := (*url.Error)(nil); errors.As(err, &parsing) {
+				err = parsing.Err // without the address, which may have a password in it
+			}
+			return nil, fmt.Errorf("read the address of Elasticsearch: %w", err)
+		}
+		all = append(all, address)
+	}
+	return all, nil
 }
 
 // transport builds the layers below go-elasticsearch, the network last.
@@ -139,8 +166,8 @@ func (s Settings) transport() (http.RoundTripper, error) {
 	if s.SigV4 {
 		top = newSigner(s.AWS, top)
 	}
-	if s.Flavor == OpenSearch {
-		top = productHeader{top}
+	if s.Flavor == Elasticsearch {
+		top = genuine{top}
 	}
 	return top, nil
 }

@@ -12,6 +12,8 @@ import (
 	"path"
 	"strings"
 
+	"github.com/elastic/go-elasticsearch/v8/esapi"
+
 	"millrace/deploy"
 )
 
@@ -62,7 +64,7 @@ func (c *Client) Setup(ctx context.Context, l Layout) error {
 		return fmt.Errorf("install index templates: %w", err)
 	}
 	for _, part := range parts { // components first
-		if err := c.call(ctx, http.MethodPut, part.path(), part.body, nil); err != nil {
+		if err := c.call(ctx, part.put(), nil); err != nil {
 			return fmt.Errorf("install index template %s: %w", part.name, err)
 		}
 	}
@@ -95,7 +97,7 @@ func (c *Client) installed(ctx context.Context, part template) (version int, err
 		Index     []map[string]versioned `json:"index_templates"`
 		Component []map[string]versioned `json:"component_templates"`
 	}
-	err = c.call(ctx, http.MethodGet, part.path()+"?filter_path=*.*_template.version", nil, &found)
+	err = c.call(ctx, part.get("*.*_template.version"), &found)
 	if status := (*StatusError)(nil); errors.As(err, &status) && status.Status == http.StatusNotFound {
 		return 0, nil
 	}
@@ -118,11 +120,20 @@ type template struct {
 	body      []byte
 }
 
-func (t template) path() string {
+// put is the request that installs the template.
+func (t template) put() esapi.Request {
 	if t.component {
-		return "/_component_template/" + t.name
+		return esapi.ClusterPutComponentTemplateRequest{Name: t.name, Body: bytes.NewReader(t.body)}
 	}
-	return "/_index_template/" + t.name
+	return esapi.IndicesPutIndexTemplateRequest{Name: t.name, Body: bytes.NewReader(t.body)}
+}
+
+// get is the request for a part of what is installed.
+func (t template) get(filter string) esapi.Request {
+	if t.component {
+		return esapi.ClusterGetComponentTemplateRequest{Name: []string{t.name}, FilterPath: []string{filter}}
+	}
+	return esapi.IndicesGetIndexTemplateRequest{Name: t.name, FilterPath: []string{filter}}
 }
 
 // templates reads the files, makes them fit the server, and puts the index
@@ -203,19 +214,13 @@ func (e *StatusError) Error() string {
 	return text
 }
 
-// call sends a JSON request, and decodes the answer into result unless that is
-// nil. The error wraps a *StatusError when the server refused.
-func (c *Client) call(ctx context.Context, method, path string, body []byte, result any) error {
+// call sends a request, and decodes the answer into result unless that is nil. The
+// error wraps a *StatusError when the server refused. Names in a request are to be
+// escaped: esapi puts them into the path as they are.
+func (c *Client) call(ctx context.Context, request esapi.Request, result any) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, method, path, bytes.NewReader(body))
-	if err != nil {
-		return fmt.Errorf("make the request: %w", err)
-	}
-	if len(body) > 0 {
-		request.Header.Set("Content-Type", "application/json")
-	}
-	response, err := c.client.Perform(request)
+	response, err := request.Do(ctx, c.transport)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/elastic/go-elasticsearch/v8/esapi"
 )
 
 // Repository is where a cluster keeps snapshots. Its credentials are the
@@ -50,13 +53,11 @@ func missing(err error) error {
 	return err
 }
 
-func (r Repository) path() string { return "/_snapshot/" + url.PathEscape(r.Name) }
-
 // EnsureRepository creates a repository where there is none of that name, and
 // has all nodes prove that they can write to it. One that is there is left as
 // it is.
 func (c *Client) EnsureRepository(ctx context.Context, r Repository) (created bool, err error) {
-	err = missing(c.call(ctx, http.MethodGet, r.path(), nil, nil))
+	err = missing(c.call(ctx, esapi.SnapshotGetRepositoryRequest{Repository: []string{url.PathEscape(r.Name)}}, nil))
 	if err == nil {
 		return false, nil
 	}
@@ -70,7 +71,8 @@ func (c *Client) EnsureRepository(ctx context.Context, r Repository) (created bo
 	if err != nil {
 		return false, fmt.Errorf("encode repository %s: %w", r.Name, err)
 	}
-	if err := c.call(ctx, http.MethodPut, r.path(), body, nil); err != nil {
+	create := esapi.SnapshotCreateRepositoryRequest{Repository: url.PathEscape(r.Name), Body: bytes.NewReader(body)}
+	if err := c.call(ctx, create, nil); err != nil {
 		return false, fmt.Errorf("create repository %s: %w", r.Name, err)
 	}
 	return true, nil
@@ -84,7 +86,7 @@ func (c *Client) GetRepository(ctx context.Context, name string) (Repository, er
 		Type     string
 		Settings map[string]any
 	}
-	if err := c.call(ctx, http.MethodGet, r.path(), nil, &found); err != nil {
+	if err := c.call(ctx, esapi.SnapshotGetRepositoryRequest{Repository: []string{url.PathEscape(name)}}, &found); err != nil {
 		return r, fmt.Errorf("look at repository %s: %w", name, missing(err))
 	}
 	r.Type = found[name].Type
@@ -96,7 +98,7 @@ func (c *Client) GetRepository(ctx context.Context, name string) (Repository, er
 
 // RemoveRepository makes the cluster forget a repository. What is in it stays.
 func (c *Client) RemoveRepository(ctx context.Context, name string) error {
-	if err := c.call(ctx, http.MethodDelete, Repository{Name: name}.path(), nil, nil); err != nil {
+	if err := c.call(ctx, esapi.SnapshotDeleteRepositoryRequest{Repository: []string{url.PathEscape(name)}}, nil); err != nil {
 		return fmt.Errorf("remove repository %s: %w", name, missing(err))
 	}
 	return nil
@@ -122,10 +124,6 @@ type SnapshotFailure struct {
 	Reason string `json:"reason"`
 }
 
-func snapshotPath(repository, name string) string {
-	return Repository{Name: repository}.path() + "/" + url.PathEscape(name)
-}
-
 // StartSnapshot begins a snapshot of indices, and of the cluster's templates,
 // and returns. It takes what it can (partial): an index that is broken keeps
 // none of the others out. One of that name that is there already is success,
@@ -145,7 +143,10 @@ func (c *Client) StartSnapshot(ctx context.Context, repository, name string, ind
 	if err != nil {
 		return fmt.Errorf("encode snapshot %s: %w", name, err)
 	}
-	err = c.call(ctx, http.MethodPut, snapshotPath(repository, name)+"?wait_for_completion=false", body, nil)
+	no := false
+	err = c.call(ctx, esapi.SnapshotCreateRequest{
+		Repository: url.PathEscape(repository), Snapshot: url.PathEscape(name), Body: bytes.NewReader(body), WaitForCompletion: &no,
+	}, nil)
 	var status *StatusError
 	// snapshot_name_already_in_use_exception, or invalid_snapshot_name_exception of older ones and OpenSearch.
 	if errors.As(err, &status) && strings.Contains(status.Reason.Type, "snapshot_name") && strings.Contains(status.Reason.Reason, "same name") {
@@ -208,7 +209,8 @@ func (c *Client) Snapshots(ctx context.Context, repository string) ([]Snapshot, 
 
 func (c *Client) snapshots(ctx context.Context, repository, names string) ([]Snapshot, error) {
 	var found struct{ Snapshots []rawSnapshot }
-	if err := c.call(ctx, http.MethodGet, snapshotPath(repository, names), nil, &found); err != nil {
+	look := esapi.SnapshotGetRequest{Repository: url.PathEscape(repository), Snapshot: []string{url.PathEscape(names)}}
+	if err := c.call(ctx, look, &found); err != nil {
 		return nil, missing(err)
 	}
 	var all []Snapshot
@@ -244,7 +246,8 @@ func (c *Client) SnapshotProgress(ctx context.Context, repository, name string) 
 			Stats struct{ Incremental, Total, Processed sizes }
 		}
 	}
-	if err := c.call(ctx, http.MethodGet, snapshotPath(repository, name)+"/_status", nil, &found); err != nil {
+	look := esapi.SnapshotStatusRequest{Repository: url.PathEscape(repository), Snapshot: []string{url.PathEscape(name)}}
+	if err := c.call(ctx, look, &found); err != nil {
 		return p, fmt.Errorf("follow snapshot %s: %w", name, missing(err))
 	}
 	for _, s := range found.Snapshots {
@@ -261,7 +264,7 @@ func (c *Client) SnapshotProgress(ctx context.Context, repository, name string) 
 // DeleteSnapshot deletes a snapshot, or ends one that is going on. That it is
 // not there is no error; that its repository is not, is.
 func (c *Client) DeleteSnapshot(ctx context.Context, repository, name string) error {
-	err := c.call(ctx, http.MethodDelete, snapshotPath(repository, name), nil, nil)
+	err := c.call(ctx, esapi.SnapshotDeleteRequest{Repository: url.PathEscape(repository), Snapshot: []string{url.PathEscape(name)}}, nil)
 	var status *StatusError
 	if errors.As(err, &status) && status.Reason.Type == "snapshot_missing_exception" {
 		return nil

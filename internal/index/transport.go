@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,15 +16,19 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 )
 
-// productHeader supplies the header by which go-elasticsearch recognizes its
-// server. Without it the client reports an error after a bulk was applied.
-type productHeader struct{ next http.RoundTripper }
+// errNotElasticsearch is why an answer does not count.
+var errNotElasticsearch = errors.New("the server that answered is not Elasticsearch (its answer lacks the header X-Elastic-Product): check the address, and what stands in between")
 
-// RoundTrip sends the request and adds the header to its response.
-func (t productHeader) RoundTrip(r *http.Request) (*http.Response, error) {
+// genuine refuses the successes of what is not Elasticsearch, which has a header of
+// its own in every answer from 7.14 on: a proxy's 200 acknowledges nothing.
+type genuine struct{ next http.RoundTripper }
+
+// RoundTrip sends the request.
+func (t genuine) RoundTrip(r *http.Request) (*http.Response, error) {
 	response, err := t.next.RoundTrip(r)
-	if response != nil {
-		response.Header.Set("X-Elastic-Product", "Elasticsearch")
+	if err == nil && response.StatusCode < http.StatusMultipleChoices && response.Header.Get("X-Elastic-Product") != "Elasticsearch" {
+		_ = response.Body.Close() // it is not read
+		return nil, errNotElasticsearch
 	}
 	return response, err
 }
