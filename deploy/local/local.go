@@ -91,29 +91,12 @@ type Stack struct {
 // Start downloads what is missing, starts the services, and waits until all are healthy. On an error nothing is left
 // running. ctx bounds the start alone; the stack runs until Stop, or until this process dies.
 func Start(ctx context.Context, options Options) (_ *Stack, err error) {
-	if options.Root == "" {
-		if options.Root, err = FindRoot("."); err != nil {
-			return nil, err
-		}
-	}
-	if options.Root, err = filepath.Abs(options.Root); err != nil {
-		return nil, fmt.Errorf("resolve the clone's path: %w", err)
-	}
-	definitions, err := define(&options)
-	if err != nil {
-		return nil, err
-	}
-	progress := &progress{to: options.Progress}
-
-	found, err := checkTools(ctx, definitions)
-	if err != nil {
-		return nil, err
-	}
-	folders, err := makeFolders(options.Root)
+	definitions, found, folders, err := plan(ctx, &options)
 	if err != nil {
 		return nil, err
 	}
 	sweep(folders)
+	progress := &progress{to: options.Progress}
 	stack := &Stack{name: options.Name, fresh: options.Fresh, folders: folders, progress: progress, started: time.Now()}
 	if err := stack.takeLock(); err != nil {
 		return nil, err
@@ -158,6 +141,46 @@ func Start(ctx context.Context, options Options) (_ *Stack, err error) {
 		return nil, err
 	}
 	return stack, stack.writeState()
+}
+
+// Download downloads what is missing of the programs, and starts none: a stack that is started meanwhile waits for it.
+func Download(ctx context.Context, options Options) error {
+	definitions, found, folders, err := plan(ctx, &options)
+	if err != nil {
+		return err
+	}
+	stack := &Stack{folders: folders, progress: &progress{to: options.Progress}}
+	group, ctx := errgroup.WithContext(ctx)
+	for _, d := range definitions {
+		service := &Service{definition: d, stack: stack, tools: found}
+		group.Go(func() error {
+			if err := service.install(ctx); err != nil {
+				return fmt.Errorf("install %s: %w", service.Name(), err)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// plan completes the options, and finds what their services need on this machine.
+func plan(ctx context.Context, options *Options) (all []definition, found map[tool]foundTool, in folders, err error) {
+	if options.Root == "" {
+		if options.Root, err = FindRoot("."); err != nil {
+			return nil, nil, in, err
+		}
+	}
+	if options.Root, err = filepath.Abs(options.Root); err != nil {
+		return nil, nil, in, fmt.Errorf("resolve the clone's path: %w", err)
+	}
+	if all, err = define(options); err != nil {
+		return nil, nil, in, err
+	}
+	if found, err = checkTools(ctx, all); err != nil {
+		return nil, nil, in, err
+	}
+	in, err = makeFolders(options.Root)
+	return all, found, in, err
 }
 
 // define returns the definitions of the services that options ask for.

@@ -10,7 +10,7 @@ import (
 
 // A small disaster: all indices are taken, and all comes back, though the
 // recovery is paused, and its worker killed. All that else may be wrong on that
-// night: go tool task drill.
+// night: ./task drill.
 func TestASmallDisaster(t *testing.T) {
 	o := options{Only: []string{"disaster"}, Records: 2400, Rate: 60, Steady: 3 * time.Second, Limit: 200, Patience: 5 * time.Minute}
 	if err := run(t.Context(), o); err != nil {

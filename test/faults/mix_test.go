@@ -6,7 +6,7 @@ import (
 )
 
 // mixFor is how long faults are mixed in the tests. For hours:
-// go tool task faults -- --mix 2h.
+// ./task faults -- --mix 2h.
 const mixFor = 2 * time.Minute
 
 // Everything fails at random, several things at a time, and nothing is lost.

@@ -23,10 +23,11 @@ const stackName = "stack"
 const killAfter = 20 * time.Second
 
 type commands struct {
-	Up     upCommand     `cmd:"" help:"Start the stack, and keep it running until Ctrl-C. It keeps its data."`
-	Run    runCommand    `cmd:"" help:"Start a fresh stack on free ports, run a command with it, and stop it. The command's exit status is passed on."`
-	Status statusCommand `cmd:"" help:"Show the running stack."`
-	Clean  cleanCommand  `cmd:"" help:"Remove all downloads and data."`
+	Up       upCommand       `cmd:"" help:"Start the stack, and keep it running until Ctrl-C. It keeps its data."`
+	Run      runCommand      `cmd:"" help:"Start a fresh stack on free ports, run a command with it, and stop it. The command's exit status is passed on."`
+	Status   statusCommand   `cmd:"" help:"Show the running stack."`
+	Download downloadCommand `cmd:"" help:"Download the programs that are missing, and start none."`
+	Clean    cleanCommand    `cmd:"" help:"Remove all downloads and data."`
 }
 
 type stackFlags struct {
@@ -140,6 +141,13 @@ func (statusCommand) Run() error {
 	}
 	return nil
 }
+
+type downloadCommand struct {
+	stackFlags
+}
+
+// Run downloads.
+func (c downloadCommand) Run(ctx context.Context) error { return local.Download(ctx, c.options()) }
 
 type cleanCommand struct{}
 

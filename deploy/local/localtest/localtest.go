@@ -27,7 +27,7 @@ import (
 	"millrace/internal/heartbeat"
 )
 
-const howToRun = "run `go tool task test`, or keep `go tool task stack` running beside `go test`"
+const howToRun = "run `./task test`, or keep `./task stack` running beside `go test`"
 
 // Elasticsearch returns the address of Elasticsearch.
 func Elasticsearch(t testing.TB) string {
