@@ -82,7 +82,7 @@ func (s *Service) installPython(ctx context.Context, version string, requirement
 		}
 		s.stack.progress.line(s.Name(), "downloading version %s (once)", version)
 		return s.client(ctx, dir, s.tools[python].path, append([]string{"-m", "pip", "install", "--quiet",
-			"--disable-pip-version-check", "--no-warn-script-location", "--target", dir}, requirements...)...)
+			"--disable-pip-version-check", "--no-warn-script-location", "--no-compile", "--target", dir}, requirements...)...)
 	})
 }
 

@@ -92,6 +92,7 @@ func (f *fuzzing) all(ctx context.Context, suites []suite) error {
 	for n, s := range suites {
 		binary := filepath.Join(f.binaries, fmt.Sprint(n))
 		compile := exec.CommandContext(ctx, "go", "test", "-c", "-fuzz", ".", "-o", binary, s.pkg)
+		compile.Env = append(os.Environ(), "GOGC=400") // see tools/gotest
 		if output, err := compile.CombinedOutput(); err != nil {
 			fmt.Fprintf(f.to, "%s", output)
 			return errors.Join(fmt.Errorf("compile the fuzz targets of %s: %w", s.pkg, err), group.Wait())

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -48,6 +49,7 @@ func (w watcher) run(command []string) (status int, err error) {
 	tests, programs := &lines{to: w.to, lock: &lock, said: said}, &lines{to: w.to, lock: &lock}
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = tests, programs, w.orphans
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(variable string) bool { return variable == compiling+"="+fewCollections })
 
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT)
