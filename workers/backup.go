@@ -26,10 +26,15 @@ func Backup(c client.Client, supervisor *activities.Supervisor) worker.Worker {
 		MaxHeartbeatThrottleInterval:       heartbeatThrottle,
 		WorkerStopTimeout:                  stopMargin,
 	})
+	registerBackup(w, supervisor)
+	return w
+}
+
+func registerBackup(w worker.Registry, supervisor *activities.Supervisor) {
 	w.RegisterWorkflow(workflows.BackupStream)
 	w.RegisterWorkflow(workflows.BackupShard)
-	w.RegisterActivity(supervisor)
-	return w
+	activities.SuperviseShards.Register(w, supervisor.SuperviseShards)
+	activities.CommandShards.Register(w, supervisor.CommandShards)
 }
 
 // Copy makes the worker for the shards: CopyShard and nothing else, so that its
@@ -42,6 +47,10 @@ func Copy(c client.Client, archivist *activities.Archivist, slots int) worker.Wo
 		MaxHeartbeatThrottleInterval:       heartbeatThrottle,
 		WorkerStopTimeout:                  archivist.Limits.DrainTimeout + stopMargin,
 	})
-	w.RegisterActivity(archivist.CopyShard)
+	registerCopy(w, archivist)
 	return w
+}
+
+func registerCopy(w worker.Registry, archivist *activities.Archivist) {
+	activities.CopyShard.Register(w, archivist.CopyShard)
 }

@@ -19,10 +19,15 @@ func Dead(c client.Client, keeper *activities.Keeper, reprocessor *activities.Re
 		MaxHeartbeatThrottleInterval:       heartbeatThrottle,
 		WorkerStopTimeout:                  2 * stopMargin,
 	})
+	registerDead(w, keeper, reprocessor)
+	return w
+}
+
+func registerDead(w worker.Registry, keeper *activities.Keeper, reprocessor *activities.Reprocessor) {
 	w.RegisterWorkflow(workflows.KeepDeadLetters)
 	w.RegisterWorkflowWithOptions(workflows.ReprocessDeadLetters, bounded)
 	w.RegisterWorkflow(workflows.DrainIndex)
-	w.RegisterActivity(keeper)
-	w.RegisterActivity(reprocessor)
-	return w
+	activities.KeepLetters.Register(w, keeper.KeepLetters)
+	activities.ReprocessEntries.Register(w, reprocessor.ReprocessEntries)
+	activities.DrainParked.Register(w, reprocessor.DrainParked)
 }

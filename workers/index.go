@@ -35,6 +35,10 @@ func Index(c client.Client, processor *activities.Processor, slots int) worker.W
 		MaxHeartbeatThrottleInterval:       heartbeatThrottle,
 		WorkerStopTimeout:                  processor.Limits.DrainTimeout + stopMargin,
 	})
-	w.RegisterActivity(processor.IndexShard)
+	registerIndex(w, processor)
 	return w
+}
+
+func registerIndex(w worker.Registry, processor *activities.Processor) {
+	activities.IndexShard.Register(w, processor.IndexShard)
 }

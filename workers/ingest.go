@@ -27,8 +27,15 @@ func Ingest(c client.Client, ingester *activities.Ingester) worker.Worker {
 		MaxConcurrentActivityExecutionSize:      finishSlots,
 		WorkerStopTimeout:                       stopMargin,
 	})
+	registerIngest(w, ingester)
+	return w
+}
+
+func registerIngest(w worker.Registry, ingester *activities.Ingester) {
 	w.RegisterWorkflowWithOptions(workflows.IngestBatch, bounded)
 	w.RegisterWorkflow(workflows.Reconcile)
-	w.RegisterActivity(ingester)
-	return w
+	activities.PutBatch.Register(w, ingester.PutBatch)
+	activities.FinishBatch.Register(w, ingester.FinishBatch)
+	activities.BuryBatch.Register(w, ingester.BuryBatch)
+	activities.ReconcileBatches.Register(w, ingester.ReconcileBatches)
 }

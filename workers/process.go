@@ -27,17 +27,22 @@ func Process(c client.Client, processor *activities.Processor, supervisor *activ
 		MaxHeartbeatThrottleInterval:       heartbeatThrottle,
 		WorkerStopTimeout:                  stopMargin,
 	})
+	registerProcess(w, processor, supervisor)
+	return w
+}
+
+func registerProcess(w worker.Registry, processor *activities.Processor, supervisor *activities.Supervisor) {
 	w.RegisterWorkflow(workflows.ProcessStream)
 	w.RegisterWorkflow(workflows.ProcessShard)
 	w.RegisterWorkflowWithOptions(workflows.ProcessBatch, bounded)
 	// It has moved to workflows.RangeQueue. Attempts that were begun before are
 	// tried again here.
-	w.RegisterActivity(processor.IndexRange)
-	w.RegisterActivity(processor.BuryRange)
-	w.RegisterActivity(processor.CopyHeld)
-	w.RegisterActivity(processor.ReleaseHeld)
-	w.RegisterActivity(supervisor)
-	return w
+	activities.IndexRange.Register(w, processor.IndexRange)
+	activities.BuryRange.Register(w, processor.BuryRange)
+	activities.CopyHeld.Register(w, processor.CopyHeld)
+	activities.ReleaseHeld.Register(w, processor.ReleaseHeld)
+	activities.SuperviseShards.Register(w, supervisor.SuperviseShards)
+	activities.CommandShards.Register(w, supervisor.CommandShards)
 }
 
 // Range makes the worker for the attempts at ranges: IndexRange and nothing
@@ -50,6 +55,10 @@ func Range(c client.Client, processor *activities.Processor, slots int) worker.W
 		MaxHeartbeatThrottleInterval:       heartbeatThrottle,
 		WorkerStopTimeout:                  stopMargin,
 	})
-	w.RegisterActivity(processor.IndexRange)
+	registerRange(w, processor)
 	return w
+}
+
+func registerRange(w worker.Registry, processor *activities.Processor) {
+	activities.IndexRange.Register(w, processor.IndexRange)
 }

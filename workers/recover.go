@@ -28,11 +28,26 @@ func Recover(c client.Client, recoverer *activities.Recoverer) worker.Worker {
 		MaxHeartbeatThrottleInterval:       heartbeatThrottle,
 		WorkerStopTimeout:                  activities.DefaultDrainTimeout + stopMargin,
 	})
+	registerRecover(w, recoverer)
+	return w
+}
+
+func registerRecover(w worker.Registry, recoverer *activities.Recoverer) {
 	w.RegisterWorkflowWithOptions(workflows.Recover, bounded)
 	w.RegisterWorkflowWithOptions(workflows.Replay, bounded)
 	w.RegisterWorkflowWithOptions(workflows.DrillRecovery, bounded)
-	w.RegisterActivity(recoverer) // also SweepObjects, which was on this queue once
-	return w
+	activities.PlanRecovery.Register(w, recoverer.PlanRecovery)
+	activities.HoldShards.Register(w, recoverer.HoldShards)
+	activities.ReleaseShards.Register(w, recoverer.ReleaseShards)
+	activities.RestoreIndices.Register(w, recoverer.RestoreIndices)
+	activities.ExtendWindow.Register(w, recoverer.ExtendWindow)
+	activities.AwaitBackup.Register(w, recoverer.AwaitBackup)
+	activities.ConcludeRecovery.Register(w, recoverer.ConcludeRecovery)
+	activities.BeginDrill.Register(w, recoverer.BeginDrill)
+	activities.CompareDrill.Register(w, recoverer.CompareDrill)
+	activities.EndDrill.Register(w, recoverer.EndDrill)
+	// It has moved to workflows.SweepQueue. Calls that were begun before end here.
+	activities.SweepObjects.Register(w, recoverer.SweepObjects)
 }
 
 // Sweep makes the worker for the pages: SweepObjects and nothing else, so that
@@ -45,8 +60,12 @@ func Sweep(c client.Client, sweeper *activities.Sweeper, slots int) worker.Worke
 		MaxHeartbeatThrottleInterval:       heartbeatThrottle,
 		WorkerStopTimeout:                  activities.DefaultDrainTimeout + stopMargin,
 	})
-	w.RegisterActivity(sweeper.SweepObjects)
+	registerSweep(w, sweeper)
 	return w
+}
+
+func registerSweep(w worker.Registry, sweeper *activities.Sweeper) {
+	activities.SweepObjects.Register(w, sweeper.SweepObjects)
 }
 
 // Recoverer is what recoveries need, beside the rest of a worker: limiter is

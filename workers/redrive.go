@@ -18,7 +18,11 @@ func Redrive(c client.Client, redriver *activities.Redriver) worker.Worker {
 		MaxHeartbeatThrottleInterval:       heartbeatThrottle,
 		WorkerStopTimeout:                  2 * stopMargin,
 	})
-	w.RegisterWorkflow(workflows.Redrive)
-	w.RegisterActivity(redriver)
+	registerRedrive(w, redriver)
 	return w
+}
+
+func registerRedrive(w worker.Registry, redriver *activities.Redriver) {
+	w.RegisterWorkflow(workflows.Redrive)
+	activities.RedriveMessages.Register(w, redriver.RedriveMessages)
 }

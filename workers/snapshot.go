@@ -20,10 +20,20 @@ func Snapshot(c client.Client, snapshotter *activities.Snapshotter) worker.Worke
 		MaxConcurrentActivityExecutionSize: snapshotSlots,
 		WorkerStopTimeout:                  stopMargin,
 	})
+	registerSnapshot(w, snapshotter)
+	return w
+}
+
+func registerSnapshot(w worker.Registry, snapshotter *activities.Snapshotter) {
 	w.RegisterWorkflowWithOptions(workflows.SnapshotIndex, bounded)
 	w.RegisterWorkflowWithOptions(workflows.EnforceRetention, bounded)
-	w.RegisterActivity(snapshotter)
-	return w
+	activities.PlanSnapshot.Register(w, snapshotter.PlanSnapshot)
+	activities.BeginSnapshot.Register(w, snapshotter.BeginSnapshot)
+	activities.FollowSnapshot.Register(w, snapshotter.FollowSnapshot)
+	activities.AbandonSnapshot.Register(w, snapshotter.AbandonSnapshot)
+	activities.ExpireSnapshots.Register(w, snapshotter.ExpireSnapshots)
+	activities.EnforceRetention.Register(w, snapshotter.EnforceRetention)
+	activities.TrimIndices.Register(w, snapshotter.TrimIndices)
 }
 
 // Snapshotter is what snapshots and the retention of indices need.

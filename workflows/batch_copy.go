@@ -37,10 +37,9 @@ func (b *batch) copyInTime(ctx workflow.Context) {
 		}
 		b.copying, b.in.Copied = true, true // also what is interrupted is to be released
 		defer func() { b.copying = false }()
-		var processor *activities.Processor
 		options := rangeOptions
 		options.Summary = "copy what is left to the ledger: half of the stream's retention is over"
-		copied := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, options), processor.CopyHeld, b.copyInput(ctx))
+		copied := activities.CopyHeld.Execute(workflow.WithActivityOptions(ctx, options), b.copyInput(ctx))
 		if err := copied.Get(ctx, nil); err != nil {
 			workflow.GetLogger(ctx).Error("could not copy to the ledger what is held", "error", err)
 		}
@@ -80,11 +79,10 @@ func (b *batch) release(ctx workflow.Context) error {
 	if !b.in.Copied {
 		return nil
 	}
-	var processor *activities.Processor
 	options := rangeOptions
 	options.Summary = "resolve what was copied to the ledger"
 	in := b.copyInput(ctx) // nothing is left
-	if err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, options), processor.ReleaseHeld, in).Get(ctx, nil); err != nil {
+	if err := activities.ReleaseHeld.Execute(workflow.WithActivityOptions(ctx, options), in).Get(ctx, nil); err != nil {
 		return fmt.Errorf("release what was copied of %s: %w", b.in.Range, err)
 	}
 	return nil

@@ -157,8 +157,7 @@ type drill struct {
 }
 
 func (d *drill) run(ctx workflow.Context) error {
-	var recoverer *activities.Recoverer
-	if err := d.do(ctx, "count the documents", recoverer.BeginDrill, d.call, &d.Live); err != nil {
+	if err := drillStep(ctx, "count the documents", activities.BeginDrill, d.call, &d.Live); err != nil {
 		return err
 	}
 	if d.Live.Documents == 0 {
@@ -172,7 +171,7 @@ func (d *drill) run(ctx workflow.Context) error {
 		return err
 	}
 	d.show(ctx, drillComparing)
-	return d.do(ctx, "hold the copies against the indices", recoverer.CompareDrill, d.call, &d.Fewer)
+	return drillStep(ctx, "hold the copies against the indices", activities.CompareDrill, d.call, &d.Fewer)
 }
 
 // recover runs the recovery, for as long as the drill may take.
@@ -205,11 +204,11 @@ func (d *drill) recover(ctx workflow.Context) error {
 	return nil
 }
 
-// do runs an activity.
-func (d *drill) do(ctx workflow.Context, summary string, function, in, result any) error {
+// drillStep runs an activity of a drill.
+func drillStep[In, Out any](ctx workflow.Context, summary string, step activities.Type[In, Out], in In, result *Out) error {
 	options := drillOptions
 	options.Summary = summary
-	if err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, options), function, in).Get(ctx, result); err != nil {
+	if err := step.Execute(workflow.WithActivityOptions(ctx, options), in).Get(ctx, result); err != nil {
 		return fmt.Errorf("%s: %w", summary, err)
 	}
 	return nil
@@ -228,8 +227,7 @@ func (d *drill) conclude(ctx workflow.Context, failed error) (DrillResult, error
 	removing, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
 	d.show(removing, drillRemoving)
-	var recoverer *activities.Recoverer
-	if err := d.do(removing, "remove the copies", recoverer.EndDrill, end, &d.Removed); err != nil {
+	if err := drillStep(removing, "remove the copies", activities.EndDrill, end, &d.Removed); err != nil {
 		return d.DrillResult, err
 	}
 	d.Ended = workflow.Now(ctx).UTC()

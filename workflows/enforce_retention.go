@@ -121,16 +121,15 @@ func EnforceRetention(ctx workflow.Context, in RetentionInput) (activities.Retir
 // deleteOld deletes indices of a day, and beside that the documents of others:
 // neither holds up the other.
 func deleteOld(ctx workflow.Context, call activities.RetentionCall) (activities.Retirement, error) {
-	var snapshotter *activities.Snapshotter
 	var result, trimmed activities.Retirement
 	options := snapshotOptions
 	options.Summary, options.ScheduleToCloseTimeout = "delete what is past its retention", retentionWithin
-	whole := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, options), snapshotter.EnforceRetention, call)
+	whole := activities.EnforceRetention.Execute(workflow.WithActivityOptions(ctx, options), call)
 	if workflow.GetVersion(ctx, "trim indices", workflow.DefaultVersion, 1) == workflow.DefaultVersion {
 		err := whole.Get(ctx, &result)
 		return result, err
 	}
-	parts := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, trimOptions), snapshotter.TrimIndices, activities.TrimCall{RetentionCall: call, For: trimFor})
+	parts := activities.TrimIndices.Execute(workflow.WithActivityOptions(ctx, trimOptions), activities.TrimCall{RetentionCall: call, For: trimFor})
 	err := errors.Join(whole.Get(ctx, &result), parts.Get(ctx, &trimmed))
 	return result.And(trimmed), err
 }

@@ -57,9 +57,8 @@ func IngestBatch(ctx workflow.Context, batch []byte) (IngestStatus, error) {
 func (i *ingestion) put(ctx workflow.Context, batch []byte) (done bool, err error) {
 	ctx, cancel := workflow.NewDisconnectedContext(ctx) // it is short, and a cancel wants to know what is left
 	defer cancel()
-	var ingester *activities.Ingester
 	var result activities.PutResult
-	err = workflow.ExecuteLocalActivity(workflow.WithLocalActivityOptions(ctx, putBatchOptions), ingester.PutBatch, batch).Get(ctx, &result)
+	err = activities.PutBatch.ExecuteLocal(workflow.WithLocalActivityOptions(ctx, putBatchOptions), batch).Get(ctx, &result)
 	var application *temporal.ApplicationError
 	switch {
 	case errors.As(err, &application) && application.Type() == activities.DamagedBatch:
@@ -85,9 +84,8 @@ func (i *ingestion) learn(result activities.PutResult) {
 // finish tries again until nothing is left, or the workflow is canceled.
 func (i *ingestion) finish(ctx workflow.Context) error {
 	i.show(ctx, activities.StateWaiting)
-	var ingester *activities.Ingester
 	var result activities.PutResult
-	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, finishBatchOptions), ingester.FinishBatch, i.left).Get(ctx, &result)
+	err := activities.FinishBatch.Execute(workflow.WithActivityOptions(ctx, finishBatchOptions), i.left).Get(ctx, &result)
 	if temporal.IsCanceledError(err) { // before a worker took it
 		return nil
 	}
@@ -103,8 +101,7 @@ func (i *ingestion) bury(ctx workflow.Context) error {
 	ctx, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
 	i.left.Error = i.status.LastError
-	var ingester *activities.Ingester
-	if err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, finishBatchOptions), ingester.BuryBatch, i.left).Get(ctx, nil); err != nil {
+	if err := activities.BuryBatch.Execute(workflow.WithActivityOptions(ctx, finishBatchOptions), i.left).Get(ctx, nil); err != nil {
 		return fmt.Errorf("write the rest of the batch to the ledger: %w", err)
 	}
 	i.show(ctx, activities.StateDrained)

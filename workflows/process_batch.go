@@ -214,14 +214,13 @@ func (b *batch) try(ctx workflow.Context, leaf *BatchNode) error {
 	last := leaf.Attempts+1 >= b.in.MaxAttempts || leaf.Waited >= b.in.MaxAge
 	leaf.State = NodeRunning
 	workflow.SetCurrentDetails(ctx, b.status().Markdown())
-	var processor *activities.Processor
 	var result activities.RangeResult
 	room := b.in.Tree.room()
 	in := activities.RangeInput{Stream: b.in.Stream, Range: leaf.Range, Last: last, Most: room, Untold: leaf.Untold}
 	call, interrupt := workflow.WithCancel(workflow.WithActivityOptions(ctx, attemptOptions))
 	b.interrupt = interrupt
 	defer func() { b.interrupt = nil }()
-	err := workflow.ExecuteActivity(call, processor.IndexRange, in).Get(ctx, &result)
+	err := activities.IndexRange.Execute(call, in).Get(ctx, &result)
 	switch {
 	case err == nil:
 	case call.Err() != nil: // no worker had taken it, or that died: nobody knows what it has achieved
@@ -238,10 +237,9 @@ func (b *batch) try(ctx workflow.Context, leaf *BatchNode) error {
 
 // bury writes a piece to the ledger.
 func (b *batch) bury(ctx workflow.Context, leaf *BatchNode, cause index.Error) error {
-	var processor *activities.Processor
 	var result activities.RangeResult
 	in := activities.RangeInput{Stream: b.in.Stream, Range: leaf.Range, Cause: cause, Untold: leaf.Untold}
-	if err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, rangeOptions), processor.BuryRange, in).Get(ctx, &result); err != nil {
+	if err := activities.BuryRange.Execute(workflow.WithActivityOptions(ctx, rangeOptions), in).Get(ctx, &result); err != nil {
 		leaf.Untold = true
 		return fmt.Errorf("write %s to the ledger: %w", leaf.Range, err)
 	}

@@ -20,8 +20,7 @@ func Reconcile(ctx workflow.Context, in activities.ReconcileInput) error {
 	}
 	setState(ctx, &state, activities.StateRunning)
 	for !workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
-		var ingester *activities.Ingester
-		if err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, reconcileOptions), ingester.ReconcileBatches, in).Get(ctx, &in); err != nil {
+		if err := activities.ReconcileBatches.Execute(workflow.WithActivityOptions(ctx, reconcileOptions), in).Get(ctx, &in); err != nil {
 			return fmt.Errorf("reconcile ingest batches: %w", err)
 		}
 		workflow.SetCurrentDetails(ctx, fmt.Sprintf("%d batches were replayed; those that closed up to %s are done.",

@@ -274,9 +274,8 @@ func (r *recovery) setup(ctx workflow.Context) (err error) {
 }
 
 func (r *recovery) plan(ctx workflow.Context, in activities.PlanInput) error {
-	var recoverer *activities.Recoverer
 	in.ID, in.Request, in.Replay, in.Rate, in.DryRun = r.ID, r.in.RecoverRequest, r.replay, r.in.Rate, r.in.DryRun
-	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, planOptions), recoverer.PlanRecovery, in).Get(ctx, &r.Plan)
+	err := activities.PlanRecovery.Execute(workflow.WithActivityOptions(ctx, planOptions), in).Get(ctx, &r.Plan)
 	if err != nil {
 		return fmt.Errorf("plan: %w", err)
 	}
@@ -287,9 +286,7 @@ func (r *recovery) plan(ctx workflow.Context, in activities.PlanInput) error {
 // restore restores what the plan says, sees to it that nothing was indexed
 // meanwhile beside it, and has the shards go on.
 func (r *recovery) restore(ctx workflow.Context, stopRenewing func()) error {
-	var recoverer *activities.Recoverer
-	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, restoreOptions), recoverer.RestoreIndices,
-		activities.RestoreInput{Papers: r.Plan.Papers}).Get(ctx, &r.Restore)
+	err := activities.RestoreIndices.Execute(workflow.WithActivityOptions(ctx, restoreOptions), activities.RestoreInput{Papers: r.Plan.Papers}).Get(ctx, &r.Restore)
 	if err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
@@ -299,7 +296,7 @@ func (r *recovery) restore(ctx workflow.Context, stopRenewing func()) error {
 			return err
 		}
 		if moved(before, r.Reached) {
-			err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, planOptions), recoverer.ExtendWindow, activities.ExtendInput{
+			err := activities.ExtendWindow.Execute(workflow.WithActivityOptions(ctx, planOptions), activities.ExtendInput{
 				Papers: r.Plan.Papers, Request: r.in.RecoverRequest, Reached: r.Reached,
 			}).Get(ctx, &r.Plan)
 			if err != nil {
@@ -357,13 +354,12 @@ func (r *recovery) sweepList(ctx workflow.Context, list *Sweep, next string) err
 
 // await waits for the backup, and learns what there is to verify.
 func (r *recovery) await(ctx workflow.Context) error {
-	var recoverer *activities.Recoverer
 	var found activities.AwaitResult
 	in := activities.AwaitInput{Papers: r.Plan.Papers, For: r.in.BackupWait, Request: r.in.RecoverRequest}
 	if r.in.Mode == activities.ModeIngest {
 		in.Put = workflow.Now(ctx).UTC()
 	}
-	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, awaitOptions(r.in.BackupWait)), recoverer.AwaitBackup, in).Get(ctx, &found)
+	err := activities.AwaitBackup.Execute(workflow.WithActivityOptions(ctx, awaitOptions(r.in.BackupWait)), in).Get(ctx, &found)
 	if err != nil {
 		return fmt.Errorf("wait for the backup: %w", err)
 	}
@@ -397,8 +393,7 @@ func (r *recovery) conclude(ctx workflow.Context, failed error) (activities.Reco
 		result.GoOn = r.goOn()
 	}
 	if r.Plan.Papers != "" && !r.in.DryRun && r.Stage != StageSetup {
-		var recoverer *activities.Recoverer
-		if err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, concludeOptions), recoverer.ConcludeRecovery, result).Get(ctx, nil); err != nil {
+		if err := activities.ConcludeRecovery.Execute(workflow.WithActivityOptions(ctx, concludeOptions), result).Get(ctx, nil); err != nil {
 			return result, fmt.Errorf("write the result: %w", err)
 		}
 	}

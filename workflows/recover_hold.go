@@ -14,10 +14,8 @@ import (
 func (r *recovery) hold(ctx workflow.Context) error {
 	r.Generation = max(r.Generation, uint64(workflow.Now(ctx).UnixMilli()))
 	r.Held = true // before it is done: what is told to some shards has to be taken back
-	var recoverer *activities.Recoverer
 	r.Reached = nil
-	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, holdOptions), recoverer.HoldShards,
-		activities.HoldInput{Hold: r.lease(ctx)}).Get(ctx, &r.Reached)
+	err := activities.HoldShards.Execute(workflow.WithActivityOptions(ctx, holdOptions), activities.HoldInput{Hold: r.lease(ctx)}).Get(ctx, &r.Reached)
 	if err != nil {
 		return fmt.Errorf("pause all shards: %w", err)
 	}
@@ -39,7 +37,6 @@ func (r *recovery) keepHeld(ctx workflow.Context) (stop func()) {
 	renewing, cancel := workflow.WithCancel(ctx)
 	workflow.GoNamed(renewing, "renew the lease", func(ctx workflow.Context) {
 		defer func() { ended = true }()
-		var recoverer *activities.Recoverer
 		for {
 			if err := workflow.Await(ctx, func() bool { return r.Held || stopped }); err != nil || stopped || ctx.Err() != nil {
 				return
@@ -50,8 +47,7 @@ func (r *recovery) keepHeld(ctx workflow.Context) (stop func()) {
 			if !r.Held {
 				continue
 			}
-			err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, holdOptions), recoverer.HoldShards,
-				activities.HoldInput{Hold: r.lease(ctx), Renew: true}).Get(ctx, nil)
+			err := activities.HoldShards.Execute(workflow.WithActivityOptions(ctx, holdOptions), activities.HoldInput{Hold: r.lease(ctx), Renew: true}).Get(ctx, nil)
 			if err != nil {
 				return // canceled
 			}
@@ -71,10 +67,8 @@ func (r *recovery) keepHeld(ctx workflow.Context) (stop func()) {
 
 // release has the shards go on.
 func (r *recovery) release(ctx workflow.Context) error {
-	var recoverer *activities.Recoverer
 	r.Order = nextOrder(ctx, r.Order)
-	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, releaseOptions), recoverer.ReleaseShards,
-		activities.Hold{By: recoverHolder, Generation: r.Generation, Order: r.Order}).Get(ctx, nil)
+	err := activities.ReleaseShards.Execute(workflow.WithActivityOptions(ctx, releaseOptions), activities.Hold{By: recoverHolder, Generation: r.Generation, Order: r.Order}).Get(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("resume all shards: %w", err)
 	}

@@ -137,7 +137,7 @@ func (l Launcher) queryProgress(ctx context.Context, id string) (p RecoverProgre
 func (p *RecoverProgress) addPending(pendings []*workflowpb.PendingActivityInfo) (calls int) {
 	for _, pending := range pendings {
 		name := pending.GetActivityType().GetName()
-		if name == "SweepObjects" {
+		if name == string(activities.SweepObjects) {
 			calls++
 		}
 		if failure := pending.GetLastFailure(); failure != nil {
@@ -150,13 +150,13 @@ func (p *RecoverProgress) addPending(pendings []*workflowpb.PendingActivityInfo)
 		var live activities.SweepProgress
 		var restore activities.RestoreProgress
 		switch name {
-		case "SweepObjects":
+		case string(activities.SweepObjects):
 			if converter.GetDefaultDataConverter().FromPayloads(details, &live) != nil {
 				continue
 			}
 			p.ObjectsDone, p.RecordsDone = p.ObjectsDone+live.Counts.Objects, p.RecordsDone+live.Counts.Records
 			p.LastError, p.Pace = live.LastError, live.Pace
-		case "RestoreIndices":
+		case string(activities.RestoreIndices):
 			if converter.GetDefaultDataConverter().FromPayloads(details, &restore) == nil {
 				p.Restore, p.LastError = restore, restore.LastError
 			}

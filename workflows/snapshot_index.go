@@ -152,9 +152,8 @@ func (s *snapshotting) run(ctx workflow.Context) error {
 			"snapshot %s was taken, but %s. Snapshots are no longer deleted. Recover what is missing; if nothing is, accept it: starter snapshot accept %s",
 			s.status.Name, s.status.Snapshot.Suspect, s.status.Name))
 	}
-	var snapshotter *activities.Snapshotter
 	call := activities.ExpireCall{Repository: s.in.Repository.Name, Retention: s.in.Retention}
-	if err := s.do(ctx, "delete old snapshots", snapshotter.ExpireSnapshots, call, &s.status.Expired); err != nil {
+	if err := snapshotStep(ctx, s, "delete old snapshots", activities.ExpireSnapshots, call, &s.status.Expired); err != nil {
 		return s.fail(ctx, SnapshotFailed, fmt.Errorf("snapshot %s was taken, but old ones could not be deleted: %w", s.status.Name, err))
 	}
 	return nil
@@ -165,9 +164,8 @@ func (s *snapshotting) run(ctx workflow.Context) error {
 // keeping between the two is in an open workflow then, which Temporal may list
 // a little later.
 func (s *snapshotting) begin(ctx workflow.Context) error {
-	var snapshotter *activities.Snapshotter
 	var plan activities.SnapshotPlan
-	if err := s.do(ctx, "where is every shard?", snapshotter.PlanSnapshot, s.call, &plan); err != nil {
+	if err := snapshotStep(ctx, s, "where is every shard?", activities.PlanSnapshot, s.call, &plan); err != nil {
 		return s.fail(ctx, SnapshotFailed, err)
 	}
 	s.status.LastGood, s.status.Name, s.call.Name = plan.LastGood, plan.Name, plan.Name
@@ -179,7 +177,7 @@ func (s *snapshotting) begin(ctx workflow.Context) error {
 	if err := workflow.Sleep(ctx, listedWithin); err != nil {
 		return err
 	}
-	if err := s.do(ctx, "begin the snapshot", snapshotter.BeginSnapshot, s.call, &s.status.Begun); err != nil {
+	if err := snapshotStep(ctx, s, "begin the snapshot", activities.BeginSnapshot, s.call, &s.status.Begun); err != nil {
 		return s.fail(ctx, SnapshotFailed, err)
 	}
 	return nil
@@ -189,8 +187,7 @@ func (s *snapshotting) begin(ctx workflow.Context) error {
 func (s *snapshotting) follow(ctx workflow.Context) error {
 	began := workflow.Now(ctx)
 	for {
-		var snapshotter *activities.Snapshotter
-		if err := s.do(ctx, "how far is it?", snapshotter.FollowSnapshot, s.call, &s.status.Snapshot); err != nil {
+		if err := snapshotStep(ctx, s, "how far is it?", activities.FollowSnapshot, s.call, &s.status.Snapshot); err != nil {
 			return s.fail(ctx, SnapshotFailed, err)
 		}
 		s.show(ctx, activities.StateRunning)
@@ -214,15 +211,20 @@ func (s *snapshotting) patience(ctx workflow.Context) time.Duration {
 	return time.Duration(2*s.in.Every) - workflow.Now(ctx).Sub(s.begun)
 }
 
-// do runs an activity, and again while it fails, for as long as there is
-// patience.
-func (s *snapshotting) do(ctx workflow.Context, summary string, function, in, result any) error {
-	options := snapshotOptions
-	options.Summary, options.ScheduleToCloseTimeout = summary, max(s.patience(ctx), leastPatience)
-	if err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, options), function, in).Get(ctx, result); err != nil {
+// snapshotStep runs an activity of a snapshot.
+func snapshotStep[In, Out any](ctx workflow.Context, s *snapshotting, summary string, step activities.Type[In, Out], in In, result *Out) error {
+	if err := step.Execute(s.patiently(ctx, summary), in).Get(ctx, result); err != nil {
 		return fmt.Errorf("%s %w", summary, err)
 	}
 	return nil
+}
+
+// patiently has an activity tried again while it fails, for as long as there is
+// patience.
+func (s *snapshotting) patiently(ctx workflow.Context, summary string) workflow.Context {
+	options := snapshotOptions
+	options.Summary, options.ScheduleToCloseTimeout = summary, max(s.patience(ctx), leastPatience)
+	return workflow.WithActivityOptions(ctx, options)
 }
 
 // fail says why the run fails, and whether that has gone on for too long.
@@ -245,9 +247,8 @@ func (s *snapshotting) fail(ctx workflow.Context, kind string, err error) error 
 func (s *snapshotting) abandon(ctx workflow.Context) error {
 	ctx, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
-	var snapshotter *activities.Snapshotter
-	if err := s.do(ctx, "end the snapshot", snapshotter.AbandonSnapshot, s.call, nil); err != nil {
-		return err
+	if err := activities.AbandonSnapshot.Execute(s.patiently(ctx, "end the snapshot"), s.call).Get(ctx, nil); err != nil {
+		return fmt.Errorf("end the snapshot: %w", err)
 	}
 	s.status.Snapshot.State = snapshot.Failed
 	return temporal.NewCanceledError(s.status)

@@ -119,9 +119,8 @@ func (s *sweeping) call(ctx workflow.Context, part activities.Part) (activities.
 	s.calls = append(s.calls, interrupt)
 	began := s.tick(ctx)
 	s.working++
-	var sweeper *activities.Sweeper
 	var result activities.SweepProgress
-	err := workflow.ExecuteActivity(call, sweeper.SweepObjects, activities.SweepInput{
+	err := activities.SweepObjects.Execute(call, activities.SweepInput{
 		Papers: s.papers, Stage: s.Stage, Part: part, Rate: s.rate() / float64(s.atWork()), Pace: s.Pace, For: s.callFor,
 	}).Get(ctx, &result)
 	s.Worked += s.tick(ctx) - began
