@@ -1,7 +1,6 @@
 package workflows
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -47,10 +46,9 @@ type BackupShardStatus struct {
 
 // backupShard is one run of BackupShard.
 type backupShard struct {
-	in        BackupShardInput
-	status    BackupShardStatus
-	calls     int                 // of CopyShard that have ended
-	interrupt workflow.CancelFunc // ends the present one
+	in      BackupShardInput
+	status  BackupShardStatus
+	machine *shardMachine
 }
 
 // BackupShard backs up one shard of a stream to its end. It holds the
@@ -62,10 +60,20 @@ type backupShard struct {
 // default of 15 minutes, and it continues as new.
 func BackupShard(ctx workflow.Context, in BackupShardInput) (BackupShardStatus, error) {
 	s := &backupShard{in: in}
+	s.machine = &shardMachine{
+		holds: &s.in.Holds, drained: func() bool { return s.status.Checkpoint.Closed },
+		call: s.copy, show: s.show, again: s.continueAsNew,
+	}
 	if err := s.setup(ctx); err != nil {
 		return s.status, err
 	}
-	return s.run(ctx)
+	if err := s.machine.run(ctx); err != nil {
+		return s.status, err
+	}
+	if !s.status.Checkpoint.Closed {
+		return s.status, temporal.NewCanceledError(s.status) // the details say how far it came
+	}
+	return s.status, nil
 }
 
 func (s *backupShard) setup(ctx workflow.Context) error {
@@ -88,76 +96,27 @@ func (s *backupShard) command(ctx workflow.Context, name string, hold activities
 	if s.in.Orders.late(hold) {
 		return s.status, nil
 	}
-	s.in.Holds.obey(name, hold)
-	if name == Pause && s.interrupt != nil {
-		s.interrupt()
-		calls := s.calls // the pause may be over before that, and the next call have begun
-		if err := workflow.Await(ctx, func() bool { return s.calls > calls }); err != nil {
-			return nil, err
-		}
+	if err := s.machine.apply(ctx, name, hold); err != nil {
+		return nil, err
 	}
 	s.show(ctx)
 	return s.status, nil
 }
 
-func (s *backupShard) run(ctx workflow.Context) (BackupShardStatus, error) {
-	for !s.status.Checkpoint.Closed && ctx.Err() == nil {
-		switch {
-		case workflow.GetInfo(ctx).GetContinueAsNewSuggested():
-			return s.status, s.continueAsNew(ctx)
-		case len(s.in.Holds) > 0:
-			_ = s.in.Holds.wait(ctx) // fails when the workflow is canceled, which the loop looks at
-			s.show(ctx)
-		default:
-			if err := s.copy(ctx); err != nil {
-				return s.status, err
-			}
-		}
-	}
-	if err := awaitHandlers(ctx); err != nil {
-		return s.status, err
-	}
-	if !s.status.Checkpoint.Closed {
-		return s.status, temporal.NewCanceledError(s.status) // the details say how far it came
-	}
-	return s.status, nil
-}
-
-// copy runs one call of CopyShard and learns from it how far the backup is,
-// however the call ended.
+// copy runs one call of CopyShard.
 func (s *backupShard) copy(ctx workflow.Context) error {
-	var archivist *activities.Archivist
-	call, interrupt := workflow.WithCancel(workflow.WithActivityOptions(ctx, copyShardOptions(s.in.CallFor)))
-	s.interrupt = interrupt
-	defer func() { s.calls, s.interrupt = s.calls+1, nil }()
-	var result activities.CopyResult
-	err := workflow.ExecuteActivity(call, archivist.CopyShard, activities.CopyInput{
+	err := callShard(ctx, s.machine, copyShardOptions(s.in.CallFor), activities.CopyShard, activities.CopyInput{
 		Stream: s.in.Stream, Shard: s.in.Shard, For: s.in.CallFor,
 		Checkpoint: s.status.Checkpoint, Counts: s.status.Counts, Waiting: s.in.Waiting,
-	}).Get(ctx, &result)
-	if err == nil {
+	}, func(result activities.CopyResult) {
 		s.in.Waiting = result.Waiting
 		s.status.Children = result.Children
 		s.learn(ctx, result.CopyProgress)
-		return nil
+	}, func(last activities.CopyProgress) { s.learn(ctx, last) })
+	if err != nil {
+		return fmt.Errorf("back up shard %s: %w", s.in.Shard, err)
 	}
-	// It was canceled before a worker took it, or the worker died meanwhile.
-	// What the last heartbeat said may have come with the error.
-	var canceled *temporal.CanceledError
-	var timeout *temporal.TimeoutError
-	var last activities.CopyProgress
-	switch {
-	case errors.As(err, &timeout):
-		if timeout.HasLastHeartbeatDetails() && timeout.LastHeartbeatDetails(&last) == nil {
-			s.learn(ctx, last)
-		}
-		return nil
-	case errors.As(err, &canceled):
-		return nil
-	case isReplaced(err, &last):
-		s.learn(ctx, last)
-	}
-	return fmt.Errorf("back up shard %s: %w", s.in.Shard, err)
+	return nil
 }
 
 func (s *backupShard) learn(ctx workflow.Context, p activities.CopyProgress) {
@@ -175,9 +134,6 @@ func (s *BackupShardStatus) take(p activities.CopyProgress) {
 
 // continueAsNew hands over to the next run.
 func (s *backupShard) continueAsNew(ctx workflow.Context) error {
-	if err := awaitHandlers(ctx); err != nil {
-		return err
-	}
 	s.in.Holds.takeSignals(ctx)
 	s.in.Checkpoint, s.in.Counts = s.status.Checkpoint, s.status.Counts
 	return workflow.NewContinueAsNewError(ctx, BackupShard, s.in)

@@ -40,11 +40,10 @@ type DrainStatus struct {
 
 // drain is one run of DrainIndex.
 type drain struct {
-	in        DrainInput
-	status    DrainStatus
-	more      int                 // signals that something was parked, since the last call began
-	calls     int                 // of DrainParked that have ended
-	interrupt workflow.CancelFunc // ends the present one
+	in     DrainInput
+	status DrainStatus
+	more   int      // signals that something was parked, since the last call began
+	call   longCall // of DrainParked
 }
 
 // DrainIndex brings home what is parked for an index that alone was out of
@@ -124,15 +123,13 @@ func (d *drain) receive(ctx workflow.Context) {
 func (d *drain) bringHome(ctx workflow.Context) (done bool, err error) {
 	d.receive(ctx)
 	d.more = 0
-	var reprocessor *activities.Reprocessor
-	call, interrupt := workflow.WithCancel(workflow.WithActivityOptions(ctx, drainOptions(d.in.CallFor)))
-	d.interrupt = interrupt
+	call := d.call.begin(ctx, drainOptions(d.in.CallFor))
 	var result activities.DrainResult
-	err = workflow.ExecuteActivity(call, reprocessor.DrainParked, activities.DrainCall{
+	err = activities.DrainParked.Execute(call, activities.DrainCall{
 		Stream: d.in.Stream, Index: d.in.Index, Run: workflow.GetInfo(ctx).WorkflowExecution.RunID,
 		For: d.in.CallFor, Counts: d.status.Counts,
 	}).Get(ctx, &result)
-	d.calls, d.interrupt = d.calls+1, nil
+	d.call.end()
 	if temporal.IsCanceledError(err) { // before a worker took it
 		return false, nil
 	}
@@ -156,10 +153,8 @@ func (d *drain) bringHome(ctx workflow.Context) (done bool, err error) {
 // command obeys an operator. A pause is done when nothing is in flight any more.
 func (d *drain) command(ctx workflow.Context, name string, hold activities.Hold) (any, error) {
 	d.in.Holds.obey(name, hold)
-	if name == Pause && d.interrupt != nil {
-		d.interrupt()
-		calls := d.calls // the pause may be over before that, and the next call have begun
-		if err := workflow.Await(ctx, func() bool { return d.calls > calls }); err != nil {
+	if name == Pause {
+		if err := d.call.drain(ctx); err != nil {
 			return nil, err
 		}
 	}

@@ -33,10 +33,9 @@ type KeepStatus struct {
 
 // keeping is one run of KeepDeadLetters.
 type keeping struct {
-	in        KeepInput
-	status    KeepStatus
-	calls     int                 // of KeepLetters that have ended
-	interrupt workflow.CancelFunc // ends the present one
+	in     KeepInput
+	status KeepStatus
+	call   longCall // of KeepLetters
 }
 
 // KeepDeadLetters takes what the dead-letter queue tells of into the ledger,
@@ -93,12 +92,10 @@ func (k *keeping) run(ctx workflow.Context) error {
 
 // keep runs one call of KeepLetters.
 func (k *keeping) keep(ctx workflow.Context) error {
-	var keeper *activities.Keeper
-	call, interrupt := workflow.WithCancel(workflow.WithActivityOptions(ctx, keepOptions(k.in.CallFor)))
-	k.interrupt = interrupt
-	defer func() { k.calls, k.interrupt = k.calls+1, nil }()
+	call := k.call.begin(ctx, keepOptions(k.in.CallFor))
+	defer k.call.end()
 	var progress activities.KeepProgress
-	err := workflow.ExecuteActivity(call, keeper.KeepLetters, activities.KeepCall{
+	err := activities.KeepLetters.Execute(call, activities.KeepCall{
 		Queue: k.in.Queue, For: k.in.CallFor, Counts: k.status.Counts, Unreadable: k.status.Unreadable,
 	}).Get(ctx, &progress)
 	if temporal.IsCanceledError(err) { // before a worker took it
@@ -115,10 +112,8 @@ func (k *keeping) keep(ctx workflow.Context) error {
 // command obeys an operator. A pause is done when nothing is held any more.
 func (k *keeping) command(ctx workflow.Context, name string, hold activities.Hold) (any, error) {
 	k.in.Holds.obey(name, hold)
-	if name == Pause && k.interrupt != nil {
-		k.interrupt()
-		calls := k.calls // the pause may be over before that, and the next call have begun
-		if err := workflow.Await(ctx, func() bool { return k.calls > calls }); err != nil {
+	if name == Pause {
+		if err := k.call.drain(ctx); err != nil {
 			return nil, err
 		}
 	}

@@ -1,7 +1,6 @@
 package workflows
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -63,11 +62,10 @@ type ShardStatus struct {
 
 // shard is one run of ProcessShard.
 type shard struct {
-	in        ShardInput
-	status    ShardStatus
-	calls     int                 // of IndexShard that have ended
-	interrupt workflow.CancelFunc // ends the present one
-	lifted    []string            // tenants of which the next call is to know nothing; "" is all
+	in      ShardInput
+	status  ShardStatus
+	machine *shardMachine
+	lifted  []string // tenants of which the next call is to know nothing; "" is all
 }
 
 // ProcessShard processes one shard of a stream to its end. It holds the
@@ -75,10 +73,20 @@ type shard struct {
 // for it; while somebody holds the shard, it does not.
 func ProcessShard(ctx workflow.Context, in ShardInput) (ShardStatus, error) {
 	s := &shard{in: in}
+	s.machine = &shardMachine{
+		holds: &s.in.Holds, drained: func() bool { return s.status.Checkpoint.Closed },
+		call: s.index, show: s.show, again: s.continueAsNew, idle: s.awaitProbe,
+	}
 	if err := s.setup(ctx); err != nil {
 		return s.status, err
 	}
-	return s.run(ctx)
+	if err := s.machine.run(ctx); err != nil {
+		return s.status, err
+	}
+	if !s.status.Checkpoint.Closed {
+		return s.status, temporal.NewCanceledError(s.status) // the details say how far it came
+	}
+	return s.status, nil
 }
 
 func (s *shard) setup(ctx workflow.Context) error {
@@ -104,7 +112,7 @@ func (s *shard) setup(ctx workflow.Context) error {
 // judged anew, by what comes.
 func (s *shard) lift(ctx workflow.Context, _ string, of activities.Hold) (any, error) {
 	s.lifted = append(s.lifted, of.Tenant)
-	if err := s.endCall(ctx); err != nil { // which says once more what it knows
+	if err := s.machine.long.drain(ctx); err != nil { // which says once more what it knows
 		return nil, err
 	}
 	s.forgetLifted()
@@ -123,103 +131,53 @@ func (s *shard) forgetLifted() {
 	s.lifted = nil
 }
 
-// endCall ends the present call of IndexShard, if there is one, and waits for it.
-func (s *shard) endCall(ctx workflow.Context) error {
-	if s.interrupt == nil {
-		return nil
-	}
-	s.interrupt()
-	calls := s.calls // the next call may have begun when this goes on
-	return workflow.Await(ctx, func() bool { return s.calls > calls })
-}
-
 // command obeys an operator. A pause is done when the shard has drained.
 func (s *shard) command(ctx workflow.Context, name string, hold activities.Hold) (any, error) {
 	if s.in.Orders.late(hold) {
 		return s.status, nil
 	}
-	s.in.Holds.obey(name, hold)
 	s.in.Generation = max(s.in.Generation, hold.Generation)
 	// A recovery that lets its hold go has no opinion of the shard's records.
 	if name == Resume && hold.By != recoverHolder && s.in.Circuit.Trips > 0 {
 		s.in.Circuit.Forced = true
 	}
-	if name == Pause {
-		if err := s.endCall(ctx); err != nil {
-			return nil, err
-		}
+	if err := s.machine.apply(ctx, name, hold); err != nil {
+		return nil, err
 	}
 	s.show(ctx)
 	return s.status, nil
 }
 
-func (s *shard) run(ctx workflow.Context) (ShardStatus, error) {
-	for !s.status.Checkpoint.Closed && ctx.Err() == nil {
-		switch {
-		case workflow.GetInfo(ctx).GetContinueAsNewSuggested():
-			return s.status, s.continueAsNew(ctx)
-		case len(s.in.Holds) > 0:
-			_ = s.in.Holds.wait(ctx) // fails when the workflow is canceled, which the loop looks at
-			s.show(ctx)
-		case s.in.Circuit.waits(workflow.Now(ctx)):
-			// Until the next probe, or an operator wants something.
-			_, _ = workflow.AwaitWithTimeout(ctx, s.in.Circuit.ProbeAt.Sub(workflow.Now(ctx)), func() bool {
-				return s.in.Circuit.Forced || len(s.in.Holds) > 0
-			})
-		default:
-			if err := s.index(ctx); err != nil {
-				return s.status, err
-			}
-		}
+// awaitProbe waits while the circuit is open, until the next probe, or until an
+// operator wants something.
+func (s *shard) awaitProbe(ctx workflow.Context) bool {
+	if !s.in.Circuit.waits(workflow.Now(ctx)) {
+		return false
 	}
-	if err := awaitHandlers(ctx); err != nil {
-		return s.status, err
-	}
-	if !s.status.Checkpoint.Closed {
-		return s.status, temporal.NewCanceledError(s.status) // the details say how far it came
-	}
-	return s.status, nil
+	_, _ = workflow.AwaitWithTimeout(ctx, s.in.Circuit.ProbeAt.Sub(workflow.Now(ctx)), func() bool {
+		return s.in.Circuit.Forced || len(s.in.Holds) > 0
+	})
+	return true
 }
 
-// index runs one call of IndexShard and learns from it how far the shard is,
-// however the call ended.
+// index runs one call of IndexShard.
 func (s *shard) index(ctx workflow.Context) error {
-	var processor *activities.Processor
-	call, interrupt := workflow.WithCancel(workflow.WithActivityOptions(ctx, indexShardOptions(s.in.CallFor)))
-	s.interrupt = interrupt
-	defer func() { s.calls, s.interrupt = s.calls+1, nil }()
 	s.forgetLifted()
-	var result activities.IndexResult
-	err := workflow.ExecuteActivity(call, processor.IndexShard, activities.IndexInput{
+	err := callShard(ctx, s.machine, indexShardOptions(s.in.CallFor), activities.IndexShard, activities.IndexInput{
 		Stream: s.in.Stream, Shard: s.in.Shard, For: s.in.CallFor,
 		Checkpoint: s.status.Checkpoint, Counts: s.status.Counts, Waiting: s.in.Waiting,
 		Probe: s.in.Circuit.Trips > 0 && !s.in.Circuit.Forced, Force: s.in.Circuit.Forced,
 		Generation: s.in.Generation, Tenants: s.in.Tenants,
-	}).Get(ctx, &result)
-	if err == nil {
+	}, func(result activities.IndexResult) {
 		s.in.Circuit.learn(result.Tripped, workflow.Now(ctx))
 		s.in.Waiting = result.Waiting
 		s.status.Children = result.Children
 		s.learn(ctx, result.Progress)
-		return nil
+	}, func(last activities.Progress) { s.learn(ctx, last) })
+	if err != nil {
+		return fmt.Errorf("index shard %s: %w", s.in.Shard, err)
 	}
-	// It was canceled before a worker took it, or the worker died meanwhile.
-	// What the last heartbeat said may have come with the error.
-	var canceled *temporal.CanceledError
-	var timeout *temporal.TimeoutError
-	var last activities.Progress
-	switch {
-	case errors.As(err, &timeout):
-		if timeout.HasLastHeartbeatDetails() && timeout.LastHeartbeatDetails(&last) == nil {
-			s.learn(ctx, last)
-		}
-		return nil
-	case errors.As(err, &canceled):
-		return nil
-	case isReplaced(err, &last):
-		s.learn(ctx, last)
-	}
-	return fmt.Errorf("index shard %s: %w", s.in.Shard, err)
+	return nil
 }
 
 func (s *shard) learn(ctx workflow.Context, p activities.Progress) {
@@ -260,9 +218,6 @@ func (c *circuit) waits(now time.Time) bool { return c.Trips > 0 && !c.Forced &&
 
 // continueAsNew hands over to the next run.
 func (s *shard) continueAsNew(ctx workflow.Context) error {
-	if err := awaitHandlers(ctx); err != nil {
-		return err
-	}
 	s.in.Generation = max(s.in.Generation, s.in.Holds.takeSignals(ctx))
 	for {
 		_, of, got := takeSignal[activities.Hold](ctx, []string{Lift})

@@ -36,11 +36,10 @@ type StreamStatus struct {
 // processing is one run of ProcessStream, or of another consumer of a stream.
 type processing struct {
 	consumer
-	in        StreamInput
-	state     string
-	calls     int                 // of SuperviseShards that have ended
-	interrupt workflow.CancelFunc // ends the present one
-	commands  int                 // that are being obeyed
+	in       StreamInput
+	state    string
+	call     longCall // of SuperviseShards
+	commands int      // that are being obeyed
 }
 
 // consumer is what tells those who look after the shards of a stream from each
@@ -146,20 +145,17 @@ func (p *processing) expireHolds(ctx workflow.Context) {
 // supervise runs one call of SuperviseShards, until the next hold is over at the
 // latest.
 func (p *processing) supervise(ctx workflow.Context) error {
-	var supervisor *activities.Supervisor
-	call, interrupt := workflow.WithCancel(workflow.WithActivityOptions(ctx, superviseOptions(p.queue)))
-	p.interrupt = interrupt
+	call := p.call.begin(ctx, superviseOptions(p.queue))
 	callFor := superviseFor
 	if left := p.in.Holds.next().Sub(workflow.Now(ctx)); left > 0 {
 		callFor = min(callFor, left)
 	}
 	var result activities.SuperviseResult
-	err := workflow.ExecuteActivity(call, supervisor.SuperviseShards, activities.SuperviseInput{
+	err := activities.SuperviseShards.Execute(call, activities.SuperviseInput{
 		Stream: p.in.Stream, ID: p.in.ID, Shards: p.in.Shards, Holds: p.in.Holds, For: callFor, CallFor: p.in.CallFor,
 		Generation: p.in.Generation,
 	}).Get(ctx, &result)
-	p.interrupt = nil
-	p.calls++
+	p.call.end()
 	if temporal.IsCanceledError(err) || temporal.IsTimeoutError(err) { // interrupted before a worker took it
 		return nil
 	}
@@ -186,12 +182,8 @@ func (p *processing) command(ctx workflow.Context, name string, hold activities.
 	p.in.Generation = max(p.in.Generation, hold.Generation)
 	p.show(ctx)
 	// The present call may be starting shards without knowing of this.
-	if p.interrupt != nil {
-		p.interrupt()
-		calls := p.calls
-		if err := workflow.Await(ctx, func() bool { return p.calls > calls }); err != nil {
-			return nil, err
-		}
+	if err := p.call.drain(ctx); err != nil {
+		return nil, err
 	}
 	if err := p.tellShards(ctx, activities.Command{Name: name, Hold: hold}); err != nil {
 		return nil, err
@@ -209,8 +201,7 @@ func (p *processing) tellShards(ctx workflow.Context, command activities.Command
 	if len(in.Shards) == 0 {
 		return nil
 	}
-	var supervisor *activities.Supervisor
-	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, commandOptions(p.queue)), supervisor.CommandShards, in).Get(ctx, nil)
+	err := activities.CommandShards.Execute(workflow.WithActivityOptions(ctx, commandOptions(p.queue)), in).Get(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("%s all shards: %w", command.Name, err)
 	}

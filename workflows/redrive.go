@@ -35,10 +35,9 @@ type RedriveStatus struct {
 
 // redriving is one run of Redrive.
 type redriving struct {
-	in        RedriveInput
-	status    RedriveStatus
-	calls     int                 // of RedriveMessages that have ended
-	interrupt workflow.CancelFunc // ends the present one
+	in     RedriveInput
+	status RedriveStatus
+	call   longCall // of RedriveMessages
 }
 
 // Redrive moves what is in the fallback queue into the stream, for as long as
@@ -87,12 +86,10 @@ func (r *redriving) run(ctx workflow.Context) error {
 
 // redrive runs one call of RedriveMessages.
 func (r *redriving) redrive(ctx workflow.Context) error {
-	var redriver *activities.Redriver
-	call, interrupt := workflow.WithCancel(workflow.WithActivityOptions(ctx, redriveOptions(r.in.CallFor)))
-	r.interrupt = interrupt
-	defer func() { r.calls, r.interrupt = r.calls+1, nil }()
+	call := r.call.begin(ctx, redriveOptions(r.in.CallFor))
+	defer r.call.end()
 	var progress activities.RedriveProgress
-	err := workflow.ExecuteActivity(call, redriver.RedriveMessages, activities.RedriveCall{
+	err := activities.RedriveMessages.Execute(call, activities.RedriveCall{
 		Queue: r.in.Queue, Counts: r.status.Counts, For: r.in.CallFor,
 	}).Get(ctx, &progress)
 	if temporal.IsCanceledError(err) { // before a worker took it
@@ -110,10 +107,8 @@ func (r *redriving) redrive(ctx workflow.Context) error {
 // command obeys an operator. A pause is done when nothing is held any more.
 func (r *redriving) command(ctx workflow.Context, name string, hold activities.Hold) (any, error) {
 	r.in.Holds.obey(name, hold)
-	if name == Pause && r.interrupt != nil {
-		r.interrupt()
-		calls := r.calls // the pause may be over before that, and the next call have begun
-		if err := workflow.Await(ctx, func() bool { return r.calls > calls }); err != nil {
+	if name == Pause {
+		if err := r.call.drain(ctx); err != nil {
 			return nil, err
 		}
 	}

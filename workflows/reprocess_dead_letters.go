@@ -100,10 +100,9 @@ const (
 
 // reprocess is one run of ReprocessDeadLetters.
 type reprocess struct {
-	in        ReprocessInput
-	state     string
-	calls     int                 // of ReprocessEntries that have ended
-	interrupt workflow.CancelFunc // ends the present one
+	in    ReprocessInput
+	state string
+	call  longCall // of ReprocessEntries
 }
 
 // ReprocessDeadLetters brings records home that were given up, once what was
@@ -170,9 +169,8 @@ func (r *reprocess) ended() bool { return r.in.Progress.Done || r.in.Progress.St
 // keep has the dead-letter queue read. That it cannot be is no reason not to
 // reprocess what the ledger has.
 func (r *reprocess) keep(ctx workflow.Context) {
-	var keeper *activities.Keeper
 	var progress activities.KeepProgress
-	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, keepFirstOptions), keeper.KeepLetters, activities.KeepCall{
+	err := activities.KeepLetters.Execute(workflow.WithActivityOptions(ctx, keepFirstOptions), activities.KeepCall{
 		Queue: r.in.Queue, For: keepFirstFor, UntilEmpty: true,
 	}).Get(ctx, &progress)
 	if err != nil && ctx.Err() == nil {
@@ -183,12 +181,10 @@ func (r *reprocess) keep(ctx workflow.Context) {
 
 // reprocess runs one call of ReprocessEntries.
 func (r *reprocess) reprocess(ctx workflow.Context) error {
-	var reprocessor *activities.Reprocessor
-	call, interrupt := workflow.WithCancel(workflow.WithActivityOptions(ctx, reprocessOptions))
-	r.interrupt = interrupt
-	defer func() { r.calls, r.interrupt = r.calls+1, nil }()
+	call := r.call.begin(ctx, reprocessOptions)
+	defer r.call.end()
 	var progress activities.ReprocessProgress
-	err := workflow.ExecuteActivity(call, reprocessor.ReprocessEntries, activities.ReprocessCall{
+	err := activities.ReprocessEntries.Execute(call, activities.ReprocessCall{
 		Stream: r.in.Stream, Select: r.in.Select, Mode: r.in.Mode, DryRun: r.in.DryRun, Run: workflow.GetInfo(ctx).FirstRunID,
 		Settle: r.in.SettleFor, For: r.in.CallFor, Progress: r.in.Progress,
 	}).Get(ctx, &progress)
@@ -205,10 +201,8 @@ func (r *reprocess) reprocess(ctx workflow.Context) error {
 // command obeys an operator. A pause is done when nothing is under way.
 func (r *reprocess) command(ctx workflow.Context, name string, hold activities.Hold) (any, error) {
 	r.in.Holds.obey(name, hold)
-	if name == Pause && r.interrupt != nil {
-		r.interrupt()
-		calls := r.calls // the pause may be over before that, and the next call have begun
-		if err := workflow.Await(ctx, func() bool { return r.calls > calls }); err != nil {
+	if name == Pause {
+		if err := r.call.drain(ctx); err != nil {
 			return nil, err
 		}
 	}
