@@ -1,6 +1,10 @@
 package activities
 
-import "errors"
+import (
+	"errors"
+
+	"millrace/internal/longcall"
+)
 
 // indexAlone indexes the records of a chunk until each is indexed or dead: of
 // what nobody can attribute to one of them both halves are tried, until it is
@@ -9,9 +13,9 @@ import "errors"
 func (s *settler) indexAlone(c *chunk) error {
 	place, err := s.Limiter.Acquire(s.going, s.priority)
 	if err != nil {
-		return errStopped
+		return longcall.ErrStopped
 	}
-	if err := s.indexChunk(c, place); errors.Is(err, errStopped) {
+	if err := s.indexChunk(c, place); errors.Is(err, longcall.ErrStopped) {
 		return err
 	} else if err != nil { // a panic
 		c.blameAll(err)

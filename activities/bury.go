@@ -10,6 +10,7 @@ import (
 	"go.temporal.io/sdk/activity"
 
 	"millrace/internal/index"
+	"millrace/internal/longcall"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
@@ -68,7 +69,7 @@ func (s *settler) bury(c *chunk) bool {
 		dead = s.sparse(s.shard, c.records, anew)
 	}
 	bury := func() error { return s.Morgue.Bury(s.work, dead) }
-	return insist(s.going, &s.problem, burying, bury)
+	return longcall.Retry(s.going, &s.problem, burying, bury)
 }
 
 // remember has the settler bury nothing again that is in the open ledger: what
@@ -185,7 +186,7 @@ func (s *settler) start(h handover) bool {
 	slog.Warn("handing a range over to a ProcessBatch", "stream", s.Stream.Name, "shard", s.shard,
 		"first", h.First, "last", h.Last, "records", h.records, "error", h.cause.Type)
 	start := func() error { return s.Batches.StartBatch(s.work, s.Stream, h.Range, h.cause, h.copyAt) }
-	return insist(s.going, &s.problem, handingOver, start)
+	return longcall.Retry(s.going, &s.problem, handingOver, start)
 }
 
 // merge adds what comes before or after it in the shard, whatever lies between.
@@ -224,7 +225,7 @@ func (p *pipeline) reportLoss(loss *stream.Loss) bool {
 	}
 	cause := index.Error{Type: possibleLoss, Reason: "a part of the shard may have been trimmed before it was indexed: " + loss.String()}
 	bury := func() error { return p.Morgue.BuryRange(p.work, r, cause) }
-	if !insist(p.going, &p.problem, burying, bury) {
+	if !longcall.Retry(p.going, &p.problem, burying, bury) {
 		return false
 	}
 	// It is counted where it lies: before the records that come next.

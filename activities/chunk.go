@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"millrace/internal/index"
+	"millrace/internal/longcall"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
@@ -76,7 +77,7 @@ func (c *chunk) blameAll(err error) {
 	c.met, c.conflicts = nil, nil
 	c.owners.complete(c.records)
 	for i := range c.records {
-		c.open = append(c.open, verdict{i, index.Error{Type: panicked, Reason: err.Error()}, len(c.records) > 1})
+		c.open = append(c.open, verdict{i, index.Error{Type: longcall.Panicked, Reason: err.Error()}, len(c.records) > 1})
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"millrace/internal/index"
+	"millrace/internal/longcall"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
@@ -161,7 +162,7 @@ func TestAProbeThatLearnsNothingLeavesTheCircuitOpen(t *testing.T) {
 	w.item = func(telemetry.DocID) index.Class { return index.Transient }
 	p := w.processor()
 	p.Source = emptyFirst{w}
-	p.Limits.WaitingAfter = 2 * heartbeatEvery
+	p.Limits.WaitingAfter = 2 * longcall.HeartbeatEvery
 	got := indexShard(t, p, IndexInput{For: time.Minute, Probe: true})
 	if !got.Tripped || got.Waiting || got.Counts.Records > 0 || !strings.Contains(got.LastError, indexing) {
 		t.Errorf("the probe ended with %+v", got)

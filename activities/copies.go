@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"millrace/internal/ledger"
+	"millrace/internal/longcall"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
@@ -62,8 +63,8 @@ func (p *Processor) CopyHeld(ctx context.Context, in HeldInput) (HeldResult, err
 	defer s.abandon()
 	defer s.heartbeat(ctx)()
 	var result HeldResult
-	if len(in.Pieces) > 0 && !insist(s.going, &s.problem, copyingHeld, func() error { return s.copyPieces(in, source(ctx), &result) }) {
-		return result, errStopped
+	if len(in.Pieces) > 0 && !longcall.Retry(s.going, &s.problem, copyingHeld, func() error { return s.copyPieces(in, source(ctx), &result) }) {
+		return result, longcall.ErrStopped
 	}
 	slog.WarnContext(ctx, "copied to the ledger what is held for half of the stream's retention", "stream", s.Stream.Name, "shard", s.shard,
 		"first", in.Range.First, "last", in.Range.Last, "records", result.Records)
@@ -131,8 +132,8 @@ func (p *Processor) ReleaseHeld(ctx context.Context, in HeldInput) error {
 	s := newSettler(ctx, p, in.Range.Shard)
 	defer s.abandon()
 	defer s.heartbeat(ctx)()
-	if !insist(s.going, &s.problem, releasingHeld, func() error { return s.release(in.Range, source(ctx)) }) {
-		return errStopped
+	if !longcall.Retry(s.going, &s.problem, releasingHeld, func() error { return s.release(in.Range, source(ctx)) }) {
+		return longcall.ErrStopped
 	}
 	return nil
 }
@@ -168,7 +169,7 @@ func (s *settler) recall(r telemetry.Range, records []stream.Record) ([]stream.R
 		copies, err = s.Ledger.Recall(s.going, r)
 		return err
 	}
-	if !insist(s.going, &s.problem, readingLedger, read) {
+	if !longcall.Retry(s.going, &s.problem, readingLedger, read) {
 		return nil, false
 	}
 	for _, had := range records {

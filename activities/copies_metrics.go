@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"millrace/internal/ledger"
+	"millrace/internal/longcall"
 	"millrace/internal/telemetry"
 )
 
@@ -40,7 +41,7 @@ func (s *Supervisor) watchCopies(ctx context.Context) {
 		case ctx.Err() == nil:
 			slog.Warn("could not count what is held for long, trying again", "stream", s.Stream.Name, "error", err)
 		}
-		if !pause(ctx, copiesEvery) {
+		if !longcall.Backoff(ctx, copiesEvery) {
 			return
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"go.temporal.io/sdk/activity"
 
+	"millrace/internal/longcall"
 	"millrace/internal/telemetry"
 )
 
@@ -70,7 +71,7 @@ func (a *Archivist) CopyShard(ctx context.Context, in CopyInput) (CopyResult, er
 		defer close(finished)
 		c.run()
 	}()
-	c.watch(ctx, finished, abandon)
+	longcall.Watch{For: in.For, Drain: a.Limits.DrainTimeout, Tick: c.tick, Stop: stop, Abandon: abandon}.Until(ctx, finished)
 	result := CopyResult{CopyProgress: c.progress(), Waiting: c.isWaiting()}
 	if result.Checkpoint.Closed {
 		result.Children, result.Waiting = c.children, false
@@ -84,50 +85,26 @@ func (a *Archivist) CopyShard(ctx context.Context, in CopyInput) (CopyResult, er
 	return result, nil
 }
 
-// watch sends heartbeats, and ends the call when it is time.
-func (c *copying) watch(ctx context.Context, finished <-chan struct{}, abandon func()) {
-	ticker := time.NewTicker(heartbeatEvery)
-	defer ticker.Stop()
-	due := time.After(c.in.For)
-	canceled, stopping := ctx.Done(), activity.GetWorkerStopChannel(ctx)
-	var drained <-chan time.Time
-	end := func(reason error) {
-		if drained == nil {
-			c.stop(reason)
-			drained = time.After(c.Limits.DrainTimeout)
-		}
+// tick says how far the call is, and whether it is to end: once it is due, with the
+// next object.
+func (c *copying) tick(due bool) (details any, end error) {
+	progress := c.progress()
+	c.publish(progress)
+	if due {
+		c.isDue.Do(func() { close(c.due) })
 	}
-	for {
-		select {
-		case <-finished:
-			return
-		case <-ticker.C:
-			progress := c.progress()
-			c.publish(progress)
-			activity.RecordHeartbeat(ctx, progress)
-			if c.isWaiting() != c.in.Waiting {
-				end(errChanged)
-			}
-		case <-due:
-			close(c.due)
-			if c.in.Waiting { // no reason to hold on to the slot
-				end(errDue)
-			}
-		case <-canceled:
-			canceled = nil
-			end(errCanceled)
-		case <-stopping:
-			stopping = nil
-			end(errStopping)
-		case <-drained:
-			abandon()
-		}
+	switch {
+	case c.isWaiting() != c.in.Waiting:
+		end = longcall.ErrChanged
+	case due && c.in.Waiting: // no reason to hold on to the slot
+		end = longcall.ErrDue
 	}
+	return progress, end
 }
 
 // isWaiting reports whether the backup waits for something that does not work.
 func (c *copying) isWaiting() bool {
-	since, _ := c.problem.state()
+	since, _ := c.problem.State()
 	if c.in.Waiting { // until it moves again
 		return c.moved() == 0 || !since.IsZero()
 	}
@@ -135,7 +112,7 @@ func (c *copying) isWaiting() bool {
 }
 
 func (c *copying) progress() CopyProgress {
-	_, lastError := c.problem.state()
+	_, lastError := c.problem.State()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	progress := CopyProgress{Checkpoint: c.at, Counts: c.counts, Held: c.held.Count, Worker: c.Worker, LastError: lastError}

@@ -23,6 +23,7 @@ import (
 	"millrace/internal/awshttp"
 	"millrace/internal/backup"
 	"millrace/internal/index"
+	"millrace/internal/longcall"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 	"millrace/test/faultproxy"
@@ -238,7 +239,7 @@ func TestCopyShardWritesWhatHasWaited(t *testing.T) {
 	stopping := make(chan struct{})
 	go func() {
 		defer close(stopping)
-		for pause(t.Context(), 10*time.Millisecond) {
+		for longcall.Backoff(t.Context(), 10*time.Millisecond) {
 			for _, err := range v.direct.Keys(t.Context(), "") {
 				if err == nil {
 					return

@@ -9,6 +9,7 @@ import (
 
 	"millrace/internal/backup"
 	"millrace/internal/index"
+	"millrace/internal/longcall"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
@@ -32,7 +33,8 @@ type copying struct {
 	going, work context.Context
 	stop        context.CancelCauseFunc // ends going
 	due         chan struct{}           // closed when the call is to end with its next object
-	problem     problem
+	isDue       sync.Once               // closes it
+	problem     longcall.Stall
 	since       time.Time // when the first record was taken that is held
 
 	mu       sync.Mutex
@@ -114,7 +116,7 @@ func (c *copying) copy() error {
 		select {
 		case <-c.due:
 			if chain.Held().Count == 0 && c.moved() > 0 {
-				c.stop(errDue)
+				c.stop(longcall.ErrDue)
 			}
 		default:
 		}
@@ -132,11 +134,11 @@ func (c *copying) read(ctx context.Context, pages chan<- stream.Page, replaced *
 	for {
 		var next stream.Page
 		read := func() (err error) {
-			defer recovered(&err)
+			defer longcall.CatchPanic(&err)
 			next, err = reader.Next(ctx)
 			return replaced.read(next, err)
 		}
-		if !insist(ctx, &c.problem, reading, read) || replaced.by != nil {
+		if !longcall.Retry(ctx, &c.problem, reading, read) || replaced.by != nil {
 			return
 		}
 		// Nobody waits for the backup, so the next calls are for those who read
@@ -147,7 +149,7 @@ func (c *copying) read(ctx context.Context, pages chan<- stream.Page, replaced *
 		case <-ctx.Done():
 			return
 		}
-		if next.End || tip && !pause(ctx, c.Limits.Poll) {
+		if next.End || tip && !longcall.Backoff(ctx, c.Limits.Poll) {
 			return
 		}
 	}
@@ -173,7 +175,7 @@ func (c *copying) take(chain *backup.Chain, page stream.Page) error {
 			c.since = time.Now()
 		}
 		if err := chain.Add(record); err != nil {
-			c.problem.set(storing, err)
+			c.problem.Set(storing, err)
 			return err
 		}
 	}
@@ -200,12 +202,12 @@ func (c *copying) flush(chain *backup.Chain) error {
 	c.mu.Unlock()
 	var f backup.Flushed
 	write := func() (err error) {
-		defer recovered(&err)
+		defer longcall.CatchPanic(&err)
 		f, err = chain.Flush(c.work)
 		return err
 	}
-	if !insist(c.work, &c.problem, storing, write) {
-		return errStopped
+	if !longcall.Retry(c.work, &c.problem, storing, write) {
+		return longcall.ErrStopped
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -231,8 +233,8 @@ func (c *copying) close(chain *backup.Chain, end stream.Page) error {
 	if err := c.flush(chain); err != nil {
 		return err
 	}
-	if c.Ends != nil && !insist(c.work, &c.problem, storing, func() error { return chain.End(c.work, c.Ends) }) {
-		return errStopped
+	if c.Ends != nil && !longcall.Retry(c.work, &c.problem, storing, func() error { return chain.End(c.work, c.Ends) }) {
+		return longcall.ErrStopped
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -251,8 +253,8 @@ func (c *copying) reportLoss(loss *stream.Loss) error {
 		StreamARN: c.Stream.ARN, StreamCreated: c.Stream.Created, Shard: c.in.Shard, First: loss.After, Last: loss.Before,
 	}
 	cause := index.Error{Type: missingInBackup, Reason: "a part of the shard may have been trimmed before it was backed up: " + loss.String()}
-	if !insist(c.work, &c.problem, burying, func() error { return c.Losses.BuryRange(c.work, r, cause) }) {
-		return errStopped
+	if !longcall.Retry(c.work, &c.problem, burying, func() error { return c.Losses.BuryRange(c.work, r, cause) }) {
+		return longcall.ErrStopped
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

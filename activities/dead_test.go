@@ -19,6 +19,7 @@ import (
 	"millrace/internal/index"
 	"millrace/internal/intake"
 	"millrace/internal/ledger"
+	"millrace/internal/longcall"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
@@ -277,7 +278,7 @@ func (c *cemetery) process(at int, data []byte) {
 // Do is that of the index.
 func (c *cemetery) Do(ctx context.Context, b *index.Bulk) index.Result {
 	ids := documents(b)
-	pause(ctx, 50*time.Millisecond)
+	longcall.Backoff(ctx, 50*time.Millisecond)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.fickle && c.random.IntN(4) == 0 {
@@ -356,7 +357,7 @@ func (c *cemetery) run(in ReprocessCall, long time.Duration) (ReprocessProgress,
 	}
 	call := newReprocessing(c.reprocessor(), in, ctx, context.Background())
 	err := call.run()
-	if errors.Is(err, errStopped) {
+	if errors.Is(err, longcall.ErrStopped) {
 		err = nil
 	}
 	call.tell()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"millrace/internal/ledger"
+	"millrace/internal/longcall"
 )
 
 const (
@@ -43,14 +44,14 @@ func (r *Reprocessor) DrainParked(ctx context.Context, in DrainCall) (DrainResul
 	if in.Stream != r.Stream.Name {
 		return DrainResult{}, fmt.Errorf("drain %s of %s: this worker reads %s", in.Index, in.Stream, r.Stream.Name)
 	}
-	going, cancel := stopWithWorker(ctx)
+	going, cancel := longcall.WithWorkerStop(ctx)
 	defer cancel()
 	c := newReprocessing(r, ReprocessCall{
 		Stream: in.Stream, Select: ledger.Selection{Stream: in.Stream, Parked: in.Index}, Mode: ModeDirect,
 		Run: in.Run, For: in.For, Progress: ReprocessProgress{Counts: in.Counts},
 	}, going, context.WithoutCancel(ctx))
-	defer keepAlive(ctx, func() any { return c.live() })()
-	if err := c.run(); err != nil && !errors.Is(err, errStopped) {
+	defer longcall.Heartbeat(ctx, func() any { return c.live() })()
+	if err := c.run(); err != nil && !errors.Is(err, longcall.ErrStopped) {
 		return DrainResult{}, err
 	}
 	told := c.live()

@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/sdk/activity"
 
 	"millrace/internal/index"
+	"millrace/internal/longcall"
 	"millrace/internal/snapshot"
 	"millrace/internal/telemetry"
 )
@@ -47,7 +48,7 @@ const drillPaper = "drill.json"
 // BeginDrill removes what earlier drills have left, and counts the documents of
 // each index: the copies must have as many. There is one drill at a time.
 func (r *Recoverer) BeginDrill(ctx context.Context, in DrillCall) (DrillBegun, error) {
-	defer keepAlive(ctx, func() any { return in.Suffix })()
+	defer longcall.Heartbeat(ctx, func() any { return in.Suffix })()
 	var begun DrillBegun
 	states, err := r.drilled(ctx)
 	if err != nil {
@@ -98,7 +99,7 @@ type DrillMissing struct {
 // recovery verifies: it holds the index against the backup, and so does not see
 // what both of snapshot and backup lack.
 func (r *Recoverer) CompareDrill(ctx context.Context, in DrillCall) (missing DrillMissing, err error) {
-	defer keepAlive(ctx, func() any { return in.Suffix })()
+	defer longcall.Heartbeat(ctx, func() any { return in.Suffix })()
 	text, err := r.Bucket.Get(ctx, Papers(in.Suffix)+drillPaper)
 	if err != nil {
 		return missing, fmt.Errorf("read what the drill counted: %w", err)
@@ -156,7 +157,7 @@ type DrillEnd struct {
 // EndDrill removes the copies of a drill, however it went, and tells the
 // metrics.
 func (r *Recoverer) EndDrill(ctx context.Context, in DrillEnd) (removed int, err error) {
-	defer keepAlive(ctx, func() any { return in.Suffix })()
+	defer longcall.Heartbeat(ctx, func() any { return in.Suffix })()
 	states, err := r.Cluster.Indices(ctx, telemetry.IndexPrefix+"*-"+in.Suffix)
 	if err != nil {
 		return 0, err

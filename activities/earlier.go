@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"millrace/internal/index"
+	"millrace/internal/longcall"
 	"millrace/internal/telemetry"
 )
 
@@ -52,9 +53,9 @@ func (s *settler) skipEarlier(c *chunk) error {
 		}
 		return err
 	}
-	if !insist(s.going, &s.problem, lookingBack, look) {
+	if !longcall.Retry(s.going, &s.problem, lookingBack, look) {
 		c.stopped = append(c.stopped, c.at...)
-		return errStopped
+		return longcall.ErrStopped
 	}
 	there := c.postedBefore()
 	for i, e := range c.earlier {

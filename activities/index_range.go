@@ -5,12 +5,11 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
-	"time"
 
-	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
 
 	"millrace/internal/index"
+	"millrace/internal/longcall"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
@@ -140,7 +139,7 @@ func (s *settler) tryRange(records []stream.Record, last bool, result *RangeResu
 func (s *settler) indexOnce(c *chunk) {
 	if s.going.Err() == nil {
 		if place, err := s.Limiter.Acquire(s.going, index.Live); err == nil {
-			if err := s.indexChunk(c, place); err != nil && !errors.Is(err, errStopped) { // a panic
+			if err := s.indexChunk(c, place); err != nil && !errors.Is(err, longcall.ErrStopped) { // a panic
 				c.blameAll(err)
 			}
 			return
@@ -245,7 +244,7 @@ func (s *settler) indexed(records []stream.Record) (there []index.Found) {
 func (s *settler) fetch(in RangeInput) ([]stream.Record, RangeResult, error) {
 	records, ok := s.read(in.Range)
 	if !ok {
-		return nil, RangeResult{}, errStopped
+		return nil, RangeResult{}, longcall.ErrStopped
 	}
 	missing := in.Range.Count - len(records)
 	if missing <= 0 {
@@ -258,8 +257,8 @@ func (s *settler) fetch(in RangeInput) ([]stream.Record, RangeResult, error) {
 	}
 	cause := index.Error{Type: trimmedRecord, Reason: "no longer in the stream when its ProcessBatch fetched it: look into the backup"}
 	bury := func() error { return s.Morgue.BuryRange(s.work, trimmed, cause) }
-	if !insist(s.going, &s.problem, burying, bury) {
-		return nil, RangeResult{}, errStopped
+	if !longcall.Retry(s.going, &s.problem, burying, bury) {
+		return nil, RangeResult{}, longcall.ErrStopped
 	}
 	lossesReported.Inc()
 	return records, RangeResult{Counts: Counts{Records: int64(missing), DeadLetters: int64(missing), Losses: 1}}, nil
@@ -274,13 +273,13 @@ const shortReads = 6
 // read reads a range, and again while it is short; false if the settler was
 // stopped.
 func (s *settler) read(r telemetry.Range) (records []stream.Record, ok bool) {
-	for tries, wait := 1, firstWait; ; tries, wait = tries+1, 2*wait {
+	for tries, wait := 1, longcall.FirstWait; ; tries, wait = tries+1, 2*wait {
 		var found []stream.Record
 		fetch := func() (err error) {
 			found, err = s.Source.Fetch(s.going, r)
 			return err
 		}
-		if !insist(s.going, &s.problem, reading, fetch) {
+		if !longcall.Retry(s.going, &s.problem, reading, fetch) {
 			return nil, false
 		}
 		if len(found) < r.Count {
@@ -294,7 +293,7 @@ func (s *settler) read(r telemetry.Range) (records []stream.Record, ok bool) {
 		if len(records) >= r.Count || tries == shortReads {
 			return records, true
 		}
-		if !pause(s.going, wait) {
+		if !longcall.Backoff(s.going, wait) {
 			return nil, false
 		}
 	}
@@ -304,36 +303,12 @@ func (s *settler) read(r telemetry.Range) (records []stream.Record, ok bool) {
 // is called, and stops the settler when the activity is canceled.
 func (s *settler) heartbeat(ctx context.Context) (end func()) {
 	unhook := context.AfterFunc(ctx, func() { s.stop(ctx.Err()) })
-	done := keepAlive(ctx, func() any {
-		_, lastError := s.problem.state()
+	done := longcall.Heartbeat(ctx, func() any {
+		_, lastError := s.problem.State()
 		return lastError
 	})
 	return func() {
 		unhook()
 		done()
 	}
-}
-
-// keepAlive sends heartbeats with these details until the function that it
-// returns is called. Who calls an activity's function by itself needs none.
-func keepAlive(ctx context.Context, details func() any) (end func()) {
-	if !activity.IsActivity(ctx) {
-		return func() {}
-	}
-	done := make(chan struct{})
-	go func() {
-		ticker := time.NewTicker(heartbeatEvery)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-done:
-				return
-			case <-ctx.Done(): // the SDK sends none any more
-				return
-			case <-ticker.C:
-				activity.RecordHeartbeat(ctx, details())
-			}
-		}
-	}()
-	return func() { close(done) }
 }

@@ -8,6 +8,7 @@ import (
 
 	"go.temporal.io/sdk/activity"
 
+	"millrace/internal/longcall"
 	"millrace/internal/telemetry"
 )
 
@@ -70,17 +71,8 @@ type IndexResult struct {
 	Children []string `json:"children,omitempty"`
 }
 
-// heartbeatEvery is how often a call says how far it is.
-const heartbeatEvery = time.Second
-
-// Reasons to end a call.
-var (
-	errDue      = errors.New("the call has taken its time")
-	errCanceled = errors.New("the activity was canceled")
-	errStopping = errors.New("the worker is stopping")
-	errChanged  = errors.New("the state has changed")
-	errProbed   = errors.New("the circuit closes again")
-)
+// errProbed ends a call whose probe has passed.
+var errProbed = errors.New("the circuit closes again")
 
 // IndexShard indexes a shard from its checkpoint on, until its time is over,
 // the shard ends, the worker stops, or it is canceled, which is how a shard is
@@ -113,7 +105,7 @@ func (p *Processor) IndexShard(ctx context.Context, in IndexInput) (IndexResult,
 		defer close(finished)
 		c.run(reader)
 	}()
-	c.watch(ctx, finished)
+	longcall.Watch{For: in.For, Drain: c.Limits.DrainTimeout, Tick: c.tick, Stop: c.stop, Abandon: c.abandon}.Until(ctx, finished)
 	result := c.result()
 	slog.Info("indexed a shard for a while", "stream", p.Stream.Name, "shard", in.Shard, "checkpoint", result.Checkpoint.Sequence,
 		"closed", result.Checkpoint.Closed, "records", result.Counts.Records-in.Counts.Records, "ended", context.Cause(c.going))
@@ -136,51 +128,21 @@ type call struct {
 	in IndexInput
 }
 
-// watch sends heartbeats, and ends the call when it is time.
-func (c *call) watch(ctx context.Context, finished <-chan struct{}) {
-	ticker := time.NewTicker(heartbeatEvery)
-	defer ticker.Stop()
-	due := time.After(c.in.For)
-	canceled, stopping := ctx.Done(), activity.GetWorkerStopChannel(ctx)
-	var drained <-chan time.Time
-	end := func(reason error) {
-		if drained == nil {
-			c.stop(reason)
-			drained = time.After(c.Limits.DrainTimeout)
-		}
+// tick says how far the call is, and whether it is to end.
+func (c *call) tick(due bool) (details any, end error) {
+	progress := c.progress()
+	c.publish(progress)
+	switch {
+	case c.isWaiting() != c.in.Waiting:
+		end = longcall.ErrChanged
+	case c.in.Probe && c.hasPassed():
+		end = errProbed
+	// One batch at the least, or it would never get on; unless there is something
+	// to wait for, which is no reason to hold on to the slot.
+	case due && (c.in.Waiting || c.mark.state().moves > 0):
+		end = longcall.ErrDue
 	}
-	isDue := false
-	for {
-		select {
-		case <-finished:
-			return
-		case <-ticker.C:
-			progress := c.progress()
-			c.publish(progress)
-			activity.RecordHeartbeat(ctx, progress)
-			if c.isWaiting() != c.in.Waiting {
-				end(errChanged)
-			}
-			if c.in.Probe && c.hasPassed() {
-				end(errProbed)
-			}
-		case <-due:
-			isDue = true
-		case <-canceled:
-			canceled = nil
-			end(errCanceled)
-		case <-stopping:
-			stopping = nil
-			end(errStopping)
-		case <-drained:
-			c.abandon()
-		}
-		// One batch at the least, or it would never get on; unless there is
-		// something to wait for, which is no reason to hold on to the slot.
-		if isDue && (c.in.Waiting || c.mark.state().moves > 0) {
-			end(errDue)
-		}
-	}
+	return progress, end
 }
 
 // hasPassed reports whether the mark has passed records.
@@ -197,7 +159,7 @@ func (c *call) isUndecided() bool {
 // isWaiting reports whether the shard waits for something that does not work.
 func (c *call) isWaiting() bool {
 	state := c.mark.state()
-	since, _ := c.problem.state()
+	since, _ := c.problem.State()
 	if c.in.Waiting { // until it moves again
 		return state.moves == 0 || !since.IsZero()
 	}
@@ -210,7 +172,7 @@ func (c *call) isWaiting() bool {
 
 func (c *call) progress() Progress {
 	state := c.mark.state()
-	_, lastError := c.problem.state()
+	_, lastError := c.problem.State()
 	progress := Progress{Checkpoint: state.checkpoint, Counts: state.counts, Worker: c.Worker, LastError: lastError, Tenants: c.circuit.told()}
 	if recent := c.Delay.Recent(); recent.Count > 0 {
 		progress.Live = LiveDelay{Records: recent.Count, Seconds: recent.P99.Seconds()}

@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"millrace/internal/intake"
+	"millrace/internal/longcall"
 	"millrace/internal/pack"
 )
 
@@ -87,8 +88,8 @@ func (g *Ingester) FinishBatch(ctx context.Context, in FinishInput) (PutResult, 
 		return PutResult{}, err
 	}
 	f := &finishing{result: PutResult{Records: len(records), Left: left}}
-	defer keepAlive(ctx, func() any { return f.state() })()
-	stopping, cancel := stopWithWorker(ctx)
+	defer longcall.Heartbeat(ctx, func() any { return f.state() })()
+	stopping, cancel := longcall.WithWorkerStop(ctx)
 	defer cancel()
 	batch := activity.GetInfo(ctx).WorkflowExecution.ID
 	for wait := firstFinishWait; ; wait = min(2*wait, longestFinishWait) {
@@ -98,10 +99,10 @@ func (g *Ingester) FinishBatch(ctx context.Context, in FinishInput) (PutResult, 
 		}
 		result := f.set(left, err)
 		slog.Warn("neither stream nor queue takes all of a batch, trying again", "workflow", batch, "left", len(left), "error", err)
-		if !pause(stopping, wait) {
+		if !longcall.Backoff(stopping, wait) {
 			if ctx.Err() == nil { // another worker goes on
 				activity.RecordHeartbeat(ctx, result)
-				return result, errStopping
+				return result, longcall.ErrWorkerStopping
 			}
 			return result, nil
 		}
@@ -175,7 +176,7 @@ func (g *Ingester) BuryBatch(ctx context.Context, in FinishInput) error {
 	if err != nil {
 		return err
 	}
-	defer keepAlive(ctx, func() any { return nil })()
+	defer longcall.Heartbeat(ctx, func() any { return nil })()
 	reason := "an operator canceled its IngestBatch"
 	if in.Error != "" {
 		reason += "; before that: " + in.Error

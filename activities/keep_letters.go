@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"millrace/internal/ledger"
+	"millrace/internal/longcall"
 	"millrace/internal/queue"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
@@ -101,19 +102,19 @@ func (k *Keeper) KeepLetters(ctx context.Context, in KeepCall) (KeepProgress, er
 	if in.Queue != k.Queue.Name() {
 		return KeepProgress{}, fmt.Errorf("keep the letters of queue %s: this worker knows %s", in.Queue, k.Queue.Name())
 	}
-	going, cancel := stopWithWorker(ctx)
+	going, cancel := longcall.WithWorkerStop(ctx)
 	defer cancel()
 	going, cancelDue := context.WithTimeout(going, in.For)
 	defer cancelDue()
 	var last KeepProgress
-	if previous(ctx, &last) {
+	if longcall.Resume(ctx, &last) {
 		in.Counts, in.Unreadable = last.Counts, last.Unreadable
 	}
 	call := newKeeping(k, in, going, context.WithoutCancel(ctx))
-	defer keepAlive(ctx, func() any { return call.told.get() })()
+	defer longcall.Heartbeat(ctx, func() any { return call.told.Get() })()
 	call.run(in.UntilEmpty)
 	call.tell()
-	return call.told.get(), nil
+	return call.told.Get(), nil
 }
 
 // keeping is one call of KeepLetters.
@@ -121,15 +122,15 @@ type keeping struct {
 	*Keeper
 	going, work context.Context // going ends first; work finishes what was begun
 
-	problem    problem
-	counts     guarded[KeepCounts]
+	problem    longcall.Stall
+	counts     longcall.Guarded[KeepCounts]
 	unreadable map[string]UnreadableLetter // by id
-	told       guarded[KeepProgress]
+	told       longcall.Guarded[KeepProgress]
 }
 
 func newKeeping(k *Keeper, in KeepCall, going, work context.Context) *keeping {
 	call := &keeping{Keeper: k, going: going, work: work, unreadable: map[string]UnreadableLetter{}}
-	call.counts.set(in.Counts)
+	call.counts.Set(in.Counts)
 	for _, l := range in.Unreadable {
 		call.unreadable[l.ID] = l
 	}
@@ -151,7 +152,7 @@ func (k *keeping) run(untilEmpty bool) {
 			letters, err = k.Queue.Receive(k.work, messagesAtOnce, wait, letterVisibility)
 			return err
 		}
-		if !insist(k.going, &k.problem, receiving, receive) || untilEmpty && len(letters) == 0 {
+		if !longcall.Retry(k.going, &k.problem, receiving, receive) || untilEmpty && len(letters) == 0 {
 			return
 		}
 		failed := 0
@@ -162,7 +163,7 @@ func (k *keeping) run(untilEmpty bool) {
 			k.tell()
 		}
 		if failed > 0 { // it is rather the ledger, or the stream
-			pause(k.going, longestWait)
+			longcall.Backoff(k.going, longcall.LongestWait)
 		}
 	}
 }
@@ -186,17 +187,17 @@ func (k *keeping) take(l queue.Letter) bool {
 		k.unreadable[l.ID] = UnreadableLetter{ID: l.ID, Sent: l.Sent, Error: err.Error(), Seen: time.Now().UTC()}
 		return true
 	case err != nil:
-		k.problem.set(keepLetter, err)
+		k.problem.Set(keepLetter, err)
 		return false
 	}
-	k.problem.clear(keepLetter)
+	k.problem.Clear(keepLetter)
 	// What a failure leaves in the queue comes again, and finds its entry.
 	if err := k.Queue.Delete(k.work, l); err != nil && !errors.Is(err, queue.ErrNotHeld) {
 		slog.Warn("could not delete a dead letter, it will come again", "queue", k.Queue.Name(), "message", l.ID, "error", err)
 		return true
 	}
 	delete(k.unreadable, l.ID)
-	k.counts.change(func(c *KeepCounts) { c.Messages++ })
+	k.counts.Change(func(c *KeepCounts) { c.Messages++ })
 	return true
 }
 
@@ -216,9 +217,9 @@ func (k *keeping) tell() {
 	listed := slices.SortedFunc(maps.Values(k.unreadable), func(a, b UnreadableLetter) int {
 		return cmp.Or(a.Sent.Compare(b.Sent), strings.Compare(a.ID, b.ID))
 	})
-	_, lastError := k.problem.state()
-	k.told.set(KeepProgress{
-		Counts: k.counts.get(), Unreadable: listed[:min(len(listed), mostUnreadable)], Stay: len(listed),
+	_, lastError := k.problem.State()
+	k.told.Set(KeepProgress{
+		Counts: k.counts.Get(), Unreadable: listed[:min(len(listed), mostUnreadable)], Stay: len(listed),
 		Worker: k.Worker, LastError: lastError,
 	})
 	unreadableLetters.Set(float64(len(listed)))
@@ -296,7 +297,7 @@ func (k *keeping) fetch(l queue.Letter, r telemetry.Range) error {
 	}
 	slog.Warn("entered a dead letter in the ledger", "queue", k.Queue.Name(), "message", l.ID, "shard", r.Shard,
 		"first", r.First, "last", r.Last, "records", len(records), "lost", missing)
-	k.counts.change(func(c *KeepCounts) {
+	k.counts.Change(func(c *KeepCounts) {
 		c.Entries += int64(len(entries))
 		c.Records += int64(len(records))
 		c.Lost += int64(missing)

@@ -120,7 +120,7 @@ func (c *cemetery) keep(b *letterbox, in KeepCall, long time.Duration) KeepProgr
 	call := newKeeping(&Keeper{Queue: b, Stream: cemeteryStream, Source: c, Ledger: c.ledger, Worker: "test"}, in, ctx, context.Background())
 	call.run(in.UntilEmpty)
 	call.tell()
-	return call.told.get()
+	return call.told.Get()
 }
 
 func TestLettersAreDeletedOnceTheLedgerHasTheirRecords(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"millrace/internal/longcall"
 	"millrace/internal/stream"
 )
 
@@ -134,9 +135,9 @@ func (n *narrowing) tryPiece(of []verdict) (left []verdict, err error) {
 	}
 	place, err := n.Limiter.Acquire(n.going, max(n.priority, piece.priority))
 	if err != nil {
-		return nil, errStopped
+		return nil, longcall.ErrStopped
 	}
-	if err := n.indexChunk(piece, place); errors.Is(err, errStopped) {
+	if err := n.indexChunk(piece, place); errors.Is(err, longcall.ErrStopped) {
 		return nil, err
 	} else if err != nil { // a panic
 		piece.blameAll(err)

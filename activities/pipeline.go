@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"millrace/internal/index"
+	"millrace/internal/longcall"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
@@ -128,11 +129,11 @@ func (p *pipeline) read(reader Reader) {
 	for {
 		var next stream.Page
 		read := func() (err error) {
-			defer recovered(&err)
+			defer longcall.CatchPanic(&err)
 			next, err = reader.Next(p.going)
 			return p.replaced.read(next, err)
 		}
-		if !insist(p.going, &p.problem, reading, read) {
+		if !longcall.Retry(p.going, &p.problem, reading, read) {
 			return
 		}
 		if p.replaced.by != nil { // what was read of it goes on

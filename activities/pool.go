@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"millrace/internal/index"
+	"millrace/internal/longcall"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
@@ -176,7 +177,7 @@ func (p *pool) take() *puddle {
 func (p *pool) write(f *puddle) bool {
 	if dead := p.entries(f); len(dead) > 0 {
 		bury := func() error { return p.Morgue.Bury(p.work, dead) }
-		if !insist(p.going, &p.problem, burying, bury) {
+		if !longcall.Retry(p.going, &p.problem, burying, bury) {
 			return false
 		}
 		if f.index == offenders {
@@ -226,5 +227,5 @@ func (p *pool) startDrain(f *puddle) bool {
 		"index", f.index, "records", len(f.records), "error", f.causes[0].Type)
 	parkedRecords.Add(float64(len(f.records)))
 	start := func() error { return p.Drains.StartDrain(p.work, p.Stream, f.index) }
-	return insist(p.going, &p.problem, startingDrain, start)
+	return longcall.Retry(p.going, &p.problem, startingDrain, start)
 }

@@ -12,6 +12,7 @@ import (
 
 	"millrace/internal/index"
 	"millrace/internal/ledger"
+	"millrace/internal/longcall"
 	"millrace/internal/telemetry"
 )
 
@@ -176,7 +177,7 @@ func TestMarkNeverPassesWhatIsPooled(t *testing.T) {
 					case <-finished:
 						done = true
 					case <-stop:
-						line.stop(errCanceled)
+						line.stop(longcall.ErrCanceled)
 						if random.IntN(2) == 0 {
 							line.abandon()
 						}

@@ -14,6 +14,7 @@ import (
 
 	"millrace/internal/backup"
 	"millrace/internal/index"
+	"millrace/internal/longcall"
 	"millrace/internal/snapshot"
 	"millrace/internal/telemetry"
 )
@@ -117,7 +118,7 @@ type PlanInput struct {
 
 // PlanRecovery finds out what there is to be done.
 func (r *Recoverer) PlanRecovery(ctx context.Context, in PlanInput) (Plan, error) {
-	defer keepAlive(ctx, func() any { return "planning" })()
+	defer longcall.Heartbeat(ctx, func() any { return "planning" })()
 	err := in.Request.Validate()
 	if !in.Replay {
 		err = errors.Join(err, in.Request.ValidateRestore())
@@ -352,7 +353,7 @@ type HoldInput struct {
 // HoldShards pauses all shards and waits until they have drained, or renews
 // that. It returns their checkpoints.
 func (r *Recoverer) HoldShards(ctx context.Context, in HoldInput) (map[string]telemetry.Checkpoint, error) {
-	defer keepAlive(ctx, func() any { return "pausing all shards" })()
+	defer longcall.Heartbeat(ctx, func() any { return "pausing all shards" })()
 	if err := r.command(ctx, Command{Name: CommandPause, Hold: in.Hold}); err != nil || in.Renew {
 		return nil, err
 	}
@@ -361,7 +362,7 @@ func (r *Recoverer) HoldShards(ctx context.Context, in HoldInput) (map[string]te
 
 // ReleaseShards has all shards go on, unless somebody else holds them.
 func (r *Recoverer) ReleaseShards(ctx context.Context, hold Hold) error {
-	defer keepAlive(ctx, func() any { return "resuming all shards" })()
+	defer longcall.Heartbeat(ctx, func() any { return "resuming all shards" })()
 	return r.command(ctx, Command{Name: CommandResume, Hold: hold})
 }
 
@@ -394,7 +395,7 @@ type ExtendInput struct {
 // ExtendWindow moves the end of a plan's window, and lists anew: shards went on
 // during the restore, because the lease of their pause had run out.
 func (r *Recoverer) ExtendWindow(ctx context.Context, in ExtendInput) (Plan, error) {
-	defer keepAlive(ctx, func() any { return "listing anew" })()
+	defer longcall.Heartbeat(ctx, func() any { return "listing anew" })()
 	plan, err := readPlan(ctx, r.Bucket, in.Papers)
 	if err != nil {
 		return plan, err

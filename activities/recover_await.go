@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/activity"
 
 	"millrace/internal/backup"
+	"millrace/internal/longcall"
 	"millrace/internal/telemetry"
 )
 
@@ -47,7 +48,7 @@ const (
 // the shards what the backfill has put into the stream, or the time is over. Then
 // it lists anew what there is to verify.
 func (r *Recoverer) AwaitBackup(ctx context.Context, in AwaitInput) (AwaitResult, error) {
-	defer keepAlive(ctx, func() any { return "waiting for the backup" })()
+	defer longcall.Heartbeat(ctx, func() any { return "waiting for the backup" })()
 	plan, err := readPlan(ctx, r.Bucket, in.Papers)
 	if err != nil {
 		return AwaitResult{}, err
@@ -76,7 +77,7 @@ func (r *Recoverer) AwaitBackup(ctx context.Context, in AwaitInput) (AwaitResult
 			slog.Warn("the backup or the shards have not passed the backfill in time", "id", plan.ID, "shards", len(behind), "gaps", len(found.growing(plan)))
 			break
 		}
-		if !pause(ctx, lookEvery) {
+		if !longcall.Backoff(ctx, lookEvery) {
 			return result, ctx.Err()
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"millrace/internal/index"
+	"millrace/internal/longcall"
 )
 
 // RepositoryUnreachable is the type of the error of a recovery whose snapshot
@@ -95,7 +96,7 @@ func (r *Recoverer) readSnapshot(ctx context.Context, plan Plan) error {
 		case attempt == readAttempts:
 			return unreachable(plan, "nothing was changed", err)
 		}
-		if !pause(ctx, time.Second) {
+		if !longcall.Backoff(ctx, time.Second) {
 			return ctx.Err()
 		}
 	}

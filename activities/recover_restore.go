@@ -10,6 +10,7 @@ import (
 	"go.temporal.io/sdk/activity"
 
 	"millrace/internal/index"
+	"millrace/internal/longcall"
 	"millrace/internal/snapshot"
 	"millrace/internal/telemetry"
 )
@@ -49,7 +50,7 @@ func (r *Recoverer) RestoreIndices(ctx context.Context, in RestoreInput) (Restor
 		return RestoreProgress{}, err
 	}
 	f := &following{Recoverer: r, plan: plan, moved: time.Now()}
-	defer keepAlive(ctx, func() any { return f.state() })()
+	defer longcall.Heartbeat(ctx, func() any { return f.state() })()
 	for len(plan.Restore) > 0 {
 		done := false
 		var failed error
@@ -60,7 +61,7 @@ func (r *Recoverer) RestoreIndices(ctx context.Context, in RestoreInput) (Restor
 			}
 			return err
 		}
-		if !insist(ctx, &f.problem, restoring, step) {
+		if !longcall.Retry(ctx, &f.problem, restoring, step) {
 			return f.state(), ctx.Err()
 		}
 		if failed != nil {
@@ -69,12 +70,12 @@ func (r *Recoverer) RestoreIndices(ctx context.Context, in RestoreInput) (Restor
 		if done {
 			break
 		}
-		if !pause(ctx, followEvery) {
+		if !longcall.Backoff(ctx, followEvery) {
 			return f.state(), ctx.Err()
 		}
 	}
 	count := func() error { return f.count(ctx) }
-	if !insist(ctx, &f.problem, "count documents", count) {
+	if !longcall.Retry(ctx, &f.problem, "count documents", count) {
 		return f.state(), ctx.Err()
 	}
 	result := f.state()
@@ -86,15 +87,15 @@ func (r *Recoverer) RestoreIndices(ctx context.Context, in RestoreInput) (Restor
 type following struct {
 	*Recoverer
 	plan     Plan
-	problem  problem
-	progress guarded[RestoreProgress]
+	problem  longcall.Stall
+	progress longcall.Guarded[RestoreProgress]
 	moved    time.Time // when something was copied last
 	refused  time.Time // since when the cluster cannot read the snapshot
 }
 
 func (f *following) state() RestoreProgress {
-	p := f.progress.get()
-	_, p.LastError = f.problem.state()
+	p := f.progress.Get()
+	_, p.LastError = f.problem.State()
 	return p
 }
 
@@ -134,11 +135,11 @@ func (f *following) step(ctx context.Context) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	before := f.progress.get().Progress
+	before := f.progress.Get().Progress
 	if before.Copied != progress.Copied || before.Done != progress.Done {
 		f.moved = time.Now()
 	}
-	f.progress.set(RestoreProgress{Progress: progress})
+	f.progress.Set(RestoreProgress{Progress: progress})
 	return progress.Ready, nil
 }
 
@@ -167,7 +168,7 @@ func (f *following) count(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p := f.progress.get()
+	p := f.progress.Get()
 	var all []Restored
 	for _, one := range f.plan.Restore {
 		state, there := states[one.Name+f.plan.Suffix]
@@ -181,7 +182,7 @@ func (f *following) count(ctx context.Context) error {
 		all = append(all, Restored{Index: one.Name + f.plan.Suffix, Documents: state.Documents, Wanted: wanted})
 	}
 	p.restored(all)
-	f.progress.set(p)
+	f.progress.Set(p)
 	if activity.IsActivity(ctx) {
 		activity.RecordHeartbeat(ctx, p)
 	}

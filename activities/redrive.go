@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/activity"
 
 	"millrace/internal/intake"
+	"millrace/internal/longcall"
 	"millrace/internal/queue"
 	"millrace/internal/stream"
 )
@@ -120,7 +121,7 @@ func (r *Redriver) RedriveMessages(ctx context.Context, in RedriveCall) (Redrive
 	if in.Queue != r.Queue.Name() {
 		return RedriveProgress{}, fmt.Errorf("redrive queue %s: this worker knows %s", in.Queue, r.Queue.Name())
 	}
-	going, cancel := stopWithWorker(ctx)
+	going, cancel := longcall.WithWorkerStop(ctx)
 	defer cancel()
 	going, cancelDue := context.WithTimeout(going, in.For)
 	defer cancelDue()
@@ -130,7 +131,7 @@ func (r *Redriver) RedriveMessages(ctx context.Context, in RedriveCall) (Redrive
 	if activity.HasHeartbeatDetails(ctx) && activity.GetHeartbeatDetails(ctx, &last) == nil {
 		call.counts = last.Counts
 	}
-	defer keepAlive(ctx, func() any { return call.progress() })()
+	defer longcall.Heartbeat(ctx, func() any { return call.progress() })()
 	var group sync.WaitGroup
 	for range call.Limits.Receivers {
 		group.Go(call.receive)
@@ -145,7 +146,7 @@ type redriving struct {
 	going, work context.Context // going ends first; work finishes what was begun
 	pace        *pace
 
-	problem problem
+	problem longcall.Stall
 	mu      sync.Mutex
 	counts  RedriveCounts
 }
@@ -153,7 +154,7 @@ type redriving struct {
 func (r *redriving) progress() RedriveProgress {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	_, lastError := r.problem.state()
+	_, lastError := r.problem.State()
 	return RedriveProgress{Counts: r.counts, Pace: r.pace.bound(), Worker: r.Worker, LastError: lastError}
 }
 
@@ -184,7 +185,7 @@ func (r *redriving) receive() {
 			messages, err = r.Queue.Receive(ctx, messagesAtOnce, receiveWait, r.Limits.Visibility)
 			return err
 		}
-		if !insist(r.going, &r.problem, receiving, receive) {
+		if !longcall.Retry(r.going, &r.problem, receiving, receive) {
 			return
 		}
 		if len(messages) > 0 {
@@ -212,7 +213,7 @@ func (r *redriving) redrive(messages []queue.Message) {
 		loads = append(loads, &load{Message: m, left: intake.Positions(len(m.Records))})
 	}
 	begun, extended := time.Now(), time.Now()
-	for wait := firstWait; len(loads) > 0; {
+	for wait := longcall.FirstWait; len(loads) > 0; {
 		rejected, err := r.putPortion(loads)
 		loads = r.settle(loads)
 		if time.Since(extended) > r.Limits.Visibility/3 {
@@ -228,10 +229,10 @@ func (r *redriving) redrive(messages []queue.Message) {
 			}
 			return
 		case rejected == 0:
-			wait = firstWait
+			wait = longcall.FirstWait
 		default:
-			pause(r.going, wait)
-			wait = min(2*wait, longestWait)
+			longcall.Backoff(r.going, wait)
+			wait = min(2*wait, longcall.LongestWait)
 		}
 	}
 }
@@ -285,9 +286,9 @@ func (r *redriving) putPortion(loads []*load) (rejected int, err error) {
 	r.pace.report(int(counts.Records), rejected > 0)
 	if rejected > 0 {
 		counts.Throttled = 1
-		r.problem.set(redrive, last)
+		r.problem.Set(redrive, last)
 	} else {
-		r.problem.clear(redrive)
+		r.problem.Clear(redrive)
 	}
 	for l, of := range dead {
 		if r.bury(l.Message, of) {
@@ -313,10 +314,10 @@ func (r *redriving) bury(m queue.Message, dead []intake.Dead) bool {
 	ctx, cancel := context.WithTimeout(r.work, redriveTimeout)
 	defer cancel()
 	if err := r.Graveyard.BuryIngest(ctx, "redrive/"+m.ID, dead); err != nil {
-		r.problem.set(burying, err)
+		r.problem.Set(burying, err)
 		return false
 	}
-	r.problem.clear(burying)
+	r.problem.Clear(burying)
 	r.count(RedriveCounts{Dead: int64(len(dead))})
 	return true
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"millrace/internal/intake"
+	"millrace/internal/longcall"
 	"millrace/internal/queue"
 	"millrace/internal/stream"
 )
@@ -80,7 +81,7 @@ func (y *yard) Receive(ctx context.Context, limit int, wait, visibility time.Dur
 		if len(got) > 0 || ctx.Err() != nil || time.Now().After(deadline) {
 			return got, ctx.Err()
 		}
-		if !pause(ctx, time.Second) {
+		if !longcall.Backoff(ctx, time.Second) {
 			return nil, ctx.Err()
 		}
 	}
@@ -226,7 +227,7 @@ func (y *yard) run(t *testing.T, limits RedriveLimits, long time.Duration) Redri
 				cancel()
 			}
 			y.mu.Unlock()
-			pause(ctx, 100*time.Millisecond)
+			longcall.Backoff(ctx, 100*time.Millisecond)
 		}
 	}()
 	group.Wait()

@@ -11,6 +11,7 @@ import (
 	"millrace/internal/index"
 	"millrace/internal/intake"
 	"millrace/internal/ledger"
+	"millrace/internal/longcall"
 )
 
 // Reprocessor is what the activity of ReprocessDeadLetters needs.
@@ -143,12 +144,12 @@ func (r *Reprocessor) ReprocessEntries(ctx context.Context, in ReprocessCall) (R
 	if in.Stream != r.Stream.Name {
 		return ReprocessProgress{}, fmt.Errorf("reprocess %s: this worker reads %s", in.Stream, r.Stream.Name)
 	}
-	going, cancel := stopWithWorker(ctx)
+	going, cancel := longcall.WithWorkerStop(ctx)
 	defer cancel()
-	previous(ctx, &in.Progress)
+	longcall.Resume(ctx, &in.Progress)
 	c := newReprocessing(r, in, going, context.WithoutCancel(ctx))
-	defer keepAlive(ctx, func() any { return c.live() })()
-	if err := c.run(); err != nil && !errors.Is(err, errStopped) {
+	defer longcall.Heartbeat(ctx, func() any { return c.live() })()
+	if err := c.run(); err != nil && !errors.Is(err, longcall.ErrStopped) {
 		return c.live(), err
 	}
 	c.progress.Waiting = 0
@@ -164,10 +165,10 @@ type reprocessing struct {
 	due         time.Time
 	holder      ledger.Holder
 
-	problem  problem
+	problem  longcall.Stall
 	progress ReprocessProgress // as it is after the last portion
-	told     guarded[ReprocessProgress]
-	bulk     guarded[*settler] // what is indexed directly at this moment
+	told     longcall.Guarded[ReprocessProgress]
+	bulk     longcall.Guarded[*settler] // what is indexed directly at this moment
 
 	// known are the keys that were in the ledger before anything was ingested
 	// again, and those that were looked at since.
@@ -188,16 +189,16 @@ func newReprocessing(r *Reprocessor, in ReprocessCall, going, work context.Conte
 }
 
 // tell brings up to date what the call says of itself.
-func (c *reprocessing) tell() { c.told.set(c.progress) }
+func (c *reprocessing) tell() { c.told.Set(c.progress) }
 
 // live is what the call says of itself, with the problem of this moment.
 func (c *reprocessing) live() ReprocessProgress {
-	told := c.told.get()
+	told := c.told.Get()
 	problem := &c.problem
-	if s := c.bulk.get(); s != nil {
+	if s := c.bulk.Get(); s != nil {
 		problem = &s.problem
 	}
-	if since, last := problem.state(); !since.IsZero() {
+	if since, last := problem.State(); !since.IsZero() {
 		told.LastError = last
 	}
 	return told

@@ -16,8 +16,8 @@ func (c *reprocessing) direct(spots []spot) error {
 	defer s.abandon()
 	s.priority = index.Recovery
 	defer context.AfterFunc(c.going, func() { s.stop(context.Cause(c.going)) })()
-	c.bulk.set(s)
-	defer c.bulk.set(nil)
+	c.bulk.Set(s)
+	defer c.bulk.Set(nil)
 	records := make([]stream.Record, len(spots))
 	for n, of := range spots {
 		records[n] = stream.Record{Sequence: of.record().Sequence, Data: of.record().Data}
@@ -33,7 +33,7 @@ func (c *reprocessing) direct(spots []spot) error {
 	for _, v := range all.parked {
 		refused[v.at] = true
 		c.progress.Stopped = stillOut
-		c.problem.set(draining, failure(v.cause))
+		c.problem.Set(draining, failure(v.cause))
 	}
 	for _, v := range all.dead {
 		refused[v.at] = true

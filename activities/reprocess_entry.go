@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"millrace/internal/ledger"
+	"millrace/internal/longcall"
 )
 
 // How a record of the ledger ends well.
@@ -134,7 +135,7 @@ func (c *reprocessing) write(i *item, gone *bool) error {
 func (c *reprocessing) store(write func() error) error {
 	if c.going.Err() != nil {
 		if err := write(); err != nil {
-			return errStopped
+			return longcall.ErrStopped
 		}
 		return nil
 	}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"millrace/internal/ledger"
+	"millrace/internal/longcall"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
@@ -130,8 +131,8 @@ func (c *reprocessing) load(i *item) error {
 		}
 		return err
 	}
-	if !insist(c.going, &c.problem, readingLedger, get) {
-		return errStopped
+	if !longcall.Retry(c.going, &c.problem, readingLedger, get) {
+		return longcall.ErrStopped
 	}
 	e := &i.entry
 	switch {
@@ -163,8 +164,8 @@ func (c *reprocessing) load(i *item) error {
 
 // insist repeats an operation until it succeeds, or the call ends.
 func (c *reprocessing) insist(what string, operation func() error) error {
-	if !insist(c.going, &c.problem, what, operation) {
-		return errStopped
+	if !longcall.Retry(c.going, &c.problem, what, operation) {
+		return longcall.ErrStopped
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"millrace/internal/index"
 	"millrace/internal/intake"
 	"millrace/internal/ledger"
+	"millrace/internal/longcall"
 )
 
 const (
@@ -112,7 +113,7 @@ func (c *reprocessing) look(spots []spot) (indexed, rest []spot, err error) {
 func (c *reprocessing) put(spots []spot) (taken []spot, err error) {
 	var dead refusals
 	way := c.Intake(&dead)
-	for wait := firstWait; len(spots) > 0; wait = min(2*wait, longestWait) {
+	for wait := longcall.FirstWait; len(spots) > 0; wait = min(2*wait, longcall.LongestWait) {
 		data := make([][]byte, len(spots))
 		for n, s := range spots {
 			data[n] = s.record().Data
@@ -136,12 +137,12 @@ func (c *reprocessing) put(spots []spot) (taken []spot, err error) {
 		if spots = again; len(spots) == 0 {
 			break
 		}
-		c.problem.set(ingesting, err)
-		if !pause(c.going, wait) {
-			return taken, errStopped
+		c.problem.Set(ingesting, err)
+		if !longcall.Backoff(c.going, wait) {
+			return taken, longcall.ErrStopped
 		}
 	}
-	c.problem.clear(ingesting)
+	c.problem.Clear(ingesting)
 	return taken, nil
 }
 
@@ -159,11 +160,11 @@ func (r *refusals) BuryIngest(_ context.Context, _ string, dead []intake.Dead) e
 // or nothing was seen of any of them for too long.
 func (c *reprocessing) settle(spots []spot) error {
 	news := time.Now()
-	for wait := settlePause; len(spots) > 0; wait = min(wait*3/2, longestWait) {
+	for wait := settlePause; len(spots) > 0; wait = min(wait*3/2, longcall.LongestWait) {
 		c.progress.Waiting = len(spots)
 		c.tell()
-		if !pause(c.going, wait) {
-			return errStopped
+		if !longcall.Backoff(c.going, wait) {
+			return longcall.ErrStopped
 		}
 		indexed, rest, err := c.look(spots)
 		if err == nil {
@@ -178,11 +179,11 @@ func (c *reprocessing) settle(spots []spot) error {
 			}
 		}
 		if err != nil { // nobody knows how they do, so their time does not run
-			c.problem.set(settling, err)
+			c.problem.Set(settling, err)
 			news = time.Now()
 			continue
 		}
-		c.problem.clear(settling)
+		c.problem.Clear(settling)
 		if len(spots) > 0 && time.Since(news) > c.in.Settle {
 			for _, s := range spots {
 				c.unsettled(s)

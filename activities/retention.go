@@ -9,6 +9,7 @@ import (
 
 	"millrace/internal/backup"
 	"millrace/internal/index"
+	"millrace/internal/longcall"
 	"millrace/internal/snapshot"
 	"millrace/internal/telemetry"
 )
@@ -44,13 +45,13 @@ type retiring struct {
 	in     RetentionCall
 	states map[string]index.State
 	last   snapshot.Record // the last good one
-	result *guarded[Retirement]
+	result *longcall.Guarded[Retirement]
 	stay   int // indices that nothing covers
 }
 
 // beginRetiring looks at the indices and the snapshots.
 func (s *Snapshotter) beginRetiring(ctx context.Context, in RetentionCall) (*retiring, error) {
-	r := &retiring{Snapshotter: s, in: in, result: &guarded[Retirement]{}}
+	r := &retiring{Snapshotter: s, in: in, result: &longcall.Guarded[Retirement]{}}
 	if err := s.Cluster.Refresh(ctx, in.Indices...); err != nil {
 		return nil, err
 	}
@@ -89,14 +90,14 @@ func (r *retiring) each(ctx context.Context, kept func(telemetry.Period) bool, d
 // each only when something else has its documents. What it deletes it writes
 // down before, so that snapshots do not miss it. See TrimIndices for the others.
 func (s *Snapshotter) EnforceRetention(ctx context.Context, in RetentionCall) (Retirement, error) {
-	defer keepAlive(ctx, func() any { return in.Repository })()
+	defer longcall.Heartbeat(ctx, func() any { return in.Repository })()
 	r, err := s.beginRetiring(ctx, in)
 	if err != nil {
 		return Retirement{}, err
 	}
 	err = r.each(ctx, func(p telemetry.Period) bool { return p == telemetry.Daily }, r.daily)
 	indicesUncovered.WithLabelValues(wholeIndices).Set(float64(r.stay))
-	return r.result.get(), err
+	return r.result.Get(), err
 }
 
 // daily deletes an index of a day that is past its retention.
@@ -144,7 +145,7 @@ func midnight(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }
 
 func (r *retiring) uncovered(name, why string) {
 	r.stay++
-	r.result.change(func(result *Retirement) {
+	r.result.Change(func(result *Retirement) {
 		result.Uncovered = result.name(result.Uncovered, name+": "+why)
 	})
 }
@@ -251,7 +252,7 @@ func (r *retiring) retire(ctx context.Context, name string, state index.State, c
 			return err
 		}
 	}
-	r.result.change(func(result *Retirement) {
+	r.result.Change(func(result *Retirement) {
 		result.Deleted = result.name(result.Deleted, name)
 		result.Documents += state.Documents
 	})

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"millrace/internal/index"
+	"millrace/internal/longcall"
 )
 
 const (
@@ -29,7 +30,7 @@ type settler struct {
 	stop        context.CancelCauseFunc // ends going
 	abandon     context.CancelFunc      // ends both
 
-	problem problem
+	problem longcall.Stall
 	circuit circuit
 	// parker is nil where a record waits for its index, however long that takes.
 	parker *parker
@@ -50,7 +51,7 @@ func newSettler(ctx context.Context, p *Processor, shard string) *settler {
 // stopped before that; the mark then stays in front of the chunk.
 func (s *settler) settle(c *chunk, place func(index.Feedback)) bool {
 	err := s.indexChunk(c, place)
-	if errors.Is(err, errStopped) {
+	if errors.Is(err, longcall.ErrStopped) {
 		return false
 	}
 	if err != nil { // a panic
@@ -68,13 +69,13 @@ func (s *settler) settle(c *chunk, place func(index.Feedback)) bool {
 
 // indexChunk sends the chunk until each of its records has an outcome.
 func (s *settler) indexChunk(c *chunk, place func(index.Feedback)) (err error) {
-	defer recovered(&err)
+	defer longcall.CatchPanic(&err)
 	defer place(index.Feedback{}) // counts where nothing was sent: only the first release does
 	c.sort(s.Seen, time.Now())
 	err = s.sendNew(c, place)
 	s.compare(c)
 	if err == nil {
-		s.problem.clear(indexing)
+		s.problem.Clear(indexing)
 	}
 	return err
 }
@@ -91,7 +92,7 @@ func (s *settler) sendNew(c *chunk, place func(index.Feedback)) error {
 // again and again, smaller and smaller, until each has an outcome.
 func (s *settler) send(c *chunk, at []int, place func(index.Feedback)) error {
 	timeouts, again := 0, false
-	for wait := firstWait; ; wait = min(2*wait, longestWait) {
+	for wait := longcall.FirstWait; ; wait = min(2*wait, longcall.LongestWait) {
 		generation := s.Seen.Generation()
 		result := s.sendOnce(c, place, timeouts)
 		if timeouts++; !result.TimedOut {
@@ -108,7 +109,7 @@ func (s *settler) send(c *chunk, at []int, place func(index.Feedback)) error {
 			timeouts >= bodyTimeouts && c.bulk.Size() > leastSplit && len(at) > 1:
 			return s.sendHalves(c, at)
 		case result.Class == index.Transient:
-			s.problem.set(indexing, failure(result.Error))
+			s.problem.Set(indexing, failure(result.Error))
 			if len(at) > 1 && c.bulk.Size() >= 2*s.Limiter.State().BulkBytes { // bulks have shrunk since it was built
 				return s.sendHalves(c, at)
 			}
@@ -121,9 +122,9 @@ func (s *settler) send(c *chunk, at []int, place func(index.Feedback)) error {
 		if len(at) == 0 {
 			return nil
 		}
-		if !pause(s.going, wait) {
+		if !longcall.Backoff(s.going, wait) {
 			c.stopped = append(c.stopped, at...)
-			return errStopped
+			return longcall.ErrStopped
 		}
 		var err error
 		if place, err = s.refill(c, at); err != nil {
@@ -148,7 +149,7 @@ func (s *settler) sendOnce(c *chunk, place func(index.Feedback), timeouts int) (
 func (s *settler) refill(c *chunk, at []int) (place func(index.Feedback), err error) {
 	if place, err = s.Limiter.Acquire(s.going, max(s.priority, c.priority)); err != nil {
 		c.stopped = append(c.stopped, at...)
-		return nil, errStopped
+		return nil, longcall.ErrStopped
 	}
 	c.fill(at, time.Now())
 	return place, nil
@@ -206,7 +207,7 @@ func (s *settler) outcomes(c *chunk, at []int, items []index.Item, generation ui
 				c.parked = append(c.parked, verdict{at: i, cause: item.Error})
 				continue
 			}
-			s.problem.set(indexing, failure(item.Error))
+			s.problem.Set(indexing, failure(item.Error))
 			again = append(again, i)
 		default:
 			c.open = append(c.open, verdict{at: i, cause: item.Error})
@@ -222,5 +223,5 @@ func (s *settler) outcomes(c *chunk, at []int, items []index.Item, generation ui
 // insist repeats a look into the ledger until it succeeds, or the settler is
 // stopped.
 func (s *settler) insist(look func(context.Context) error) bool {
-	return insist(s.going, &s.problem, readingLedger, func() error { return look(s.work) })
+	return longcall.Retry(s.going, &s.problem, readingLedger, func() error { return look(s.work) })
 }

@@ -18,6 +18,7 @@ import (
 	"millrace/internal/delay"
 	"millrace/internal/index"
 	"millrace/internal/ledger"
+	"millrace/internal/longcall"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
@@ -105,7 +106,7 @@ func (r *worldReader) Next(ctx context.Context) (stream.Page, error) {
 	defer r.w.mu.Unlock()
 	if r.at == len(r.w.records) && r.w.endless { // idle
 		r.w.mu.Unlock()
-		pause(ctx, 10*time.Millisecond)
+		longcall.Backoff(ctx, 10*time.Millisecond)
 		r.w.mu.Lock()
 	}
 	if ctx.Err() != nil {
@@ -152,7 +153,7 @@ func (w *world) Do(ctx context.Context, b *index.Bulk) index.Result {
 	panics := w.chance(60)
 	w.sizes = append(w.sizes, len(ids))
 	w.mu.Unlock()
-	if !pause(ctx, took) {
+	if !longcall.Backoff(ctx, took) {
 		return index.Result{Class: index.Transient, Error: index.Error{Type: "canceled"}}
 	}
 	w.mu.Lock()
@@ -329,7 +330,7 @@ func (w *world) process(t *testing.T, p *Processor, random *rand.Rand, look func
 			case <-finished:
 				done = true
 			case <-stop:
-				line.stop(errCanceled)
+				line.stop(longcall.ErrCanceled)
 				if random.IntN(2) == 0 {
 					line.abandon()
 				}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"millrace/internal/index"
+	"millrace/internal/longcall"
 	"millrace/internal/snapshot"
 	"millrace/internal/telemetry"
 )
@@ -69,7 +70,7 @@ const checkpointsAtOnce = 16
 // earlier runs have left behind, and writes down where every shard is. What is
 // open comes later, see BeginSnapshot.
 func (s *Snapshotter) PlanSnapshot(ctx context.Context, in SnapshotCall) (SnapshotPlan, error) {
-	defer keepAlive(ctx, func() any { return in.Name })()
+	defer longcall.Heartbeat(ctx, func() any { return in.Name })()
 	plan := SnapshotPlan{Name: in.Name, State: snapshot.Planned, LastGood: time.Now().UTC()}
 	catalog := snapshot.Open(s.Bucket, in.Repository.Name)
 	all, err := catalog.List(ctx)
@@ -184,7 +185,7 @@ type SnapshotBegun struct {
 // what an earlier attempt has written: the snapshot may be older than the
 // retry.
 func (s *Snapshotter) BeginSnapshot(ctx context.Context, in SnapshotCall) (SnapshotBegun, error) {
-	defer keepAlive(ctx, func() any { return in.Name })()
+	defer longcall.Heartbeat(ctx, func() any { return in.Name })()
 	catalog := snapshot.Open(s.Bucket, in.Repository.Name)
 	record, err := catalog.Get(ctx, in.Name)
 	if err != nil {
@@ -288,7 +289,7 @@ type SnapshotLook struct {
 // FollowSnapshot says how far a snapshot is, and once it has ended, writes down
 // how.
 func (s *Snapshotter) FollowSnapshot(ctx context.Context, in SnapshotCall) (SnapshotLook, error) {
-	defer keepAlive(ctx, func() any { return in.Name })()
+	defer longcall.Heartbeat(ctx, func() any { return in.Name })()
 	catalog := snapshot.Open(s.Bucket, in.Repository.Name)
 	record, err := catalog.Get(ctx, in.Name)
 	if err != nil {
@@ -454,7 +455,7 @@ type Expired struct {
 // ExpireSnapshots deletes the snapshots that are past their retention, and
 // then their records.
 func (s *Snapshotter) ExpireSnapshots(ctx context.Context, in ExpireCall) (Expired, error) {
-	defer keepAlive(ctx, func() any { return in.Repository })()
+	defer longcall.Heartbeat(ctx, func() any { return in.Repository })()
 	catalog := snapshot.Open(s.Bucket, in.Repository)
 	all, err := catalog.List(ctx)
 	if err != nil {

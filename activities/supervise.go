@@ -14,6 +14,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"millrace/internal/ledger"
+	"millrace/internal/longcall"
 	"millrace/internal/stream"
 )
 
@@ -169,7 +170,7 @@ func (s *Supervisor) SuperviseShards(ctx context.Context, in SuperviseInput) (Su
 	if !known.Created.IsZero() && !known.Created.Equal(s.Stream.Created) {
 		slog.Warn("a stream was deleted and made anew: its shards are read from their beginning", "stream", s.Stream.Name, "was", known.Created, "is", s.Stream.Created)
 	}
-	ctx, cancel := stopWithWorker(ctx)
+	ctx, cancel := longcall.WithWorkerStop(ctx)
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	defer cancel() // before that
@@ -198,7 +199,7 @@ func (s *Supervisor) SuperviseShards(ctx context.Context, in SuperviseInput) (Su
 			break
 		}
 		activity.RecordHeartbeat(ctx)
-		if !pause(ctx, pollShards) {
+		if !longcall.Backoff(ctx, pollShards) {
 			break
 		}
 	}
@@ -213,7 +214,7 @@ func (s *Supervisor) keepReconciling(ctx context.Context) {
 		if err := s.Reconcile(ctx); err != nil && ctx.Err() == nil {
 			slog.Warn("could not see to it that Reconcile runs, trying again", "error", err)
 		}
-		if !pause(ctx, reconcileAgainEvery) {
+		if !longcall.Backoff(ctx, reconcileAgainEvery) {
 			return
 		}
 	}
@@ -307,7 +308,7 @@ type CommandInput struct {
 
 // CommandShards gives a command to shards and waits until all have obeyed.
 func (s *Supervisor) CommandShards(ctx context.Context, in CommandInput) error {
-	defer keepAlive(ctx, func() any { return in.Command.Name })()
+	defer longcall.Heartbeat(ctx, func() any { return in.Command.Name })()
 	group, commanding := errgroup.WithContext(ctx)
 	group.SetLimit(commandsAtOnce)
 	for _, shard := range in.Shards {
@@ -319,18 +320,4 @@ func (s *Supervisor) CommandShards(ctx context.Context, in CommandInput) error {
 		})
 	}
 	return group.Wait()
-}
-
-// stopWithWorker ends the context when the worker is asked to stop, so that
-// the activity can end well before it is abandoned.
-func stopWithWorker(ctx context.Context) (context.Context, context.CancelFunc) {
-	stopping, cancel := context.WithCancel(ctx)
-	go func() {
-		select {
-		case <-activity.GetWorkerStopChannel(ctx):
-			cancel()
-		case <-stopping.Done():
-		}
-	}()
-	return stopping, cancel
 }

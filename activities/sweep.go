@@ -17,6 +17,7 @@ import (
 	"millrace/internal/backup"
 	"millrace/internal/index"
 	"millrace/internal/ledger"
+	"millrace/internal/longcall"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
@@ -190,7 +191,7 @@ func (s *Sweeper) SweepObjects(ctx context.Context, in SweepInput) (SweepProgres
 	if err != nil {
 		return SweepProgress{}, err
 	}
-	going, cancel := stopWithWorker(ctx)
+	going, cancel := longcall.WithWorkerStop(ctx)
 	defer cancel()
 	going, cancelDue := context.WithTimeout(going, in.For)
 	defer cancelDue()
@@ -201,7 +202,7 @@ func (s *Sweeper) SweepObjects(ctx context.Context, in SweepInput) (SweepProgres
 	}
 	call := newSweep(ctx, going, s, in, plan, page, progress)
 	defer call.abandon()
-	defer keepAlive(ctx, func() any { return call.state() })()
+	defer longcall.Heartbeat(ctx, func() any { return call.state() })()
 	defer call.watchLive()()
 	call.run()
 	if err := call.conclude(); err != nil {

@@ -12,6 +12,7 @@ import (
 	"millrace/internal/archive"
 	"millrace/internal/backup"
 	"millrace/internal/index"
+	"millrace/internal/longcall"
 	"millrace/internal/telemetry"
 )
 
@@ -89,7 +90,7 @@ func (s *sweep) explain(c *sweepChunk) bool {
 		received, err = s.Documents.ReceivedAt(s.work, places)
 		return err
 	}
-	if !insist(s.going, &s.problem, lookingUp, ask) {
+	if !longcall.Retry(s.going, &s.problem, lookingUp, ask) {
 		return false
 	}
 	for i, u := range c.unlike {
@@ -101,7 +102,7 @@ func (s *sweep) explain(c *sweepChunk) bool {
 				whole, err = s.search(received[i], wanted)
 				return err
 			}
-			if !insist(s.going, &s.problem, searching, look) {
+			if !longcall.Retry(s.going, &s.problem, searching, look) {
 				return false
 			}
 			if !whole {

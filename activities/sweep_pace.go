@@ -8,6 +8,7 @@ import (
 
 	"millrace/internal/delay"
 	"millrace/internal/index"
+	"millrace/internal/longcall"
 )
 
 // Pace is how a sweep gives way to live traffic, while no rate is given: by
@@ -157,7 +158,7 @@ func (s *sweep) watchLive() (stop func()) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		for going := true; going; going = waitFor(s.going, lookLive) {
+		for going := true; going; going = longcall.Sleep(s.going, lookLive) {
 			live, err := s.liveDelay(s.going)
 			if err != nil { // it goes on as before; what it does may be the reason
 				continue
@@ -168,7 +169,7 @@ func (s *sweep) watchLive() (stop func()) {
 		}
 	}()
 	return func() {
-		s.stop(errStopped)
+		s.stop(longcall.ErrStopped)
 		<-ended
 	}
 }
@@ -228,7 +229,7 @@ func (s *sweep) rest() bool {
 	left, going := rested(0), true
 	for left > 0 && going {
 		began := time.Now()
-		going = waitFor(s.going, min(left, lookLive))
+		going = longcall.Sleep(s.going, min(left, lookLive))
 		left = rested(time.Since(began))
 	}
 	return going

@@ -11,6 +11,7 @@ import (
 	"millrace/internal/archive"
 	"millrace/internal/delay"
 	"millrace/internal/index"
+	"millrace/internal/longcall"
 	"millrace/internal/stream"
 )
 
@@ -238,7 +239,7 @@ func TestARestIsKeptInFull(t *testing.T) {
 		call := s.sweep(t, SweepBackfill, SweepProgress{Pace: Pace{Share: 0.01, Normal: 0.4, Live: 0.4}})
 		defer call.abandon()
 		began := time.Now()
-		time.AfterFunc(50*time.Second, func() { call.stop(errDue) }) // in the third rest
+		time.AfterFunc(50*time.Second, func() { call.stop(longcall.ErrDue) }) // in the third rest
 		call.run()
 		const least = 20 * time.Second // of which it works for 0.2 s
 		for n, at := range s.began {

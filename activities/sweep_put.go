@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"millrace/internal/index"
+	"millrace/internal/longcall"
 	"millrace/internal/telemetry"
 )
 
@@ -41,7 +42,7 @@ func (s *sweep) putChunk(c *sweepChunk) bool {
 	for i := range at {
 		at[i] = i
 	}
-	for wait := firstWait; len(at) > 0; wait = min(2*wait, longestWait) {
+	for wait := longcall.FirstWait; len(at) > 0; wait = min(2*wait, longcall.LongestWait) {
 		data := make([][]byte, len(at))
 		for n, i := range at {
 			data[n] = c.records[i].Data
@@ -61,12 +62,12 @@ func (s *sweep) putChunk(c *sweepChunk) bool {
 		if at = again; last == nil {
 			break
 		}
-		s.problem.set(putting, last)
-		if !pause(s.going, wait) {
+		s.problem.Set(putting, last)
+		if !longcall.Backoff(s.going, wait) {
 			return false
 		}
 	}
-	s.problem.clear(putting)
+	s.problem.Clear(putting)
 	c.put = int64(len(c.records) - len(c.dead))
 	return true
 }
@@ -105,7 +106,7 @@ func (s *sweep) keepUp() bool {
 		return fmt.Errorf("%d of them, such as %s, have not come to %s ago", len(behind), behind[0], mostBehind)
 	}
 	defer func() { s.keptUp = time.Now() }()
-	return insist(s.going, &s.problem, followed, look)
+	return longcall.Retry(s.going, &s.problem, followed, look)
 }
 
 // unread returns the shards that have not processed all that came before a

@@ -20,6 +20,7 @@ import (
 	"millrace/internal/backup"
 	"millrace/internal/delay"
 	"millrace/internal/index"
+	"millrace/internal/longcall"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
@@ -115,7 +116,7 @@ func (s *sweep) run() {
 	for c := range s.queue {
 		<-c.settled
 		if !c.ok || !s.apply(c) {
-			s.stop(errStopped)
+			s.stop(longcall.ErrStopped)
 			break
 		}
 	}
@@ -142,7 +143,7 @@ func (s *sweep) readAll() {
 func (s *sweep) readObject(object, skip int) bool {
 	var ended bool
 	read := func() (err error) {
-		defer recovered(&err)
+		defer longcall.CatchPanic(&err)
 		from, err := s.recordsOf(s.going, s.plan, s.page[object])
 		if errors.Is(err, archive.ErrNotFound) {
 			ended = s.pass(&sweepChunk{object: object, read: skip, last: true, gone: true})
@@ -155,7 +156,7 @@ func (s *sweep) readObject(object, skip int) bool {
 		ended, err = s.cutObject(from, object, &skip)
 		return err
 	}
-	return insist(s.going, &s.problem, opening, read) && ended
+	return longcall.Retry(s.going, &s.problem, opening, read) && ended
 }
 
 // cutObject cuts an object into chunks. skip is how many of its records are
@@ -355,7 +356,7 @@ func (s *sweep) writeGaps(c *sweepChunk, gaps []Gap) bool {
 
 func (s *sweep) write(key string, body []byte) bool {
 	put := func() error { return s.Bucket.Put(s.work, key, body) }
-	return insist(s.work, &s.problem, reporting, put)
+	return longcall.Retry(s.work, &s.problem, reporting, put)
 }
 
 func encodeLines[T any](lines []T) []byte {
@@ -372,7 +373,7 @@ func encodeLines[T any](lines []T) []byte {
 func (s *sweep) conclude() error {
 	defer time.AfterFunc(DefaultDrainTimeout, s.abandon).Stop()
 	if !s.report() {
-		return fmt.Errorf("write the report of the sweep: %w", errStopped)
+		return fmt.Errorf("write the report of the sweep: %w", longcall.ErrStopped)
 	}
 	return nil
 }
@@ -380,7 +381,7 @@ func (s *sweep) conclude() error {
 func (s *sweep) state() SweepProgress {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, last := s.problem.state()
+	_, last := s.problem.State()
 	progress := s.done
 	progress.Lines, progress.LastError = slices.Clone(s.done.Lines), last
 	return progress

@@ -15,6 +15,7 @@ import (
 	"millrace/internal/archive"
 	"millrace/internal/backup"
 	"millrace/internal/index"
+	"millrace/internal/longcall"
 	"millrace/internal/stream"
 )
 
@@ -43,7 +44,7 @@ func TestWhatWasIndexedIsNotMetAgain(t *testing.T) {
 	s := &Sweeper{Documents: documents, Graves: documents, Limiter: index.NewLimiter(1, 0)}
 	call := newSweep(t.Context(), t.Context(), s, SweepInput{Stage: SweepBackfill}, Plan{}, nil, SweepProgress{})
 	defer call.abandon()
-	documents.over = func() { call.stop(errStopped) }
+	documents.over = func() { call.stop(longcall.ErrStopped) }
 	c := &sweepChunk{chunk: chunk{records: []stream.Record{{Data: record(1)}, {Data: record(2)}}}, lines: make([]backup.Line, 2)}
 	if !call.settleChunk(c) || c.counts.Indexed != 1 || len(documents.dead) != 1 || len(c.dead) != 1 {
 		t.Errorf("of two documents it counts %+v and %d dead, and buried %d", c.counts, len(c.dead), len(documents.dead))
@@ -73,7 +74,7 @@ func TestASweepGoesOnBehindWhatIsWithheld(t *testing.T) {
 			t.Errorf("the object ends with %+v", c)
 		}
 	case <-time.After(time.Minute):
-		_, why := call.problem.state()
+		_, why := call.problem.State()
 		t.Errorf("it is waited for: %s", why)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"millrace/internal/index"
 	"millrace/internal/ledger"
+	"millrace/internal/longcall"
 	"millrace/internal/snapshot"
 	"millrace/internal/telemetry"
 )
@@ -104,7 +105,7 @@ func (s *sweep) lookUp(c *sweepChunk) (found []index.Found, ok bool) {
 		}
 		return err
 	}
-	return found, insist(s.going, &s.problem, lookingUp, look)
+	return found, longcall.Retry(s.going, &s.problem, lookingUp, look)
 }
 
 // Swept is a record of a backup that Elasticsearch refuses.
@@ -135,7 +136,7 @@ func (s *sweep) buryAll(c *sweepChunk) bool {
 		return true
 	}
 	bury := func() error { return s.Graves.BurySwept(s.work, s.plan.ID, swept) }
-	return insist(s.going, &s.problem, burying, bury)
+	return longcall.Retry(s.going, &s.problem, burying, bury)
 }
 
 // retired knows what retention has deleted: what had arrived in an index by
@@ -165,7 +166,7 @@ func (r *retired) has(s *sweep, record telemetry.Record, arrived time.Time) bool
 			from = broughtBack{arrived: whole.At, received: part.Before}
 			return err
 		}
-		if !insist(s.going, &s.problem, "look for what retention has deleted", look) {
+		if !longcall.Retry(s.going, &s.problem, "look for what retention has deleted", look) {
 			return false // the sweep is stopped, and reads this record again
 		}
 		r.known[name] = from

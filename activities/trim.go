@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"millrace/internal/index"
+	"millrace/internal/longcall"
 	"millrace/internal/snapshot"
 	"millrace/internal/telemetry"
 )
@@ -69,11 +70,12 @@ const (
 // A retry goes on with the counts of the attempt before, and finds what is left.
 func (s *Snapshotter) TrimIndices(ctx context.Context, in TrimCall) (Retirement, error) {
 	var before Retirement
-	if previous(ctx, &before) {
+	if longcall.Resume(ctx, &before) {
 		before.Uncovered, before.More = nil, 0 // they are looked at again
 	}
-	counts := &guarded[Retirement]{value: before}
-	defer keepAlive(ctx, func() any { return counts.get() })()
+	counts := &longcall.Guarded[Retirement]{}
+	counts.Set(before)
+	defer longcall.Heartbeat(ctx, func() any { return counts.Get() })()
 	r, err := s.beginRetiring(ctx, in.RetentionCall)
 	if err != nil {
 		return Retirement{}, err
@@ -82,7 +84,7 @@ func (s *Snapshotter) TrimIndices(ctx context.Context, in TrimCall) (Retirement,
 	r.result = counts
 	err = r.each(ctx, func(p telemetry.Period) bool { return p != telemetry.Daily }, t.index)
 	indicesUncovered.WithLabelValues(partsOfIndices).Set(float64(r.stay))
-	return counts.get(), err
+	return counts.Get(), err
 }
 
 // trimming is one call of TrimIndices.
@@ -169,7 +171,7 @@ func (t *trimming) delete(ctx context.Context, name string, before time.Time, do
 			slog.Info("deleted documents that are past their retention", "index", name, "received_before", before)
 			return true, nil
 		}
-		if !waitFor(ctx, trimRest*time.Since(began)) {
+		if !longcall.Sleep(ctx, trimRest*time.Since(began)) {
 			return false, ctx.Err()
 		}
 	}
@@ -195,7 +197,7 @@ func (t *trimming) deletePage(ctx context.Context, written *snapshot.Trimmed, be
 
 // trimmed counts what was deleted of an index.
 func (t *trimming) trimmed(name string, documents, left int64) {
-	t.result.change(func(result *Retirement) {
+	t.result.Change(func(result *Retirement) {
 		of := slices.IndexFunc(result.Trimmed, func(one Trim) bool { return one.Index == name })
 		if of < 0 && len(result.Trimmed) == mostRetired {
 			result.More++

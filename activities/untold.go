@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"millrace/internal/ledger"
+	"millrace/internal/longcall"
 	"millrace/internal/queue"
 )
 
@@ -130,7 +131,7 @@ func (s *Supervisor) keepTelling(ctx context.Context) {
 		case ctx.Err() == nil:
 			slog.Warn("could not look for untold ledger entries, trying again", "stream", s.Stream.Name, "error", err)
 		}
-		if !pause(ctx, tellEvery) {
+		if !longcall.Backoff(ctx, tellEvery) {
 			return
 		}
 	}

@@ -1,0 +1,62 @@
+package longcall
+
+import (
+	"context"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+)
+
+// Watch looks after a call that works in goroutines of its own: it sends
+// heartbeats, and ends the call when it is time.
+type Watch struct {
+	For   time.Duration // how long the call may take
+	Drain time.Duration // how long what is in flight may take after Stop
+
+	// Tick returns the details of a heartbeat, and why the call is to end, if it
+	// is. due says that its time is over, which is for the call to decide: one
+	// that ends before it has achieved anything never gets on.
+	Tick    func(due bool) (details any, end error)
+	Stop    func(reason error) // begin nothing new
+	Abandon func()             // give up what is in flight
+}
+
+// Until watches until the call has finished.
+func (w Watch) Until(ctx context.Context, finished <-chan struct{}) {
+	ticker := time.NewTicker(HeartbeatEvery)
+	defer ticker.Stop()
+	due := time.After(w.For)
+	canceled, stopping := ctx.Done(), activity.GetWorkerStopChannel(ctx)
+	var drained <-chan time.Time
+	end := func(reason error) {
+		if reason != nil && drained == nil {
+			w.Stop(reason)
+			drained = time.After(w.Drain)
+		}
+	}
+	isDue := false
+	tick := func() {
+		details, reason := w.Tick(isDue)
+		activity.RecordHeartbeat(ctx, details)
+		end(reason)
+	}
+	for {
+		select {
+		case <-finished:
+			return
+		case <-ticker.C:
+			tick()
+		case <-due:
+			isDue = true
+			tick()
+		case <-canceled:
+			canceled = nil
+			end(ErrCanceled)
+		case <-stopping:
+			stopping = nil
+			end(ErrWorkerStopping)
+		case <-drained:
+			w.Abandon()
+		}
+	}
+}
