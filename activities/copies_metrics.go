@@ -8,8 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"millrace/internal/backoff"
 	"millrace/internal/ledger"
-	"millrace/internal/longcall"
 	"millrace/internal/telemetry"
 )
 
@@ -41,7 +41,7 @@ func (s *Supervisor) watchCopies(ctx context.Context) {
 		case ctx.Err() == nil:
 			slog.Warn("could not count what is held for long, trying again", "stream", s.Stream.Name, "error", err)
 		}
-		if !longcall.Backoff(ctx, copiesEvery) {
+		if !backoff.Wait(ctx, copiesEvery) {
 			return
 		}
 	}

@@ -90,8 +90,9 @@ func (a *Archivist) CopyShard(ctx context.Context, in CopyInput) (CopyResult, er
 func (c *copying) tick(due bool) (details any, end error) {
 	progress := c.progress()
 	c.publish(progress)
-	if due {
-		c.isDue.Do(func() { close(c.due) })
+	if due && !c.isDue {
+		c.isDue = true
+		close(c.due)
 	}
 	switch {
 	case c.isWaiting() != c.in.Waiting:

@@ -21,9 +21,9 @@ import (
 	"millrace/deploy/local/localtest"
 	"millrace/internal/archive"
 	"millrace/internal/awshttp"
+	"millrace/internal/backoff"
 	"millrace/internal/backup"
 	"millrace/internal/index"
-	"millrace/internal/longcall"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 	"millrace/test/faultproxy"
@@ -239,7 +239,7 @@ func TestCopyShardWritesWhatHasWaited(t *testing.T) {
 	stopping := make(chan struct{})
 	go func() {
 		defer close(stopping)
-		for longcall.Backoff(t.Context(), 10*time.Millisecond) {
+		for backoff.Wait(t.Context(), 10*time.Millisecond) {
 			for _, err := range v.direct.Keys(t.Context(), "") {
 				if err == nil {
 					return

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"millrace/internal/backoff"
 	"millrace/internal/backup"
 	"millrace/internal/index"
 	"millrace/internal/longcall"
@@ -33,7 +34,7 @@ type copying struct {
 	going, work context.Context
 	stop        context.CancelCauseFunc // ends going
 	due         chan struct{}           // closed when the call is to end with its next object
-	isDue       sync.Once               // closes it
+	isDue       bool                    // it is closed; belongs to tick
 	problem     longcall.Stall
 	since       time.Time // when the first record was taken that is held
 
@@ -149,7 +150,7 @@ func (c *copying) read(ctx context.Context, pages chan<- stream.Page, replaced *
 		case <-ctx.Done():
 			return
 		}
-		if next.End || tip && !longcall.Backoff(ctx, c.Limits.Poll) {
+		if next.End || tip && !backoff.Wait(ctx, c.Limits.Poll) {
 			return
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"millrace/internal/backoff"
 	"millrace/internal/dedup"
 	"millrace/internal/delay"
 	"millrace/internal/index"
@@ -278,7 +279,7 @@ func (c *cemetery) process(at int, data []byte) {
 // Do is that of the index.
 func (c *cemetery) Do(ctx context.Context, b *index.Bulk) index.Result {
 	ids := documents(b)
-	longcall.Backoff(ctx, 50*time.Millisecond)
+	backoff.Wait(ctx, 50*time.Millisecond)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.fickle && c.random.IntN(4) == 0 {

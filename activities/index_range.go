@@ -8,6 +8,7 @@ import (
 
 	"go.temporal.io/sdk/temporal"
 
+	"millrace/internal/backoff"
 	"millrace/internal/index"
 	"millrace/internal/longcall"
 	"millrace/internal/stream"
@@ -293,7 +294,7 @@ func (s *settler) read(r telemetry.Range) (records []stream.Record, ok bool) {
 		if len(records) >= r.Count || tries == shortReads {
 			return records, true
 		}
-		if !longcall.Backoff(s.going, wait) {
+		if !backoff.Wait(s.going, wait) {
 			return nil, false
 		}
 	}

@@ -14,8 +14,8 @@ import (
 
 	"go.temporal.io/sdk/testsuite"
 
+	"millrace/internal/backoff"
 	"millrace/internal/index"
-	"millrace/internal/longcall"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
@@ -71,7 +71,7 @@ func TestIndexShardEndsWellWhenItsWorkerStops(t *testing.T) {
 	stopping := make(chan struct{})
 	go func() {
 		defer close(stopping)
-		for w.indexed() < len(w.records) && longcall.Backoff(t.Context(), 10*time.Millisecond) {
+		for w.indexed() < len(w.records) && backoff.Wait(t.Context(), 10*time.Millisecond) {
 		}
 	}()
 	got := indexShard(t, w.processor(), IndexInput{For: time.Hour},

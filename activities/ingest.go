@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
 
+	"millrace/internal/backoff"
 	"millrace/internal/intake"
 	"millrace/internal/longcall"
 	"millrace/internal/pack"
@@ -99,7 +100,7 @@ func (g *Ingester) FinishBatch(ctx context.Context, in FinishInput) (PutResult, 
 		}
 		result := f.set(left, err)
 		slog.Warn("neither stream nor queue takes all of a batch, trying again", "workflow", batch, "left", len(left), "error", err)
-		if !longcall.Backoff(stopping, wait) {
+		if !backoff.Wait(stopping, wait) {
 			if ctx.Err() == nil { // another worker goes on
 				activity.RecordHeartbeat(ctx, result)
 				return result, longcall.ErrWorkerStopping

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"millrace/internal/backoff"
 	"millrace/internal/ledger"
 	"millrace/internal/longcall"
 	"millrace/internal/queue"
@@ -163,7 +164,7 @@ func (k *keeping) run(untilEmpty bool) {
 			k.tell()
 		}
 		if failed > 0 { // it is rather the ledger, or the stream
-			longcall.Backoff(k.going, longcall.LongestWait)
+			backoff.Wait(k.going, longcall.LongestWait)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"go.temporal.io/sdk/activity"
 
+	"millrace/internal/backoff"
 	"millrace/internal/backup"
 	"millrace/internal/longcall"
 	"millrace/internal/telemetry"
@@ -77,7 +78,7 @@ func (r *Recoverer) AwaitBackup(ctx context.Context, in AwaitInput) (AwaitResult
 			slog.Warn("the backup or the shards have not passed the backfill in time", "id", plan.ID, "shards", len(behind), "gaps", len(found.growing(plan)))
 			break
 		}
-		if !longcall.Backoff(ctx, lookEvery) {
+		if !backoff.Wait(ctx, lookEvery) {
 			return result, ctx.Err()
 		}
 	}

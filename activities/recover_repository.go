@@ -12,8 +12,8 @@ import (
 
 	"go.temporal.io/sdk/temporal"
 
+	"millrace/internal/backoff"
 	"millrace/internal/index"
-	"millrace/internal/longcall"
 )
 
 // RepositoryUnreachable is the type of the error of a recovery whose snapshot
@@ -96,7 +96,7 @@ func (r *Recoverer) readSnapshot(ctx context.Context, plan Plan) error {
 		case attempt == readAttempts:
 			return unreachable(plan, "nothing was changed", err)
 		}
-		if !longcall.Backoff(ctx, time.Second) {
+		if !backoff.Wait(ctx, time.Second) {
 			return ctx.Err()
 		}
 	}

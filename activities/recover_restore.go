@@ -9,6 +9,7 @@ import (
 
 	"go.temporal.io/sdk/activity"
 
+	"millrace/internal/backoff"
 	"millrace/internal/index"
 	"millrace/internal/longcall"
 	"millrace/internal/snapshot"
@@ -70,7 +71,7 @@ func (r *Recoverer) RestoreIndices(ctx context.Context, in RestoreInput) (Restor
 		if done {
 			break
 		}
-		if !longcall.Backoff(ctx, followEvery) {
+		if !backoff.Wait(ctx, followEvery) {
 			return f.state(), ctx.Err()
 		}
 	}

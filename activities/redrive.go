@@ -11,6 +11,7 @@ import (
 
 	"go.temporal.io/sdk/activity"
 
+	"millrace/internal/backoff"
 	"millrace/internal/intake"
 	"millrace/internal/longcall"
 	"millrace/internal/queue"
@@ -231,7 +232,7 @@ func (r *redriving) redrive(messages []queue.Message) {
 		case rejected == 0:
 			wait = longcall.FirstWait
 		default:
-			longcall.Backoff(r.going, wait)
+			backoff.Wait(r.going, wait)
 			wait = min(2*wait, longcall.LongestWait)
 		}
 	}

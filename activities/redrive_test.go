@@ -11,8 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"millrace/internal/backoff"
 	"millrace/internal/intake"
-	"millrace/internal/longcall"
 	"millrace/internal/queue"
 	"millrace/internal/stream"
 )
@@ -81,7 +81,7 @@ func (y *yard) Receive(ctx context.Context, limit int, wait, visibility time.Dur
 		if len(got) > 0 || ctx.Err() != nil || time.Now().After(deadline) {
 			return got, ctx.Err()
 		}
-		if !longcall.Backoff(ctx, time.Second) {
+		if !backoff.Wait(ctx, time.Second) {
 			return nil, ctx.Err()
 		}
 	}
@@ -227,7 +227,7 @@ func (y *yard) run(t *testing.T, limits RedriveLimits, long time.Duration) Redri
 				cancel()
 			}
 			y.mu.Unlock()
-			longcall.Backoff(ctx, 100*time.Millisecond)
+			backoff.Wait(ctx, 100*time.Millisecond)
 		}
 	}()
 	group.Wait()

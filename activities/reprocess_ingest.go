@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"millrace/internal/backoff"
 	"millrace/internal/index"
 	"millrace/internal/intake"
 	"millrace/internal/ledger"
@@ -138,7 +139,7 @@ func (c *reprocessing) put(spots []spot) (taken []spot, err error) {
 			break
 		}
 		c.problem.Set(ingesting, err)
-		if !longcall.Backoff(c.going, wait) {
+		if !backoff.Wait(c.going, wait) {
 			return taken, longcall.ErrStopped
 		}
 	}
@@ -163,7 +164,7 @@ func (c *reprocessing) settle(spots []spot) error {
 	for wait := settlePause; len(spots) > 0; wait = min(wait*3/2, longcall.LongestWait) {
 		c.progress.Waiting = len(spots)
 		c.tell()
-		if !longcall.Backoff(c.going, wait) {
+		if !backoff.Wait(c.going, wait) {
 			return longcall.ErrStopped
 		}
 		indexed, rest, err := c.look(spots)

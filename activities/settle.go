@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"millrace/internal/backoff"
 	"millrace/internal/index"
 	"millrace/internal/longcall"
 )
@@ -122,7 +123,7 @@ func (s *settler) send(c *chunk, at []int, place func(index.Feedback)) error {
 		if len(at) == 0 {
 			return nil
 		}
-		if !longcall.Backoff(s.going, wait) {
+		if !backoff.Wait(s.going, wait) {
 			c.stopped = append(c.stopped, at...)
 			return longcall.ErrStopped
 		}

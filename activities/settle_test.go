@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"millrace/internal/backoff"
 	"millrace/internal/dedup"
 	"millrace/internal/delay"
 	"millrace/internal/index"
@@ -106,7 +107,7 @@ func (r *worldReader) Next(ctx context.Context) (stream.Page, error) {
 	defer r.w.mu.Unlock()
 	if r.at == len(r.w.records) && r.w.endless { // idle
 		r.w.mu.Unlock()
-		longcall.Backoff(ctx, 10*time.Millisecond)
+		backoff.Wait(ctx, 10*time.Millisecond)
 		r.w.mu.Lock()
 	}
 	if ctx.Err() != nil {
@@ -153,7 +154,7 @@ func (w *world) Do(ctx context.Context, b *index.Bulk) index.Result {
 	panics := w.chance(60)
 	w.sizes = append(w.sizes, len(ids))
 	w.mu.Unlock()
-	if !longcall.Backoff(ctx, took) {
+	if !backoff.Wait(ctx, took) {
 		return index.Result{Class: index.Transient, Error: index.Error{Type: "canceled"}}
 	}
 	w.mu.Lock()

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 
+	"millrace/internal/backoff"
 	"millrace/internal/ledger"
 	"millrace/internal/longcall"
 	"millrace/internal/stream"
@@ -199,7 +200,7 @@ func (s *Supervisor) SuperviseShards(ctx context.Context, in SuperviseInput) (Su
 			break
 		}
 		activity.RecordHeartbeat(ctx)
-		if !longcall.Backoff(ctx, pollShards) {
+		if !backoff.Wait(ctx, pollShards) {
 			break
 		}
 	}
@@ -214,7 +215,7 @@ func (s *Supervisor) keepReconciling(ctx context.Context) {
 		if err := s.Reconcile(ctx); err != nil && ctx.Err() == nil {
 			slog.Warn("could not see to it that Reconcile runs, trying again", "error", err)
 		}
-		if !longcall.Backoff(ctx, reconcileAgainEvery) {
+		if !backoff.Wait(ctx, reconcileAgainEvery) {
 			return
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"millrace/internal/backoff"
 	"millrace/internal/delay"
 	"millrace/internal/index"
 	"millrace/internal/longcall"
@@ -158,7 +159,7 @@ func (s *sweep) watchLive() (stop func()) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		for going := true; going; going = longcall.Sleep(s.going, lookLive) {
+		for going := true; going; going = backoff.Sleep(s.going, lookLive) {
 			live, err := s.liveDelay(s.going)
 			if err != nil { // it goes on as before; what it does may be the reason
 				continue
@@ -229,7 +230,7 @@ func (s *sweep) rest() bool {
 	left, going := rested(0), true
 	for left > 0 && going {
 		began := time.Now()
-		going = longcall.Sleep(s.going, min(left, lookLive))
+		going = backoff.Sleep(s.going, min(left, lookLive))
 		left = rested(time.Since(began))
 	}
 	return going

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"millrace/internal/backoff"
 	"millrace/internal/index"
 	"millrace/internal/longcall"
 	"millrace/internal/telemetry"
@@ -63,7 +64,7 @@ func (s *sweep) putChunk(c *sweepChunk) bool {
 			break
 		}
 		s.problem.Set(putting, last)
-		if !longcall.Backoff(s.going, wait) {
+		if !backoff.Wait(s.going, wait) {
 			return false
 		}
 	}

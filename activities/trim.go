@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"millrace/internal/backoff"
 	"millrace/internal/index"
 	"millrace/internal/longcall"
 	"millrace/internal/snapshot"
@@ -171,7 +172,7 @@ func (t *trimming) delete(ctx context.Context, name string, before time.Time, do
 			slog.Info("deleted documents that are past their retention", "index", name, "received_before", before)
 			return true, nil
 		}
-		if !longcall.Sleep(ctx, trimRest*time.Since(began)) {
+		if !backoff.Sleep(ctx, trimRest*time.Since(began)) {
 			return false, ctx.Err()
 		}
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"millrace/internal/backoff"
 	"millrace/internal/ledger"
-	"millrace/internal/longcall"
 	"millrace/internal/queue"
 )
 
@@ -131,7 +131,7 @@ func (s *Supervisor) keepTelling(ctx context.Context) {
 		case ctx.Err() == nil:
 			slog.Warn("could not look for untold ledger entries, trying again", "stream", s.Stream.Name, "error", err)
 		}
-		if !longcall.Backoff(ctx, tellEvery) {
+		if !backoff.Wait(ctx, tellEvery) {
 			return
 		}
 	}

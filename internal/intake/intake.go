@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"time"
 
+	"millrace/internal/backoff"
 	"millrace/internal/stream"
 )
 
@@ -122,7 +122,7 @@ func (i *Intake) putIntoStream(ctx context.Context, records [][]byte) (rejected 
 				again = append(again, position)
 			}
 		}
-		if len(again) == 0 || attempt == streamAttempts || !pause(ctx, wait) {
+		if len(again) == 0 || attempt == streamAttempts || !backoff.Wait(ctx, wait) {
 			return append(rejected, again...), dead
 		}
 		at = again
@@ -219,16 +219,4 @@ func Pick(records [][]byte, at []int) [][]byte {
 		picked[n] = records[position]
 	}
 	return picked
-}
-
-// pause waits about d, and reports false if ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d/2 + rand.N(d/2+1))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

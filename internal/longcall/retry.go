@@ -3,8 +3,9 @@ package longcall
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"time"
+
+	"millrace/internal/backoff"
 )
 
 // Waits between attempts at operations that must succeed in the end: exponential,
@@ -17,23 +18,6 @@ const (
 
 // ErrStopped says that a call was stopped before it was done.
 var ErrStopped = errors.New("stopped before it was done")
-
-// Backoff waits for between half of d and d, and reports false if ctx ended first.
-func Backoff(ctx context.Context, d time.Duration) bool {
-	return Sleep(ctx, d/2+rand.N(d/2+1))
-}
-
-// Sleep waits for d, and reports false if ctx ended first.
-func Sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
 
 // Retry repeats an operation until it succeeds, and meanwhile enters in stall what
 // the call waits for. It reports false only when ctx has ended; an attempt that
@@ -49,7 +33,7 @@ func Retry(ctx context.Context, stall *Stall, what string, operation func() erro
 			return false
 		}
 		stall.Set(what, err)
-		if !Backoff(ctx, wait) {
+		if !backoff.Wait(ctx, wait) {
 			return false
 		}
 	}

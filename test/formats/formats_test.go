@@ -6,6 +6,7 @@ package formats
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"go/ast"
@@ -31,7 +32,7 @@ import (
 	"millrace/workflows"
 )
 
-var record = flag.Bool("record", false, "write the golden files of formats that have none, or more members than theirs")
+var record = flag.Bool("record", false, "write the golden files anew, unless what is kept could no longer be read")
 
 // formats are the roots of what is encoded as JSON and kept, or read by others.
 var formats = []any{
@@ -94,27 +95,31 @@ func TestFormatsStay(t *testing.T) {
 			}
 			want = append(want, '\n')
 			file := filepath.Join("testdata", of.Name()+".json")
-			if *record {
-				if err := os.WriteFile(file, want, 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
 			golden, err := os.ReadFile(file)
-			if err != nil {
+			switch {
+			case errors.Is(err, fs.ErrNotExist) && *record:
+				golden = want
+			case err != nil:
 				t.Fatalf("%v: write it with go test ./test/formats -record", err)
 			}
 			read := reflect.New(of)
 			decoder := json.NewDecoder(bytes.NewReader(golden))
 			decoder.DisallowUnknownFields()
 			if err := decoder.Decode(read.Interface()); err != nil {
-				t.Fatalf("what is kept cannot be read any more: %v", err)
+				t.Fatalf("stored data can no longer be read: %v", err)
+			}
+			if *record {
+				if err := os.WriteFile(file, want, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				return
 			}
 			again, err := json.MarshalIndent(read.Interface(), "", "\t")
 			if err != nil {
 				t.Fatal(err)
 			}
 			if again = append(again, '\n'); !bytes.Equal(again, golden) {
-				t.Errorf("what is kept is read as something else:\n%s", diff(golden, again))
+				t.Errorf("reading stored data and writing it again changes it:\n%s", diff(golden, again))
 			}
 			if !bytes.Equal(want, golden) {
 				t.Errorf("a member is new, or gone: record it if it is new:\n%s", diff(golden, want))
