@@ -110,6 +110,9 @@ func Temporal(logger *slog.Logger) (client.Options, error) {
 	}
 	options.Logger = log.NewStructuredLogger(logger)
 	options.ConnectionOptions.DialOptions = append(options.ConnectionOptions.DialOptions, heartbeat.Patient())
+	// The SDK would compress each request with gzip, and so the server each answer. But most are small, and those that are
+	// not hold a batch, which is compressed already.
+	options.ConnectionOptions.GrpcCompression = &client.GrpcCompressionNone{}
 	return options, nil
 }
 

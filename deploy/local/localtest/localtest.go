@@ -66,7 +66,9 @@ func Temporal(t testing.TB) client.Options {
 	return client.Options{
 		HostPort:  service(t, local.Temporal).Address,
 		Namespace: client.DefaultNamespace,
-		Logger:    log.NewStructuredLogger(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))),
+		// As config.Temporal has it.
+		ConnectionOptions: client.ConnectionOptions{GrpcCompression: &client.GrpcCompressionNone{}},
+		Logger:            log.NewStructuredLogger(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))),
 	}
 }
 
