@@ -16,8 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"millrace/internal/telemetry"
@@ -56,37 +54,6 @@ func (s *stream) take(t *testing.T) []map[string]any {
 	return documents
 }
 
-// decodeStrictly decodes an object, with its numbers as they are written, and
-// fails where a name is there twice, as Elasticsearch would.
-func decodeStrictly(t *testing.T, data []byte) map[string]any {
-	t.Helper()
-	s := &scanner{data: data}
-	if !s.take('{') {
-		t.Fatalf("not an object: %s", data)
-	}
-	names := map[string]bool{}
-	for first := true; ; first = false {
-		m, err := readMember(s, first)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			t.Fatalf("%v: %s", err, data)
-		}
-		if names[string(m.plain)] {
-			t.Errorf("%s is there twice: %s", m.plain, data)
-		}
-		names[string(m.plain)] = true
-	}
-	var document map[string]any
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.UseNumber()
-	if err := decoder.Decode(&document); err != nil {
-		t.Fatalf("%v: %s", err, data)
-	}
-	return document
-}
-
 // collector is a Server with a key, before a stream.
 type collector struct {
 	*Server
@@ -95,12 +62,6 @@ type collector struct {
 	key    string
 	keys   string // the file
 }
-
-const testTenant, testRegion = "acme", "eu-west-1"
-
-// testNow is when collectors receive what tests post: soon after most records
-// there.
-var testNow = time.Date(2026, 11, 27, 12, 0, 0, 5_000_000, time.UTC)
 
 func newCollector(t testing.TB, limits Limits) *collector {
 	t.Helper()
@@ -196,8 +157,6 @@ func (c *collector) postText(t *testing.T, path, body string, headers ...string)
 	return c.post(t, path, strings.NewReader(body), headers...)
 }
 
-const oneRecord = `[{"id":"a","type":"span","timestamp":"2026-11-23T10:00:00Z"}]`
-
 func TestWhoComesIn(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
@@ -291,25 +250,6 @@ func TestMethodsAndPaths(t *testing.T) {
 			t.Errorf("%s %s: answered %d %v %s, want %d", test.method, test.path, r.status, r.header, r.body, test.status)
 		}
 	}
-}
-
-func compressed(t testing.TB, encoding string, body []byte) []byte {
-	t.Helper()
-	var out bytes.Buffer
-	var w io.WriteCloser = gzip.NewWriter(&out)
-	if encoding == "zstd" {
-		var err error
-		if w, err = zstd.NewWriter(&out); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := w.Write(body); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return out.Bytes()
 }
 
 func TestBodiesComeCompressedAndChunked(t *testing.T) {

@@ -315,14 +315,6 @@ func TestTheScannerAgreesWithJSON(t *testing.T) {
 	}
 }
 
-// ownIndex is the index that is part of a record's identity.
-func ownIndex(r telemetry.Record) string {
-	if earlier := string(r.Earlier); earlier != "" && !strings.HasSuffix(earlier, telemetry.Undated) {
-		return earlier
-	}
-	return string(r.Index)
-}
-
 func TestArrivalDecidesTheIndexAndNotTheIdentity(t *testing.T) {
 	t.Parallel()
 	for timestamp, want := range map[string]struct{ index, earlier, at, original string }{

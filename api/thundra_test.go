@@ -7,14 +7,6 @@ import (
 	"testing"
 )
 
-// As the agent for Python 3.0.10 sends it, shortened.
-const thundraPost = `[
- {"apiKey":"secret","type":"Invocation","dataModelVersion":"2.0","data":{"id":"i-1","type":"Invocation","agentVersion":"3.0.10","dataModelVersion":"2.0","traceId":"t-1","startTimestamp":1795428000123,"finishTimestamp":1795428000200,"duration":77,"erroneous":false,"applicationTags":{},"userTags":{"a":1}}},
- {"apiKey":"secret","type":"Span","dataModelVersion":"2.0","data":{"id":"s-1","type":"Span","startTimestamp":1795428000124,"logs":[],"tags":{"x":"y"}}},
- {"apiKey":"secret","type":"Log","dataModelVersion":"2.0","data":{"id":"l-1","logMessage":"hello","logTimestamp":1795428000125}},
- {"apiKey":"secret","type":"Metric","dataModelVersion":"2.0","data":{"id":"m-1","type":"Metric","metricTimestamp":5,"metrics":{"app.cpuLoad":0.5}}}
-]`
-
 func TestThundraBecomesStreamRecords(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})

@@ -21,11 +21,6 @@ import (
 	"millrace/internal/telemetry"
 )
 
-var (
-	start = time.Date(2026, 11, 23, 13, 59, 50, 0, time.UTC)
-	shard = backup.Shard{Stream: "telemetry", Created: start, ID: "shardId-000000000000"}
-)
-
 type object struct {
 	body []byte
 	meta map[string]string

@@ -1,6 +1,10 @@
 package main
 
-import "testing"
+import (
+	"path/filepath"
+	"slices"
+	"testing"
+)
 
 // TestOverdue: only an end that came too late is run again, not what was found.
 func TestOverdue(t *testing.T) {
@@ -12,6 +16,20 @@ func TestOverdue(t *testing.T) {
 	} {
 		if overdue.MatchString(output) != want {
 			t.Errorf("of %q it says %v", output, !want)
+		}
+	}
+}
+
+// TestTargetsDoWithoutOtherTests: files with targets are compiled, and samples; no test that needs a server is.
+func TestTargetsDoWithoutOtherTests(t *testing.T) {
+	t.Parallel()
+	suites, err := find(t.Context(), []string{"millrace/internal/stream"})
+	if err != nil || len(suites) != 1 {
+		t.Fatalf("%d suites, %v", len(suites), err)
+	}
+	for file, want := range map[string]bool{"fuzz_test.go": false, shared: false, "stream_test.go": true, "decode_test.go": true} {
+		if slices.Contains(suites[0].omitted, filepath.Join(suites[0].dir, file)) != want {
+			t.Errorf("%s is left out: %v", file, !want)
 		}
 	}
 }
