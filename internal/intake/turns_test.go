@@ -33,8 +33,9 @@ func TestTurnsFollowWhatIsAnswered(t *testing.T) {
 			if !answered {
 				failures++
 			}
+			lasts := time.Duration(8+calls%5) * time.Millisecond // not all end at one instant, in an order that varies
 			mu.Unlock()
-			time.Sleep(10 * time.Millisecond) // inside of the bubble
+			time.Sleep(lasts) // inside of the bubble
 			mu.Lock()
 			inFlight--
 			mu.Unlock()
@@ -58,7 +59,10 @@ func TestTurnsFollowWhatIsAnswered(t *testing.T) {
 		}
 		able = 4
 		run(10)
-		if share, limit := run(100); share > 0.2 || limit < 2 || limit > 5 { // it saws between half and one more than it should
+		// It saws between half and one more than it should. To rise from 2.5 to 5 takes (5²-2.5²)/2 = 9.4 calls that are
+		// answered, since each raises it by its inverse; then, until the first that fails has ended, 5 may begin in vain.
+		const most = 5 / (5 + 9.4)
+		if share, limit := run(100); share > most || limit < 2 || limit > 5 {
 			t.Errorf("%.2f failed, %.1f turns at once on average, where 4 are right", share, limit)
 		}
 		able = 16
