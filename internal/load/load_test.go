@@ -171,6 +171,9 @@ func TestSenderKeepsWhatWasAccepted(t *testing.T) {
 	if counts.Posted != 503 || int(counts.Accepted+counts.Duplicates) != posted || counts.Duplicates < 100 || counts.Retries == 0 || counts.Refused == 0 {
 		t.Errorf("counts are %+v, and %d records were answered 202", counts, posted)
 	}
+	if sender.Trouble() == "" {
+		t.Error("attempts failed, and nothing says how")
+	}
 	if sender.Latency.Count() != counts.Posts {
 		t.Errorf("%d latencies of %d posts", sender.Latency.Count(), counts.Posts)
 	}

@@ -66,6 +66,7 @@ func (p *poster) attempt(ctx context.Context) (status int, answer []byte, wait t
 	}
 	response, err := p.client.Do(request)
 	if err != nil {
+		p.note("no answer: " + err.Error())
 		return 0, nil, 0
 	}
 	defer response.Body.Close()
@@ -75,8 +76,13 @@ func (p *poster) attempt(ctx context.Context) (status int, answer []byte, wait t
 	if seconds, err := strconv.Atoi(response.Header.Get("Retry-After")); err == nil {
 		wait = time.Duration(seconds) * time.Second
 	}
+	if response.StatusCode >= 300 {
+		p.note(fmt.Sprintf("%s: %.200s", response.Status, answer))
+	}
 	return response.StatusCode, answer, wait
 }
+
+func (s *Sender) note(trouble string) { s.trouble.Store(&trouble) }
 
 // accept notes the records of a post that was answered 2xx, less those that
 // the answer names as rejected.

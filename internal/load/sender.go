@@ -95,6 +95,7 @@ type Sender struct {
 	pace     *rate.Limiter
 	next     atomic.Uint64 // records that posters took, and may go past Settings.Records
 	counts   counts
+	trouble  atomic.Pointer[string]
 	stopping chan struct{} // is closed by Stop
 	stop     sync.Once
 }
@@ -116,7 +117,11 @@ type Counts struct {
 // NewSender returns a Sender for one Run. Settings must be valid.
 func NewSender(source *Source, settings Settings) *Sender {
 	settings = settings.withDefaults()
-	transport := &http.Transport{MaxIdleConns: settings.Connections, MaxIdleConnsPerHost: settings.Connections}
+	transport := &http.Transport{
+		MaxIdleConns: settings.Connections, MaxIdleConnsPerHost: settings.Connections,
+		// As http.DefaultTransport: sooner than a collector closes them, or a post may meet a connection that just closes.
+		IdleConnTimeout: 90 * time.Second,
+	}
 	limit := rate.Inf
 	if settings.Rate > 0 {
 		limit = rate.Limit(settings.Rate)
@@ -138,6 +143,15 @@ func (s *Sender) Counts() Counts {
 		Posted: posted, Accepted: s.Accepted.Len(), Duplicates: s.counts.resent.Load(), BadAgain: s.counts.resentBad.Load(),
 		Posts: s.counts.posts.Load(), Retries: s.counts.retries.Load(), Refused: s.counts.refused.Load(), GivenUp: s.counts.givenUp.Load(),
 	}
+}
+
+// Trouble says how the last attempt ended that was not answered 2xx; it is empty
+// if there was none.
+func (s *Sender) Trouble() string {
+	if last := s.trouble.Load(); last != nil {
+		return *last
+	}
+	return ""
 }
 
 // SetRate changes how many records a second are posted, which Settings must

@@ -153,6 +153,9 @@ func (a *abuse) judge(ctx context.Context, phases []*honest) (r result, err erro
 		HonestErrors:     counts.Retries + counts.Refused + counts.GivenUp,
 		CollectorPeakMiB: a.peak >> 20,
 	}
+	if trouble := last.sender.Trouble(); trouble != "" {
+		a.say("the last answer to the honest tenant that was no 2xx: %s", trouble)
+	}
 	before, after := alone.report.Delay.Quantile(0.99), last.report.Delay.Quantile(0.99)
 	a.say("the honest tenant's delay at the 99th percentile: %v alone, %v beside hostile ones", before.Round(time.Millisecond), after.Round(time.Millisecond))
 	if before > 0 {
