@@ -12,7 +12,7 @@ import (
 // otherwise of a tenant (Quota).
 type Limits struct {
 	BodyBytes    int     `name:"limit-body" help:"Largest request body in bytes, after decompression." default:"10485760" env:"MILLRACE_LIMIT_BODY"`
-	RequestBytes int     `name:"limit-requests" help:"Most bytes of requests that are in hand at once, with the records made of them; others are told to come again. One tenant may have a quarter, but always one request of the largest size." default:"402653184" env:"MILLRACE_LIMIT_REQUESTS"`
+	RequestBytes int     `name:"limit-requests" help:"Most bytes of requests that are in hand at once, with the records made of them; others are told to come again. One tenant may have a quarter, or one request of the largest size; the last quarter is kept for tenants that hold little." default:"402653184" env:"MILLRACE_LIMIT_REQUESTS"`
 	Expansion    int     `name:"limit-expansion" help:"How many times --limit-body the records made of one request may take: what they have in common is copied into each. At least 8, since honest resources repeat." default:"8" env:"MILLRACE_LIMIT_EXPANSION"`
 	Connections  int     `name:"limit-connections" help:"Most connections, of HTTP and of gRPC each; more wait. One tenant may have a quarter as many requests in hand." default:"4096" env:"MILLRACE_LIMIT_CONNECTIONS"`
 	RecordBytes  int     `name:"limit-record" help:"Largest record in bytes, with what the collector adds. At most 1048536: Kinesis's 1 MiB less its partition key." default:"1048536" env:"MILLRACE_LIMIT_RECORD"`

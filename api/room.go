@@ -17,6 +17,11 @@ type room struct {
 
 	mostBytes    int64 // of one tenant
 	mostRequests int   // of one tenant
+
+	// The last part of the room is kept for tenants that hold no more than one body takes as it arrives: without it,
+	// four that fill their parts would leave nothing for all others.
+	kept    int64
+	oneBody int64
 }
 
 // holding is what a tenant has of the room.
@@ -26,14 +31,18 @@ type holding struct {
 }
 
 // tenantPart is the part of the room and of the connections that one tenant may
-// hold: it takes four to leave nothing for a fifth.
+// hold, and that is kept for tenants that hold little.
 const tenantPart = 4
 
 func newRoom(limits Limits) *room {
+	all, part := int64(limits.RequestBytes), int64(limits.RequestBytes/tenantPart)
+	most := max(part, int64(limits.largestRequest()))
 	return &room{
-		left: int64(limits.RequestBytes), tenants: make(map[string]holding),
-		mostBytes:    max(int64(limits.RequestBytes/tenantPart), int64(limits.largestRequest())),
+		left: all, tenants: make(map[string]holding),
+		mostBytes:    most,
 		mostRequests: max(1, limits.Connections/tenantPart),
+		kept:         max(0, min(part, all-most)), // a tenant that is alone may have its part
+		oneBody:      2 * int64(limits.BodyBytes), // it grows by doubling, and over gRPC begins so
 	}
 }
 
@@ -60,7 +69,11 @@ func (s *share) change(by holding) bool {
 	has := s.room.tenants[s.tenant]
 	has.bytes += by.bytes
 	has.requests += by.requests
-	if by.bytes > s.room.left || has.bytes > s.room.mostBytes || has.requests > s.room.mostRequests {
+	left := s.room.left
+	if has.bytes > s.room.oneBody {
+		left -= s.room.kept
+	}
+	if by.bytes > max(0, left) || has.bytes > s.room.mostBytes || has.requests > s.room.mostRequests {
 		return false
 	}
 	s.room.left -= by.bytes

@@ -210,6 +210,24 @@ func TestSilentStreamsHoldTheirTenantsRoom(t *testing.T) {
 	}
 }
 
+// TestThereIsRoomForOneBodyBesideFiveGreedyTenants: each takes all that it can, and another one posts.
+func TestThereIsRoomForOneBodyBesideFiveGreedyTenants(t *testing.T) {
+	t.Parallel()
+	r := newRoom(Limits{}.withDefaults())
+	for n := range 5 {
+		greedy := &share{room: r, tenant: fmt.Sprint("greedy ", n)}
+		for greedy.take(64 << 10) {
+		}
+	}
+	modest := &share{room: r, tenant: "modest"}
+	if !modest.take(2 * DefaultBodyBytes) {
+		t.Errorf("of %d bytes %d are left, and a tenant that holds nothing may not take a body", DefaultRequestBytes, r.left)
+	}
+	if alone := (&share{room: newRoom(Limits{}.withDefaults())}); !alone.take(DefaultRequestBytes / tenantPart) {
+		t.Error("a tenant that is alone may not have its part")
+	}
+}
+
 func TestASharesRoomComesBack(t *testing.T) {
 	t.Parallel()
 	r := newRoom(Limits{BodyBytes: 1, Expansion: 8, RequestBytes: 40 << 20, Connections: 40})
