@@ -7,7 +7,7 @@ import (
 )
 
 // indexAlone indexes the records of a chunk until each is indexed or dead: of
-// what nobody can attribute to one of them both halves are tried, until it is
+// what cannot be attributed to one of them both halves are tried, until it is
 // alone. For those who go through records that no shard waits for, and so need
 // no ProcessBatch. It fails only when the settler was stopped.
 func (s *settler) indexAlone(c *chunk) error {

@@ -35,11 +35,11 @@ type graves struct {
 	held   stretches // in copies of what a ProcessBatch is at work on
 }
 
-// insisting repeats a look until it succeeds; false if whoever asks is stopped.
+// insisting repeats a look until it succeeds; false if the caller is stopped.
 type insisting func(look func(context.Context) error) bool
 
 // given reports whether a record is in an open entry, given up. That is not
-// known if whoever asks was stopped before.
+// known if the caller was stopped before.
 func (b *buried) given(insist insisting, shard, sequence string) (there, known bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -27,8 +27,8 @@ const (
 )
 
 // Dead is a run of neighbouring records that will not be indexed as they are.
-// That they are neighbours makes the range say exactly which they are: whoever
-// finds a ledger entry of that range knows that it holds the same records.
+// That they are neighbours makes the range say exactly which they are: a
+// ledger entry of that range holds the same records.
 type Dead struct {
 	Range   telemetry.Range
 	Records []stream.Record
@@ -75,8 +75,8 @@ func (s *settler) bury(c *chunk) bool {
 // remember has the settler bury nothing again that is in the open ledger: what
 // was left of a range is tried with all that lies between, and its dead would
 // have another entry, and another letter, with other neighbours. An attempt that
-// died, or was interrupted, may not have told of what it wrote, so then all is
-// told of again.
+// died, or was interrupted, may not have reported what it wrote, so then
+// everything is reported again.
 func (s *settler) remember(ctx context.Context, in RangeInput) {
 	if activity.GetInfo(ctx).Attempt == 1 && !in.Untold {
 		s.graves = &buried{ledger: s.Ledger, stream: s.Stream}
@@ -140,7 +140,7 @@ func (p *Processor) rangeOf(shard string, records []stream.Record) telemetry.Ran
 	}
 }
 
-// handOver starts a ProcessBatch for what nobody can decide here: for all that
+// handOver starts a ProcessBatch for records in doubt: for all that
 // lies between the first and the last such record, since those that did end do
 // no harm in it.
 func (s *settler) handOver(c *chunk) bool {

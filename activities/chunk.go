@@ -40,7 +40,7 @@ type chunk struct {
 	open     []verdict   // what is to become of these is for a ProcessBatch
 	aside    []verdict   // dead, of offenders: they go to the ledger together with others
 	parked   []verdict   // their index alone is out of service: they go to the ledger until it takes them
-	merging  bool        // what is open is of offenders alone, and goes to a ProcessBatch together with others
+	merging  bool        // open records are of offenders alone, and go to a ProcessBatch together with others
 	stopped  []int       // that have no outcome, since the settler was stopped before
 	received []time.Time // scratch: of what one bulk created
 	// acquitted is the share of a sample of those that are blamed as a whole

@@ -44,7 +44,7 @@ func (s *settler) copyAt(r stream.Record) time.Time {
 	if after == 0 {
 		after = s.Source.CurrentRetention(s.work) / 2
 	}
-	if after == 0 { // nobody knows how long the stream keeps it
+	if after == 0 { // how long the stream keeps it is unknown
 		after = DefaultCopyAfter
 	}
 	return r.Arrived.Add(after)
@@ -162,7 +162,7 @@ func (s *settler) release(r telemetry.Range, by string) error {
 
 // recall completes the records of a range by those that were copied to the
 // ledger in time, since the stream has them no longer. They go past the cache of
-// what is indexed, since nobody knows whether they were replayed.
+// what is indexed, since they may have been replayed.
 func (s *settler) recall(r telemetry.Range, records []stream.Record) ([]stream.Record, bool) {
 	var copies map[string]ledger.Record
 	read := func() (err error) {

@@ -27,8 +27,8 @@ var (
 // copiesEvery is how often the copies are counted: a list call for each shard.
 const copiesEvery = time.Minute
 
-// watchCopies counts the open copies in the ledger, until ctx ends: somebody
-// else may look after the stream then.
+// watchCopies counts the open copies in the ledger, until ctx ends: another
+// worker may look after the stream then.
 func (s *Supervisor) watchCopies(ctx context.Context) {
 	defer openCopies.DeleteLabelValues(s.Stream.Name)
 	defer oldestCopy.DeleteLabelValues(s.Stream.Name)

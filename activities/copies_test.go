@@ -115,7 +115,7 @@ func TestEachRecordHeldIsCopiedOnce(t *testing.T) {
 	if entries := len(slices.Collect(keysOf(h.shelf, "ledger/open/"))); entries != 2 {
 		t.Errorf("%d entries for two runs of neighbours", entries)
 	}
-	h.copy("first", 0, h.piece(5, 5), h.piece(9, 11), h.piece(12, 12)) // nobody knew that it had ended
+	h.copy("first", 0, h.piece(5, 5), h.piece(9, 11), h.piece(12, 12)) // its end was not known
 	h.copy("second", 0, h.piece(10, 10))
 	h.expect(5, 9, 10, 11, 12)
 	h.copy("third", 3, h.piece(4, 6), h.piece(12, 13))
@@ -174,7 +174,7 @@ func keysOf(s *shelf, prefix string) func(yield func(string) bool) {
 }
 
 // TestWhatIsTrimmedIsIndexedFromTheCopy: the batch goes on as if the stream had
-// it, and reports no loss. What nobody copied is reported.
+// it, and reports no loss. What was not copied is reported.
 func TestWhatIsTrimmedIsIndexedFromTheCopy(t *testing.T) {
 	t.Parallel()
 	h := newHolding(t, 20)
@@ -267,7 +267,7 @@ func TestARecoveryKnowsCopies(t *testing.T) {
 	}
 	began := time.Now()
 	if e := c.entries()[key]; wantsEntry(e, began, began) {
-		t.Error("what is held is taken for indexed")
+		t.Error("held records are taken for indexed")
 	}
 	if err := c.ledger.Resolve(t.Context(), key, ledger.Resolution{How: HowReleased, At: began.Add(time.Second)}); err != nil {
 		t.Fatal(err)

@@ -101,7 +101,7 @@ func (v *vault) BuryRange(_ context.Context, r telemetry.Range, _ index.Error) e
 	return nil
 }
 
-// Read lends pages whose memory is used again: whoever keeps it will see.
+// Read lends pages whose memory is used again: a reader that keeps it will see.
 func (v *vault) Read(shard string, from telemetry.Checkpoint) Reader {
 	return &lender{Reader: v.world.Read(shard, from), vault: v}
 }
@@ -312,7 +312,7 @@ func TestNoGapAndNoDoubleWhateverHappens(t *testing.T) {
 	}
 	group.Wait()
 	v.proxy.Set()
-	// Nobody's checkpoint is ahead of what is durable: whoever goes on from it
+	// No checkpoint is ahead of what is durable: a writer that goes on from it
 	// completes the chain.
 	checkpoints.Range(func(_, result any) bool {
 		r := result.(CopyResult)
@@ -397,7 +397,7 @@ func TestTheBackupClaimsNoGap(t *testing.T) {
 	if first.Counts.Records != 1 || first.Counts.Losses != 0 || first.Checkpoint.Arrived.IsZero() {
 		t.Fatalf("the first call ends with %+v", first)
 	}
-	k.Put(record(1)) // nobody reads it
+	k.Put(record(1)) // no reader has it
 	k.Pass(30 * time.Hour)
 	k.Keep(24 * time.Hour)
 	k.Keep(7 * 24 * time.Hour)

@@ -142,7 +142,7 @@ func (c *copying) read(ctx context.Context, pages chan<- stream.Page, replaced *
 		if !longcall.Retry(ctx, &c.problem, reading, read) || replaced.by != nil {
 			return
 		}
-		// Nobody waits for the backup, so the next calls are for those who read
+		// No reader waits for the backup, so the next calls are for those who read
 		// the shard by polling, too.
 		tip := c.Limits.FanOut == "" && next.BehindLatest == 0 && len(next.Records) <= atTip
 		select {
@@ -183,7 +183,7 @@ func (c *copying) take(chain *backup.Chain, page stream.Page) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.held = chain.Held(); c.held.Count == 0 { // no records, or only such as are in the chain: time has passed
-		if last := chain.Last(); last != c.at.Sequence { // when it arrived, whoever wrote it knows
+		if last := chain.Last(); last != c.at.Sequence { // only its writer knows when it arrived
 			c.at.Sequence, c.at.Arrived = last, time.Time{}
 		}
 		c.readUpTo(page.ReadUpTo)

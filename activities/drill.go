@@ -66,7 +66,7 @@ func (r *Recoverer) BeginDrill(ctx context.Context, in DrillCall) (DrillBegun, e
 			continue
 		}
 		if _, ours := telemetry.ParseIndex(name); !ours || !matches(in.Indices, name) {
-			continue // a copy, or nobody asked for it
+			continue // a copy, or not selected
 		}
 		if state.Documents < 0 {
 			begun.Uncounted++

@@ -47,7 +47,7 @@ type LeftRange struct {
 	// Cause is none where the attempt was interrupted before there was one.
 	Cause index.Error `json:"cause"`
 	// Half: the cause cannot be attributed to one of the records. It is half of
-	// what was tried, to be tried by itself.
+	// what was tried, to be tried separately.
 	Half bool `json:"half,omitempty"`
 }
 
@@ -64,8 +64,8 @@ const (
 // trimmedRecord is the error type of a record that the stream no longer has.
 const trimmedRecord = "trimmed"
 
-// IndexRange makes one attempt at the records of a range. What is transient is
-// waited out in here, for as long as it takes, and is no attempt; poison goes
+// IndexRange makes one attempt at the records of a range. It waits out transient
+// errors in here, for as long as it takes, and is no attempt; poison goes
 // to the ledger at once; what cannot be attributed to a record is bisected, in
 // here or by the workflow, which costs no attempt either; what stays undecided
 // is left to the workflow, or after the last attempt goes to the ledger, too.
@@ -152,7 +152,7 @@ func (s *settler) indexOnce(c *chunk) {
 	}
 }
 
-// bisect tries both halves of records of which nobody knows which one is to
+// bisect tries both halves of records of which it is unknown which one is to
 // blame, or leaves that to the workflow if they are many.
 func (s *settler) bisect(records []stream.Record, cause index.Error, last bool, result *RangeResult) {
 	half := len(records) / 2
@@ -241,7 +241,7 @@ func (s *settler) indexed(records []stream.Record) (there []index.Found) {
 
 // fetch returns the records of a range. Those that the stream has no longer
 // are in the copy that was made in time; else they are entered in the ledger,
-// without their payload, since nobody has it.
+// without their payload, which is gone.
 func (s *settler) fetch(in RangeInput) ([]stream.Record, RangeResult, error) {
 	records, ok := s.read(in.Range)
 	if !ok {

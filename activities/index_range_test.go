@@ -301,13 +301,13 @@ func TestWhatAnInterruptedAttemptBuriedIsToldOf(t *testing.T) {
 				t.Fatalf("the next one ends with %+v, %v", result, err)
 			}
 			if id := fmt.Sprint(poison); dlq[id] != 1 {
-				t.Errorf("letters tell of %v", dlq)
+				t.Errorf("letters report %v", dlq)
 			}
 		})
 	}
 }
 
-// TestARecordIsBuriedOnce, and told of once, also when what was left of its
+// TestARecordIsBuriedOnce, and reported once, also when what was left of its
 // range was too scattered to be tried without it, or is given up as a whole.
 func TestARecordIsBuriedOnce(t *testing.T) {
 	t.Parallel()

@@ -198,7 +198,7 @@ type IngestWorkflows interface {
 	// completing. It stops at the first error of each.
 	UnfinishedIngests(ctx context.Context, since time.Time, each func(id, run string) error) error
 	// ReplayIngest starts a batch again under the id it had. That it runs, or
-	// has completed by now, is success, and reported as false.
+	// has completed, is success, and reported as false.
 	ReplayIngest(ctx context.Context, id string, batch []byte) (started bool, err error)
 	// UnfinishedBatches is UnfinishedIngests for ProcessBatch.
 	UnfinishedBatches(ctx context.Context, since time.Time, each func(id, run string) error) error
@@ -233,7 +233,7 @@ const (
 )
 
 // ReconcileBatches replays the batches whose workflow was terminated, or
-// failed: they were answered 202, and nobody else has their records, or works
+// failed: they were answered 202, and no other process has their records, or works
 // on their range.
 func (g *Ingester) ReconcileBatches(ctx context.Context, in ReconcileInput) (ReconcileInput, error) {
 	now := time.Now().UTC()

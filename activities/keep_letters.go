@@ -45,13 +45,13 @@ type Fetcher interface {
 
 // KeepCounts says what became of the messages of the dead-letter queue.
 type KeepCounts struct {
-	Messages int64 `json:"messages"` // deleted: the ledger has what they tell of
+	Messages int64 `json:"messages"` // deleted: the ledger has what they report
 	Entries  int64 `json:"entries"`  // written for those of which it had nothing
 	Records  int64 `json:"records"`  // in these entries, fetched from the stream
 	Lost     int64 `json:"lost"`     // records that the stream had no longer
 }
 
-// UnreadableLetter is a message that tells of nothing. It stays in the queue.
+// UnreadableLetter is a message that cannot be read. It stays in the queue.
 type UnreadableLetter struct {
 	ID    string    `json:"id"`
 	Sent  time.Time `json:"sent,omitzero"`
@@ -82,14 +82,14 @@ type KeepProgress struct {
 
 const (
 	// letterVisibility is how long a letter is hidden from others: longer than
-	// it takes to fetch what it tells of. One that comes again meanwhile finds
+	// it takes to fetch its records. One that comes again meanwhile finds
 	// its entry.
 	letterVisibility = time.Minute
 	// mostUnreadable bounds the letters that a status lists.
 	mostUnreadable = 20
 	// letterWait is how long a receiver waits for letters. It is waited for also
 	// by who pauses: a poll that is abandoned may still receive a letter, at the
-	// queue's end, and nobody sees that until its visibility timeout is over.
+	// queue's end, unseen until its visibility timeout is over.
 	letterWait = 5 * time.Second
 	// emptyWait is how long a queue must have nothing to be called empty.
 	emptyWait = 2 * time.Second
@@ -204,14 +204,14 @@ func (k *keeping) take(l queue.Letter) bool {
 
 func (k *keeping) giveBack(l queue.Letter) {
 	if err := k.Queue.Hide(k.work, l, 0); err != nil && !errors.Is(err, queue.ErrNotHeld) {
-		slog.Warn("could not give a dead letter back, it will come by itself", "queue", k.Queue.Name(), "message", l.ID, "error", err)
+		slog.Warn("could not return a dead letter, SQS will deliver it again", "queue", k.Queue.Name(), "message", l.ID, "error", err)
 	}
 }
 
 // tell brings up to date what the call says of itself.
 func (k *keeping) tell() {
 	for id, l := range k.unreadable {
-		if time.Since(l.Seen) > 3*letterVisibility { // somebody has deleted it
+		if time.Since(l.Seen) > 3*letterVisibility { // it was deleted meanwhile
 			delete(k.unreadable, id)
 		}
 	}
@@ -226,8 +226,8 @@ func (k *keeping) tell() {
 	unreadableLetters.Set(float64(len(listed)))
 }
 
-// keep sees to it that the ledger has what a letter tells of. The error wraps
-// queue.ErrNotDeadLetter if nobody can find that.
+// keep ensures that the ledger has what a letter reports. The error wraps
+// queue.ErrNotDeadLetter if that cannot be found.
 func (k *keeping) keep(l queue.Letter) error {
 	if l.Millrace != nil && ledger.IsKey(l.Millrace.Ledger) {
 		_, err := k.Ledger.Get(k.going, l.Millrace.Ledger)
@@ -282,7 +282,7 @@ func (k *keeping) fetch(l queue.Letter, r telemetry.Range) error {
 		for attempt := 0; attempt < 2 && (attempt == 0 || len(records) < max(r.Count, 1)); attempt++ {
 			var err error
 			if records, err = k.Source.Fetch(k.going, r); err != nil {
-				return fmt.Errorf("fetch what a dead letter tells of: %w", err)
+				return fmt.Errorf("fetch the records of a dead letter: %w", err)
 			}
 		}
 	}
@@ -290,7 +290,7 @@ func (k *keeping) fetch(l queue.Letter, r telemetry.Range) error {
 	for _, e := range entries {
 		e.At, e.Source = time.Now().UTC().Truncate(time.Millisecond), source(k.work)
 		if _, err := k.Ledger.Add(k.work, e); err != nil {
-			return fmt.Errorf("enter what a dead letter tells of: %w", err)
+			return fmt.Errorf("write the records of a dead letter to the ledger: %w", err)
 		}
 	}
 	if missing > 0 {
@@ -350,7 +350,7 @@ func letterCause(l queue.Letter) ledger.Error {
 		Status: l.ResponseContext.StatusCode,
 	}
 	e.Reason = fmt.Sprintf("%s gave it up: %s, after %d attempts",
-		cmp.Or(l.RequestContext.FunctionARN, "whoever sent the dead letter"),
+		cmp.Or(l.RequestContext.FunctionARN, "the sender of the dead letter"),
 		cmp.Or(l.RequestContext.Condition, "it does not say why"), l.RequestContext.ApproximateInvokeCount)
 	return e
 }

@@ -37,7 +37,7 @@ func (b *letterbox) Name() string { return "dlq" }
 
 func (b *letterbox) Receive(ctx context.Context, limit int, wait, visibility time.Duration) ([]queue.Letter, error) {
 	answer := make(chan []queue.Letter, 1)
-	go func() { answer <- b.poll(limit, time.Now().Add(wait), visibility) }() // goes on when nobody listens any more
+	go func() { answer <- b.poll(limit, time.Now().Add(wait), visibility) }() // goes on when the caller is gone
 	select {
 	case got := <-answer:
 		return got, nil

@@ -189,7 +189,7 @@ func (s *sorting) weigh() {
 }
 
 // divide moves the records that yield from the chunk into parts of about so many
-// bytes; those whose index may have to be made are by themselves.
+// bytes; those whose index may have to be made get parts of their own.
 func (s *sorting) divide(from *loans, size int) (parts []*part) {
 	var open [2]*part // of the slow ones, and of the others
 	lenders, stay := from.lenders(), s.records[:0]

@@ -29,7 +29,7 @@ type post struct {
 
 const knownIndex = "telemetry-span-2026.11.23"
 
-// lineUp has a pipeline read the posts, in pages of so many.
+// lineUp makes a pipeline that reads the posts, in pages of so many.
 func lineUp(t *testing.T, perPage int, posts ...post) lined {
 	t.Helper()
 	p := calmWorld(0).processor()

@@ -220,7 +220,7 @@ func TestBuriedRecordsAreInTheLedgerAndTheQueueTells(t *testing.T) {
 		told := l.Millrace.Records
 		if len(told) != 2 || told[0].ID != "1" || told[0].Type != "span" || told[0].Tenant != "acme" || told[1].Error.Type != "foreign_record" ||
 			!strings.Contains(told[0].Error.Reason, "[password]") {
-			t.Errorf("the letter tells of %+v", told)
+			t.Errorf("the letter reports %+v", told)
 		}
 	}
 	if letters[0].RequestContext.RequestID == letters[1].RequestContext.RequestID {
@@ -248,7 +248,7 @@ func TestBuryingAgainAddsNothingButALetter(t *testing.T) {
 }
 
 // Every error is told, in as many letters as that takes, each with the range of
-// what it tells of; the entry is one.
+// its records; the entry is one.
 func TestLettersShareWhatDoesNotFitIntoOne(t *testing.T) {
 	t.Parallel()
 	g := newGraveyard(t)
@@ -279,11 +279,11 @@ func TestLettersShareWhatDoesNotFitIntoOne(t *testing.T) {
 		for _, l := range letters {
 			told := l.Millrace.Records
 			if l.Batch.Size != len(told) || l.Batch.First != strconv.Itoa(1000+next) || l.Batch.Last != strconv.Itoa(1000+next+len(told)-1) || l.Millrace.Omitted > 0 {
-				t.Errorf("behind %d records a letter tells of %d, at %+v", next, len(told), l.Batch)
+				t.Errorf("behind %d records a letter reports %d, at %+v", next, len(told), l.Batch)
 			}
 			for _, r := range told {
 				if r.ID != strconv.Itoa(next) || r.Error.Type != refusal().Type {
-					t.Errorf("in the place of record %d the letters tell of %+v", next, r)
+					t.Errorf("in the place of record %d the letters report %+v", next, r)
 				}
 				next++
 			}
@@ -292,7 +292,7 @@ func TestLettersShareWhatDoesNotFitIntoOne(t *testing.T) {
 			}
 		}
 		if next != records || len(letters) < 2 {
-			t.Errorf("%d letters tell of %d records", len(letters), next)
+			t.Errorf("%d letters report %d records", len(letters), next)
 		}
 		if entries := g.entries(); len(entries) != 1 || entries[letters[0].Millrace.Ledger].Range != run.Range {
 			t.Errorf("entries %+v", entries)

@@ -19,7 +19,7 @@ const (
 	// says that most are.
 	narrowSample = 32
 	// narrowMost bounds the requests for one chunk: they are enough to find each
-	// of 1 % bad records among 8,000. What is left is for a ProcessBatch.
+	// of 1 % bad records among 8,000. The rest is for a ProcessBatch.
 	narrowMost = 2000
 )
 
@@ -125,8 +125,8 @@ func (n *narrowing) trySample(of []verdict) (others []verdict, err error) {
 	return others, nil
 }
 
-// tryPiece sends some records of the chunk by themselves, and returns those of
-// which is not known what becomes of them.
+// tryPiece sends some records of the chunk separately, and returns those without
+// an outcome.
 func (n *narrowing) tryPiece(of []verdict) (left []verdict, err error) {
 	n.tries++
 	piece := &chunk{records: make([]stream.Record, len(of)), priority: n.c.priority}

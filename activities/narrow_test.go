@@ -11,7 +11,7 @@ import (
 	"millrace/internal/telemetry"
 )
 
-// A few records that nobody can blame alone, by an answer or by a panic, are
+// A few records that cannot be blamed alone, by an answer or by a panic, are
 // no bad deployment: the circuit stays closed, and their neighbours do not
 // wait for a ProcessBatch.
 func TestAFewNotAttributableRecordsDoNotTripTheCircuit(t *testing.T) {

@@ -38,7 +38,7 @@ func (d *directory) Indices(_ context.Context, names ...string) (map[string]inde
 }
 
 // TestIndicesThatAreWrittenToAreNoted: once, and again after a while, and what
-// fails keeps nobody from indexing.
+// fails does not keep records from being indexed.
 func TestIndicesThatAreWrittenToAreNoted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

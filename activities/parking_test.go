@@ -282,7 +282,7 @@ func (d *failingDrains) StartDrain(ctx context.Context, stream StreamID, index s
 	return d.drains.StartDrain(ctx, stream, index)
 }
 
-// TestTheMarkWaitsForTheStartOfDrainIndex: without it nobody brings home what is
+// TestTheMarkWaitsForTheStartOfDrainIndex: without it parked records stay
 // parked.
 func TestTheMarkWaitsForTheStartOfDrainIndex(t *testing.T) {
 	t.Parallel()

@@ -21,8 +21,8 @@ import (
 // One goroutine reads ahead. A few others take turns: whose turn it is waits
 // for records and for a free place in Elasticsearch, takes a chunk of all that
 // has been read by then, and passes the turn on while it settles the chunk. So
-// a record that finds a free place is sent at once, and bulks grow by
-// themselves while there is none. What other records of the chunk would wait for
+// a record that finds a free place is sent at once, and bulks grow
+// while there is none. What other records of the chunk would wait for
 // goes into the lane.
 type pipeline struct {
 	*settler

@@ -51,7 +51,7 @@ type puddle struct {
 }
 
 func newPool(s *settler, prefetch int) *pool {
-	// What is held is a part of what is read ahead, which must go on meanwhile.
+	// Held records are a part of what is read ahead, which must go on meanwhile.
 	return &pool{settler: s, most: min(poolBytes, prefetch/2), changed: make(chan struct{}, 1), closed: make(chan struct{})}
 }
 

@@ -99,7 +99,7 @@ func TestLookUpsReadTheListOfASparseEntry(t *testing.T) {
 			continue
 		}
 		if _, ok := ledger.ManyOf(key, p.Stream.Created); !ok {
-			t.Errorf("nobody can read the key %s", key)
+			t.Errorf("the key %s cannot be read", key)
 		}
 		sparse++
 	}
@@ -292,8 +292,8 @@ func TestAShardRemembersSoManyTenants(t *testing.T) {
 	}
 }
 
-// TestMostTenantsMustOffend: it takes two, and more of them than do well; whoever
-// sent nothing lately does not count, nor what no collector wrote.
+// TestMostTenantsMustOffend: it takes two, and more of them than do well; a
+// tenant that sent nothing lately does not count, nor what no collector wrote.
 func TestMostTenantsMustOffend(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(100_000, 0)

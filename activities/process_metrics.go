@@ -93,7 +93,7 @@ func forgetShard(shard string) {
 	shardOffenders.DeleteLabelValues(shard)
 }
 
-// show publishes the states of shards until forget is called: somebody else may
+// show publishes the states of shards until forget is called: another worker may
 // look after them then.
 func (s *Supervisor) show(shards []ShardState) (forget func()) {
 	for _, shard := range shards {

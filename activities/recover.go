@@ -103,7 +103,7 @@ type PlanInput struct {
 	Request RecoverRequest `json:"request"`
 	Replay  bool           `json:"replay,omitempty"`
 	// Freeze writes the plan and its list into the bucket. Else nothing is
-	// changed, but that a new cluster is told of the repository, unless DryRun.
+	// changed, but that a new cluster learns the repository, unless DryRun.
 	Freeze bool `json:"freeze,omitempty"`
 	DryRun bool `json:"dryRun,omitempty"`
 	// Reached are the checkpoints of the shards that are paused; nil: those of
@@ -264,7 +264,7 @@ func (r *Recoverer) planRestore(ctx context.Context, in PlanInput, plan *Plan) e
 
 // addOpen adds to a snapshot's record the ranges that were open when it was begun,
 // and of which Temporal knew only after it was taken: under load it lists a
-// workflow later than any fixed wait, and nobody may have looked since.
+// workflow later than any fixed wait, and no process may have looked since.
 func (r *Recoverer) addOpen(ctx context.Context, record *snapshot.Record) error {
 	open, err := r.Batches.OpenBatches(ctx, r.Stream, record.Started)
 	if err == nil && record.AddOpen(open) {
@@ -360,7 +360,7 @@ func (r *Recoverer) HoldShards(ctx context.Context, in HoldInput) (map[string]te
 	return r.checkpoints(ctx)
 }
 
-// ReleaseShards has all shards go on, unless somebody else holds them.
+// ReleaseShards lets all shards go on, unless another owner holds them.
 func (r *Recoverer) ReleaseShards(ctx context.Context, hold Hold) error {
 	defer longcall.Heartbeat(ctx, func() any { return "resuming all shards" })()
 	return r.command(ctx, Command{Name: CommandResume, Hold: hold})

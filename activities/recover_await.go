@@ -224,12 +224,12 @@ func lastOf(spans []backup.Span) (until string) {
 	return until
 }
 
-// backedUp is how far the backup of a shard is, by the word of who writes it;
-// zero if nobody answers.
+// backedUp is how far the backup of a shard is, as its writer reports;
+// zero without an answer.
 func (r *Recoverer) backedUp(ctx context.Context, shard string) telemetry.Checkpoint {
 	at, err := r.Positions.Reached(ctx, r.Stream, shard)
 	if err != nil {
-		slog.WarnContext(ctx, "nobody says how far the backup is", "shard", shard, "error", err)
+		slog.WarnContext(ctx, "the position of the backup is unknown", "shard", shard, "error", err)
 		return telemetry.Checkpoint{}
 	}
 	return at

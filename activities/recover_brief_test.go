@@ -13,7 +13,7 @@ import (
 	"millrace/internal/snapshot"
 )
 
-// untouched is a bucket of which retention has never taken anything: nobody waits
+// untouched is a bucket of which retention has never taken anything: no test waits
 // for its answers, of which there are many.
 type untouched struct{ Bucket }
 

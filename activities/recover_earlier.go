@@ -119,7 +119,7 @@ func firstArrival(w backup.Window) time.Time {
 
 // isWhole reports whether the backup of a shard, of which nothing is read any more,
 // has what is wanted: it came to the shard's end, or the window's, or to what was
-// processed. What was not is in no index.
+// processed. Other records are in no index.
 func (r *Recoverer) isWhole(ctx context.Context, plan Plan, shard backup.Shard, last backup.Meta) (bool, error) {
 	w := plan.Window
 	if passed, err := r.passed(ctx, shard, telemetry.Checkpoint{}, last, w.To); passed || err != nil || shard.Created.After(w.To) {
@@ -131,7 +131,7 @@ func (r *Recoverer) isWhole(ctx context.Context, plan Plan, shard backup.Shard, 
 	}
 	at, answered, err := r.Workflows.Reached(ctx, StreamID{Name: shard.Stream, Created: shard.Created}, shard.ID)
 	if err != nil { // its workflow has ended long ago
-		slog.WarnContext(ctx, "nobody says how far a shard was processed", "shard", shard.ID, "stream", shard.Created, "error", err)
+		slog.WarnContext(ctx, "how far a shard was processed is unknown", "shard", shard.ID, "stream", shard.Created, "error", err)
 	}
 	switch {
 	case err != nil || !answered:

@@ -51,7 +51,7 @@ func window(r RecoverRequest, stream StreamID, from snapshot.Record, found bool,
 	w.Shards = map[string][]backup.Span{}
 	before := map[string]telemetry.Checkpoint{}
 	isEarlier := func(created time.Time) bool { return created.Unix() != stream.Created.Unix() }
-	var unread []time.Time // when the earlier streams were made of which nobody had read a record by the snapshot
+	var unread []time.Time // when the earlier streams were made of which no record was read by the snapshot
 	if found {
 		w.From = from.Started
 		for _, shard := range from.Shards {
@@ -349,7 +349,7 @@ func (r *Recoverer) wanted(ctx context.Context, objects []archive.Object, since 
 		group.Go(func() error {
 			entry, err := r.Ledger.Get(ctx, object.Key)
 			if errors.Is(err, fs.ErrNotExist) {
-				return nil // whoever had it open deleted it by hand
+				return nil // an operator deleted it
 			}
 			wanted[n] = err == nil && wantsEntry(entry, object.Modified, since)
 			return err

@@ -230,10 +230,10 @@ func (p Plan) Markdown() string {
 	return b.String()
 }
 
-// mostNamed bounds the indices that a plan names for people.
+// mostNamed bounds the indices that the text of a plan names.
 const mostNamed = 20
 
-// Lines say what the plan is, for people.
+// Lines are the plan in words.
 func (p Plan) Lines() (lines []string) {
 	if p.Snapshot != "" {
 		lines = append(lines, fmt.Sprintf("snapshot %s of %s", p.Snapshot, p.Began.UTC().Format(time.RFC3339)))

@@ -82,7 +82,7 @@ func (r *Recoverer) ensureRepository(ctx context.Context, dryRun bool, plan *Pla
 	return err == nil, err
 }
 
-// readSnapshot sees to it that the cluster can read the snapshot of a plan.
+// readSnapshot ensures that the cluster can read the snapshot of a plan.
 func (r *Recoverer) readSnapshot(ctx context.Context, plan Plan) error {
 	for attempt := 1; ; attempt++ {
 		_, err := r.Cluster.GetSnapshot(ctx, plan.Repository, plan.Snapshot)

@@ -35,7 +35,7 @@ type RestoreProgress struct {
 const (
 	// followEvery is how often the restore is looked at.
 	followEvery = time.Second
-	// stuckAfter is how long nothing may move in a restore until what is red is
+	// stuckAfter is how long nothing may move in a restore until red indices are
 	// restored anew: a cluster forgets a restore when all its nodes restart.
 	stuckAfter = 30 * time.Second
 )

@@ -390,7 +390,7 @@ func TestVerifyWaitsForTheBackup(t *testing.T) {
 			return telemetry.Checkpoint{Sequence: sequence(record), ReadUpTo: first.Add(time.Duration(seconds) * time.Second)}, nil
 		}
 	}
-	silent := writing(func() (telemetry.Checkpoint, error) { return telemetry.Checkpoint{}, errors.New("nobody answers") })
+	silent := writing(func() (telemetry.Checkpoint, error) { return telemetry.Checkpoint{}, errors.New("no answer") })
 	behind := func(what string, want int, backups writing, to int, known map[string][]backup.Span) {
 		t.Helper()
 		p.Positions = backups
@@ -404,8 +404,8 @@ func TestVerifyWaitsForTheBackup(t *testing.T) {
 	behind("it is not there yet", 1, at(8, 19), 20, nil)
 	behind("it is there", 0, at(8, 20), 20, nil)
 	behind("its last object is gone", 1, at(9, 20), 20, nil)
-	behind("nobody says so, and the last object is older", 1, silent, 20, nil)
-	behind("nobody says so, and the last object is of later", 0, silent, -1, nil)
+	behind("no answer, and the last object is older", 1, silent, 20, nil)
+	behind("no answer, and the last object is of later", 0, silent, -1, nil)
 	behind("nothing is wanted", 0, silent, 20, map[string][]backup.Span{shard.ID: {}})
 	behind("its end is known, and it is there", 0, silent, 20, map[string][]backup.Span{shard.ID: {{Until: sequence(8)}}})
 	behind("its end is known, and it is not there", 1, silent, 20, map[string][]backup.Span{shard.ID: {{Until: sequence(9)}}})
@@ -466,13 +466,13 @@ func TestTheBackupOfAnEarlierStreamMustBeWhole(t *testing.T) {
 	for name, c := range map[string]struct {
 		of        backup.Shard
 		spans     []backup.Span // nil: time decides
-		processed int           // negative: nobody knows
+		processed int           // negative: unknown
 		want      bool          // a gap
 	}{
 		"ended":                               {ended, behind, -1, false},
 		"ended, by time":                      {ended, nil, -1, false},
-		"nobody knows":                        {open, behind, -1, true},
-		"nobody knows, by time":               {open, nil, -1, true},
+		"unknown":                             {open, behind, -1, true},
+		"unknown, by time":                    {open, nil, -1, true},
 		"reached what was processed":          {open, behind, 8, false},
 		"reached what was processed, by time": {open, nil, 8, false},
 		"did not reach it":                    {open, behind, 9, true},
@@ -519,7 +519,7 @@ func TestTheBackupOfAnEarlierStreamMustBeWhole(t *testing.T) {
 // behind its window. What only an earlier recovery has listed is none of it.
 func TestAReplayOfFirehosesObjects(t *testing.T) {
 	p := newPlanner(t)
-	p.Positions = writing(func() (telemetry.Checkpoint, error) { return telemetry.Checkpoint{}, errors.New("nobody answers") })
+	p.Positions = writing(func() (telemetry.Checkpoint, error) { return telemetry.Checkpoint{}, errors.New("no answer") })
 	put := func(at time.Time) {
 		t.Helper()
 		key := backup.Prefix + at.Format("2006/01/02/15/") + "s-1-" + at.Format("2006-01-02-15-04-05") + "-x"
@@ -545,7 +545,7 @@ func TestAReplayOfFirehosesObjects(t *testing.T) {
 	}
 }
 
-// TestInputThatNoRetryHelps: it is said at once, while nobody else may recover.
+// TestInputThatNoRetryHelps: it is said at once, while no other recovery may run.
 func TestInputThatNoRetryHelps(t *testing.T) {
 	p := newPlanner(t)
 	p.record(snapshot.Record{State: "PARTIAL", Reason: "telemetry-log-1/0 is red"})

@@ -80,7 +80,7 @@ func TestWindowOfARecovery(t *testing.T) {
 }
 
 // TestWindowOfAStreamMadeAnew: the snapshot was taken of an earlier stream, which
-// was behind, had a range open, and shards of which nobody had read a record. None
+// was behind, had a range open, and shards of which no record was read. None
 // of that arrived after the snapshot, nor before the stream was made.
 func TestWindowOfAStreamMadeAnew(t *testing.T) {
 	t.Parallel()
@@ -219,7 +219,7 @@ func TestAPartIsNotBackfilledIntoWhatIsRestored(t *testing.T) {
 	}
 }
 
-// nowhere is a stream that nobody can be asked about.
+// nowhere is a stream without workflows to ask.
 type nowhere struct {
 	StreamShards
 	StreamWorkflows

@@ -199,7 +199,7 @@ func (r *redriving) receive() {
 type load struct {
 	queue.Message
 	left []int // positions of its records that are not safe yet
-	lost bool  // somebody else holds the message by now
+	lost bool  // another receiver holds the message
 }
 
 // redrive puts the records of some messages into the stream, until all are
@@ -351,7 +351,7 @@ func (r *redriving) extend(loads []*load) {
 	for _, l := range loads {
 		err := r.Queue.Extend(ctx, l.Message, r.Limits.Visibility)
 		if errors.Is(err, queue.ErrNotHeld) {
-			l.lost = true // whoever holds it now redrives it
+			l.lost = true // the receiver that holds it redrives it
 		}
 		if err != nil {
 			slog.Warn("could not hold on to a message", "queue", r.Queue.Name(), "message", l.ID, "error", err)
@@ -361,7 +361,7 @@ func (r *redriving) extend(loads []*load) {
 
 // giveBack returns a message to the queue. If the stream has taken a part of
 // it, the remainder becomes a new message before the old one is deleted. What
-// time does not suffice for comes again by itself, as a whole.
+// time does not suffice for is delivered again, as a whole.
 func (r *redriving) giveBack(ctx context.Context, l *load) {
 	if len(l.left) < len(l.Records) {
 		slices.Sort(l.left)
@@ -373,7 +373,7 @@ func (r *redriving) giveBack(ctx context.Context, l *load) {
 		}
 	}
 	if err := r.Queue.Extend(ctx, l.Message, 0); err != nil && !errors.Is(err, queue.ErrNotHeld) {
-		slog.Warn("could not give a message back, it will come by itself", "queue", r.Queue.Name(), "message", l.ID, "error", err)
+		slog.Warn("could not return a message, SQS will deliver it again", "queue", r.Queue.Name(), "message", l.ID, "error", err)
 	}
 }
 

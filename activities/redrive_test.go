@@ -98,7 +98,7 @@ func (y *yard) answer(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// held finds a message if whoever received it holds it still.
+// held finds a message that its receiver still holds.
 func (y *yard) held(m queue.Message) (string, *held) {
 	for id, h := range y.messages {
 		if m.ID == fmt.Sprint(id, "/", h.receipt) && time.Now().Before(h.until) {
@@ -246,7 +246,7 @@ func TestRedriveMovesEveryRecordOnce(t *testing.T) {
 }
 
 // TestRedriveFollowsAStreamThatThrottles: all arrives, no message is lost from
-// sight meanwhile, and what is put in vain stays a small part.
+// sight meanwhile, and rejected puts stay a small part.
 func TestRedriveFollowsAStreamThatThrottles(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 )
 
 // TestReplayedRecordsPassTheCache: a disaster may have deleted what the cache
-// remembers, and nobody waits for them.
+// remembers, and they count in no delay.
 func TestReplayedRecordsPassTheCache(t *testing.T) {
 	t.Parallel()
 	p := newWorld(1, 0).processor()

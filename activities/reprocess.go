@@ -69,7 +69,7 @@ type ReprocessProgress struct {
 	// Errors are those of the records: in a dry run all, else of those that
 	// were refused again.
 	Errors ledger.Groups `json:"errors,omitempty"`
-	// Unrecoverable are the first entries whose records nobody has.
+	// Unrecoverable are the first entries whose records are found nowhere.
 	Unrecoverable []string `json:"unrecoverable,omitempty"`
 	// Portion is how many records are ingested again at once; it grows while
 	// all is well.
@@ -258,7 +258,7 @@ func (c *reprocessing) take(p *portion) error {
 		} else {
 			bad, ended = c.ingest(slice)
 		}
-		// Also what was interrupted is entered: it need not be done again.
+		// Interrupted work is entered, too: it need not be done again.
 		if err := c.conclude(p); err != nil {
 			return err
 		}
@@ -297,7 +297,7 @@ func (c *reprocessing) slice(spots []spot) int {
 	return n
 }
 
-// countLost enters the records of an entry that nobody has.
+// countLost enters the records of an entry that are found nowhere.
 func (c *reprocessing) countLost(i *item) {
 	if i.lost == 0 {
 		return

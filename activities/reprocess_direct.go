@@ -10,7 +10,7 @@ import (
 )
 
 // direct writes records into the index. What is refused stays with its new
-// error, and stands in nobody's way.
+// error, and delays no other record.
 func (c *reprocessing) direct(spots []spot) error {
 	s := newSettler(c.work, c.Processor.past(), "")
 	defer s.abandon()
@@ -54,7 +54,7 @@ func (c *reprocessing) direct(spots []spot) error {
 }
 
 // past is a processor that asks no cache, which may know of documents that
-// somebody has deleted since, and counts no delay: these records are old.
+// were deleted since, and counts no delay: these records are old.
 func (p *Processor) past() *Processor {
 	other := p.uncached()
 	other.Delay = delay.New()

@@ -28,7 +28,7 @@ type item struct {
 	key     string
 	entry   ledger.Entry
 	at      []int // positions of those that have not ended
-	lost    int   // selected records that nobody has
+	lost    int   // selected records that are found nowhere
 	held    bool
 	changed bool // since it was written
 }
@@ -139,7 +139,7 @@ func (c *reprocessing) load(i *item) error {
 	case gone:
 		return nil
 	case e.Resolution != nil:
-		// Whoever resolved it was killed before it was closed, or it was written
+		// The process that resolved it was killed before it was closed, or it was written
 		// at that moment.
 		return c.insist(writingLedger, func() error { return c.Ledger.Resolve(c.work, i.key, *e.Resolution) })
 	case !c.in.Select.Written(*e), e.Reprocessing != nil && e.Reprocessing.Replaces != "" && e.Reprocessing.Holder == c.holder:

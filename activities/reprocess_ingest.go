@@ -179,7 +179,7 @@ func (c *reprocessing) settle(spots []spot) error {
 				news = time.Now()
 			}
 		}
-		if err != nil { // nobody knows how they do, so their time does not run
+		if err != nil { // their state is unknown, so their time does not run
 			c.problem.Set(settling, err)
 			news = time.Now()
 			continue

@@ -14,8 +14,8 @@ import (
 )
 
 // TestReprocessingBringsEveryRecordHome, however often it is stopped, or killed
-// and begun again at an older heartbeat, and whatever fails: what is good is
-// indexed, and its entry done; what is bad stays in an open entry, with the new
+// and begun again at an older heartbeat, and whatever fails: good records are
+// indexed, and their entry done; a bad one stays in an open entry, with the new
 // error.
 func TestReprocessingBringsEveryRecordHome(t *testing.T) {
 	t.Parallel()
@@ -100,7 +100,7 @@ func TestReprocessingCountsWhatItDoes(t *testing.T) {
 			c.bury(0, "odd", record(0), record(1))
 			c.bury(2, "odd", record(2), record(3))
 			c.bury(4, "odd", []byte("not ours"))
-			c.docs[docOf(1)] = 1 // somebody has indexed it since
+			c.docs[docOf(1)] = 1 // it was indexed since
 			got, err := c.run(ReprocessCall{Mode: mode, Run: "1"}, time.Hour)
 			want := ReprocessCounts{Entries: 3, Records: 5, Indexed: 2, Already: 1, Refused: 2, Resolved: 1}
 			if mode == ModeIngest { // the refused one has an entry of its own
@@ -125,7 +125,7 @@ func TestReprocessingCountsWhatItDoes(t *testing.T) {
 	}
 }
 
-// TestReprocessingStopsBeforeItFloodsAShard: a mapping that nobody has mended
+// TestReprocessingStopsBeforeItFloodsAShard: a mapping that was not mended
 // refuses all of it, and half of what opens a shard's circuit is enough to know.
 func TestReprocessingStopsBeforeItFloodsAShard(t *testing.T) {
 	t.Parallel()

@@ -46,7 +46,7 @@ func newSettler(ctx context.Context, p *Processor, shard string) *settler {
 	return &settler{Processor: p, shard: shard, going: going, work: work, stop: stop, abandon: abandon}
 }
 
-// settle sees to it that each record of a chunk is durable somewhere: indexed,
+// settle ensures that each record of a chunk is durable somewhere: indexed,
 // or in the ledger, or in a ProcessBatch; but for what is set aside of offenders,
 // which a pool takes. It fails only when the pipeline was
 // stopped before that; the mark then stays in front of the chunk.
@@ -114,7 +114,7 @@ func (s *settler) send(c *chunk, at []int, place func(index.Feedback)) error {
 			if len(at) > 1 && c.bulk.Size() >= 2*s.Limiter.State().BulkBytes { // bulks have shrunk since it was built
 				return s.sendHalves(c, at)
 			}
-		default: // not attributable, or one record that is too large by itself
+		default: // not attributable, or one record that alone is too large
 			for _, i := range at {
 				c.open = append(c.open, verdict{i, result.Error, len(at) > 1})
 			}

@@ -24,8 +24,8 @@ import (
 	"millrace/internal/telemetry"
 )
 
-// world is everything around a pipeline. It fails at random, and keeps by
-// itself where each record is durable.
+// world is everything around a pipeline. It fails at random, and keeps a
+// record of its own of where each record is durable.
 type world struct {
 	mu         sync.Mutex
 	random     *rand.Rand
@@ -150,7 +150,7 @@ func (w *world) Do(ctx context.Context, b *index.Bulk) index.Result {
 		}
 	}
 	took := time.Duration(w.random.IntN(200)) * time.Millisecond
-	applied := class == index.Indexed || class == index.Transient && w.random.IntN(2) == 0 // and nobody was told
+	applied := class == index.Indexed || class == index.Transient && w.random.IntN(2) == 0 // and no answer arrived
 	panics := w.chance(60)
 	w.sizes = append(w.sizes, len(ids))
 	w.mu.Unlock()

@@ -24,10 +24,10 @@ func settledBy(cluster SentDocuments) time.Time {
 	return time.Now().Add(-cluster.LongestBulk() - clockSkew).UTC().Truncate(time.Millisecond)
 }
 
-// settle counts in a record what is settled of its indices by now, and what is
+// settle counts in a record what is settled of its indices, and what is
 // there still of that which was at the last good snapshot. Where that cannot be
 // counted, the next snapshot is held against the same: or a loss would be
-// forgotten that nobody has seen.
+// forgotten unseen.
 func settle(ctx context.Context, cluster SentDocuments, last snapshot.Record, record *snapshot.Record) error {
 	by := settledBy(cluster)
 	var asked []index.Sent

@@ -41,7 +41,7 @@ type ShardPositions interface {
 	// begun.
 	Checkpoint(ctx context.Context, stream StreamID, shard string) (telemetry.Checkpoint, error)
 	// OpenBatches returns the ranges of the ProcessBatch workflows that were open at
-	// a time, of streams of that name, as far as is known by now.
+	// a time, of streams of that name, as far as is known.
 	OpenBatches(ctx context.Context, stream StreamID, at time.Time) ([]telemetry.Range, error)
 }
 
@@ -127,7 +127,7 @@ func (s *Snapshotter) PlanSnapshot(ctx context.Context, in SnapshotCall) (Snapsh
 	return plan, catalog.Put(ctx, record)
 }
 
-// leftAfter is how old a plan must be to be nobody's any more.
+// leftAfter is how old a plan without an owner is.
 const leftAfter = 15 * time.Minute
 
 // settle brings the record of a snapshot up to date whose run has not done so,
@@ -303,7 +303,7 @@ func (s *Snapshotter) FollowSnapshot(ctx context.Context, in SnapshotCall) (Snap
 	}
 	look := SnapshotLook{State: record.State, Reason: record.Reason, Suspect: record.Suspect}
 	if !done {
-		// It may end at this moment; what it says then is for people only.
+		// It may end at this moment; its text then is only shown.
 		look.Progress, err = s.Cluster.SnapshotProgress(ctx, in.Repository.Name, in.Name)
 		if err != nil && !errors.Is(err, index.ErrMissing) {
 			return look, err

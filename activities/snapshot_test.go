@@ -448,7 +448,7 @@ func TestWhatAnEndedRunLeftIsTakenUp(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// Wait for the cluster alone: nobody follows.
+	// Wait for the cluster alone: no workflow follows.
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for deadline := time.Now().Add(2 * time.Minute); ; <-tick.C {
@@ -472,7 +472,7 @@ func TestWhatAnEndedRunLeftIsTakenUp(t *testing.T) {
 		}
 	}
 	if !s.record("begun").Good() {
-		t.Error("what nobody followed is not good")
+		t.Error("a snapshot that no workflow followed is not good")
 	}
 }
 

@@ -84,7 +84,7 @@ type ShardStart struct {
 type Hold struct {
 	By     string    `json:"by"` // whose it is: each has one, and a shard runs when none is left
 	Reason string    `json:"reason,omitempty"`
-	Until  time.Time `json:"until,omitzero"` // then it ends by itself; zero: when it is lifted
+	Until  time.Time `json:"until,omitzero"` // then it expires; zero: when it is lifted
 	// Generation, if it is not zero, is what the cache of indexed ids is raised
 	// to before the shard goes on: see dedup.Cache.
 	Generation uint64 `json:"generation,omitempty"`
@@ -207,13 +207,13 @@ func (s *Supervisor) SuperviseShards(ctx context.Context, in SuperviseInput) (Su
 	return result, nil
 }
 
-// keepReconciling sees to it that Reconcile runs, until ctx ends. Where
-// collectors take the direct way nobody else starts it, and an operator may
+// keepReconciling keeps Reconcile running until ctx ends. Where
+// collectors take the direct way no other process starts it, and an operator may
 // have terminated it.
 func (s *Supervisor) keepReconciling(ctx context.Context) {
 	for {
 		if err := s.Reconcile(ctx); err != nil && ctx.Err() == nil {
-			slog.Warn("could not see to it that Reconcile runs, trying again", "error", err)
+			slog.Warn("could not keep Reconcile running, trying again", "error", err)
 		}
 		if !backoff.Wait(ctx, reconcileAgainEvery) {
 			return

@@ -53,9 +53,9 @@ const (
 	lookLive    = time.Second
 	shardsAsked = 8
 
-	// Of a worker that has indexed nothing lately: nobody waits while its shards
+	// Of a worker that has indexed nothing lately: no live record waits while its shards
 	// are not this far behind, which a consumer with fan-out may be for a moment,
-	// and somebody does for certain when they are that far behind.
+	// and one does for certain when they are that far behind.
 	idleLag, stalledLag = 2 * time.Second, delay.RecentWindow + 2*time.Second
 
 	// yieldRecords are those of a bulk at a share of one, leastRecords of the
@@ -76,23 +76,23 @@ func (p Pace) from(plan Plan) Pace {
 type liveTraffic struct {
 	LiveDelay
 	Stalled float64 // seconds that a shard is behind whose worker has indexed nothing lately
-	Silent  bool    // of some shard it is not known whether somebody waits for it
+	Silent  bool    // of some shard it is not known whether live records wait
 }
 
 // learn takes in how live traffic does.
 func (p *Pace) learn(live liveTraffic, now time.Time) {
 	if live.Records == 0 && live.Stalled == 0 {
-		if live.Silent { // if nobody indexes these shards, it is not to wait for ever
+		if live.Silent { // if no worker indexes these shards, it is not to wait for ever
 			p.Share = min(1, p.Share+growShare)
 			return
 		}
-		p.Live, p.Share = 0, min(1, p.Share*growAlone) // nobody waits
+		p.Live, p.Share = 0, min(1, p.Share*growAlone) // no live record waits
 		return
 	}
 	p.Live = max(live.Seconds, live.Stalled)
 	seen := max(p.Live, leastNormal)
 	switch {
-	case p.Normal == 0 && live.Stalled > 0: // what is normal is still to be seen
+	case p.Normal == 0 && live.Stalled > 0: // the normal delay is still to be seen
 		p.Normal = leastNormal
 	case p.Normal == 0:
 		p.Normal = seen
@@ -131,7 +131,7 @@ func follow(each *float64, took time.Duration, records int) {
 	*each += (seen - *each) * followRecord
 }
 
-// records is how many a bulk has: while somebody waits for it, so many that it
+// records is how many a bulk has: while live records wait, so many that it
 // takes a part of what is normal for a live record, whether it is looked up or
 // has to be indexed then.
 func (p Pace) records() int {
@@ -142,7 +142,7 @@ func (p Pace) records() int {
 	return max(leastRecords, int(n))
 }
 
-// Text says how a sweep gives way, for people.
+// Text says in words how a sweep gives way.
 func (p Pace) Text() string {
 	text := fmt.Sprintf("works %.0f %% of the time", 100*p.Share)
 	if p.Live == 0 {

@@ -51,14 +51,14 @@ func TestASweepGivesWay(t *testing.T) {
 	if worked/600 < 0.08 {
 		t.Errorf("it works %.2f of the time: %+v", worked/600, p)
 	}
-	for range 60 { // nobody waits any more
+	for range 60 { // no live record waits any more
 		p.learn(liveTraffic{}, now)
 	}
 	if p.Worked = 1; p.Share != 1 || p.rested(0) != 0 || p.Worked != 0 || p.records() != yieldRecords {
 		t.Errorf("alone it is %+v", p)
 	}
 	if look(&p, 10*normal); p.Share != 0.5 {
-		t.Errorf("once somebody waits it is %+v", p)
+		t.Errorf("once live records wait it is %+v", p)
 	}
 	if look(&p, 10*normal); p.Share != 0.5 {
 		t.Errorf("for the same delay it has given way twice: %+v", p)
@@ -85,11 +85,11 @@ func TestBulksOfASweepAreShort(t *testing.T) {
 		t.Errorf("a bulk has %d records: %+v", n, p)
 	}
 	if p.Live = 0; p.records() != yieldRecords {
-		t.Errorf("where nobody waits a bulk has %d records", p.records())
+		t.Errorf("where no live record waits a bulk has %d records", p.records())
 	}
 }
 
-// TestWhatIsNormalIsLearned: while the sweep hardly works, what is seen is
+// TestWhatIsNormalIsLearned: while the sweep hardly works, the delay it sees is
 // normal, be it more or less than before.
 func TestWhatIsNormalIsLearned(t *testing.T) {
 	t.Parallel()
@@ -106,7 +106,7 @@ func TestWhatIsNormalIsLearned(t *testing.T) {
 }
 
 // TestStalledTrafficIsNotIdle: of a worker that has indexed nothing lately it is
-// the lag of its shards that tells whether somebody waits.
+// the lag of its shards that tells whether live records wait.
 func TestStalledTrafficIsNotIdle(t *testing.T) {
 	t.Parallel()
 	fine := Progress{Worker: "a", Live: LiveDelay{Records: 10, Seconds: 0.5}}
@@ -116,7 +116,7 @@ func TestStalledTrafficIsNotIdle(t *testing.T) {
 		share  float64 // of 0.5, after a look
 		normal float64 // of what is not known before
 	}{
-		"nobody":                     {nil, 0.75, 0},
+		"none":                       {nil, 0.75, 0},
 		"idle":                       {[]Progress{behind(0.4), behind(1.5)}, 0.75, 0},
 		"between two calls":          {[]Progress{behind(0.4), {}}, 0.51, 0},
 		"idle, or about to stall":    {[]Progress{behind(0.4), behind(5)}, 0.51, 0},
@@ -268,7 +268,7 @@ func TestARestIsKeptInFull(t *testing.T) {
 			t.Errorf("it has rested %s in the next call, of 10 s that were left", rest)
 		}
 		if at := s.began[4].Sub(again); at < 12*time.Second || at > 12*time.Second+lookLive {
-			t.Errorf("where nobody waits any more after 12 s it goes on after %s", at)
+			t.Errorf("where no live record waits after 12 s it goes on after %s", at)
 		}
 	})
 }

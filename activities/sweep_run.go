@@ -90,7 +90,7 @@ func newSweep(ctx, going context.Context, s *Sweeper, in SweepInput, plan Plan, 
 	documents := &timed{SweptDocuments: s.Documents}
 	processor := &Processor{
 		Stream: s.Stream, Bulk: documents, Lookup: documents, Limiter: s.Limiter, Seen: unseen{},
-		Delay: delay.New(), // nobody waits for these records: they are not part of the pipeline's delay
+		Delay: delay.New(), // replayed records are not part of the pipeline's delay
 	}
 	call := &sweep{
 		settler: newSettler(ctx, processor, ""), Sweeper: s, ctx: going, in: in, plan: plan, page: page,
@@ -239,7 +239,7 @@ func (s *sweep) pass(c *sweepChunk) bool {
 	return c.ok
 }
 
-// settleChunk sees to it that each record of a chunk is indexed, or in the
+// settleChunk ensures that each record of a chunk is indexed, or in the
 // ledger, or known to be missing.
 func (s *sweep) settleChunk(c *sweepChunk) bool {
 	if s.in.Stage == SweepVerify && !s.dropPresent(c) {

@@ -59,7 +59,7 @@ func (archived) Read(context.Context, string) (io.ReadCloser, archive.Object, er
 	return nil, archive.Object{}, fmt.Errorf("get it: %w: InvalidObjectState", archive.ErrWithheld)
 }
 
-// TestASweepGoesOnBehindWhatIsWithheld: it is damaged, and nobody waits for it.
+// TestASweepGoesOnBehindWhatIsWithheld: it is damaged, and nothing waits for it.
 func TestASweepGoesOnBehindWhatIsWithheld(t *testing.T) {
 	t.Parallel()
 	page := []Listed{{Key: backup.Prefix + "2026/11/23/13/x"}}

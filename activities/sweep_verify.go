@@ -76,7 +76,7 @@ func (s *sweep) checkAgain(c *sweepChunk) bool {
 		}
 		c.missing = append(c.missing, Gap{
 			Object: s.page[c.object].Key, Shard: c.lines[i].Shard, Sequence: c.lines[i].Sequence, ID: string(record.DocIDText),
-			Index: string(record.Index) + c.suffix, Records: 1, Reason: "it was indexed again, and is not there: does somebody delete documents?",
+			Index: string(record.Index) + c.suffix, Records: 1, Reason: "it was indexed again, and is not there: check whether a client deletes documents",
 		})
 	}
 	return s.explain(c)

@@ -25,8 +25,8 @@ const (
 	// least recently is forgotten first.
 	circuitTenants = 256
 	// circuitOffenders is how many tenants must be offenders before a shard
-	// stands still. One alone is no evidence against a deployment, and whoever
-	// sends behind it would wait.
+	// stands still. One alone is no evidence against a deployment, and tenants
+	// behind it would wait.
 	circuitOffenders = 2
 	// mostTenantsTold bounds the tenants that a call hands over to the next, about
 	// 120 bytes each in a history: offenders first.
@@ -143,7 +143,7 @@ func (t tenants) mostOffend(now time.Time) bool {
 	offenders, good := 0, 0
 	for name, s := range t {
 		switch {
-		case name == "" || now.Sub(s.Seen) > circuitRecent: // whoever writes what is not ours is no tenant
+		case name == "" || now.Sub(s.Seen) > circuitRecent: // the writer of foreign records is no tenant
 		case s.Offends():
 			offenders++
 		case s.Share() <= circuitShare:

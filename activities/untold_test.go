@@ -110,7 +110,7 @@ func TestDeadLetterQueueHoldsNoMark(t *testing.T) {
 				t.Fatalf("after the fault %d are left, error %v", left, err)
 			}
 			if told := ledgerKeys(g.letters()); !slices.Equal(told, written) {
-				t.Errorf("letters tell of %d entries, want %d", len(told), len(written))
+				t.Errorf("letters report %d entries, want %d", len(told), len(written))
 			}
 			if untold := g.untold(); len(untold) > 0 {
 				t.Errorf("still untold are %v", untold)
@@ -152,7 +152,7 @@ func TestALetterThatIsNeverTakenHoldsNoOther(t *testing.T) {
 		t.Errorf("untold are %v", untold)
 	}
 	if told := ledgerKeys(g.letters()); !slices.Equal(told, keys[4:6]) {
-		t.Errorf("letters tell of %v", told)
+		t.Errorf("letters report %v", told)
 	}
 }
 

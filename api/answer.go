@@ -87,5 +87,5 @@ func writeBody(w http.ResponseWriter, status int, mediaType string, body []byte)
 	header.Set("Content-Length", strconv.Itoa(len(body)))
 	header.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // whoever does not hear the answer asks again
+	_, _ = w.Write(body) // a client that misses the answer asks again
 }

@@ -187,8 +187,8 @@ func readKeyFile(path string) (keyFile, error) {
 	return f, nil
 }
 
-// changeKeys reads the file, changes it and replaces it, while nobody else
-// does. Who reads it sees the old file or the new one, never half of one.
+// changeKeys reads the file, changes it and replaces it, under a lock. A reader
+// sees the old file or the new one, never half of one.
 func changeKeys(path string, change func(*keyFile) error) (err error) {
 	// The key file itself is replaced, so the lock is on a file beside it.
 	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)

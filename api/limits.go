@@ -39,8 +39,8 @@ const (
 	DefaultValues       = 100_000
 )
 
-// maxDepth is the deepest nesting that can be asked for: what is nested is
-// walked by recursion where OpenTelemetry's protocol is decoded.
+// maxDepth is the deepest nesting that can be configured: OpenTelemetry's decoder
+// walks nested values by recursion.
 const maxDepth = 1000
 
 // The widest window of daily indices: every day of it is an index of each type.

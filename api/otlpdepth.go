@@ -14,8 +14,8 @@ import (
 // judged by the depth of the record that it becomes.
 const maxMessageDepth = 4*maxDepth + 32
 
-// message tells of a field of a protobuf message which message it is, nil for
-// everything in which nothing can be nested.
+// message returns which message a field of a protobuf message holds, nil for a
+// field in which nothing can be nested.
 type message func(field protowire.Number) message
 
 // fields makes a message of fields and what they are.

@@ -202,7 +202,7 @@ func TestWhatIsRefusedCounts(t *testing.T) {
 }
 
 // Records that are left out cost as much as those that are taken, as far as one
-// more full request: nobody is shut out for an hour for one mistake.
+// more full request: no tenant is shut out for an hour for one mistake.
 func TestWhatIsLeftOutCounts(t *testing.T) {
 	t.Parallel()
 	for sent, cost := range map[int]float64{3: 3, 7: 7, 5000: 10} {

@@ -275,7 +275,7 @@ const (
 	isHead                // the pipeline's own: dropped
 )
 
-// roles tells of each member of a protocol's records what it is for.
+// roles maps each member of a protocol's records to its purpose.
 type roles func(name []byte) role
 
 // draft is a record that is being read.

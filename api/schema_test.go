@@ -84,8 +84,8 @@ func TestWhatIsTakenCanBeIndexed(t *testing.T) {
 	}
 }
 
-// Every field that the collector writes by itself stands in the one place
-// where fields are described.
+// Every field that the collector adds is described in the one place where fields
+// are described.
 func TestWhatIsWrittenIsDescribed(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../deploy/schema.md")

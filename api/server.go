@@ -52,8 +52,8 @@ func New(settings Settings, keys *Keys, ingester Ingester) *Server {
 	}
 }
 
-// retryAfter is when an agent should come again after an outage. Agents back
-// off by themselves.
+// retryAfter is when an agent should retry after an outage. Agents back off on
+// their own.
 const retryAfter = time.Second
 
 // route is a path that takes telemetry.

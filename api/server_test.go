@@ -412,7 +412,7 @@ func TestMetricsTellOfRecordsAndNotOfTenants(t *testing.T) {
 				for _, label := range metric.GetLabel() {
 					text += " " + label.GetValue()
 					if strings.Contains(label.GetValue(), testTenant) || strings.Contains(label.GetValue(), c.key) {
-						t.Errorf("%s tells of a tenant: %s", family.GetName(), label)
+						t.Errorf("%s names a tenant: %s", family.GetName(), label)
 					}
 				}
 				if text == name {
@@ -474,7 +474,7 @@ func TestAStoppedServerFinishesWhatItHas(t *testing.T) {
 	stopped := make(chan error)
 	go func() { stopped <- c.http.Config.Shutdown(t.Context()) }()
 	address := c.http.Listener.Addr().String()
-	for deadline := time.Now().Add(10 * time.Second); ; { // until nobody new comes in
+	for deadline := time.Now().Add(10 * time.Second); ; { // until no new request is admitted
 		connection, err := net.Dial("tcp", address)
 		if err != nil {
 			break

@@ -34,7 +34,7 @@ func (f figures) value(name string) (float64, bool) {
 	return f[i].value, true
 }
 
-// table prints the figures for people.
+// table prints the figures as a table.
 func (f figures) table(w io.Writer, title string) {
 	fmt.Fprintf(w, "\n%s\n\n", title)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

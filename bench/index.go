@@ -17,7 +17,7 @@ import (
 
 const streamShards = 4
 
-// recordsAt is the timestamp of the records: their index is nobody else's.
+// recordsAt is the timestamp of the records: no other test has their index.
 var recordsAt = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // index measures who brings the same records into Elasticsearch, by turns: the

@@ -31,13 +31,13 @@ const (
 )
 
 // ingest measures the collector, on both ways that a batch becomes durable.
-// Nobody reads the stream meanwhile.
+// Nothing reads the stream meanwhile.
 func (b *bench) ingest(ctx context.Context) error {
 	emulator, err := b.putRate(ctx)
 	if err != nil {
 		return err
 	}
-	b.figures.add("emulator_put_records_s", emulator, "what the emulator's stream takes by itself, %d PutRecords calls of %d records in flight: a bound of both ways in", putters, putRecords)
+	b.figures.add("emulator_put_records_s", emulator, "what the emulator's stream takes alone, %d PutRecords calls of %d records in flight: a bound of both ways in", putters, putRecords)
 	sink, url, err := b.startReplay(ctx, 0)
 	if err != nil {
 		return err

@@ -59,7 +59,7 @@ func otherOf(name string) func(drained) float64 {
 func (b *bench) alternate(ctx context.Context, what string, contenders []*contender, once func(ctx context.Context, c *contender, run string) (drained, error)) error {
 	for run := range b.Runs + 1 {
 		for i := range contenders {
-			c := contenders[(i+run)%len(contenders)] // nobody always goes first
+			c := contenders[(i+run)%len(contenders)] // the order rotates
 			result, err := b.within(ctx, c, fmt.Sprintf("bench-%s-%d-%d", what, run, i), once)
 			if err != nil {
 				return fmt.Errorf("run %d of the %s: %w", run, c.name, err)
@@ -115,7 +115,7 @@ func (b *bench) measured(ctx context.Context, c *contender, run string, records 
 	}
 	began, err := d.began(ctx)
 	var peak int64
-	if d.worker != nil { // a bare loop may have ended by itself
+	if d.worker != nil { // a bare loop may have ended already
 		var peakErr error
 		peak, peakErr = pipeline.PeakMemory(d.Pid())
 		err = errors.Join(err, peakErr)

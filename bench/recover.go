@@ -54,7 +54,7 @@ func fillBackup(ctx context.Context, address string, records int) error {
 
 // startBackfill returns how to start a worker that indexes what is in the
 // backup, by a replay of the hour that it is of. It is given a rate that it
-// cannot reach, as where nobody else needs Elasticsearch.
+// cannot reach, as where no other client needs Elasticsearch.
 func (b *bench) startBackfill(address string) func(context.Context, string) (drainer, error) {
 	return func(ctx context.Context, _ string) (drainer, error) {
 		p := b.pipeline()

@@ -117,7 +117,7 @@ func (b *backupReport) ask(ctx context.Context, c client.Client) error {
 				status.State = state
 			}
 			if nobody := status.State == activities.StatePaused || status.State == activities.StateClosed; nobody && !status.Checkpoint.ReadUpTo.IsZero() {
-				status.LagSeconds = time.Since(status.Checkpoint.ReadUpTo).Seconds() // it grows while nobody reads the shard
+				status.LagSeconds = time.Since(status.Checkpoint.ReadUpTo).Seconds() // it grows while no worker reads the shard
 			}
 			b.Shards[i].State = status.State
 			return nil

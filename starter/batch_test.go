@@ -15,7 +15,7 @@ import (
 // badRange has two records that no attempt can index; those between can.
 var badRange = telemetry.Range{Shard: "shardId-000000000001", First: sequence, Last: sequence[:len(sequence)-1] + "9", Count: 10}
 
-var odd = index.Error{Type: "odd_exception", Reason: "nobody knows"}
+var odd = index.Error{Type: "odd_exception", Reason: "unknown"}
 
 func badEnds(r telemetry.Range) (ends []activities.LeftRange) {
 	for _, at := range []string{r.First, r.Last} {
@@ -59,7 +59,7 @@ func TestBatchIsShownRetriedSkippedAndCanceled(t *testing.T) {
 		return len(got) == 1 && got[0].Workflow == id && got[0].Shard == badRange.Shard
 	})
 	p.must("batch list", id)
-	p.must("batch show "+id, "records   8 indexed", "10 records  split", "attempt 1 of 10 failed", "odd_exception: nobody knows")
+	p.must("batch show "+id, "records   8 indexed", "10 records  split", "attempt 1 of 10 failed", "odd_exception: unknown")
 
 	p.must("batch retry "+id+" --first "+badRange.First+" --last "+badRange.First, "records  ")
 	await(t, "the attempt", func() bool { return status().Tree.Children[0].Attempts >= 2 })

@@ -81,7 +81,7 @@ func TestDeadLettersAreGroupedByError(t *testing.T) {
 	}
 	o.must("dlq show "+second, "indexed by ada")
 
-	// What a batch holds is in nobody's way, and of it nothing counts twice.
+	// What a batch holds hinders no command, and nothing of it counts twice.
 	held := func(id, sequence string) ledger.Record {
 		r := record(id, "acme", "span", "odd_exception")
 		r.Sequence = sequence

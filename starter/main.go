@@ -41,7 +41,7 @@ type commands struct {
 
 	DLQ dlqCommands `cmd:"" group:"fallback" name:"dlq" help:"Records that were given up, as the ledger keeps them: look at them, and bring them home."`
 
-	Letters lettersCommands `cmd:"" group:"fallback" help:"The dead-letter queue: what it tells of is taken into the ledger."`
+	Letters lettersCommands `cmd:"" group:"fallback" help:"The dead-letter queue, whose messages KeepDeadLetters takes into the ledger."`
 
 	Snapshot  snapshotCommands  `cmd:"" group:"safe" help:"Snapshots of the telemetry indices."`
 	Retention retentionCommands `cmd:"" group:"safe" help:"How long the telemetry indices are kept."`
@@ -49,7 +49,7 @@ type commands struct {
 	Recover recoverCommands `cmd:"" group:"disaster" help:"Bring back what a disaster has taken from Elasticsearch."`
 	Replay  replayCommand   `cmd:"" group:"disaster" help:"Index a window of the backup once more, also into other indices."`
 
-	Drill drillCommands `cmd:"" group:"disaster" help:"See to it that a disaster would take nothing: bring everything back, beside what is there."`
+	Drill drillCommands `cmd:"" group:"disaster" help:"Prove that a recovery would work: restore everything into copies, and compare."`
 
 	Redrive redriveCommands `cmd:"" group:"fallback" help:"The way back from the fallback queue into the stream."`
 }

@@ -124,7 +124,7 @@ func await(t *testing.T, what string, condition func() bool) {
 	deadline := time.Now().Add(5 * time.Minute)
 	for !condition() {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
+			t.Fatalf("%s did not happen in time", what)
 		}
 		<-time.After(50 * time.Millisecond)
 	}

@@ -52,13 +52,13 @@ type wait struct {
 // explain says with an error that the time was over, if it was.
 func (w wait) explain(waiting context.Context, err error, queue string) error {
 	if errors.Is(waiting.Err(), context.DeadlineExceeded) {
-		return fmt.Errorf("not done within %v (see --wait), it may still be: nobody answered, or what is in flight does not end; is a worker running that polls %s? %w", w.Wait, queue, err)
+		return fmt.Errorf("not done within %v (see --wait), and may still happen: no worker answered, or records are still in flight; check that a worker polls %s: %w", w.Wait, queue, err)
 	}
 	return advise(err, queue)
 }
 
-// obey has a workflow obey, and learns its status from the answer. Without
-// waiting it is told to do so, which is not done yet.
+// obey sends a workflow a command, and learns its status from the answer. Without
+// waiting it sends a signal, which takes effect later.
 func (w endless) obey(ctx context.Context, out output, command activities.Command, limit wait, status any) (done bool, err error) {
 	execution, err := w.execution(ctx)
 	if err != nil {
@@ -85,7 +85,7 @@ func (w endless) obey(ctx context.Context, out output, command activities.Comman
 	return true, nil
 }
 
-// tell has a workflow obey some time later, also when no worker runs now.
+// tell sends a workflow a signal, which waits for a worker if none runs.
 func tell(ctx context.Context, c client.Client, out output, id string, command activities.Command) error {
 	if err := c.SignalWorkflow(ctx, id, "", command.Name, command.Hold); err != nil {
 		return fmt.Errorf("signal %s to %s: %w", command.Name, id, err)

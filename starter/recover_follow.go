@@ -73,7 +73,7 @@ func isTerminal(out output) bool {
 func recoverLine(p workflows.RecoverProgress) string {
 	share := p.Share()
 	full := int(share * barWidth)
-	// Rounded down: only what is done is at 100 %.
+	// Rounded down: 100 % means done.
 	line := fmt.Sprintf("%-8s [%s%s] %3d %%", p.Stage, strings.Repeat("#", full), strings.Repeat(".", barWidth-full), int(100*share))
 	switch p.Stage {
 	case workflows.StageRestore:
@@ -184,7 +184,7 @@ func counts(c activities.SweepCounts) string {
 }
 
 func gapText(g activities.Gap) string {
-	records := "records, nobody knows how many"
+	records := "an unknown number of records"
 	if g.Records >= 0 {
 		records = fmt.Sprintf("%d records", g.Records)
 	}

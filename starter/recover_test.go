@@ -92,7 +92,7 @@ func TestARecoveryIsFollowedPausedAndCanceled(t *testing.T) {
 	p.must("recover resume", "recover: running")
 	await(t, "the backfill again", func() bool { return progress().RecordsDone == 50 })
 	p.must("recover cancel", "recover: stopped")
-	p.fails("recover status", "recover was canceled: start it again, with the same input: what is there already is neither restored nor indexed twice")
+	p.fails("recover status", "recover was canceled: start it again, with the same input: nothing is restored or indexed twice")
 	p.must("recover cancel", "recover: does not run")
 
 	mayEnd.Store(true)
@@ -100,7 +100,7 @@ func TestARecoveryIsFollowedPausedAndCanceled(t *testing.T) {
 	p.must("recover status", "Complete: nothing is missing.")
 	p.must("recover --dry-run", "backfill from the beginning of the backup", "Nothing was changed: this is what would be done.")
 	p.fails("replay --from 2026-11-23T13:00:00Z --to 2026-11-23T14:00:00Z --into copy",
-		"replay/20261123T130000-20261123T140000-copy: started", "missing: records, nobody knows how many of backup/x: before it: made up", "not all is back: see what is missing above")
+		"replay/20261123T130000-20261123T140000-copy: started", "missing: an unknown number of records of backup/x: before it: made up", "not all is back: see what is missing above")
 }
 
 func TestTheLineOfARecovery(t *testing.T) {

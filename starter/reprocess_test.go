@@ -19,7 +19,7 @@ import (
 type deadWork struct {
 	mu    sync.Mutex
 	calls []activities.ReprocessCall
-	// ends says whether a call of ReprocessEntries ends by itself, and how.
+	// ends says whether a call of ReprocessEntries ends without a command, and how.
 	ends activities.ReprocessProgress
 }
 
@@ -102,7 +102,7 @@ func TestReprocessingIsStartedOnceFollowedAndSteered(t *testing.T) {
 	if got := d.last(); !same(got.Select, want) || got.Mode != activities.ModeIngest || got.DryRun {
 		t.Errorf("it was called with %+v", got)
 	}
-	// A second operator is told of the first.
+	// A second operator learns of the first.
 	p.fails("dlq reprocess --direct", id+" runs already, since 20", "as run ", "started by ada: one at a time")
 	await(t, "the heartbeat", func() bool {
 		var got workflows.ReprocessStatus

@@ -41,7 +41,7 @@ type setupCommand struct {
 
 // Help is the details of starter setup --help.
 func (setupCommand) Help() string {
-	return "It can be run as often as you like, also beside a running pipeline: what is there is left as it is, but for " +
+	return "Run it as often as you like, also beside a running pipeline: it leaves existing resources unchanged, but for " +
 		"the index templates, which are brought to this version and to the numbers given. Indices that exist do not change."
 }
 
@@ -175,7 +175,7 @@ func (s setupCommand) templates(ctx context.Context, cfg aws.Config) (created bo
 	if err != nil {
 		return false, "", err
 	}
-	// That none is ready is what Setup is for; that nobody answers it reports itself.
+	// Setup mends that none is ready, and reports itself that none answers.
 	created = errors.Is(c.Ready(ctx), index.ErrNoTemplates)
 	if err := c.Setup(ctx, s.layout()); err != nil {
 		return false, "", err

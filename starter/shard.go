@@ -93,7 +93,7 @@ func (s shardLift) Run(ctx context.Context, c client.Client, r *config.Resources
 	return commandShard(ctx, c, r, out, s.Shard, command, s.wait, s.format)
 }
 
-// commandShard has a shard obey, and prints its status after that.
+// commandShard sends a shard a command, and prints its status after that.
 func commandShard(ctx context.Context, c client.Client, r *config.Resources, out output, name string, command activities.Command, w wait, f format) error {
 	all, err := findShards(ctx, c, r)
 	if err != nil && w.Wait <= 0 {

@@ -145,7 +145,7 @@ func (s shards) status(ctx context.Context, shard activities.ShardState) (shardS
 		status.State = state
 	}
 	if nobody := status.State == activities.StatePaused || status.State == activities.StateClosed; nobody && !status.Checkpoint.ReadUpTo.IsZero() {
-		status.LagSeconds = time.Since(status.Checkpoint.ReadUpTo).Seconds() // it grows while nobody reads the shard
+		status.LagSeconds = time.Since(status.Checkpoint.ReadUpTo).Seconds() // it grows while no worker reads the shard
 	}
 	return status, nil
 }

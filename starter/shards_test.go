@@ -140,7 +140,7 @@ func TestAShardIsToldToPauseWhereNoWorkerRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.must("process start")
-	p.fails("shard pause 0", "nobody answered")
+	p.fails("shard pause 0", "no worker answered")
 	p.must("shard pause 0 --wait 0 --by me", "/shardId-000000000000: will pause")
 	events := p.client.GetWorkflowHistory(t.Context(), workflows.ProcessShardID(name, s.Created(), "shardId-000000000000"), "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	for events.HasNext() {

@@ -198,7 +198,7 @@ func advise(err error, queue string) error {
 	case errors.As(err, &argument) && strings.Contains(strings.ToLower(err.Error()), "search attribute"):
 		return fmt.Errorf("run `starter setup` first: %w", err)
 	case errors.As(err, &precondition), errors.As(err, &deadline), errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("nobody answered: is a worker running that polls %s? %w", queue, err)
+		return fmt.Errorf("no worker answered: check that one polls %s: %w", queue, err)
 	}
 	return err
 }

@@ -46,8 +46,8 @@ func registerProcess(w worker.Registry, processor *activities.Processor, supervi
 }
 
 // Range makes the worker for the attempts at ranges: IndexRange and nothing
-// else, so that those which wait for Elasticsearch keep nobody from copying in
-// time what they hold.
+// else, so that those which wait for Elasticsearch do not delay the copies of what
+// they hold.
 func Range(c client.Client, processor *activities.Processor, slots int) worker.Worker {
 	w := worker.New(c, workflows.RangeQueue, worker.Options{
 		DisableWorkflowWorker:              true,

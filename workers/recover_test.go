@@ -16,7 +16,7 @@ import (
 	"millrace/workflows"
 )
 
-// stuckBucket is one of which whoever reads waits.
+// stuckBucket is one whose reads never return.
 type stuckBucket struct {
 	activities.Bucket
 	reads chan struct{} // that wait
@@ -67,7 +67,7 @@ func TestSlotsBoundThePagesOfAWorker(t *testing.T) {
 		select {
 		case <-bucket.reads:
 		case <-time.After(time.Minute):
-			t.Fatal("nobody works on the pages")
+			t.Fatal("no worker processes the pages")
 		}
 	}
 	select {

@@ -11,7 +11,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 )
 
-// bounded is for workflows that end by themselves: where workers have versions
+// bounded is for workflows with an end: where workers have versions
 // (config.Versioning), they end in the one in which they began.
 var bounded = workflow.RegisterOptions{VersioningBehavior: workflow.VersioningBehaviorPinned}
 

@@ -53,8 +53,8 @@ type backupShard struct {
 
 // BackupShard backs up one shard of a stream to its end. It holds the
 // checkpoint, which is never ahead of a durable object, and runs CopyShard
-// again and again, on whichever worker has room for it; while somebody holds
-// the shard, it does not.
+// again and again, on whichever worker has room for it; while the shard is
+// held, it does not.
 //
 // Its history grows by six events for each call, that is 576 a day at the
 // default of 15 minutes, and it continues as new.
@@ -91,7 +91,7 @@ func (s *backupShard) setup(ctx workflow.Context) error {
 	return onCommand(ctx, s.command)
 }
 
-// command obeys an operator. A pause is done when what is held is written.
+// command obeys an operator. A pause is done once the held records are written.
 func (s *backupShard) command(ctx workflow.Context, name string, hold activities.Hold) (any, error) {
 	if s.in.Orders.late(hold) {
 		return s.status, nil

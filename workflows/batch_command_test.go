@@ -72,7 +72,7 @@ func TestACommandReachesABranchThatIsBeingTried(t *testing.T) {
 	for name, c := range map[string]struct {
 		ask       func(s server) error
 		asked     string // as it is drawn
-		released  bool   // the attempt ends by itself
+		released  bool   // the attempt ends without a command
 		buried    string // error type of what is left; empty: indexed
 		interrupt bool
 	}{
@@ -141,7 +141,7 @@ func TestACommandReachesABranchThatIsBeingTried(t *testing.T) {
 	}
 }
 
-// order has a ProcessBatch do something with all that is left of it.
+// order sends a ProcessBatch a command for all that is left of it.
 func (s server) order(command string) error {
 	update, err := s.UpdateWorkflow(s.t.Context(), client.UpdateWorkflowOptions{
 		WorkflowID: "batch", UpdateName: command, WaitForStage: client.WorkflowUpdateStageCompleted, Args: []any{Branch{}},
@@ -314,7 +314,7 @@ func TestABranchIsFoundByHowItsNumbersEnd(t *testing.T) {
 	}
 }
 
-// TestWhatIsGivenUpIsNotRetried, and whoever asks for it is told.
+// TestWhatIsGivenUpIsNotRetried, and the operator who asks learns it.
 func TestWhatIsGivenUpIsNotRetried(t *testing.T) {
 	t.Parallel()
 	b := &batch{interrupt: func() {}, in: BatchInput{Tree: &BatchNode{Range: wholeRange, State: NodeRunning}}}

@@ -35,7 +35,7 @@ func (b *batch) copyInTime(ctx workflow.Context) {
 		if err := workflow.Sleep(ctx, b.in.CopyAt.Sub(workflow.Now(ctx))); err != nil || !b.in.Tree.open() {
 			return
 		}
-		b.copying, b.in.Copied = true, true // also what is interrupted is to be released
+		b.copying, b.in.Copied = true, true // an interrupted copy is to be released, too
 		defer func() { b.copying = false }()
 		options := rangeOptions
 		options.Summary = "copy what is left to the ledger: half of the stream's retention is over"

@@ -96,7 +96,7 @@ func (s server) begin(id string, workflow, in any) {
 	}
 }
 
-// update has a workflow obey, and reads its answer.
+// update sends a workflow an update, and reads its answer.
 func (s server) update(id, name string, answer any) {
 	s.t.Helper()
 	update, err := s.UpdateWorkflow(s.t.Context(), client.UpdateWorkflowOptions{

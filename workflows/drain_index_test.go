@@ -77,7 +77,7 @@ func TestDrainIndexProbesUntilTheIndexTakesWrites(t *testing.T) {
 }
 
 // TestDrainIndexLooksAgainForWhatWasParkedMeanwhile: a signal that comes while a
-// call runs tells of an entry that it may not have seen.
+// call runs reports an entry that it may not have seen.
 func TestDrainIndexLooksAgainForWhatWasParkedMeanwhile(t *testing.T) {
 	t.Parallel()
 	p := &parkedFor{}

@@ -96,7 +96,7 @@ const (
 
 // DrillRecovery brings everything back into copies of the indices, as Recover
 // does after a disaster, holds the copies against the indices, and removes
-// them. It fails when something is missing, so that somebody looks.
+// them. It fails when something is missing, so that an operator looks.
 //
 // Its id is DrillID, which is the lock: started under another one, as a
 // schedule does, it runs as a child of that name. The recovery is a child with

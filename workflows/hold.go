@@ -80,7 +80,7 @@ func (h *holds) after(now time.Time) holds {
 	return slices.DeleteFunc(slices.Clone(*h), func(o activities.Hold) bool { return !o.Until.IsZero() && !o.Until.After(now) })
 }
 
-// next returns when the first hold is over by itself; zero if none is.
+// next returns when the first hold expires; zero if none does.
 func (h *holds) next() (next time.Time) {
 	for _, hold := range *h {
 		if next.IsZero() || !hold.Until.IsZero() && hold.Until.Before(next) {
@@ -124,7 +124,7 @@ func logUnobeyed(ctx workflow.Context, signal string, err error) {
 	}
 }
 
-// takeSignals obeys, before a run ends, the signals that nobody has received,
+// takeSignals obeys, before a run ends, the signals that were not received yet,
 // and returns the highest generation among them.
 func (h *holds) takeSignals(ctx workflow.Context) (generation uint64) {
 	for {
@@ -137,7 +137,7 @@ func (h *holds) takeSignals(ctx workflow.Context) (generation uint64) {
 	}
 }
 
-// takeSignal returns a signal of these names that nobody has received: it came
+// takeSignal returns a signal of these names that was not received yet: it came
 // in the workflow task in which a run ends, before accept could.
 func takeSignal[Input any](ctx workflow.Context, names []string) (name string, in Input, got bool) {
 	for _, name := range names {

@@ -167,8 +167,8 @@ func TestIngestBatchGoesOnUntilAllIsTaken(t *testing.T) {
 	s.keep("ingest", id, "finished")
 }
 
-// TestIngestBatchSurvivesAPanic in the first attempt: nobody knows how far it
-// came, so all of the batch is put again.
+// TestIngestBatchSurvivesAPanic in the first attempt: how far it came is
+// unknown, so all of the batch is put again.
 func TestIngestBatchSurvivesAPanic(t *testing.T) {
 	t.Parallel()
 	to := &sink{panics: 1}

@@ -38,7 +38,7 @@ type keeping struct {
 	call   longCall // of KeepLetters
 }
 
-// KeepDeadLetters takes what the dead-letter queue tells of into the ledger,
+// KeepDeadLetters takes what the dead-letter queue reports into the ledger,
 // where it is not there yet, and empties the queue, for as long as it runs:
 // messages of AWS Lambda that point at records of the stream, above all. What
 // cannot be read stays in the queue. Canceling it stops that.

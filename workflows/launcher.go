@@ -68,8 +68,8 @@ func (l Launcher) start(ctx context.Context, queue, id, stage, shard, summary st
 // queryTimeout bounds in time what a worker may take to answer a query.
 const queryTimeout = 10 * time.Second
 
-// lastStatus asks a workflow that is closed how far it came. If nobody can
-// answer for it any more, what it began with has to do; without any run it is
+// lastStatus asks a workflow that is closed how far it came. If no worker can
+// answer for it any more, its input has to do; without any run it is
 // the beginning.
 func lastStatus[Status, Input any](ctx context.Context, l Launcher, id string, began func(Input) Status) (Status, error) {
 	status, err := query[Status](ctx, l, id)

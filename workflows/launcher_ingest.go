@@ -106,7 +106,7 @@ func (l Launcher) unfinished(ctx context.Context, workflowType string, since tim
 }
 
 // ReplayIngest starts a batch again under the id it had. That it runs, or has
-// completed by now, is success, and reported as false.
+// completed, is success, and reported as false.
 func (l Launcher) ReplayIngest(ctx context.Context, id string, batch []byte) (started bool, err error) {
 	return l.again(ctx, client.StartWorkflowOptions{ID: id, TaskQueue: IngestQueue}, IngestBatch, batch)
 }

@@ -54,7 +54,7 @@ const (
 
 var forEver = &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 10 * time.Second}
 
-// indexShardOptions are for a call of IndexShard, which ends by itself: the
+// indexShardOptions are for a call of IndexShard, which bounds its own time: the
 // timeout is for one that hangs and yet sends heartbeats.
 func indexShardOptions(callFor time.Duration) workflow.ActivityOptions {
 	return workflow.ActivityOptions{
@@ -97,7 +97,7 @@ var (
 // objects at Firehose's 5 minutes, since a call ends with one.
 const DefaultBackupFor = 15 * time.Minute
 
-// copyShardOptions are for a call of CopyShard, which ends by itself: within
+// copyShardOptions are for a call of CopyShard, which bounds its own time: within
 // the time that an object may wait, after its own.
 func copyShardOptions(callFor time.Duration) workflow.ActivityOptions {
 	return workflow.ActivityOptions{
@@ -121,7 +121,7 @@ const (
 )
 
 var (
-	// putBatchOptions make one attempt: what is next is decided by what is left.
+	// putBatchOptions make one attempt: what it leaves decides what follows.
 	putBatchOptions = workflow.LocalActivityOptions{
 		StartToCloseTimeout: putTimeout, ScheduleToCloseTimeout: putWait,
 		RetryPolicy: &temporal.RetryPolicy{MaximumAttempts: 1}, Summary: "put into the stream, or the queue",
@@ -136,7 +136,7 @@ var (
 	}
 )
 
-// redriveOptions are for a call of RedriveMessages, which ends by itself.
+// redriveOptions are for a call of RedriveMessages, which bounds its own time.
 func redriveOptions(callFor time.Duration) workflow.ActivityOptions {
 	return workflow.ActivityOptions{
 		TaskQueue: RedriveQueue, StartToCloseTimeout: callFor + 10*time.Minute, HeartbeatTimeout: 30 * time.Second,
@@ -165,7 +165,7 @@ func drainOptions(callFor time.Duration) workflow.ActivityOptions {
 	}
 }
 
-// keepOptions are for a call of KeepLetters, which ends by itself.
+// keepOptions are for a call of KeepLetters, which bounds its own time.
 func keepOptions(callFor time.Duration) workflow.ActivityOptions {
 	return workflow.ActivityOptions{
 		TaskQueue: DeadQueue, StartToCloseTimeout: callFor + 10*time.Minute, HeartbeatTimeout: 30 * time.Second,

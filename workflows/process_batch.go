@@ -98,7 +98,7 @@ func (b *batch) prompt(ctx workflow.Context) bool {
 // ProcessBatch takes a range that could not be indexed with the rest of its
 // shard to its end, while the shard goes on: each of its records is indexed in
 // the end, or in the ledger. What cannot be attributed to a record is bisected
-// until it can; each piece is tried again by itself, and waits longer from
+// until it can; each piece is retried separately, and waits longer from
 // attempt to attempt. An operator may retry a branch at once, or skip it to the
 // ledger, which interrupts an attempt at it. Canceling the workflow writes what
 // is left to the ledger first. What it still holds at half of the stream's
@@ -223,7 +223,7 @@ func (b *batch) try(ctx workflow.Context, leaf *BatchNode) error {
 	err := activities.IndexRange.Execute(call, in).Get(ctx, &result)
 	switch {
 	case err == nil:
-	case call.Err() != nil: // no worker had taken it, or that died: nobody knows what it has achieved
+	case call.Err() != nil: // no worker had taken it, or that died: what it has achieved is unknown
 		result = activities.RangeResult{Left: []activities.LeftRange{{Range: leaf.Range, Cause: leaf.Cause}}, Untold: true}
 	default:
 		leaf.State = NodeWaiting

@@ -37,7 +37,7 @@ type stubborn struct {
 var (
 	wholeRange = telemetry.Range{Shard: "shard", First: "1", Last: "10", Count: 10}
 	badRecord  = telemetry.Range{Shard: "shard", First: "5", Last: "5", Count: 1}
-	badCause   = index.Error{Type: "odd", Reason: "nobody knows", Status: 418}
+	badCause   = index.Error{Type: "odd", Reason: "unknown", Status: 418}
 )
 
 func (s *stubborn) IndexRange(_ context.Context, in activities.RangeInput) (activities.RangeResult, error) {
@@ -198,7 +198,7 @@ func TestProcessBatchCanceledWritesToTheLedgerFirst(t *testing.T) {
 		t.Errorf("buried are %+v", bad.buried)
 	}
 	s.keep("process", id, "batch_canceled")
-	// One that has ended is run again: nobody knows what became of the index since.
+	// One that has ended is run again: the index may have changed since.
 	if err := s.StartBatch(ctx, testStream, wholeRange, badCause, time.Time{}); err != nil {
 		t.Fatal(err)
 	}

@@ -70,7 +70,7 @@ type shard struct {
 
 // ProcessShard processes one shard of a stream to its end. It holds the
 // checkpoint and runs IndexShard again and again, on whichever worker has room
-// for it; while somebody holds the shard, it does not.
+// for it; while the shard is held, it does not.
 func ProcessShard(ctx workflow.Context, in ShardInput) (ShardStatus, error) {
 	s := &shard{in: in}
 	s.machine = &shardMachine{

@@ -109,7 +109,7 @@ func (p *processing) run(ctx workflow.Context) error {
 }
 
 // finishCommands waits, before a run ends, until all shards know what operators
-// want, also by signals that nobody has received.
+// want, also by signals that were not received yet.
 func (p *processing) finishCommands(ctx workflow.Context) error {
 	for {
 		if err := awaitHandlers(ctx); err != nil {
@@ -128,8 +128,7 @@ func (p *processing) finishCommands(ctx workflow.Context) error {
 	}
 }
 
-// expiryChange is that the holds of a stream end by themselves, as those of its
-// shards do.
+// expiryChange is that the holds of a stream expire, as those of its shards do.
 const expiryChange = "expire-holds-of-a-stream"
 
 // expireHolds drops the holds that are over.

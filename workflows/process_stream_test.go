@@ -174,7 +174,7 @@ func TestStreamPausesResumesAndStopsAllShards(t *testing.T) {
 }
 
 // TestALateCommandIsIgnored: who has let a stream go does not pause it by a
-// command that was on its way for long; somebody else still does.
+// command that was on its way for long; another owner still does.
 func TestALateCommandIsIgnored(t *testing.T) {
 	t.Parallel()
 	shards := &listed{}
@@ -285,7 +285,7 @@ func TestAShardWhoseHistoryIsGoneBeginsAnew(t *testing.T) {
 	}
 }
 
-// TestAStreamIsPausedForAWhile: then it goes on by itself, as its shards do.
+// TestAStreamIsPausedForAWhile: then it continues, as its shards do.
 func TestAStreamIsPausedForAWhile(t *testing.T) {
 	t.Parallel()
 	shards := &listed{}

@@ -9,7 +9,7 @@ import (
 )
 
 // Reconcile replays, minute by minute, the batches of the collector and the
-// ranges of shards whose workflow was terminated, or failed: nobody else works
+// ranges of shards whose workflow was terminated, or failed: no other process works
 // on their records, and their history is kept for the retention of the
 // namespace only.
 func Reconcile(ctx workflow.Context, in activities.ReconcileInput) error {

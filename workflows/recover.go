@@ -129,14 +129,14 @@ func (in RecoverInput) withDefaults() RecoverInput {
 	return in
 }
 
-// Recover brings back what a disaster has taken from Elasticsearch: it restores
-// a snapshot, indexes what came after it from the backup, and compares both
-// until nothing is missing, or says what is.
+// Recover brings back what Elasticsearch has lost in a disaster: it restores a
+// snapshot, indexes later records from the backup, and compares both until nothing
+// is missing, or lists what is.
 //
 // Its id is RecoverID, which is the lock: started under another one, it runs as
 // a child of that name, and fails if there is one already. Canceled or failed
-// at any point, it leaves the shards going on, and can be started again: what
-// is there is not brought back twice.
+// at any point, it leaves the shards running, and can be started again: nothing
+// is restored twice.
 func Recover(ctx workflow.Context, in RecoverInput) (activities.RecoverResult, error) {
 	if err := in.Validate(); err != nil {
 		return activities.RecoverResult{}, temporal.NewNonRetryableApplicationError(err.Error(), activities.InvalidRequest, nil)
@@ -283,8 +283,8 @@ func (r *recovery) plan(ctx workflow.Context, in activities.PlanInput) error {
 	return nil
 }
 
-// restore restores what the plan says, sees to it that nothing was indexed
-// meanwhile beside it, and has the shards go on.
+// restore restores what the plan says, ensures that nothing was indexed meanwhile
+// beside it, and releases the shards.
 func (r *recovery) restore(ctx workflow.Context, stopRenewing func()) error {
 	err := activities.RestoreIndices.Execute(workflow.WithActivityOptions(ctx, restoreOptions), activities.RestoreInput{Papers: r.Plan.Papers}).Get(ctx, &r.Restore)
 	if err != nil {
@@ -335,7 +335,7 @@ func (r *recovery) sweepList(ctx workflow.Context, list *Sweep, next string) err
 	}
 	r.show(ctx)
 	done := false
-	workflow.Go(ctx, func(ctx workflow.Context) { // holds that end by themselves
+	workflow.Go(ctx, func(ctx workflow.Context) { // holds that expire
 		for !done && ctx.Err() == nil {
 			_ = r.Holds.wait(ctx)
 		}
@@ -413,9 +413,9 @@ func (r *recovery) goOn() string {
 	case begun && r.in.Replace && r.Stage == StageRestore:
 		return "start it again, with the same input: what was replaced already is replaced once more"
 	case begun && r.in.Replace:
-		return "start it again, without replace: all was replaced, and what is there already is not indexed twice"
+		return "start it again, without replace: all was replaced, and no record is indexed twice"
 	}
-	return "start it again, with the same input: what is there already is neither restored nor indexed twice"
+	return "start it again, with the same input: nothing is restored or indexed twice"
 }
 
 // result is what there is to say.
@@ -430,7 +430,7 @@ func (r *recovery) result(ctx workflow.Context) activities.RecoverResult {
 	}
 }
 
-// missing is what could not be brought back, as far as that is known by now.
+// missing is what could not be brought back, as far as that is known.
 func (r *recovery) missing() []activities.Gap {
 	missing := append(append([]activities.Gap{}, r.Gaps...), r.Plan.Broken...)
 	for _, restored := range r.Restore.Restored {

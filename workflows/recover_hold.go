@@ -10,7 +10,7 @@ import (
 )
 
 // hold pauses all shards, for as long as the lease, and learns where they are.
-// Before they go on, whoever indexes them forgets what was indexed by now.
+// Before they go on, their workers forget which ids are indexed.
 func (r *recovery) hold(ctx workflow.Context) error {
 	r.Generation = max(r.Generation, uint64(workflow.Now(ctx).UnixMilli()))
 	r.Held = true // before it is done: what is told to some shards has to be taken back
@@ -31,7 +31,7 @@ func (r *recovery) lease(ctx workflow.Context) activities.Hold {
 }
 
 // keepHeld renews the lease while the shards are held, until it is told to
-// stop. A recovery that is gone does not: then the shards go on by themselves.
+// stop. A recovery that is gone does not: then the lease ends, and the shards go on.
 func (r *recovery) keepHeld(ctx workflow.Context) (stop func()) {
 	stopped, ended := false, false
 	renewing, cancel := workflow.WithCancel(ctx)
@@ -65,7 +65,7 @@ func (r *recovery) keepHeld(ctx workflow.Context) (stop func()) {
 	}
 }
 
-// release has the shards go on.
+// release lets the shards go on.
 func (r *recovery) release(ctx workflow.Context) error {
 	r.Order = nextOrder(ctx, r.Order)
 	err := activities.ReleaseShards.Execute(workflow.WithActivityOptions(ctx, releaseOptions), activities.Hold{By: recoverHolder, Generation: r.Generation, Order: r.Order}).Get(ctx, nil)

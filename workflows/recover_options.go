@@ -57,7 +57,7 @@ var (
 	}
 )
 
-// sweepOptions are for a call of SweepObjects, which ends by itself.
+// sweepOptions are for a call of SweepObjects, which bounds its own time.
 func sweepOptions(stage string, callFor time.Duration) workflow.ActivityOptions {
 	summary := "index what is in the backup"
 	if stage == activities.SweepVerify {

@@ -19,7 +19,7 @@ func TestGoingOnDependsOnWhatWasBegun(t *testing.T) {
 		want        string
 	}{
 		"nothing was done":           {StageSetup, "copy", false, restoring, "with the same input"},
-		"a restore":                  {StageRestore, "", false, restoring, "with the same input: what is there already"},
+		"a restore":                  {StageRestore, "", false, restoring, "with the same input: nothing is restored"},
 		"copies were restored":       {StageBackfill, "copy", false, restoring, "delete the copies *-copy first"},
 		"copies of the backup":       {StageBackfill, "copy", false, activities.Plan{}, "with the same input"},
 		"some were replaced":         {StageRestore, "", true, restoring, "with the same input: what was replaced already is replaced once more"},

@@ -23,7 +23,7 @@ type ReprocessInput struct {
 	Mode string `json:"mode,omitempty"`
 	// DryRun says what would be done, and does nothing.
 	DryRun bool `json:"dryRun,omitempty"`
-	// Queue is the dead-letter queue: what it tells of is taken into the ledger
+	// Queue is the dead-letter queue: what it reports is taken into the ledger
 	// first.
 	Queue string `json:"queue,omitempty"`
 	// By is who wants it; Operator when empty.
@@ -108,8 +108,8 @@ type reprocess struct {
 // ReprocessDeadLetters brings records home that were given up, once what was
 // wrong with them, or with the index, is mended: into the stream again, or into
 // the index. An entry of the ledger is resolved when each of its records has
-// ended well; what is refused again stays, with its new error; what nobody has
-// any more stays, and is listed. There is one of it for a stream.
+// ended well; what is refused again stays, with its new error; what is found
+// nowhere stays, and is listed. There is one of it for a stream.
 //
 // The records are worked on in ReprocessEntries, many entries a call, of which
 // each costs six events: 100,000 entries at 50 a second are 7 calls of 5

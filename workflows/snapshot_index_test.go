@@ -203,7 +203,7 @@ func TestSnapshotIndexIsCanceled(t *testing.T) {
 	s.keep("snapshot_index", SnapshotID("millrace"), "canceled")
 }
 
-// inTime runs a SnapshotIndex where time passes by itself.
+// inTime runs a SnapshotIndex where time skips ahead.
 func (m *madeUpCluster) inTime(t *testing.T, in SnapshotInput) (*testsuite.TestWorkflowEnvironment, error) {
 	t.Helper()
 	env := new(testsuite.WorkflowTestSuite).NewTestWorkflowEnvironment()

@@ -64,7 +64,7 @@ func (s BatchStatus) Markdown() string {
 	return text
 }
 
-// Copy says in words whether what is held is in the ledger as well.
+// Copy says in words whether the held records are in the ledger as well.
 func (s BatchStatus) Copy() string {
 	switch {
 	case s.CopyAt.IsZero() || s.Tree == nil || !s.Tree.open():

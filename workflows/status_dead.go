@@ -94,7 +94,7 @@ func (s ReprocessStatus) Figures() (lines [][2]string) {
 		add("Again", "%d would go "+strings.TrimSuffix(s.Way(), ": a dry run, nothing is done"), c.Records-c.Already-c.Unrecoverable)
 		add("Indexed already", "%d: their entries would be resolved", c.Already)
 		add("Bytes", "%d", c.Bytes)
-		add("Unrecoverable", "%d: nobody has them, their entries would stay", c.Unrecoverable)
+		add("Unrecoverable", "%d: found nowhere, their entries would stay", c.Unrecoverable)
 		add("Held", "%d: a ProcessBatch is at work on them", c.Held)
 		if s.Done.Done {
 			lines = append(lines, [2]string{"Estimate", "about " + time.Duration(s.Done.Seconds*float64(time.Second)).Round(time.Second).String()})
@@ -105,7 +105,7 @@ func (s ReprocessStatus) Figures() (lines [][2]string) {
 	add("Indexed already", "%d", c.Already)
 	add("Refused again", "%d: they stay in the ledger, with the new error", c.Refused)
 	add("Unsettled", "%d were ingested again, and not seen since: their entries stay open", c.Unsettled)
-	add("Unrecoverable", "%d: nobody has them, their entries stay open", c.Unrecoverable)
+	add("Unrecoverable", "%d: found nowhere, their entries stay open", c.Unrecoverable)
 	add("Held", "%d: a ProcessBatch is at work on them", c.Held)
 	add("Waiting", "%d were ingested again, and are not seen yet", int64(s.Done.Waiting))
 	lines = append(lines, [2]string{"Resolved", fmt.Sprintf("%d entries", c.Resolved)})

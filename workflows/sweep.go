@@ -14,8 +14,8 @@ import (
 type Sweep struct {
 	Stage   string                 `json:"stage"`
 	Pages   int                    `json:"pages"`
-	Next    int                    `json:"next"`           // page that nobody has begun
-	Open    []activities.Part      `json:"open,omitempty"` // of pages that are begun, and of which nobody works on
+	Next    int                    `json:"next"`           // next page to begin
+	Open    []activities.Part      `json:"open,omitempty"` // of pages that are begun, and that no call works on
 	Counts  activities.SweepCounts `json:"counts"`
 	Missing []activities.Gap       `json:"missing,omitempty"`
 	Began   time.Time              `json:"began"`
@@ -154,7 +154,7 @@ func (s *sweeping) tick(ctx workflow.Context) time.Duration {
 	return s.clock
 }
 
-// stop has all calls end, with what they have in flight.
+// stop ends all calls, with what they have in flight.
 func (s *sweeping) stop() {
 	for _, interrupt := range s.calls {
 		interrupt()

@@ -106,8 +106,7 @@ func progressOf(t *testing.T, env *testsuite.TestWorkflowEnvironment) (p Recover
 // window is what a replay has to name.
 var window = activities.RecoverRequest{From: time.Unix(1_800_000_000, 0), To: time.Unix(1_800_003_600, 0)}
 
-// A page that is alone is worked on at all of the rate, and what is shown is
-// what it does.
+// A page that is alone gets all of the rate, and the status shows what it does.
 func TestTheRateIsThatOfTheLanesThatWork(t *testing.T) {
 	t.Parallel()
 	for pages, want := range map[int]struct{ each, shown float64 }{1: {200, 1}, 2: {100, 2}, 4: {100, 2}} {

@@ -56,7 +56,7 @@ type nowhere struct{}
 
 func (nowhere) Ingest(context.Context, string, [][]byte) error { return ingest.ErrUnavailable }
 
-// freeAddress is one that nobody listens at.
+// freeAddress is one without a listener.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	ports, err := local.ChoosePorts(false, 0) // not one that an outgoing connection may take meanwhile

@@ -139,7 +139,7 @@ func TestRecordsGoIntoTheQueueUntilTheStreamIsFound(t *testing.T) {
 	}
 }
 
-// A wrong name is no outage: it is named until somebody mends it.
+// A wrong name is no outage: it is reported until an operator corrects it.
 func TestAMissingStreamIsNamed(t *testing.T) {
 	c := outage.New(t)
 	c.Names.Stream += "-misspelt"

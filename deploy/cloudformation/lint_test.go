@@ -66,8 +66,8 @@ func TestTheCheckFails(t *testing.T) {
 	}
 }
 
-// TestOnlyTheBackupExpires: a rule without a prefix would delete all that
-// somebody else has in the bucket.
+// TestOnlyTheBackupExpires: a rule without a prefix would delete the other
+// objects of the bucket.
 func TestOnlyTheBackupExpires(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("firehose.yml")

@@ -26,7 +26,7 @@ const (
 	bucket = "millrace-telemetry" // the default of package config
 
 	// backupWithin is how long a record waits for its object of the backup:
-	// nobody wants to wait minutes here.
+	// minutes would be long here.
 	backupWithin = 2 * time.Second
 )
 
@@ -80,7 +80,7 @@ func run(ctx context.Context, o options) (err error) {
 // errEnded says that one of our programs has ended that was to run.
 type errEnded struct{ *pipeline.Program }
 
-func (e errEnded) Error() string { return e.Name + " ended by itself; its log is " + e.Log }
+func (e errEnded) Error() string { return e.Name + " ended unexpectedly; its log is " + e.Log }
 
 // say prints a line of what happens, in the form of the stack's own.
 func say(about, format string, args ...any) {

@@ -113,7 +113,7 @@ func (o outcome) check() error {
 
 func milliseconds(d time.Duration) float64 { return float64(d.Round(100*time.Microsecond)) / 1e6 }
 
-// table prints the outcome for people.
+// table prints the outcome as a table.
 func (o outcome) table(w io.Writer) {
 	delay := o.report.Delay
 	fmt.Fprintln(w)

@@ -79,7 +79,7 @@ func (e searchEngine) prepare(s *Service) error {
 		if err != nil {
 			return fmt.Errorf("read the distribution's configuration: %w", err)
 		}
-		// The garbage collector's log would go into the distribution's folder, and nobody reads it.
+		// The garbage collector's log would go into the distribution's folder, unread.
 		text = garbageLog.ReplaceAll(text, nil)
 		if err := os.WriteFile(filepath.Join(config, name), text, 0o644); err != nil {
 			return fmt.Errorf("write the configuration: %w", err)

@@ -85,7 +85,7 @@ func makeFolders(root string) (folders, error) {
 			return f, fmt.Errorf("look at the folder for servers that refuse root: %w", err)
 		}
 		if owner, ok := info.Sys().(*syscall.Stat_t); !info.IsDir() || !ok || owner.Uid != 0 {
-			return f, fmt.Errorf("%s belongs to somebody else: remove it", f.open)
+			return f, fmt.Errorf("%s belongs to another user: remove it", f.open)
 		}
 	}
 	for _, dir := range []string{f.base, filepath.Join(f.base, "run"), filepath.Join(f.base, "log"), f.open, filepath.Join(f.open, "data"), filepath.Join(f.open, "install")} {
@@ -125,13 +125,13 @@ func enterable(path string) bool {
 	}
 }
 
-// unprivileged is who servers that refuse root run as: nobody, whose number differs between systems.
+// unprivileged is the user of servers that refuse to run as root. Its number differs between systems.
 var unprivileged = sync.OnceValue(func() *syscall.Credential {
 	const usual = 65534
 	credential := &syscall.Credential{Uid: usual, Gid: usual}
-	if nobody, err := user.Lookup("nobody"); err == nil {
-		uid, uidErr := strconv.ParseUint(nobody.Uid, 10, 32)
-		gid, gidErr := strconv.ParseUint(nobody.Gid, 10, 32)
+	if found, err := user.Lookup("nobody"); err == nil {
+		uid, uidErr := strconv.ParseUint(found.Uid, 10, 32)
+		gid, gidErr := strconv.ParseUint(found.Gid, 10, 32)
 		if uidErr == nil && gidErr == nil {
 			credential.Uid, credential.Gid = uint32(uid), uint32(gid)
 		}

@@ -87,8 +87,8 @@ func (s *Service) installPython(ctx context.Context, version string, requirement
 }
 
 // InstallPython downloads Python packages once, into a folder of their own among the downloads of a clone. A process
-// finds them by PYTHONPATH. It returns the folder and the interpreter they were chosen for. to gets lines for a person
-// to read; it may be nil.
+// finds them by PYTHONPATH. It returns the folder and the interpreter they were chosen for. to gets progress
+// lines; it may be nil.
 func InstallPython(ctx context.Context, root string, to io.Writer, name, version string, requirements ...string) (dir, interpreter string, err error) {
 	found, err := findPython(ctx)
 	if err != nil {

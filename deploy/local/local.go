@@ -72,7 +72,7 @@ type Options struct {
 	// Heap of Elasticsearch and of OpenSearch, as Java writes it. Defaults: 1g and 512m.
 	ElasticsearchHeap, OpenSearchHeap string
 
-	// Progress gets lines for a person to read. Default: none.
+	// Progress gets progress lines. Default: none.
 	Progress io.Writer
 }
 
@@ -279,7 +279,7 @@ func (s *Stack) forgets() bool { return s.fresh || isTemporary(s.name) }
 // LogDir is the folder of the servers' logs, for those of processes beside them. It stays until the next start.
 func (s *Stack) LogDir() string { return s.folders.logs(s.name) }
 
-// progress writes whole lines for a person.
+// progress writes whole lines.
 type progress struct {
 	mu sync.Mutex
 	to io.Writer

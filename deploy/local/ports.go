@@ -7,7 +7,7 @@ import (
 	"strconv"
 )
 
-// Free ports are chosen below the range from which systems take the ports of outgoing connections, so that nobody gets
+// Free ports are chosen below the range from which systems take the ports of outgoing connections, so that no connection gets
 // a server's port while it restarts.
 const (
 	lowestPort  = 20000

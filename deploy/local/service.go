@@ -18,7 +18,7 @@ import (
 
 const (
 	pollInterval = 100 * time.Millisecond
-	stopGrace    = 30 * time.Second // How long a service may take to end by itself.
+	stopGrace    = 30 * time.Second // How long a service may take to end after SIGTERM.
 	logTail      = 2 << 10          // Bytes of the log that an error shows.
 )
 
@@ -216,7 +216,7 @@ func (s *Service) launch() (*process, error) {
 		p.result = cmd.Wait()
 		close(p.ended)
 		if !p.wasExpected() {
-			s.stack.progress.line(s.Name(), "ended by itself: %s; its log is %s", ending(p.result), s.log)
+			s.stack.progress.line(s.Name(), "ended unexpectedly: %s; its log is %s", ending(p.result), s.log)
 		}
 	}()
 	return p, nil
@@ -271,7 +271,7 @@ func (s *Service) awaitReady(ctx context.Context) error {
 	}
 }
 
-// startError shows the end of the log with the error, so that nobody has to look for it.
+// startError shows the end of the log with the error, where the reader looks.
 func (s *Service) startError(err error) error {
 	tail, readErr := readTail(s.log, logTail)
 	if readErr != nil {

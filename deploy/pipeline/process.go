@@ -94,7 +94,7 @@ func (p *Process) Signal(s os.Signal) error {
 
 // Kill ends the process as kill -9 does, and waits until it has gone.
 func (p *Process) Kill() {
-	_ = syscall.Kill(-p.Pid(), syscall.SIGKILL) // It may have ended by itself.
+	_ = syscall.Kill(-p.Pid(), syscall.SIGKILL) // It may have ended already.
 	<-p.ended
 }
 
@@ -109,7 +109,7 @@ func (p *Process) CPU() time.Duration {
 	return state.UserTime() + state.SystemTime()
 }
 
-// Wait waits until the process ends by itself.
+// Wait waits until the process ends.
 func (p *Process) Wait(ctx context.Context) error {
 	select {
 	case <-p.ended:

@@ -32,8 +32,8 @@ type Spark struct {
 	root, packages, interpreter, java string
 }
 
-// Install downloads Spark, once. root is the clone; progress gets lines for a
-// person to read, and may be nil.
+// Install downloads Spark, once. root is the clone; progress gets progress
+// lines, and may be nil.
 func Install(ctx context.Context, root string, progress io.Writer) (*Spark, error) {
 	home, err := local.JavaHome(ctx)
 	if err != nil {
@@ -89,7 +89,7 @@ func (s *Spark) Count(ctx context.Context, objects, work string) (Counts, error)
 	return counts, err
 }
 
-// submit has a job run in one process of this machine, which serves nobody.
+// submit runs a job in one process of this machine, without its web server.
 var submit = []string{
 	"--master", fmt.Sprintf("local[%d]", threads), "--driver-memory", memory,
 	"--conf", "spark.driver.bindAddress=127.0.0.1", "--conf", "spark.driver.host=127.0.0.1", "--conf", "spark.ui.enabled=false",

@@ -97,8 +97,7 @@ type Layout struct {
 	Table     string
 	Pointed   bool
 	Partition []string // columns
-	// Projection are the table's properties by which Athena knows partitions
-	// without being told of each.
+	// Projection are the table's properties from which Athena derives partitions.
 	Projection map[string]string
 	Template   string // of a partition's place, behind the location
 }

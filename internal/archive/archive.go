@@ -31,8 +31,8 @@ import (
 // fs.ErrNotExist, for those who know the archive by an interface only.
 var ErrNotFound = fmt.Errorf("no such object: %w", fs.ErrNotExist)
 
-// ErrWithheld says that an object is there, and cannot be read as long as nobody
-// does something about it: it is archived, or its key may not be used.
+// ErrWithheld says that an object is there, and cannot be read until an operator
+// acts: it is archived, or its key may not be used.
 var ErrWithheld = errors.New("the object is withheld")
 
 // conditionalAttempts bounds the attempts of a conditional write that meets
@@ -211,7 +211,7 @@ func (b *Bucket) Keys(ctx context.Context, prefix string) iter.Seq2[string, erro
 
 func (b *Bucket) key(key string) *string { return aws.String(b.prefix + key) }
 
-// found turns S3's two ways to say that there is no object (HEAD has no body,
+// found turns S3's two ways to say that there is no object (HEAD has no content,
 // and so no error code) into ErrNotFound. A missing bucket is another matter.
 func found(err error) error {
 	var api smithy.APIError

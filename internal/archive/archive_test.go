@@ -229,7 +229,7 @@ func TestRefusedCallsAreErrors(t *testing.T) {
 	}
 }
 
-// TestWhatIsWithheld: one object that nobody may read is told from an outage.
+// TestWhatIsWithheld: an object that must not be read is distinct from an outage.
 func TestWhatIsWithheld(t *testing.T) {
 	t.Parallel()
 	direct := newBucket(t)

@@ -21,7 +21,7 @@ func Create(ctx context.Context, client *s3.Client, name string) (created bool, 
 	switch status(err) {
 	case http.StatusNotFound:
 	case http.StatusForbidden:
-		return false, fmt.Errorf("create bucket %s: it is somebody else's, or these credentials may not list it: %w", name, err)
+		return false, fmt.Errorf("create bucket %s: another account owns it, or these credentials may not list it: %w", name, err)
 	case http.StatusMovedPermanently:
 		return false, fmt.Errorf("create bucket %s: it is in another region than %s: %w", name, client.Options().Region, err)
 	default:
@@ -36,7 +36,7 @@ func Create(ctx context.Context, client *s3.Client, name string) (created bool, 
 	}
 	_, err = client.CreateBucket(ctx, input)
 	var ours *types.BucketAlreadyOwnedByYou
-	if errors.As(err, &ours) { // somebody else was doing the same
+	if errors.As(err, &ours) { // another client was doing the same
 		return false, nil
 	}
 	if err != nil {

@@ -42,7 +42,7 @@ func TestCreateTwice(t *testing.T) {
 func TestCreateLeavesAlone(t *testing.T) {
 	t.Parallel()
 	for name, status := range map[string]int{
-		"what is somebody else's":     http.StatusForbidden,
+		"a bucket of another account": http.StatusForbidden,
 		"what is in another region":   http.StatusMovedPermanently,
 		"what it knows nothing about": http.StatusBadRequest,
 	} {

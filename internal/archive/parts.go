@@ -123,7 +123,7 @@ func (b *Bucket) uploadParts(ctx context.Context, key string, upload *string, bo
 	return parts, uploading.Wait()
 }
 
-// abort removes the parts of an upload that came to nothing, also when ctx has
+// abort removes the parts of an upload that failed, also when ctx has
 // ended: they would be paid for.
 func (b *Bucket) abort(ctx context.Context, key string, upload *string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortWithin)

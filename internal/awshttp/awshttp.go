@@ -6,7 +6,7 @@
 // ended; if the answer was quicker than that, it takes the failure for a
 // broken request and closes the connection in the middle of the answer: a few
 // calls in a hundred, against a server next door. What the call did is done,
-// but nobody learns of it: messages stay hidden, records are put twice.
+// but the caller does not learn of it: messages stay hidden, records are put twice.
 package awshttp
 
 import (

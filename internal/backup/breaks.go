@@ -104,7 +104,7 @@ func (b *Breaks) between(before *link, o Object, m Meta) Break {
 		found.Behind, covered = before.last, before.newest
 	}
 	if before != nil && !before.silent && telemetry.CompareSequence(o.name.First, before.last) <= 0 {
-		return found // whoever wrote it did not know what another writer had written
+		return found // its writer did not know what another one had written
 	}
 	spans, known := b.window.Spans(o.name.Shard)
 	reason := "what it goes on behind is not in the backup any more"

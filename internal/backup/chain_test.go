@@ -211,7 +211,7 @@ func TestTrimmedBehindTheCheckpoint(t *testing.T) {
 			}
 			held += meta.Count
 		}
-		missing := max(0, first-40) // those that nobody could read
+		missing := max(0, first-40) // those that could not be read
 		if held != 70-missing {
 			t.Errorf("begun at %d there are %d records, not %d", first, held, 70-missing)
 		}
@@ -221,7 +221,7 @@ func TestTrimmedBehindTheCheckpoint(t *testing.T) {
 	}
 }
 
-// TestTrimmedWhileWriting: a writer that is told of a gap looks the chain up
+// TestTrimmedWhileWriting: a writer that learns of a gap looks the chain up
 // again.
 func TestTrimmedWhileWriting(t *testing.T) {
 	t.Parallel()
@@ -267,7 +267,7 @@ func TestLostAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := dying.Flush(t.Context()); err == nil {
-		t.Fatal("an answer was lost, and nobody noticed")
+		t.Fatal("an answer was lost, and the writer did not notice")
 	}
 	write(t, backup.Open(m, shard, record(29).Sequence), 30, 60, 8)
 	complete(t, m, 60)

@@ -17,7 +17,7 @@ import (
 // Position is how far the backup of a shard of the stream has come, by the word
 // of who writes it.
 type Position struct {
-	telemetry.Checkpoint // zero: nobody does
+	telemetry.Checkpoint // zero: it is not backed up
 	// Child: it came from other shards by resharding.
 	Child bool
 }
@@ -39,7 +39,7 @@ const (
 // those of an earlier stream of its name, the chain must have come to its end.
 func Lacks(ctx context.Context, store, ends Described, stream string, created time.Time, positions map[string]Position, from, to time.Time) (what string, err error) {
 	if from.IsZero() || len(positions) == 0 {
-		return "nobody knows since when, or of which shards", nil
+		return "it is unknown since when, or of which shards", nil
 	}
 	position := func(shard Shard) (Position, bool) {
 		p, listed := positions[shard.ID]

@@ -33,7 +33,7 @@ func (l library) List(_ context.Context, prefix string) iter.Seq2[archive.Object
 }
 
 func (l library) Read(context.Context, string) (io.ReadCloser, archive.Object, error) {
-	return nil, archive.Object{}, errors.New("nobody reads it")
+	return nil, archive.Object{}, errors.New("it must not be read")
 }
 
 // TestWhatABackupLacks: the chain of 120 records, a second apart, is cut into
@@ -124,7 +124,7 @@ func TestWhatABackupLacks(t *testing.T) {
 			write(t, backup.Open(m, shard, ""), 0, 50, 10)
 			write(t, backup.Open(m, shard, ""), 60, 120, 10)
 		}, modified: 40 * time.Hour, positions: reached(119), from: 35, to: 119, lacks: "has a gap"},
-		"nobody backs up": {fill: func(*testing.T, *memory) {}, positions: map[string]backup.Position{shard.ID: {}}, from: 0, to: 1, lacks: "not known to have come to"},
+		"no backup": {fill: func(*testing.T, *memory) {}, positions: map[string]backup.Position{shard.ID: {}}, from: 0, to: 1, lacks: "not known to have come to"},
 		"nothing ever came": {fill: func(*testing.T, *memory) {}, from: 0, to: 119, positions: map[string]backup.Position{
 			shard.ID: {Checkpoint: telemetry.Checkpoint{ReadUpTo: at(119)}},
 		}},
@@ -150,7 +150,7 @@ func TestWhatABackupLacks(t *testing.T) {
 		"it is drained since days": {fill: func(*testing.T, *memory) {}, from: later, to: later + 9, positions: map[string]backup.Position{
 			shard.ID: {Checkpoint: telemetry.Checkpoint{Sequence: record(119).Sequence, ReadUpTo: at(119), Closed: true}},
 		}},
-		"no shards":                    {fill: whole, from: 0, to: 1, lacks: "nobody knows"},
+		"no shards":                    {fill: whole, from: 0, to: 1, lacks: "it is unknown"},
 		"its shard is no more, closed": {fill: end, positions: gone, from: 35, to: 300},
 		"its shard is no more, and all was deleted": {fill: func(t *testing.T, m *memory) {
 			end(t, m)

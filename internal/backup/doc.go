@@ -12,8 +12,8 @@
 //
 //	{"backup_shard":"…","backup_sequence":"…","backup_arrived":"…","doc_id":"…",…}
 //
-// The object's metadata (Meta) say where it ends. Whoever knows the first
-// record knows the key, so all writers of a shard that stand behind the same
+// The object's metadata (Meta) say where it ends. The key follows from the
+// first record, so all writers of a shard that stand behind the same
 // record write to the same key. One of them wins; the others adopt what it
 // wrote and go on behind that.
 package backup

@@ -27,7 +27,7 @@ type Window struct {
 	// name.
 	Earlier []Generation `json:"earlier,omitempty"`
 	// Reach is how long before From a record of Shards or Earlier may have arrived:
-	// one that nobody had read yet is as old as the stream keeps it.
+	// an unread one is as old as the stream keeps it.
 	Reach time.Duration `json:"reach,omitempty"`
 }
 

@@ -46,6 +46,6 @@ func TestTemporalIsReachedOverTLS(t *testing.T) {
 			t.Errorf("it asks %q, want %q", got, want)
 		}
 	case <-time.After(30 * time.Second):
-		t.Error("nobody asks over TLS")
+		t.Error("no request came over TLS")
 	}
 }

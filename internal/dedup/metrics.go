@@ -2,8 +2,8 @@ package dedup
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// Register publishes the cache's hits, size and evictions. They are read when
-// somebody scrapes, so that a lookup pays nothing for them.
+// Register publishes the cache's hits, size and evictions. A scrape
+// reads them, so that a lookup pays nothing for them.
 func (c *Cache) Register(registry prometheus.Registerer) {
 	registry.MustRegister(
 		prometheus.NewCounterFunc(prometheus.CounterOpts{

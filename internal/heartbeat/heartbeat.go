@@ -10,7 +10,7 @@ import (
 )
 
 // Within is how long a heartbeat may take: half of the shortest timeout after
-// which Temporal gives an activity to somebody else.
+// which Temporal gives an activity to another worker.
 const Within = 5 * time.Second
 
 // Patient gives heartbeats that long. The SDK gives them as long as it throttles

@@ -37,7 +37,7 @@ func (c *Client) ReceivedAt(ctx context.Context, documents []Reference) ([]time.
 	}
 	received := make([]time.Time, len(documents))
 	for i, d := range answer.Docs {
-		received[i], _ = time.Parse(telemetry.ReceivedAtLayout, d.Source.ReceivedAt) // somebody else wrote it
+		received[i], _ = time.Parse(telemetry.ReceivedAtLayout, d.Source.ReceivedAt) // another client wrote it
 	}
 	return received, nil
 }

@@ -88,7 +88,7 @@ func (c *Client) do(caller context.Context, b *Bulk) Result {
 	body := lent.open()
 	defer func() {
 		if !body.borrowed {
-			_ = body.Close() // nobody else does
+			_ = body.Close() // the transport does not
 		}
 	}()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, bulkPath, body)
@@ -122,7 +122,7 @@ func (c *Client) do(caller context.Context, b *Bulk) Result {
 // buffers keep the memory of responses; what is read from them is copied.
 var buffers = sync.Pool{New: func() any { return &bytes.Buffer{} }}
 
-// unanswered is the result of a request whose outcome nobody told us.
+// unanswered is the result of a request without an answer.
 func unanswered(caller context.Context, err error) Result {
 	r := Result{Class: Transient, Error: Error{Type: noAnswer, Reason: err.Error()}}
 	if caller.Err() != nil {

@@ -92,8 +92,8 @@ func (s server) call(t testing.TB, method, path, body string) map[string]any {
 	return parsed
 }
 
-// name gives an index that nobody else has. It goes with the test, if it ever
-// came.
+// name gives an index of the test's own, which is deleted with the test if it
+// exists.
 func (s server) name(t testing.TB) string {
 	t.Helper()
 	name := telemetry.IndexPrefix + localtest.Name(t, "index") + "-2026.11.24" // with dots, as all have

@@ -275,7 +275,7 @@ func (l *Limiter) dispatch() {
 }
 
 // next is who may take a place that is free, of so many. While there is but one,
-// whoever comes takes it.
+// the first to come takes it.
 func (l *Limiter) next(room int) (p Priority, ok bool) {
 	yielding := l.inFlight[Yielding]
 	switch {

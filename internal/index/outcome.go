@@ -13,7 +13,7 @@ type Class int
 const (
 	Indexed   Class = iota // the document is there, from now or from earlier
 	Poison                 // this document will never be taken, however often it is sent
-	Transient              // nobody's fault; send it again later; never dead-lettered
+	Transient              // no document's fault; send it again later; never dead-lettered
 	TooLarge               // too much together; send it in smaller parts
 	Undecided              // an error of a type that this table does not know
 	Refused                // the whole request is refused, and not one document of it named
@@ -128,7 +128,7 @@ func classify(e Error, failureStore string) Class {
 	}
 	// 500 is here too: it is what a server answers that stumbles over one
 	// document, by a bug of its own. Were it transient, its shard would wait for
-	// ever; so somebody decides.
+	// ever; so an operator may decide.
 	return Undecided
 }
 

@@ -23,7 +23,7 @@ func TestOutcomeTable(t *testing.T) {
 		{`{"status":201,"failure_store":"used"}`, Poison, false},
 		{`{"status":409,"error":{"type":"version_conflict_engine_exception"}}`, Indexed, true},
 		{`{"status":404}`, Undecided, false},
-		// By status, where nobody knows the type.
+		// By status, where the type is unknown.
 		{`{"status":429,"error":{"type":"never_heard_of"}}`, Transient, false},
 		{`{"status":503,"error":{"type":"never_heard_of"}}`, Transient, false},
 		{`{"status":401,"error":{"type":"never_heard_of"}}`, Transient, false},

@@ -60,7 +60,7 @@ func (a answer) item(position int) (item Item, ok bool) {
 	return item, true
 }
 
-// duplicate is a document that was there. Nobody asks for the reason.
+// duplicate is a document that was there. Its reason is not needed.
 func duplicate(position int) Item {
 	return Item{Position: position, Class: Indexed, Duplicate: true, Error: Error{Type: conflict, Status: http.StatusConflict}}
 }

@@ -123,7 +123,7 @@ func TestEveryProtocolsDocumentsAreTakenAndFound(t *testing.T) {
 				t.Errorf("%s finds %d documents, want %d", query, found, total)
 			}
 		}
-		// Nobody's tags have made fields.
+		// Tags have made no fields.
 		mapping, err := json.Marshal(s.call(t, http.MethodGet, "/"+index+"/_mapping", ""))
 		if err != nil {
 			t.Fatal(err)
@@ -233,7 +233,7 @@ func TestTheLayoutReachesTheIndex(t *testing.T) {
 			t.Fatal(err)
 		}
 		index := parts[len(parts)-1]
-		// A priority that nobody has, since the server simulates beside what is installed.
+		// A priority that no template has, since the server simulates beside what is installed.
 		body := strings.Replace(string(index.body), `"priority":500`, `"priority":501`, 1)
 		simulated := s.call(t, http.MethodPost, "/_index_template/_simulate", body)
 		settings := simulated["template"].(map[string]any)["settings"].(map[string]any)["index"].(map[string]any)

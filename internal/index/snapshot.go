@@ -78,7 +78,7 @@ func (c *Client) EnsureRepository(ctx context.Context, r Repository) (created bo
 	return true, nil
 }
 
-// GetRepository describes a repository, so that another cluster can be told of
+// GetRepository describes a repository, so that another cluster can register
 // it. The error wraps ErrMissing where there is none.
 func (c *Client) GetRepository(ctx context.Context, name string) (Repository, error) {
 	r := Repository{Name: name, Settings: map[string]string{}}

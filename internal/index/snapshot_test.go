@@ -49,7 +49,7 @@ func await(t testing.TB, what string, condition func() bool) {
 	defer tick.Stop()
 	for deadline := time.Now().Add(2 * time.Minute); !condition(); <-tick.C {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
+			t.Fatalf("%s did not happen in time", what)
 		}
 	}
 }
@@ -228,7 +228,7 @@ func TestARepositoryThatCannotBeReached(t *testing.T) {
 				}
 				ctx, repository := t.Context(), s.repository(t)
 				index := s.filled(t, 3)
-				// Somebody has taken the disk away, and put something else there.
+				// The disk is gone, and another one is in its place.
 				place := filepath.Join(localtest.SnapshotDir(t, name), repository.Name)
 				if err := os.Rename(place, place+"-away"); err != nil {
 					t.Fatal(err)

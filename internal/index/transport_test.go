@@ -166,7 +166,7 @@ func TestOneAuthorityIsTrustedAndNoOther(t *testing.T) {
 	t.Parallel()
 	f := &fake{docs: map[string]string{}}
 	s := httptest.NewUnstartedServer(f)
-	s.Config.ErrorLog = log.New(io.Discard, "", 0) // it is told of the one who does not trust it
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // it would log the client that does not trust it
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	for _, c := range []struct {

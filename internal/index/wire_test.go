@@ -327,7 +327,7 @@ func TestTheBulkIsFreeWhenDoReturns(t *testing.T) {
 				if r := c.Do(t.Context(), b); r.Class != Transient {
 					t.Fatalf("%+v", r)
 				}
-				clear(b.body) // under the race detector, nobody may be reading
+				clear(b.body) // the race detector reports a reader
 				b.Reset()
 				b.Add(record(t, undated, "large", `{"padding":"`+strings.Repeat("x", 900_000)+`"}`), now)
 			}

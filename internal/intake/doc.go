@@ -2,6 +2,6 @@
 // stream; the fallback queue for what the stream does not take; the ledger for
 // what it will never take.
 //
-// IngestBatch does so from a workflow, and the collector by itself when
+// IngestBatch does so from a workflow, and the collector without one while
 // Temporal is away.
 package intake

@@ -130,7 +130,7 @@ func (i *Intake) putIntoStream(ctx context.Context, records [][]byte) (rejected 
 }
 
 // putOnce puts some records of a batch in a turn of their own: what waits to be
-// put again, or goes to the queue, holds up nobody.
+// put again, or goes to the queue, delays no other batch.
 func (i *Intake) putOnce(ctx context.Context, records [][]byte, ofBatch int) ([]stream.Rejection, error) {
 	end, err := i.takeTurn(ctx)
 	if err != nil {

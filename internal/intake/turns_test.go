@@ -60,7 +60,7 @@ func TestTurnsFollowWhatIsAnswered(t *testing.T) {
 		able = 4
 		run(10)
 		// It saws between half and one more than it should. To rise from 2.5 to 5 takes (5²-2.5²)/2 = 9.4 calls that are
-		// answered, since each raises it by its inverse; then, until the first that fails has ended, 5 may begin in vain.
+		// answered, since each raises it by its inverse; then, until the first that fails has ended, 5 may begin without an answer.
 		const most = 5 / (5 + 9.4)
 		if share, limit := run(100); share > most || limit < 2 || limit > 5 {
 			t.Errorf("%.2f failed, %.1f turns at once on average, where 4 are right", share, limit)

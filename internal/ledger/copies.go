@@ -44,7 +44,7 @@ func (l *Ledger) Recall(ctx context.Context, r telemetry.Range) (map[string]Reco
 		for _, key := range keys {
 			e, err := l.Get(ctx, key)
 			if errors.Is(err, fs.ErrNotExist) {
-				continue // somebody has deleted it
+				continue // it was deleted meanwhile
 			}
 			if err != nil {
 				return nil, err

@@ -17,7 +17,7 @@
 //
 //	untold/<stream>/<shard>/<file>
 //
-// So whoever writes about the same records again finds that it is done.
+// So a second write about the same records finds that it is done.
 // Resolving an entry moves it from open/ to done/. Until then Update may say in
 // it how its records do.
 package ledger

@@ -117,7 +117,7 @@ type Error struct {
 type Resolution struct {
 	How  string    `json:"how"`            // such as indexed, discarded
 	By   string    `json:"by,omitempty"`   // an operator, or a workflow's id
-	Note string    `json:"note,omitempty"` // for people
+	Note string    `json:"note,omitempty"` // for operators
 	At   time.Time `json:"at"`
 }
 

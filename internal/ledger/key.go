@@ -20,7 +20,7 @@ func RangeOf(key string, created time.Time) (r telemetry.Range, ok bool) {
 	return between(shard, numbers, created)
 }
 
-// CopyOf is RangeOf for the key of a copy of what somebody still holds.
+// CopyOf is RangeOf for the key of a copy of what a batch still holds.
 func CopyOf(key string, created time.Time) (r telemetry.Range, ok bool) {
 	shard, numbers, marks := parts(key)
 	numbers, isCopy := strings.CutPrefix(numbers, copyMark)

@@ -16,7 +16,7 @@ func TestKeysSayTheirRange(t *testing.T) {
 		"ledger/open/s/shardId-000000000003/17-20.1795392001.json":         "", // of another stream
 		"ledger/open/s/shardId-000000000003/loss-17-20.1795392000.json":    "", // without the records
 		"ledger/open/s/ingest/recover-1-0-0123456789abcdef.json":           "",
-		"ledger/open/s/shardId-000000000003/copy-17-20.1795392000.r.json":  "", // held by somebody
+		"ledger/open/s/shardId-000000000003/copy-17-20.1795392000.r.json":  "", // held by a batch
 		"ledger/open/s/shardId-000000000003/many-17-20.1795392000.0a.json": "", // has not all of them
 		"ledger/open/s/shardId-000000000003/17_1-20_2.1795392000.json":     "", // inside of aggregated records
 		"elsewhere": "",
@@ -39,7 +39,7 @@ func TestKeysOfCopiesSayTheirRange(t *testing.T) {
 		"ledger/open/s/shardId-000000000003/copy-17-20.1795392000.run.json": "shardId-000000000003 17-20",
 		"ledger/done/s/shardId-000000000003/copy-17-20.run.json":            "shardId-000000000003 17-20",
 		"ledger/open/s/shardId-000000000003/copy-17-20.1795392001.run.json": "", // of another stream
-		"ledger/open/s/shardId-000000000003/copy-17-20.json":                "", // held by nobody
+		"ledger/open/s/shardId-000000000003/copy-17-20.json":                "", // held by none
 		"ledger/open/s/shardId-000000000003/17-20.1795392000.json":          "",
 		"ledger/open/s/shardId-000000000003/copy-17.1795392000.run.json":    "",
 	} {

@@ -115,8 +115,8 @@ func (l *Ledger) Update(ctx context.Context, key string, e Entry) (open bool, er
 	if err := l.store.Put(ctx, openKey(place), body); err != nil {
 		return false, fmt.Errorf("write ledger entry %s: %w", place, err)
 	}
-	// Whoever resolved it between the two may have deleted what was open before
-	// it was written again.
+	// A process that resolved it between the two may have deleted the open entry
+	// before it was written again.
 	done, err := l.isDone(ctx, place)
 	if err != nil || !done {
 		return err == nil, err

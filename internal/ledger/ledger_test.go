@@ -172,8 +172,8 @@ func TestAddingAgainChangesNothing(t *testing.T) {
 	}
 }
 
-// TestDifferentRecordsHaveDifferentEntries: whoever meets an entry under its
-// key believes that its records are safe.
+// TestDifferentRecordsHaveDifferentEntries: a writer that meets an entry under its
+// key takes its records for safe.
 func TestDifferentRecordsHaveDifferentEntries(t *testing.T) {
 	t.Parallel()
 	l := ledger.New(newBucket(t), "telemetry")

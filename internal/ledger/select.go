@@ -95,8 +95,8 @@ func (s Selection) Record(r Record) bool {
 	return s.Cause(r.Error) && (s.Parked == "" || r.First == nil) && (s.Tenant == "" || s.Tenant == r.Tenant) && (s.Type == "" || s.Type == r.Type)
 }
 
-// Entry reports whether the selection has an entry that has no records: nobody
-// knows whose they are.
+// Entry reports whether the selection has an entry that has no records: their
+// tenants are unknown.
 func (s Selection) Entry(e Entry) bool {
 	return e.Cause != nil && s.Cause(*e.Cause) && s.Tenant == "" && s.Type == ""
 }

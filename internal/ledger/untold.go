@@ -13,7 +13,7 @@ import (
 const untold = "untold/"
 
 // NoteUntold notes that the dead-letter queue does not know of an entry yet.
-// Whoever finds the note sends the letter, and then calls Told.
+// The process that finds the note sends the letter, and then calls Told.
 func (l *Ledger) NoteUntold(ctx context.Context, key string) error {
 	place, err := placeOf(key)
 	if err != nil {

@@ -3,7 +3,7 @@
 // collector says so or the connection breaks, and by choice duplicates and
 // records that the index must refuse.
 //
-// Whoever sends must know by himself what was accepted, or nothing can be
+// The sender must know from its own answers what was accepted, or nothing can be
 // proved about the rest of the pipeline. So every record is a function of its
 // number: id, type, timestamp, body, whether it is bad. What is kept of a
 // record is one bit, set when a post that held it was answered 2xx, and ten

@@ -148,7 +148,7 @@ func TestSenderKeepsWhatWasAccepted(t *testing.T) {
 	var told Set
 	sender.Answered = func(n uint64, sent, answered time.Time) {
 		if !told.Add(n) || answered.Before(sent) {
-			t.Errorf("record %d is told of twice, or was answered before it was sent", n)
+			t.Errorf("record %d is reported twice, or was answered before it was sent", n)
 		}
 	}
 	if err := sender.Run(t.Context()); err != nil {
@@ -163,7 +163,7 @@ func TestSenderKeepsWhatWasAccepted(t *testing.T) {
 		posted += times
 	}
 	if told.Len() != counts.Accepted {
-		t.Errorf("%d are told of, %d were accepted", told.Len(), counts.Accepted)
+		t.Errorf("%d are reported, %d were accepted", told.Len(), counts.Accepted)
 	}
 	if int(counts.Accepted) != len(c.accepted) {
 		t.Errorf("%d are kept, %d were accepted", counts.Accepted, len(c.accepted))

@@ -85,9 +85,9 @@ type Sender struct {
 	Source   *Source
 	Accepted Set       // numbers answered 2xx
 	Latency  Histogram // of posts answered 2xx, the last attempt alone
-	// Answered is told of each record that was answered 2xx for the first time,
-	// when its post was sent, and when that was answered. It may be nil, and is
-	// called by many at once.
+	// Answered is called for each record that was answered 2xx for the first time,
+	// with the times of its post and of the answer. It may be nil, and is called
+	// concurrently.
 	Answered func(n uint64, sent, answered time.Time)
 
 	settings Settings
@@ -217,7 +217,7 @@ func (p *poster) take(ctx context.Context) bool {
 	if p.pace.WaitN(ctx, p.settings.PerPost) != nil || ctx.Err() != nil {
 		return false
 	}
-	// All of a post at once, so that posts are full, whoever else takes some.
+	// All of a post at once, so that posts are full, however many connections take some.
 	end := p.next.Add(uint64(p.settings.PerPost))
 	begin := end - uint64(p.settings.PerPost)
 	if p.settings.Records > 0 {

@@ -112,5 +112,5 @@ func Seldom(interval time.Duration, check Check) Check {
 func answer(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // whoever asked may have gone
+	_ = json.NewEncoder(w).Encode(body) // the client may have gone
 }

@@ -22,5 +22,5 @@ func Serve(address string, handler http.Handler) (stop func(), err error) {
 			slog.Error("no longer serving operators", "address", address, "error", err)
 		}
 	}()
-	return func() { _ = server.Close() }, nil // nobody is waited for
+	return func() { _ = server.Close() }, nil // without waiting for requests
 }

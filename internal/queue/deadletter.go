@@ -95,7 +95,7 @@ type Reason struct {
 	Reason string `json:"reason"`
 }
 
-// ErrNotDeadLetter says that a message tells of no records of a Kinesis
+// ErrNotDeadLetter says that a message names no records of a Kinesis
 // stream.
 var ErrNotDeadLetter = errors.New("not a dead letter")
 
@@ -211,7 +211,7 @@ func (l DeadLetter) text() (string, error) {
 }
 
 // ascii writes every other character of a JSON text as an escape of JSON's,
-// which whoever parses it reads as the same character. SQS refuses a message
+// which a parser reads as the same character. SQS refuses a message
 // with a character outside of #x9, #xA, #xD, #x20 to #xD7FF, #xE000 to #xFFFD
 // and #x10000 to #x10FFFF (API reference, SendMessage), and an id may have one.
 func ascii(text []byte) string {

@@ -1,13 +1,13 @@
 // Package queue is the adapter for SQS: the fallback queue, which takes the
 // records that the stream does not take at present, and the dead-letter queue,
-// which tells that records will not be indexed.
+// which reports records that will not be indexed.
 //
 // # The fallback queue
 //
 // Fallback.Send packs records into few messages; what does not fit into one
 // goes to S3, with a pointer in the message. Like stream.Put it makes one
-// attempt and returns the positions that were not taken. Whoever receives a
-// message holds it for its visibility timeout, extends that while it works,
+// attempt and returns the positions that were not taken. A receiver
+// holds a message for its visibility timeout, extends that while it works,
 // and deletes the message when its records are safe elsewhere. SQS may deliver
 // a message more than once, and Send may store records whose answer was lost:
 // both are resends, which change nothing further on.

@@ -199,7 +199,7 @@ func (f *Fallback) open(ctx context.Context, got types.Message) (Message, error)
 		}
 	}
 	if err != nil {
-		// A damaged overflow object stays when its message is deleted: nobody else has what is in it.
+		// A damaged overflow object stays when its message is deleted: it has the only copy.
 		m.overflow = ""
 		m.Body, m.Damaged = aws.ToString(got.Body), fmt.Errorf("read message %s of queue %s: %w", m.ID, f.name, err)
 	}
@@ -208,7 +208,7 @@ func (f *Fallback) open(ctx context.Context, got types.Message) (Message, error)
 
 // Extend hides a message from now on for as long as visibility; zero shows it
 // to others at once. SQS bounds the sum to 12 hours from when it was received.
-// The error wraps ErrNotHeld when the message is somebody else's by now.
+// The error wraps ErrNotHeld when another receiver holds the message.
 func (f *Fallback) Extend(ctx context.Context, m Message, visibility time.Duration) error {
 	url, err := f.url(ctx)
 	if err != nil {
@@ -224,7 +224,7 @@ func (f *Fallback) Extend(ctx context.Context, m Message, visibility time.Durati
 }
 
 // Delete removes a message and then its overflow object. The error wraps
-// ErrNotHeld when the message is somebody else's by now, who will delete it.
+// ErrNotHeld when another receiver holds the message, and will delete it.
 func (f *Fallback) Delete(ctx context.Context, m Message) error {
 	url, err := f.url(ctx)
 	if err != nil {

@@ -274,7 +274,7 @@ func TestOverflowThatCannotBeReadNowComesAgain(t *testing.T) {
 	d.wantContents(got, small)
 	d.closet.fail(nil)
 	for _, m := range got {
-		_ = f.Delete(t.Context(), m) // it may be visible again by now
+		_ = f.Delete(t.Context(), m) // it may be visible again
 	}
 	d.wantContents([]queue.Message{d.takeOther(f, got[0].ID)}, large)
 }
@@ -337,8 +337,8 @@ func TestMessagesThatCannotBeReadAreDamaged(t *testing.T) {
 	}
 }
 
-// TestSecondDeliveryOfAnOverflowIsTold: somebody redrove the message, and this
-// is another copy of it.
+// TestSecondDeliveryOfAnOverflowIsTold: another worker redrove the message, and
+// this is another copy of it.
 func TestSecondDeliveryOfAnOverflowIsTold(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)

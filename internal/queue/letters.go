@@ -54,7 +54,7 @@ func (d *DeadLetters) Receive(ctx context.Context, limit int, wait, visibility t
 }
 
 // Hide hides a letter from now on for as long as visibility; zero shows it to
-// others at once. The error wraps ErrNotHeld when it is somebody else's by now.
+// others at once. The error wraps ErrNotHeld when another receiver holds it.
 func (d *DeadLetters) Hide(ctx context.Context, l Letter, visibility time.Duration) error {
 	url, err := d.url(ctx)
 	if err != nil {
@@ -69,8 +69,8 @@ func (d *DeadLetters) Hide(ctx context.Context, l Letter, visibility time.Durati
 	return nil
 }
 
-// Delete removes a letter. The error wraps ErrNotHeld when it is somebody
-// else's by now, who will delete it.
+// Delete removes a letter. The error wraps ErrNotHeld when another receiver
+// holds it, and will delete it.
 func (d *DeadLetters) Delete(ctx context.Context, l Letter) error {
 	url, err := d.url(ctx)
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 // format is the version of message bodies.
 const format = 1
 
-// body is a message of the fallback queue. It is JSON, so that whoever looks
-// at one in a console sees what it is.
+// body is a message of the fallback queue. It is JSON, so that a reader in a
+// console sees what it is.
 type body struct {
 	Format   int    `json:"millrace"`
 	Records  int    `json:"records"`
@@ -62,7 +62,7 @@ type Message struct {
 	ID      string
 	Records [][]byte
 	// Damaged says why there are no records. It wraps ErrGone if they were in
-	// an overflow object that somebody has deleted.
+	// an overflow object that was deleted.
 	Damaged error
 	// Body is the text of a damaged message, for who keeps it. An overflow
 	// object that it points at stays where it is.

@@ -47,7 +47,7 @@ func (q *queue) send(ctx context.Context, bodies []string) []error {
 		from = to
 	}
 	if tooLong(errs) {
-		// Somebody may have lowered the limit. If this fails, the next attempt does, too.
+		// An operator may have lowered the limit. If this fails, the next attempt does, too.
 		_ = q.readLimit(ctx, url)
 	}
 	return errs

@@ -113,7 +113,7 @@ func (c *Catalog) List(ctx context.Context) ([]Record, error) {
 	return all, nil
 }
 
-// LastGood returns the newest snapshot that a recovery may choose by itself,
+// LastGood returns the newest snapshot that a recovery may choose unasked,
 // of those that were begun before a time unless that is zero. The error is
 // ErrNone where there is none.
 func (c *Catalog) LastGood(ctx context.Context, before time.Time) (Record, error) {

@@ -11,7 +11,7 @@ import (
 )
 
 // Noted says that an index was there: one that comes and vanishes between two
-// snapshots is in the records of neither. It is written by whoever indexes.
+// snapshots is in the records of neither. Workers write it as they index.
 type Noted struct {
 	Index   string    `json:"index"`
 	Created time.Time `json:"created"` // by the clock of the cluster, in whole milliseconds

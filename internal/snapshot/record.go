@@ -77,7 +77,7 @@ type Acceptance struct {
 	Was    string    `json:"was"` // Suspect, before
 }
 
-// Good reports whether a recovery may choose the snapshot by itself.
+// Good reports whether a recovery may choose the snapshot unasked.
 func (r Record) Good() bool { return r.State == Success && r.Suspect == "" }
 
 // Final reports whether nothing will become of it any more.

@@ -212,7 +212,7 @@ func TestWhatWasSettledStays(t *testing.T) {
 	}
 }
 
-// TestNotesAreListedAndForgotten, beside what somebody else has put there.
+// TestNotesAreListedAndForgotten, beside objects of others.
 func TestNotesAreListedAndForgotten(t *testing.T) {
 	t.Parallel()
 	store := newMemory()

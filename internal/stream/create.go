@@ -23,7 +23,7 @@ const activeWithin = 5 * time.Minute
 // Create makes a stream with that many shards, waits until it can be used, and
 // reports whether it was not there before. A stream that is there keeps its
 // shards. Its retention is made longer if it is shorter, and never shorter:
-// that would delete what nobody may have read.
+// that would delete records that are not read yet.
 func Create(ctx context.Context, client *kinesis.Client, name string, shards int, retention time.Duration) (created bool, err error) {
 	if shards < 1 || shards > math.MaxInt32 {
 		return false, fmt.Errorf("create stream %s: %d shards", name, shards)
@@ -33,7 +33,7 @@ func Create(ctx context.Context, client *kinesis.Client, name string, shards int
 	if errors.As(err, &missing) {
 		_, err = client.CreateStream(ctx, &kinesis.CreateStreamInput{StreamName: &name, ShardCount: aws.Int32(int32(shards))})
 		created = err == nil
-		// Somebody else may be doing the same.
+		// Another process may be doing the same.
 		if inUse := (*types.ResourceInUseException)(nil); errors.As(err, &inUse) {
 			err = nil
 		}

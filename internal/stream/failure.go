@@ -26,7 +26,7 @@ var invalidCodes = map[string]bool{
 	"SerializationException": true, "InvalidParameterValue": true,
 }
 
-// laterCodes are 4xx answers that pass by themselves.
+// laterCodes are 4xx answers that pass with time.
 var laterCodes = map[string]bool{
 	codeThroughput: true, "LimitExceededException": true, "KMSThrottlingException": true, "Throttling": true,
 	"ThrottlingException": true, "RequestLimitExceeded": true, "TooManyRequestsException": true, codeInUse: true,

@@ -12,8 +12,8 @@ import (
 )
 
 // subscriber reads a shard by enhanced fan-out: Kinesis pushes what arrives,
-// within a throughput of 2 MiB a second and shard that the consumer shares with
-// nobody (developer guide, 'Enhanced fan-out consumers').
+// within a throughput of 2 MiB a second and shard that no other consumer
+// shares (developer guide, 'Enhanced fan-out consumers').
 type subscriber struct {
 	stream *Stream
 	name   string // of the consumer

@@ -8,7 +8,7 @@ type Record struct {
 	Arrived  time.Time // when Kinesis took it, approximately
 	Data     []byte
 	// Replayed: a recovery has put it, as a copy of one that was in the stream
-	// before. Nobody waits for it.
+	// before. It counts in no delay.
 	Replayed bool
 }
 
@@ -31,8 +31,8 @@ type Page struct {
 }
 
 // Release gives the memory of the records back, for a later page. It need not
-// be called, and at most once: whoever does has no more use for any of the
-// records, nor for their data. Their sequence numbers stay.
+// be called, and at most once: the caller must not use any of the records or their data
+// afterwards. Their sequence numbers stay.
 func (p Page) Release() {
 	if p.memory != nil {
 		p.memory.release()

@@ -121,7 +121,7 @@ func (p *put) split(records [][]byte) []call {
 func (p *put) call(ctx context.Context, c call) {
 	out, err := p.stream.client.PutRecords(ctx,
 		&kinesis.PutRecordsInput{StreamName: &p.stream.name, Records: c.entries},
-		// The SDK would try again by itself, and hide from the caller that the stream throttles.
+		// The SDK would retry, and hide from the caller that the stream throttles.
 		func(o *kinesis.Options) { o.Retryer = aws.NopRetryer{} })
 	if err != nil {
 		p.refuse(ctx, c, err)

@@ -99,7 +99,7 @@ func (r *Reader) step(ctx context.Context) (Page, error) {
 		loss, err = r.verify(ctx, &b)
 	}
 	if err != nil {
-		r.opened = false // what was read is read again
+		r.opened = false // reads the page again
 		return Page{}, err
 	}
 	return r.page(b, loss), nil
@@ -151,7 +151,7 @@ func (r *Reader) goOn(ctx context.Context) (batch, error) {
 	now := time.Now()
 	if now.Sub(r.heard) >= silence {
 		if err := r.stream.sure(ctx, now); err != nil {
-			r.opened = false // what was read is read again
+			r.opened = false // reads the page again
 			return batch{}, err
 		}
 	}
@@ -254,8 +254,8 @@ func (r *Reader) mayBeTrimmed(ctx context.Context, b *batch) (bool, error) {
 func (b *batch) sureSince() time.Time { return b.answered.Add(-ShortestRetention).Add(trimMargin) }
 
 // page makes the page of what was read, and moves the checkpoint behind it. Time
-// has passed only once it is seen that nothing is missing: whoever goes on from
-// the page must find the same out again.
+// has passed only once it is seen that nothing is missing: the reader that continues from
+// the page must find out the same.
 func (r *Reader) page(b batch, loss *Loss) Page {
 	page := Page{Records: b.records, memory: b.memory, BehindLatest: b.behind, End: b.end, Children: b.children, Loss: loss}
 	upTo := b.answered.Add(-b.behind)
@@ -281,7 +281,7 @@ func (r *Reader) page(b batch, loss *Loss) Page {
 // shard is open: a damaged answer, not the end.
 var errUnconfirmed = errors.New("no iterator in the answer, but the shard is open")
 
-// confirmEnd checks the end of a shard, since it is final: whoever believes it
+// confirmEnd checks the end of a shard, since it is final: a reader that trusts it
 // never reads the shard again. It completes the shard's children.
 func (r *Reader) confirmEnd(ctx context.Context, b *batch) error {
 	if len(b.children) > 0 {

@@ -164,7 +164,7 @@ func TestATrimmedCheckpointIsAPossibleLoss(t *testing.T) {
 	}{
 		"read yesterday":          {time.Now().Add(-25 * time.Hour), true},
 		"read a minute ago":       {time.Now().Add(-time.Minute), false},
-		"nobody knows when":       {time.Time{}, true},
+		"unknown when":            {time.Time{}, true},
 		"just within a retention": {time.Now().Add(-23 * time.Hour), false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -235,7 +235,7 @@ func TestReadingGoesOnWhenAnAnswerNeverComes(t *testing.T) {
 	}
 }
 
-// TestAConnectionOnWhichNothingComesIsGivenUp: whoever reads learns of it, and
+// TestAConnectionOnWhichNothingComesIsGivenUp: the reader learns of it, and
 // reading goes on when the network is mended.
 func TestAConnectionOnWhichNothingComesIsGivenUp(t *testing.T) {
 	t.Parallel()
@@ -270,7 +270,7 @@ func TestAConnectionOnWhichNothingComesIsGivenUp(t *testing.T) {
 				_, err = reader.Next(ctx)
 			}
 			if ctx.Err() != nil {
-				t.Fatal("nobody learns that nothing comes")
+				t.Fatal("the reader does not learn that nothing comes")
 			}
 			network.Mend()
 			read(ctx, t, reader, 3)

@@ -63,7 +63,7 @@ func TestWhatWasTrimmedUnreadIsReported(t *testing.T) {
 	const day = 24 * time.Hour
 	for name, c := range map[string]struct {
 		idle time.Duration // from the last record to the last reading
-		// away is what happens while nobody reads.
+		// away is what happens while no reader runs.
 		away func(k *strict.Kinesis)
 		loss bool
 	}{
@@ -116,7 +116,7 @@ func TestWhatWasTrimmedUnreadIsReported(t *testing.T) {
 						}
 						at.ReadUpTo = passed.ReadUpTo
 					}
-					k.Put(makeRecords(1, 1)[0]) // nobody reads it
+					k.Put(makeRecords(1, 1)[0]) // no reader has it
 					c.away(k)
 					k.Put(makeRecords(2, 1)[0])
 					set(k)
@@ -148,7 +148,7 @@ func TestWhatWasTrimmedUnreadIsReported(t *testing.T) {
 }
 
 // TestWhatIsTrimmedAheadOfAReaderIsReported: an iterator that is in use passes
-// over it in silence. Whoever is not that late reads on with one iterator.
+// over it in silence. A reader that is not that late continues with one iterator.
 func TestWhatIsTrimmedAheadOfAReaderIsReported(t *testing.T) {
 	t.Parallel()
 	const day = 24 * time.Hour
@@ -234,7 +234,7 @@ func TestAStreamThatWasMadeAnewIsNotReadAsTheEarlierOne(t *testing.T) {
 				select {
 				case <-s.Replaced():
 				default:
-					t.Error("nobody else learns of it")
+					t.Error("no other reader learns of it")
 				}
 				lost := telemetry.Range{StreamCreated: born, Shard: strict.Shard, First: first, Last: first, Count: 1}
 				if got, err := strictly(t, k).Fetch(ctx, lost); err != nil || len(got) > 0 {

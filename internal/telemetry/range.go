@@ -22,7 +22,7 @@ type Range struct {
 	Count    int   `json:"count"`
 }
 
-// String names the range for people: shard and sequence numbers.
+// String names the range in logs and errors: shard and sequence numbers.
 func (r Range) String() string {
 	return fmt.Sprintf("%s %s-%s (%d records)", r.Shard, r.First, r.Last, r.Count)
 }

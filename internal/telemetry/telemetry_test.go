@@ -85,7 +85,7 @@ func TestForeignRecordsAreRefused(t *testing.T) {
 		"cut off at its end":       good[:len(good)-1],
 		"two lines":                strings.Replace(good, `"a":1`, "\"a\":\n1", 1),
 		"document id not base64":   strings.Replace(good, good[11:15], "????", 1),
-		"index of somebody else":   strings.Replace(good, "telemetry-span", "secrets---span", 1),
+		"index of another tenant":  strings.Replace(good, "telemetry-span", "secrets---span", 1),
 		"index with a quote in it": strings.Replace(good, "telemetry-span", `telemetry-\"pa`, 1),
 		"received_at not a time":   strings.Replace(good, "2026-11-23T", "2026-1x-23T", 1),
 	} {

@@ -135,7 +135,7 @@ func (a *abuse) sender(tenant, key string, lasts time.Duration) *load.Sender {
 	)
 }
 
-// judge has the phases go on one after the other, and says what became of them.
+// judge runs the phases one after the other, and returns their results.
 func (a *abuse) judge(ctx context.Context, phases []*honest) (r result, err error) {
 	for i, h := range phases {
 		a.say("%s: %g records a second", h.tenant, a.Rate)

@@ -33,8 +33,8 @@ type Agents struct {
 	telemetrygen          string
 }
 
-// Install downloads and builds what is missing. progress gets lines for a
-// person to read; it may be nil.
+// Install downloads and builds what is missing. progress gets progress
+// lines; it may be nil.
 func Install(ctx context.Context, root string, progress io.Writer) (*Agents, error) {
 	a := &Agents{telemetrygen: filepath.Join(root, ".local", "bin", "telemetrygen")}
 	var err error

@@ -118,7 +118,7 @@ func TestTelemetrygenOverHTTP(t *testing.T) {
 	}
 }
 
-// A collector that answers nobody must not go unnoticed.
+// A collector that never answers must not go unnoticed.
 func TestFailuresAreReported(t *testing.T) {
 	t.Parallel()
 	installed := install(t)
@@ -138,6 +138,6 @@ func TestFailuresAreReported(t *testing.T) {
 	go func() { _ = empty.Serve(listener) }()
 	defer empty.Stop()
 	if err := installed.OTLP(t.Context(), agents.OTLP{Signal: agents.Traces, Address: listener.Addr().String(), Service: "s", Count: 1}); err == nil {
-		t.Error("telemetrygen reports no error where nobody serves traces")
+		t.Error("telemetrygen reports no error where no server takes traces")
 	}
 }

@@ -103,7 +103,7 @@ func say(about, format string, args ...any) {
 	fmt.Printf("%-14s %s\n", about, fmt.Sprintf(format, args...))
 }
 
-// write prints the groups for people.
+// write prints the groups as a table.
 func write(w io.Writer, counts spark.Counts) {
 	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

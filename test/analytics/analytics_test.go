@@ -45,7 +45,7 @@ func TestADifferenceIsAnError(t *testing.T) {
 		"a line is unreadable":      func(_ *gathered, c *spark.Counts) { c.Unreadable++ },
 		"a group has one less":      func(_ *gathered, c *spark.Counts) { c.Groups[0].IDs-- },
 		"a group is missing":        func(_ *gathered, c *spark.Counts) { c.Groups = c.Groups[1:] },
-		"a group is nobody's":       func(w *gathered, _ *spark.Counts) { delete(w.groups["type"], "span") },
+		"a group is unexpected":     func(w *gathered, _ *spark.Counts) { delete(w.groups["type"], "span") },
 		"there is no group at all":  func(_ *gathered, c *spark.Counts) { c.Groups = nil },
 		"one tenant has another's ": func(_ *gathered, c *spark.Counts) { c.Groups[2].Value = "u" },
 	} {

@@ -27,8 +27,8 @@ type Stores struct {
 	S3            *s3.Client
 	Bucket        string
 
-	// DeadLetters is the address of the dead-letter queue, which must tell of
-	// each record of the ledger that counts. Empty: nobody asks it. It can be
+	// DeadLetters is the address of the dead-letter queue, which must report
+	// each record of the ledger that counts. Empty: it is not asked. It can be
 	// asked only while KeepDeadLetters is paused, which deletes each letter whose
 	// entry the ledger has and leaves no trace of it.
 	DeadLetters string
@@ -43,8 +43,8 @@ type Sent struct {
 	// Dead tells which records belong into the ledger. Default: the source's
 	// bad ones.
 	Dead func(n uint64) bool
-	// Excused: a good record may be in the ledger instead, since somebody has
-	// given up for it what was well.
+	// Excused: a good record may be in the ledger instead, since an operator has
+	// given it up.
 	Excused bool
 }
 
@@ -60,7 +60,7 @@ func (s Sent) dead(n uint64) bool {
 type Report struct {
 	Accepted     uint64 // distinct
 	Indexed      uint64 // of the accepted
-	DeadLettered uint64 // of the accepted, in the ledger with error and payload, told of, and not indexed
+	DeadLettered uint64 // of the accepted, in the ledger with error and payload, reported, and not indexed
 	Lost         uint64 // of the accepted, neither
 	Duplicated   uint64 // documents whose tenant, type and id another one has
 	Altered      uint64 // documents that differ from what was posted
@@ -141,7 +141,7 @@ type identity struct {
 }
 
 // identify reads the identity of a record. encoding/json would take members whose
-// names differ in case, too, and the last of them: those are somebody's own.
+// names differ in case, too, and the last of them: those are the client's own.
 func identify(text []byte) (i identity, err error) {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(text, &members); err != nil {
@@ -215,7 +215,7 @@ func (a *audit) document(index string, source json.RawMessage) error {
 }
 
 // deadLetter takes one record of the ledger. It counts only with its error, as
-// it was posted, and if the dead-letter queue tells of it.
+// it was posted, and if the dead-letter queue reports it.
 func (a *audit) deadLetter(g grave) {
 	sender, n := a.sender(g.ID)
 	if sender < 0 {
@@ -231,7 +231,7 @@ func (a *audit) deadLetter(g grave) {
 	case altered != "":
 		a.amiss[g.ID] = "with another " + altered
 	case a.told != nil && !a.told[tale{g.entry, g.ID}] && !a.told[tale{entry: g.entry}]:
-		a.amiss[g.ID] = "but the dead-letter queue does not tell of it"
+		a.amiss[g.ID] = "but the dead-letter queue does not report it"
 	default:
 		a.dead[sender].Add(n)
 	}

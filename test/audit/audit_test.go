@@ -136,7 +136,7 @@ func TestVerdicts(t *testing.T) {
 	bury(good[14], nil, same)
 	tell(good[15], ledgerKey, why)
 	bury(good[15], why, func(payload map[string]any) { delete(payload, "resource") })
-	bury(good[16], why, same) // nobody tells of it,
+	bury(good[16], why, same) // no letter reports it,
 	tell(good[17], ledgerKey, nil)
 	bury(good[17], why, same) // or not of its error,
 	tell(good[18], strings.Replace(ledgerKey, "1-2", "1-1", 1), why)
@@ -179,7 +179,7 @@ func TestVerdicts(t *testing.T) {
 	if len(report.Findings) != 11 {
 		t.Errorf("findings: %q", report.Findings)
 	}
-	for _, finding := range []string{"without its error", "with another resource", "does not tell of it"} {
+	for _, finding := range []string{"without its error", "with another resource", "does not report it"} {
 		if !strings.Contains(strings.Join(report.Findings, "\n"), finding) {
 			t.Errorf("no finding says %q: %q", finding, report.Findings)
 		}
@@ -187,7 +187,7 @@ func TestVerdicts(t *testing.T) {
 	if report.Clean() == nil {
 		t.Error("all that is called clean")
 	}
-	// What is read is there for who comes next.
+	// Letters that were read stay for the next reader.
 	if again, err := audit.Run(t.Context(), stores, sent); err != nil || verdicts(again) != verdicts(want) {
 		t.Errorf("the second report is %+v, error %v", again, err)
 	}

@@ -23,7 +23,7 @@ const (
 // entry of the ledger.
 type tale struct{ entry, id string }
 
-// TellsOf reports whether the dead-letter queue tells of a record with an id.
+// TellsOf reports whether the dead-letter queue has a record with an id.
 func (s Stores) TellsOf(ctx context.Context, id string) (bool, error) {
 	told, err := s.tales(ctx)
 	for t := range told {
@@ -34,7 +34,7 @@ func (s Stores) TellsOf(ctx context.Context, id string) (bool, error) {
 	return false, err
 }
 
-// tales reads the dead-letter queue and puts everything back. Nobody else may
+// tales reads the dead-letter queue and puts everything back. No other process may
 // take from it meanwhile.
 func (s Stores) tales(ctx context.Context) (told map[tale]bool, err error) {
 	told = map[tale]bool{}
@@ -66,7 +66,7 @@ func (s Stores) tales(ctx context.Context) (told map[tale]bool, err error) {
 			if err := json.Unmarshal([]byte(aws.ToString(message.Body)), &letter); err != nil {
 				return nil, fmt.Errorf("decode letter %s: %w", aws.ToString(message.MessageId), err)
 			}
-			if letter.Millrace.Omitted > 0 { // it tells of the rest of its entry by their number
+			if letter.Millrace.Omitted > 0 { // it reports the rest of its entry by their number
 				told[tale{entry: stateless(letter.Millrace.Ledger)}] = true
 			}
 			for _, r := range letter.Millrace.Records {

@@ -85,7 +85,7 @@ func (s Stores) search(ctx context.Context, all []document) ([]document, error) 
 			return all, errPartial
 		}
 		if len(page.Hits.Hits) == 0 {
-			// It ends by itself after a minute, or has with an index that was deleted.
+			// It expires after a minute, or ended with an index that was deleted.
 			_ = s.Ask(ctx, http.MethodDelete, "/_search/scroll", map[string]string{"scroll_id": page.Scroll}, nil)
 			return all, nil
 		}

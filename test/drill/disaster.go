@@ -54,7 +54,7 @@ func disaster(ctx context.Context, d *drilling) error {
 	return poll.For(ctx, d.options.Steady)
 }
 
-// pauseAndResume pauses the recovery in its backfill, sees to it that nothing
+// pauseAndResume pauses the recovery in its backfill, checks that nothing
 // happens then, and resumes it.
 func (d *drilling) pauseAndResume(ctx context.Context) error {
 	if err := d.awaitBackfill(ctx, pauseAt); err != nil {

@@ -42,7 +42,7 @@ const liveQueues = "ingest,redrive,process,range,index,backup,copy,dead,snapshot
 
 // drilling is a drill under way, with a pipeline of its own. What recovers has a
 // process of its own, as with large pipelines: it is killed, and the delay of
-// the live load is to tell of the recovery, not of that.
+// the live load is to show the recovery, not that.
 type drilling struct {
 	*harness
 	drill
@@ -197,7 +197,7 @@ func (d *drilling) load(records uint64) step {
 
 // until polls until a condition holds.
 func (d *drilling) until(ctx context.Context, what string, condition func() (bool, error)) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, d.options.Patience, fmt.Errorf("waited in vain for %s", what))
+	ctx, cancel := context.WithTimeoutCause(ctx, d.options.Patience, fmt.Errorf("%s did not happen in time", what))
 	defer cancel()
 	return poll.Until(ctx, condition)
 }
@@ -330,7 +330,7 @@ func (d *drilling) audit(ctx context.Context) (report audit.Report, err error) {
 		err = errors.Join(err, fmt.Errorf("%d bad records were accepted, %d are in the ledger", report.Bad, report.DeadLettered))
 	}
 	if report.Others > 0 {
-		err = errors.Join(err, fmt.Errorf("%d documents are nobody's", report.Others))
+		err = errors.Join(err, fmt.Errorf("%d documents are unaccounted for", report.Others))
 	}
 	return report, err
 }

@@ -46,7 +46,7 @@ func oneIndex(ctx context.Context, d *drilling) error {
 	return err
 }
 
-// intoASuffix: a copy is made beside what is there, which nobody notices. It is
+// intoASuffix: a copy is made beside the indices, unnoticed. It is
 // what a drill in production does.
 func intoASuffix(ctx context.Context, d *drilling) error {
 	const suffix = "drill"
@@ -112,7 +112,7 @@ func intoASuffix(ctx context.Context, d *drilling) error {
 	return err
 }
 
-// twoAtOnce: somebody else starts a recovery too. It is told of the first one.
+// twoAtOnce: a second operator starts a recovery, and learns of the first one.
 func twoAtOnce(ctx context.Context, d *drilling) error {
 	if err := do(ctx, d.prepare(), d.strike(""), d.recover()); err != nil {
 		return err
@@ -130,8 +130,8 @@ func twoAtOnce(ctx context.Context, d *drilling) error {
 // shortLease is how long shards stay paused for a recovery that is terminated.
 const shortLease = 30 * time.Second
 
-// terminated: somebody ends the recovery for good while shards are paused for
-// it. They go on by themselves, and another recovery finishes.
+// terminated: an operator terminates the recovery while shards are paused for
+// it. They go on when the lease ends, and another recovery finishes.
 func terminated(ctx context.Context, d *drilling) error {
 	if err := do(ctx, d.prepare(slowRestore), d.strike(""), d.recover("--lease", shortLease.String())); err != nil {
 		return err
@@ -152,13 +152,13 @@ func terminated(ctx context.Context, d *drilling) error {
 		return fmt.Errorf("%d shards are paused when the recovery is terminated", paused)
 	}
 	d.say("terminated the recovery, with all shards paused for it")
-	if err := d.until(ctx, "the shards to go on by themselves", func() (bool, error) {
+	if err := d.until(ctx, "the shards to go on when the lease ends", func() (bool, error) {
 		running, err := d.inState(ctx, activities.StateRunning)
 		return running == shards, err
 	}); err != nil {
 		return err
 	}
-	d.say("the shards go on by themselves")
+	d.say("the lease has ended, and the shards go on")
 	if err := d.recover()(ctx); err != nil {
 		return err
 	}

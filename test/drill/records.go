@@ -31,12 +31,12 @@ type stored struct {
 
 // damagedBackup: of two objects that the recovery needs one is corrupt, and one
 // is empty. It says so, brings back all the rest, and these too when it is
-// started again after somebody has found the objects' earlier versions.
+// started again after the objects' earlier versions are back.
 func damagedBackup(ctx context.Context, d *drilling) error {
 	if err := d.prepare()(ctx); err != nil {
 		return err
 	}
-	// A pause has the backup write what it holds.
+	// At a pause the backup writes what it holds.
 	for _, command := range []string{"pause", "resume"} {
 		if _, err := d.pipeline.Starter(ctx, "backup", command, "--wait", "1m"); err != nil {
 			return err

@@ -81,7 +81,7 @@ func (d *drilling) await(ctx context.Context, what string, condition func(workfl
 			moved, before = time.Now(), p
 		}
 		if time.Since(moved) > d.options.Patience {
-			return false, fmt.Errorf("waited in vain for %s; the recovery is at %+v", what, d.last)
+			return false, fmt.Errorf("%s did not happen in time; the recovery is at %+v", what, d.last)
 		}
 		return false, nil
 	})

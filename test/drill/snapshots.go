@@ -75,7 +75,7 @@ func noSnapshot(ctx context.Context, d *drilling) error {
 	return err
 }
 
-// repositoryUnreachable: nobody can read the repository when the recovery
+// repositoryUnreachable: the repository cannot be read when the recovery
 // begins. It says so, and fails before anything is touched; once the repository
 // is mended, another one brings all back.
 func repositoryUnreachable(ctx context.Context, d *drilling) (err error) {
@@ -114,7 +114,7 @@ func repositoryUnreachable(ctx context.Context, d *drilling) (err error) {
 	return err
 }
 
-// slowRestore has a restore take some ten seconds: something is to happen in it.
+// slowRestore makes a restore take some ten seconds: something is to happen in it.
 const slowRestore = "--repository-setting=max_restore_bytes_per_sec=30kb"
 
 // elasticsearchRestarted: all of the cluster is killed while it restores, and

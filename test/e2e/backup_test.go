@@ -138,7 +138,7 @@ func (w *world) pauseProcessing(ctx context.Context) error {
 	return w.flushBackup(ctx)
 }
 
-// flushBackup has the backup write what it holds.
+// flushBackup makes the backup write what it holds.
 func (w *world) flushBackup(ctx context.Context) error {
 	for _, command := range []string{"pause", "resume"} {
 		if _, err := w.Starter(ctx, "backup", command); err != nil {
@@ -161,8 +161,8 @@ func (w *world) freezeUntilTakenOver(ctx context.Context) error {
 	return errors.Join(err, w.worker.Signal(syscall.SIGCONT))
 }
 
-// backsUp reports whether a process has a shard of the backup, or nobody can
-// tell.
+// backsUp reports whether a process has a shard of the backup, or that is
+// unknown.
 func (w *world) backsUp(ctx context.Context, pid int) bool {
 	printed, err := w.Starter(ctx, "backup", "status", "--json")
 	var report struct {

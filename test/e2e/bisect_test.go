@@ -83,8 +83,8 @@ func (b *bisecting) awaitAttempt(batch, activity string) {
 	})
 }
 
-// awaitHolding waits until the proxy holds a call back, or an answer: then what
-// was asked is done, and who has asked does not know.
+// awaitHolding waits until the proxy holds a call back, or an answer: then the
+// server has done its work, and the caller does not know.
 func (b *bisecting) awaitHolding(holding *atomic.Int64) {
 	b.t.Helper()
 	b.await(func() error {
@@ -97,7 +97,7 @@ func (b *bisecting) awaitHolding(holding *atomic.Int64) {
 
 // TestABisectTreeOutlivesItsWorkers: they are killed in an attempt at the whole
 // range, in one at a leaf whose good records were just indexed, and when they
-// have just told of a record that they have written to the ledger. Each record
+// have just reported a record that they have written to the ledger. Each record
 // ends once.
 func TestABisectTreeOutlivesItsWorkers(t *testing.T) {
 	t.Parallel()

@@ -23,7 +23,7 @@ func (w *world) leaveLetters() {
 }
 
 // awaitDead waits until the ledger holds exactly these records, by id, with
-// these types of errors and their payloads, and the dead-letter queue tells of
+// these types of errors and their payloads, and the dead-letter queue reports
 // them.
 func (w *world) awaitDead(want map[string]string) {
 	w.t.Helper()
@@ -37,7 +37,7 @@ func (w *world) awaitDead(want map[string]string) {
 	w.await(func() error {
 		w.receiveLetters(told)
 		if !maps.Equal(told, want) {
-			return fmt.Errorf("the dead-letter queue tells of %v, want %v", told, want)
+			return fmt.Errorf("the dead-letter queue reports %v, want %v", told, want)
 		}
 		return nil
 	})

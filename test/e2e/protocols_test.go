@@ -226,7 +226,7 @@ func TestOwnTelemetry(t *testing.T) {
 	line := func(format string, args ...any) string {
 		return strings.ReplaceAll(fmt.Sprintf(format, args...), "NOW", at)
 	}
-	span := line(`{"id":"own-1","type":"Span","timestamp":"NOW","name":"GET /","duration":1500000,"attributes":{"http.route":"/","deep":{"er":[1,"two"]}},"tenant":"somebody else"}`)
+	span := line(`{"id":"own-1","type":"Span","timestamp":"NOW","name":"GET /","duration":1500000,"attributes":{"http.route":"/","deep":{"er":[1,"two"]}},"tenant":"another tenant"}`)
 	answer := w.post("/v1/telemetry", "application/json", []byte("["+span+`,{"type":3},`+span+"]"), http.StatusAccepted)
 	var judged struct {
 		Accepted int

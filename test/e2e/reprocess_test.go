@@ -155,7 +155,7 @@ func TestOneCommandBringsDeadLettersHome(t *testing.T) {
 			w.awaitDocuments(records - bad)
 			w.await(func() error {
 				if w.letters() == 0 {
-					return fmt.Errorf("no letter tells of them")
+					return fmt.Errorf("no letter reports them")
 				}
 				return nil
 			})
@@ -210,7 +210,7 @@ func TestOneCommandBringsDeadLettersHome(t *testing.T) {
 }
 
 // AWS Lambda's own message about records of the stream, delivered twice, and one
-// that nobody can read.
+// that cannot be read.
 func TestLambdasLettersAreKeptAndBroughtHome(t *testing.T) {
 	t.Parallel()
 	w := start(t, nil)
@@ -218,7 +218,7 @@ func TestLambdasLettersAreKeptAndBroughtHome(t *testing.T) {
 	const records = 30
 	c.events(1, 1) // a good one: the shard is read
 	w.awaitDocuments(1)
-	// What Lambda did not process is in the stream, and processed by nobody: the
+	// What Lambda did not process is in the stream, and is not processed: the
 	// shards are stopped.
 	_, err := w.Starter(t.Context(), "process", "stop")
 	w.must(err)
@@ -301,7 +301,7 @@ func TestLambdasLettersAreKeptAndBroughtHome(t *testing.T) {
 	}
 }
 
-// Two operators reprocess at the same time: one is told of the other.
+// Two operators reprocess at the same time: one learns of the other.
 func TestTwoOperatorsHaveOneEffect(t *testing.T) {
 	t.Parallel()
 	w := start(t, nil)
@@ -316,7 +316,7 @@ func TestTwoOperatorsHaveOneEffect(t *testing.T) {
 		return nil
 	})
 	c.mend()
-	// The first one finds nobody to work for it until the second has asked.
+	// The first one finds no worker until the second has asked.
 	w.worker.Kill()
 	_, err := w.Starter(t.Context(), "dlq", "reprocess", "--by", "ada")
 	w.must(err)

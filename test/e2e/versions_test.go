@@ -74,7 +74,7 @@ func TestANewVersionTakesOver(t *testing.T) {
 
 	b.elasticsearch.Set()
 	for _, batch := range batches {
-		// It need not wait for its next attempt, with which it may have ended by now.
+		// It need not wait for its next attempt, with which it may have ended.
 		_, err := b.Starter(t.Context(), "batch", "retry", batch)
 		described, describeErr := b.operator.DescribeWorkflowExecution(t.Context(), batch, "")
 		b.must(describeErr)

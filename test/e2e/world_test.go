@@ -66,8 +66,8 @@ var installed = sync.OnceValues(func() (*agents.Agents, error) {
 	return agents.Install(context.Background(), root, nil)
 })
 
-// world is a pipeline of a test's own: nobody else has its namespace, stream,
-// queues, bucket and tenant.
+// world is a pipeline of a test's own, with its own namespace, stream, queues,
+// bucket and tenant.
 type world struct {
 	*pipeline.Pipeline
 	t         testing.TB

@@ -92,7 +92,7 @@ func (e *experiment) compare(ctx context.Context) (results []*result, err error)
 	}
 	for round := range e.options.Rounds {
 		for i := range results {
-			of := results[(i+round)%len(results)] // nobody always goes first
+			of := results[(i+round)%len(results)] // the order rotates
 			one, err := e.measure(ctx, of.contender, round)
 			if err != nil {
 				return nil, fmt.Errorf("run %d of %s: %w", round+1, of.contender, err)

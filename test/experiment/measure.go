@@ -146,7 +146,7 @@ func (e *experiment) observe(ctx context.Context, about string, t *traffic) (one
 }
 
 // progress says now and then how far a run is, until it is stopped, which
-// waits: nobody else may write meanwhile.
+// waits: no other goroutine may write meanwhile.
 func (e *experiment) progress(ctx context.Context, about string, saved func() uint64) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var saying sync.WaitGroup

@@ -14,14 +14,14 @@ import (
 	"time"
 )
 
-// titles name the contenders for people.
+// titles name the contenders in the report.
 var titles = map[string]string{
 	before:   "(a) before: retried whole, no dedup",
 	after:    "(b) after: bisect that blocks, dedup",
 	millrace: "(c) Millrace",
 }
 
-// The seed's own figures, in whose neighbourhood the first two are to be.
+// The published figures, in whose neighborhood the first two are to be.
 const (
 	seedAverage = 3.0
 	seedP99     = 6.0
@@ -77,7 +77,7 @@ func ratios(a, b *result) (average, p99 float64) {
 	return ratio(x.average(), y.average()), ratio(x.quantile(0.99), y.quantile(0.99))
 }
 
-// figures makes a table for people, in Markdown.
+// figures makes a table in Markdown.
 func figures(results []*result, of map[string]*result) string {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "| | average | p50 | p99 | longest | records/s | saved | unfinished | given up |\n|---|---|---|---|---|---|---|---|---|\n")
@@ -98,13 +98,13 @@ func figures(results []*result, of map[string]*result) string {
 			fmt.Fprintf(&b, "| %.3s / %.3s | %.1f | %.1f | %s |\n", titles[a], titles[c], average, p99, fmt.Sprintf(note, args...))
 		}
 	}
-	line(before, after, "the seed's own: %.0f and %.0f", seedAverage, seedP99)
+	line(before, after, "published: %.0f and %.0f", seedAverage, seedP99)
 	line(before, millrace, "expected: at least %.0f and %.0f", expectedAverage, expectedP99)
 	line(after, millrace, "expected: above 1")
 	for _, r := range results {
 		if r.contender == millrace {
 			lost, _ := r.lost()
-			fmt.Fprintf(&b, "\nOf the %d records that Millrace accepted, %d are lost; %d were refused for their own sake, and are in the ledger.\n",
+			fmt.Fprintf(&b, "\nOf the %d records that Millrace accepted, %d are lost; %d are bad, and in the ledger.\n",
 				r.sum(func(o outcome) uint64 { return o.audited.Accepted }), lost, r.sum(func(o outcome) uint64 { return o.audited.DeadLettered }))
 			continue
 		}
@@ -115,7 +115,7 @@ func figures(results []*result, of map[string]*result) string {
 		for _, one := range r.runs {
 			blocked = max(blocked, one.stats.Blocked)
 		}
-		fmt.Fprintf(&b, "\n%.3s called its function %d times, %d of them in vain; one batch kept its shard for up to %s. It gave up %d batches of %d records, of which %d were refused, and the others saved already.\n",
+		fmt.Fprintf(&b, "\n%.3s called its function %d times, and %d calls failed; one batch blocked its shard for up to %s. It gave up %d batches of %d records, of which %d were rejected; the others had been saved.\n",
 			titles[r.contender], r.sum(func(o outcome) uint64 { return uint64(o.stats.Invocations) }),
 			r.sum(func(o outcome) uint64 { return uint64(o.stats.Failed) }), seconds(blocked), batches, records, unsaved)
 	}

@@ -15,7 +15,7 @@ const (
 	sampleEvery = 50 * time.Millisecond
 )
 
-// day is the timestamp of the records: their indices are nobody else's, and
+// day is the timestamp of the records: no other test has their indices, and
 // the same record of each run has the same id, and lies in the same shard.
 var day = time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, -3)
 

@@ -53,7 +53,7 @@ type Fault interface {
 	serve(w http.ResponseWriter, r *http.Request, forward http.Handler) (entries int)
 }
 
-// nothing is what a fault that chooses by itself says of a call that it passed.
+// nothing is what a choosing fault says of a call that it passed.
 const nothing = -1
 
 // Event is a fault that happened.

@@ -73,7 +73,7 @@ func isClosed(c chan struct{}) bool {
 	}
 }
 
-// Held returns how often something had to wait: without any, nobody has met
+// Held returns how often something had to wait: without any, no call has met
 // the cut.
 func (n *Network) Held() int {
 	n.mu.Lock()

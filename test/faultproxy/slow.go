@@ -12,7 +12,7 @@ import (
 // its lines need: a server with one core.
 type Slow struct {
 	PerLine time.Duration
-	// Waited is told of each call how long others were worked on before it.
+	// Waited learns of each call how long others were worked on before it.
 	Waited func(body []byte, waited time.Duration)
 
 	turn sync.Mutex

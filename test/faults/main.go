@@ -1,7 +1,7 @@
 // Command faults breaks servers, connections and processes under a load, one
 // scenario after the other, and then looks for every record that a 2xx
 // answered: each must be indexed once, or, if it is bad, in the ledger with its
-// error and told of in the dead-letter queue.
+// error and reported in the dead-letter queue.
 package main
 
 import (

@@ -121,7 +121,7 @@ func (m *mix) elasticsearchFaults() []faultproxy.Rule {
 		{Name: "items refused", Path: bulk, Share: m.share(), Fault: faultproxy.RejectItems{Share: m.share(), Status: 429, Type: "es_rejected_execution_exception"}},
 		{Name: "items undecided", Path: bulk, Share: m.share() / 4, Fault: faultproxy.RejectItems{Share: 0.01, Status: 400, Type: "mystery_exception"}},
 		{Name: "bulks too large", Path: bulk, AtLeast: 16 << 10, Fault: faultproxy.Answer{Status: http.StatusRequestEntityTooLarge}},
-		{Name: "bulks that nobody can blame", Path: bulk, Share: m.share() / 4, Fault: faultproxy.Answer{Status: http.StatusBadRequest}},
+		{Name: "bulks without a culprit", Path: bulk, Share: m.share() / 4, Fault: faultproxy.Answer{Status: http.StatusBadRequest}},
 		{Name: "answers cut", Path: bulk, Share: m.share(), Fault: faultproxy.Truncate{Keep: 0.5}},
 		{Name: "bulks unanswered", Path: bulk, Share: m.share(), Fault: faultproxy.Applied{}},
 		{Name: "bulks reset", Path: bulk, Share: m.share(), Fault: faultproxy.Reset{}},
@@ -210,8 +210,8 @@ func (m *mix) killBeforeCheckpoint(ctx context.Context) error {
 	return m.kill(ctx, m.worker)
 }
 
-// cutOff has another worker take over the shards, cuts that off from Temporal,
-// and has the first take them back meanwhile.
+// cutOff lets another worker take over the shards, cuts that off from Temporal,
+// and lets the first take them back meanwhile.
 func (m *mix) cutOff(ctx context.Context) (err error) {
 	network, err := faultproxy.StartNetwork(ctx, m.stack.Service(local.Temporal).Address())
 	if err != nil {

@@ -267,7 +267,7 @@ func (s *running) end(ctx context.Context, program *pipeline.Program) error {
 }
 
 // gone waits until a process is no longer in the process table, or dead there:
-// nobody may have asked yet how a grandchild has ended.
+// its parent may not have asked yet how a grandchild has ended.
 func (s *running) gone(ctx context.Context, pid int) error {
 	if err := s.until(ctx, func() (bool, error) {
 		if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {

@@ -231,7 +231,7 @@ func collectBehindNetwork(ctx context.Context, s *running) (err error) {
 }
 
 // killBeforeAnswer kills the collector when workflows were started and it was
-// not told. While nobody can be answered any more, what they hold must arrive.
+// not told. No client is answered any more, and what they hold must arrive.
 func killBeforeAnswer(ctx context.Context, s *running) error {
 	s.network.CutBack()
 	cut := time.Now().UTC().Format(time.RFC3339Nano)

@@ -63,7 +63,7 @@ func (s *running) awaitRefused(ctx context.Context) error {
 }
 
 // reprocessTrimmed brings home what the stream has no longer: from the ledger,
-// which has the payload. What nobody has is listed, and never done.
+// which has the payload. What is found nowhere is listed, and never done.
 func reprocessTrimmed(ctx context.Context, s *running) error {
 	if err := s.awaitRefused(ctx); err != nil {
 		return err
@@ -100,7 +100,7 @@ func reprocessTrimmed(ctx context.Context, s *running) error {
 		return err
 	}
 	if !strings.Contains(said, "unrecoverable") {
-		return fmt.Errorf("reprocessing a range that nobody has says %s", said)
+		return fmt.Errorf("reprocessing a lost range says %s", said)
 	}
 	return s.seen()
 }
@@ -127,7 +127,7 @@ func (s *running) keepLetters(ctx context.Context, something func() error) error
 	return errors.Join(err, s.pauseLetters(ctx))
 }
 
-// lossEntry finds the ledger's entry about the range that nobody has.
+// lossEntry finds the ledger's entry about the range that is lost.
 func (s *running) lossEntry(ctx context.Context) (key string, err error) {
 	out, err := s.pipeline.Starter(ctx, "dlq", "list", "--shard", "shardId-000000000000", "--json")
 	if err != nil {
@@ -163,7 +163,7 @@ func reprocessTwice(ctx context.Context, s *running) error {
 
 // reprocessAtOnce has two operators reprocess: one of them does.
 func (s *running) reprocessAtOnce(ctx context.Context) error {
-	// Whoever is first finds nobody to work for it until the second has asked.
+	// The first one finds no worker until the second has asked.
 	if err := s.end(ctx, s.worker); err != nil {
 		return err
 	}

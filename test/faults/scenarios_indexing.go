@@ -240,7 +240,7 @@ func putOutOfService(ctx context.Context, s *running) (err error) {
 			return err
 		}
 		if err := s.until(ctx, func() (bool, error) { return watch.Seen(step.sees) > 0, nil }); err != nil {
-			return fmt.Errorf("nobody was answered %q: %w", step.sees, err)
+			return fmt.Errorf("no request was answered %q: %w", step.sees, err)
 		}
 		if err := hold(ctx, outOfService); err != nil {
 			return err
@@ -265,7 +265,7 @@ func putOutOfService(ctx context.Context, s *running) (err error) {
 }
 
 // deleteIndex deletes an index that is written to. What was in it at that
-// moment is gone by intent; so nobody writes while it is noted and deleted.
+// moment is gone by intent; so no worker writes while it is noted and deleted.
 func deleteIndex(ctx context.Context, s *running) error {
 	if err := s.awaitAccepted(ctx, 0.4); err != nil {
 		return err

@@ -19,8 +19,7 @@ import (
 	"millrace/test/audit"
 )
 
-// isolation is of what is one tenant's, or one index's, and must hold up nobody
-// else.
+// isolation is of what is one tenant's, or one index's, and must delay no other.
 var isolation = []scenario{
 	{
 		number: 27, name: "one-tenant-only-poison", spans: 20 * time.Second,

@@ -30,7 +30,7 @@ var operating = []scenario{
 		fault: withoutTemporal,
 		check: func(_ context.Context, s *running, _ audit.Report) error {
 			if s.before == 0 {
-				return errors.New("nobody was sent away though nothing durable was left")
+				return errors.New("every agent got a 2xx though nothing durable was left")
 			}
 			return nil
 		},
@@ -52,7 +52,7 @@ var operating = []scenario{
 		},
 		check: func(_ context.Context, _ *running, report audit.Report) error {
 			if report.Excused == 0 {
-				return errors.New("what was canceled is not in the ledger")
+				return errors.New("the canceled records are not in the ledger")
 			}
 			return nil
 		},
@@ -162,7 +162,7 @@ func (s *running) endTwo(ctx context.Context, workflowType string) error {
 	var open []string
 	if err := s.until(ctx, func() (bool, error) {
 		var err error
-		// One that has just begun may end by itself.
+		// One that has just begun may end before that.
 		open, err = s.list(ctx, fmt.Sprintf("WorkflowType='%s' AND ExecutionStatus='Running' AND MillraceState='waiting'", workflowType))
 		return len(open) >= 2, err
 	}); err != nil {
@@ -192,7 +192,7 @@ func (s *running) endTwo(ctx context.Context, workflowType string) error {
 	return nil
 }
 
-// awaitRestarts waits until what was terminated is taken up again.
+// awaitRestarts waits until the terminated workflows run again.
 func (s *running) awaitRestarts(ctx context.Context) error {
 	for _, id := range s.terminated {
 		if err := s.until(ctx, func() (bool, error) {

@@ -173,7 +173,7 @@ func partition(ctx context.Context, s *running) (err error) {
 	}
 	before := bulks()
 	network.Cut()
-	// It indexes what it has read, and more, until it notices that nobody hears
+	// It indexes what it has read, and more, until it notices that no server hears
 	// its heartbeats; none of that reaches the checkpoint.
 	if err := s.until(ctx, func() (bool, error) { return bulks() > before && network.Held() > 0, nil }); err != nil {
 		return fmt.Errorf("the worker that was cut off indexes nothing: %w", err)
@@ -182,7 +182,7 @@ func partition(ctx context.Context, s *running) (err error) {
 		taken, err := s.worker.Metric(ctx, "millrace_process_records_total")
 		return taken > 0, err
 	}); err != nil {
-		return fmt.Errorf("nobody takes over from the worker that was cut off: %w", err)
+		return fmt.Errorf("no worker takes over from the one that was cut off: %w", err)
 	}
 	network.Mend()
 	return nil

@@ -112,7 +112,7 @@ func shortenRetention(ctx context.Context, s *running) error {
 	return s.awaitLosses(ctx, trimmed, created)
 }
 
-// awaitMore waits until a share of the load was accepted beside what is by now.
+// awaitMore waits until a further share of the load was accepted.
 func (s *running) awaitMore(ctx context.Context, share float64) error {
 	return s.awaitAccepted(ctx, share+float64(s.sender.Accepted.Len())/float64(s.options.Records))
 }

@@ -29,7 +29,7 @@ var tenants = []scenario{
 		number: 34, name: "another-beyond-its-quota", lasts: 35 * time.Second, fault: beside(hostile.Flood),
 		check: func(ctx context.Context, s *running, report audit.Report) error {
 			if s.stranger.Answers("429") == 0 {
-				return found("nobody was told to keep to its quota: %s", s.stranger.Said())
+				return found("no request was answered 429: %s", s.stranger.Said())
 			}
 			return unnoticed(ctx, s, report)
 		},
@@ -120,7 +120,7 @@ func (f finding) Error() string { return f.what }
 
 func found(format string, args ...any) error { return finding{fmt.Sprintf(format, args...)} }
 
-// beside has a stranger do harm while the load goes on.
+// beside lets a stranger do harm while the load goes on.
 func beside(attack func(context.Context, *hostile.Attacker) error) func(context.Context, *running) error {
 	return func(ctx context.Context, s *running) error {
 		s.stranger = hostile.New(s.collector.URL, s.collector.GRPC, s.keys[stranger], s.tenant())
@@ -255,7 +255,7 @@ func blockWrites(ctx context.Context, s *running) error {
 		return fmt.Errorf("the index that is to be blocked is not there: %w", err)
 	}
 	if err := s.until(ctx, func() (bool, error) { return watch.Seen(sees) > 0, nil }); err != nil {
-		return fmt.Errorf("nobody has met the block: %w", err)
+		return fmt.Errorf("no request has met the block: %w", err)
 	}
 	if err := hold(ctx, s.lasts); err != nil {
 		return err
@@ -328,7 +328,7 @@ var outages = []scenario{
 			if err := s.until(ctx, func() (bool, error) { return s.seen() == nil, nil }); err != nil {
 				return s.seen()
 			}
-			return s.awaitGood(ctx, "nothing tells of bad ones")
+			return s.awaitGood(ctx, "nothing reports bad ones")
 		},
 	},
 	{number: 32, name: "dead-letter-queue-is-strict", bad: 0.001, fault: buryStrangeIDs, settle: awaitStrangeLetters},
@@ -341,7 +341,7 @@ var outages = []scenario{
 				times, _ := s.harness.aws.Count(rule.Name)
 				return times > 0, nil
 			}); err != nil {
-				return fmt.Errorf("nobody has written to the ledger: %w", err)
+				return fmt.Errorf("no worker has written to the ledger: %w", err)
 			}
 			return hold(ctx, s.lasts)
 		},
@@ -420,7 +420,7 @@ func buryStrangeIDs(ctx context.Context, s *running) error {
 	return nil
 }
 
-// awaitTold waits until the dead-letter queue tells of each strange id.
+// awaitTold waits until the dead-letter queue reports each strange id.
 func (s *running) awaitTold(ctx context.Context) error {
 	missing := ""
 	if err := s.until(ctx, func() (bool, error) {
@@ -436,12 +436,12 @@ func (s *running) awaitTold(ctx context.Context) error {
 		}
 		return missing == "", nil
 	}); err != nil {
-		return fmt.Errorf("the dead-letter queue does not tell of %q: %w", missing, err)
+		return fmt.Errorf("the dead-letter queue does not report %q: %w", missing, err)
 	}
 	return nil
 }
 
-// awaitStrangeLetters asks that nobody was replaced by what the queue takes.
+// awaitStrangeLetters asks that no id was replaced by what the queue takes.
 func awaitStrangeLetters(ctx context.Context, s *running) error {
 	if s.missed != nil {
 		return nil

@@ -16,8 +16,8 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
 )
 
-// What grows must be small on its way and what a decoder takes, or it attacks
-// nobody.
+// What grows must be small on its way and what a decoder takes, or it is no
+// attack.
 func TestAmplifiedBodiesAreSmallAndValid(t *testing.T) {
 	t.Parallel()
 	huge := spansSharing(hugeResource, "x")

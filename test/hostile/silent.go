@@ -69,7 +69,7 @@ func (a *Attacker) announce(ctx context.Context, trickle bool) (string, error) {
 	defer ended()
 	if trickle {
 		go func() {
-			_ = every(ctx, time.Second, func(int) error { // until nobody takes it any more
+			_ = every(ctx, time.Second, func(int) error { // until the collector closes it
 				_, err := connection.Write([]byte(" "))
 				return err
 			})

@@ -90,7 +90,7 @@ var records = []Mutant{
 		}},
 	},
 	{
-		Name: "tells-nobody", Clause: "the dead-letter queue tells of what is in the ledger", Scenario: "scattered-poison",
+		Name: "tells-nobody", Clause: "the dead-letter queue reports what is in the ledger", Scenario: "scattered-poison",
 		Edits: []Edit{{File: "activities/herald.go", Old: "untaken, err := h.dlq.Send(ctx, letters)\n", New: "untaken, err := []int(nil), ctx.Err()\n"}},
 	},
 	{
@@ -143,7 +143,7 @@ var records = []Mutant{
 		}},
 	},
 	{
-		Name: "deletes-letters-first", Clause: "a dead letter is deleted only when the ledger has what it tells of",
+		Name: "deletes-letters-first", Clause: "a dead letter is deleted only when the ledger has what it reports",
 		Test: Test{"./activities", "TestNoLetterIsLostWhenItsKeeperDies"},
 		Edits: []Edit{{
 			File: "activities/keep_letters.go",
@@ -241,7 +241,7 @@ var records = []Mutant{
 		Edits: []Edit{{File: "internal/stream/reader.go", Old: "\treturn len(b.records) > 0 || b.behind == 0 ||", New: "\treturn len(b.records) >= 0 || b.behind == 0 ||"}},
 	},
 	{
-		Name: "blames-all-for-one", Clause: "one tenant's poison holds up nobody else",
+		Name: "blames-all-for-one", Clause: "one tenant's poison delays no other tenant",
 		Test:  Test{"./activities", "TestMostTenantsMustOffend"},
 		Edits: []Edit{{File: "activities/tenants.go", Old: "\tcircuitOffenders = 2\n", New: "\tcircuitOffenders = 1\n"}},
 	},

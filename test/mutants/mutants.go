@@ -17,12 +17,12 @@ import (
 	"millrace/deploy/pipeline"
 )
 
-// Mutant is a mistake that somebody could make.
+// Mutant is a mistake that an engineer could make.
 type Mutant struct {
 	Name   string
 	Clause string // of conservation, that it breaks
 	// Scenario that must notice it, or a test: where the mistake shows only if
-	// somebody is killed at one moment, or where a narrow test is enough.
+	// a process is killed at one moment, or where a narrow test is enough.
 	Scenario string
 	Test     Test
 	Edits    []Edit

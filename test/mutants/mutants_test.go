@@ -23,8 +23,8 @@ import (
 	"millrace/test/mutants"
 )
 
-// A mutant that no longer fits the code would be noticed by nobody but those
-// who run all of them.
+// A mutant that no longer fits the code would be noticed only by a run of all of
+// them.
 func TestEveryMutantStillCompiles(t *testing.T) {
 	t.Parallel()
 	root, err := local.FindRoot(".")

@@ -272,7 +272,7 @@ func TestTerminated(t *testing.T) {
 	w.await("the pause", func() bool { return !w.running() })
 	w.must(w.client.TerminateWorkflow(t.Context(), workflows.RecoverID, run.GetRunID(), "a test"))
 	w.send("later", 100, 0)
-	w.await("the shards to go on by themselves", w.running)
+	w.await("the shards to go on when the lease ends", w.running)
 	done := make(chan struct{})
 	go func() { // the backup passes the new window's end
 		defer close(done)

@@ -87,8 +87,8 @@ func TestThroughTheStream(t *testing.T) {
 		t.Errorf("%d documents say that they were received during the recovery", late)
 	}
 
-	// A replay raises no generation: what was indexed is remembered as that, and
-	// comes back all the same. While shards stand still nothing is put.
+	// A replay raises no generation: the caches still hold indexed ids, and these
+	// come back all the same. While shards stand still nothing is put.
 	w.disaster()
 	paused := time.Now()
 	w.command(workflows.Pause)

@@ -93,7 +93,7 @@ func TestABackfillGivesWay(t *testing.T) {
 	proxy.Set(faultproxy.Rule{Name: "slow", Path: "/_bulk", Fault: slow})
 	stop := w.load(5)
 	defer stop()
-	w.normal(1) // what was before is forgotten
+	w.normal(1) // forgets the time before
 	normal := w.normal(3)
 	mu.Lock()
 	before := waits.Summary()

@@ -216,7 +216,7 @@ func (w *world) follow(what string, look func() (state string, done bool)) {
 		state, done := look()
 		return state, done, nil
 	}); err != nil {
-		w.t.Fatalf("waited in vain for %s: %v", what, err)
+		w.t.Fatalf("%s did not happen in time: %v", what, err)
 	}
 }
 

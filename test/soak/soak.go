@@ -64,7 +64,7 @@ func run(ctx context.Context, o options) error {
 		err = errors.Join(err, fmt.Errorf("%d records were accepted, %d of them are indexed", r.Accepted, r.Indexed))
 	}
 	if report.Others > 0 {
-		err = errors.Join(err, fmt.Errorf("%d documents are nobody's", report.Others))
+		err = errors.Join(err, fmt.Errorf("%d documents are unaccounted for", report.Others))
 	}
 	return errors.Join(err, report.Clean())
 }
@@ -72,7 +72,7 @@ func run(ctx context.Context, o options) error {
 // inPipeline starts everything, soaks it, and stops everything.
 func (s *soak) inPipeline(ctx context.Context) (report audit.Report, err error) {
 	// Kinesalite reads a range of its records; MiniStack looks at all that a stream
-	// has had for each read, and answers nobody in time after some 200,000.
+	// has had for each read, and answers too late after some 200,000.
 	stack, programs, err := pipeline.StartServers(ctx, local.Options{Progress: os.Stdout, Services: []string{local.Kinesalite}})
 	if err != nil {
 		return report, err
@@ -122,7 +122,7 @@ func (s *soak) load(ctx context.Context) error {
 	go func() {
 		select {
 		case <-s.collector.Ended():
-			cancel(fmt.Errorf("the collector ended by itself; its log is %s", s.collector.Log))
+			cancel(fmt.Errorf("the collector ended unexpectedly; its log is %s", s.collector.Log))
 		case <-ctx.Done():
 		}
 	}()
@@ -173,7 +173,7 @@ func (s *soak) kill(ctx context.Context, loaded <-chan struct{}) error {
 		}
 		select {
 		case <-s.worker.Ended():
-			return fmt.Errorf("the worker ended by itself; its log is %s", s.worker.Log)
+			return fmt.Errorf("the worker ended unexpectedly; its log is %s", s.worker.Log)
 		default:
 		}
 		s.worker.Kill()

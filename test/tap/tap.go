@@ -1,5 +1,5 @@
-// Package tap stands between whoever indexes and Elasticsearch, and sees when
-// a document is saved, by a clock that is nobody's but the test's.
+// Package tap stands between an indexer and Elasticsearch, and sees when a
+// document is saved, by the test's own clock.
 package tap
 
 import (
@@ -19,8 +19,8 @@ import (
 )
 
 // Tap passes everything on, and notes when Elasticsearch has said of a document
-// that it is there. So what is measured is the same for all, whatever they
-// believe themselves.
+// that it is there. So the measure is the same for all, whatever they
+// report themselves.
 type Tap struct {
 	server  *http.Server
 	url     string
@@ -39,7 +39,7 @@ type Saved struct {
 	ID       string
 	Received time.Time // by the collector
 	At       time.Time // when Elasticsearch had answered
-	// Before: it was there already. Whoever saved it has not seen the answer.
+	// Before: it was there already. Its sender has not seen the answer.
 	Before bool
 }
 

@@ -315,7 +315,7 @@ func (s *summary) beat(now time.Time) {
 	s.printf("... %v: %d passed, %d failed, %s\n", now.Sub(s.begin).Round(time.Second), s.passed, len(s.failed), what)
 }
 
-// close repeats what failed, so that nobody has to scroll, and counts.
+// close repeats what failed, to save scrolling, and counts.
 func (s *summary) close(now time.Time) {
 	slices.SortStableFunc(s.slow, func(a, b event) int { return cmp.Compare(b.Elapsed, a.Elapsed) })
 	for _, e := range s.slow {

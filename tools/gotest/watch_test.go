@@ -56,7 +56,7 @@ func TestSilenceEndsTheTests(t *testing.T) {
 		if !slices.Equal(sent, []os.Signal{syscall.SIGQUIT, os.Kill}) || !slices.Equal(at, []time.Duration{11 * time.Minute, 16 * time.Minute}) {
 			t.Errorf("sent %v after %v", sent, at)
 		}
-		time.Sleep(time.Hour) // until nobody speaks any more
+		time.Sleep(time.Hour) // until the test is silent
 	})
 }
 

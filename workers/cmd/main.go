@@ -241,7 +241,7 @@ func (s *settings) withoutStream(c client.Client, b *workers.Backends) map[strin
 
 // withStream are the starters of all others, by task queue.
 func (s *settings) withStream(c client.Client, b *workers.Backends, documents *index.Client, r remembered) map[string]func() worker.Worker {
-	host, _ := os.Hostname() // for people: an empty name is as good
+	host, _ := os.Hostname() // for the log: an empty name is as good
 	identity := fmt.Sprintf("%d@%s", os.Getpid(), host)
 	launcher := s.launcher(c)
 	processor := s.processor(b, documents, r, launcher, identity)

@@ -162,7 +162,7 @@ func await(ctx context.Context, t testing.TB, what string, condition func() erro
 	}
 }
 
-// Name returns a name for a resource that nobody else has: lower-case letters, digits and hyphens, at most 48 of them,
+// Name returns a unique name for a resource: lower-case letters, digits and hyphens, at most 48 of them,
 // which every service here takes as the name of anything.
 func Name(t testing.TB, prefix string) string {
 	t.Helper()

@@ -147,7 +147,7 @@ func (s Settings) Limit() int { return s.Batch }
 
 // deliver invokes the function with a batch until that ends well, or until it
 // has failed once more than it may be tried again. What failed as a part of a
-// larger batch counts: of 1,000 records, one is by itself after ten failures.
+// larger batch counts: of 1,000 records, one stands alone after ten failures.
 // Backoff does not: each part is a batch of its own.
 func (f *function) deliver(ctx context.Context, batch []stream.Record, failures int) error {
 	for wait := f.settings.Backoff; ; wait = min(2*wait, f.settings.Longest) {
