@@ -6,8 +6,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-
-	"millrace/deploy/local"
 )
 
 var (
@@ -20,16 +18,9 @@ var (
 // an anchor names.
 func TestLinksLeadSomewhere(t *testing.T) {
 	t.Parallel()
-	root, err := local.FindRoot(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	pages, err := filepath.Glob(filepath.Join(root, "*.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, pattern := range []string{"docs/*.md", "deploy/*.md"} {
-		more, err := filepath.Glob(filepath.Join(root, pattern))
+	var pages []string
+	for _, pattern := range []string{"*.md", "../*.md", "../deploy/*.md"} {
+		more, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
 		}

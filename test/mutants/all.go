@@ -90,7 +90,7 @@ var records = []Mutant{
 		}},
 	},
 	{
-		Name: "tells-nobody", Clause: "the dead-letter queue reports what is in the ledger", Scenario: "scattered-poison",
+		Name: "sends-no-letter", Clause: "the dead-letter queue reports what is in the ledger", Scenario: "scattered-poison",
 		Edits: []Edit{{File: "activities/herald.go", Old: "untaken, err := h.dlq.Send(ctx, letters)\n", New: "untaken, err := []int(nil), ctx.Err()\n"}},
 	},
 	{
@@ -184,7 +184,7 @@ var records = []Mutant{
 		Edits: []Edit{{File: "internal/queue/deadletter.go", Old: "\treturn ascii(text), nil\n", New: "\treturn string(text), nil\n"}},
 	},
 	{
-		Name: "forgets-what-nobody-told", Clause: "what an outage of the dead-letter queue kept back is told later", Scenario: "dead-letter-queue-down",
+		Name: "forgets-untold-entries", Clause: "what an outage of the dead-letter queue kept back is told later", Scenario: "dead-letter-queue-down",
 		Edits: []Edit{{
 			File: "activities/morgue.go",
 			Old:  "\t\tif err := m.ledger.NoteUntold(ctx, keys[at]); err != nil {\n",

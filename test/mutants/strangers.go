@@ -99,7 +99,7 @@ var strangers = []Mutant{
 		}},
 	},
 	{
-		Name: "yields-to-nobody", Clause: "no record waits for another tenant's flood",
+		Name: "never-yields", Clause: "no record waits for another tenant's flood",
 		Test:  Test{"./activities", "TestAFloodYieldsToOthersOfItsChunk"},
 		Edits: []Edit{{File: "activities/lane.go", Old: "return s.slow[n] || s.large[s.tenants.of[n]]", New: "return s.slow[n]"}},
 	},
