@@ -26,7 +26,7 @@ import (
 	"millrace/internal/index"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
-	"millrace/test/faultproxy"
+	"millrace/test/kit/faultproxy"
 	"millrace/test/strict"
 )
 

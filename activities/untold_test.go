@@ -12,7 +12,7 @@ import (
 	"millrace/internal/queue"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
-	"millrace/test/faultproxy"
+	"millrace/test/kit/faultproxy"
 )
 
 var _ UntoldLetters = (*Teller)(nil)

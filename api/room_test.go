@@ -22,7 +22,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
-	"millrace/test/poll"
+	"millrace/test/kit/poll"
 )
 
 // another makes a second tenant and returns its key.

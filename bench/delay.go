@@ -10,7 +10,7 @@ import (
 	"millrace/deploy/pipeline"
 	"millrace/internal/config"
 	"millrace/internal/load"
-	"millrace/test/audit"
+	"millrace/test/kit/audit"
 )
 
 const (

@@ -16,8 +16,8 @@ import (
 	"millrace/deploy/local/localtest"
 	"millrace/internal/ops"
 	"millrace/internal/queue"
+	"millrace/test/kit/poll"
 	"millrace/test/outage"
-	"millrace/test/poll"
 	"millrace/workers"
 )
 

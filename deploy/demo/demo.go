@@ -14,9 +14,9 @@ import (
 
 	"millrace/deploy/local"
 	"millrace/deploy/pipeline"
-	"millrace/test/agents"
-	"millrace/test/audit"
-	"millrace/test/faultproxy"
+	"millrace/test/kit/agents"
+	"millrace/test/kit/audit"
+	"millrace/test/kit/faultproxy"
 )
 
 const (

@@ -9,7 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"millrace/test/audit"
+	"millrace/test/kit/audit"
 )
 
 const (

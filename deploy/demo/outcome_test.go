@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"millrace/internal/load"
-	"millrace/test/audit"
+	"millrace/test/kit/audit"
 )
 
 // good is an outcome in which everything is as it should be.

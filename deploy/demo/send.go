@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"millrace/internal/load"
-	"millrace/test/agents"
-	"millrace/test/faultproxy"
+	"millrace/test/kit/agents"
+	"millrace/test/kit/faultproxy"
 )
 
 // The load: a part of it comes twice, and some of it is such that no index

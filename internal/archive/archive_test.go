@@ -24,7 +24,7 @@ import (
 	"millrace/deploy/local/localtest"
 	"millrace/internal/archive"
 	"millrace/internal/awshttp"
-	"millrace/test/faultproxy"
+	"millrace/test/kit/faultproxy"
 )
 
 func newClient(cfg aws.Config) *s3.Client {

@@ -14,7 +14,7 @@ import (
 
 	"millrace/deploy/local/localtest"
 	"millrace/internal/archive"
-	"millrace/test/faultproxy"
+	"millrace/test/kit/faultproxy"
 )
 
 // large is a body that is uploaded in three parts.

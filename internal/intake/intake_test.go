@@ -20,7 +20,7 @@ import (
 	"millrace/internal/queue"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
-	"millrace/test/faultproxy"
+	"millrace/test/kit/faultproxy"
 )
 
 // graves is a Graveyard in memory that can fail.

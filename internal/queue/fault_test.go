@@ -23,7 +23,7 @@ import (
 	"millrace/internal/awshttp"
 	"millrace/internal/pack"
 	"millrace/internal/queue"
-	"millrace/test/faultproxy"
+	"millrace/test/kit/faultproxy"
 )
 
 // faulty opens the queue through a proxy.

@@ -14,7 +14,7 @@ import (
 
 	"millrace/deploy/local/localtest"
 	"millrace/internal/telemetry"
-	"millrace/test/faultproxy"
+	"millrace/test/kit/faultproxy"
 )
 
 func TestAShardThatWasSplitIsReadToItsEndAndNamesItsChildren(t *testing.T) {

@@ -17,10 +17,10 @@ import (
 	"millrace/deploy/local"
 	"millrace/deploy/pipeline"
 	"millrace/internal/load"
-	"millrace/test/audit"
 	"millrace/test/hostile"
 	"millrace/test/kinesis"
-	"millrace/test/poll"
+	"millrace/test/kit/audit"
+	"millrace/test/kit/poll"
 )
 
 const (

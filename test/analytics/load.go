@@ -20,7 +20,7 @@ import (
 	"millrace/internal/archive"
 	"millrace/internal/backup"
 	"millrace/internal/load"
-	"millrace/test/audit"
+	"millrace/test/kit/audit"
 )
 
 const (

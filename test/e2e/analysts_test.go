@@ -18,7 +18,7 @@ import (
 	"millrace/internal/archive"
 	"millrace/internal/backup"
 	"millrace/internal/load"
-	"millrace/test/audit"
+	"millrace/test/kit/audit"
 )
 
 // TestAnalystsFindWhatWasAccepted: Athena, by the tables, and Spark, by its

@@ -12,8 +12,8 @@ import (
 
 	"go.temporal.io/api/enums/v1"
 
-	"millrace/test/audit"
-	"millrace/test/faultproxy"
+	"millrace/test/kit/audit"
+	"millrace/test/kit/faultproxy"
 	"millrace/workflows"
 )
 

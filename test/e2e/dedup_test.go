@@ -10,7 +10,7 @@ import (
 
 	"millrace/deploy/pipeline"
 	"millrace/internal/load"
-	"millrace/test/audit"
+	"millrace/test/kit/audit"
 )
 
 // Duplicates meet a cache that knows them, or one that is empty, after a

@@ -11,7 +11,7 @@ import (
 
 	"go.temporal.io/api/workflowservice/v1"
 
-	"millrace/test/faultproxy"
+	"millrace/test/kit/faultproxy"
 )
 
 // held is a pipeline whose batches hold records for long: they are copied to

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"millrace/internal/load"
-	"millrace/test/audit"
-	"millrace/test/faultproxy"
+	"millrace/test/kit/audit"
+	"millrace/test/kit/faultproxy"
 )
 
 // sender makes a load with duplicates and bad records.

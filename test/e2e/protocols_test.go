@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"millrace/internal/telemetry"
-	"millrace/test/agents"
+	"millrace/test/kit/agents"
 )
 
 // checkHead holds a document to what every one has, whatever its protocol.

@@ -18,7 +18,7 @@ import (
 
 	"millrace/deploy/local/localtest"
 	"millrace/internal/telemetry"
-	"millrace/test/audit"
+	"millrace/test/kit/audit"
 )
 
 // conflict gives this test's records an index in which a field is a number, so

@@ -11,8 +11,8 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"millrace/internal/config"
-	"millrace/test/audit"
-	"millrace/test/faultproxy"
+	"millrace/test/kit/audit"
+	"millrace/test/kit/faultproxy"
 )
 
 // becomeCurrent makes a version the one in which workflows begin, and in which

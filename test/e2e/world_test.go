@@ -26,9 +26,9 @@ import (
 	"millrace/deploy/local/localtest"
 	"millrace/deploy/pipeline"
 	"millrace/internal/config"
-	"millrace/test/agents"
-	"millrace/test/audit"
-	"millrace/test/faultproxy"
+	"millrace/test/kit/agents"
+	"millrace/test/kit/audit"
+	"millrace/test/kit/faultproxy"
 )
 
 var programFolder string

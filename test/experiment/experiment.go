@@ -17,7 +17,7 @@ import (
 
 	"millrace/deploy/local"
 	"millrace/deploy/pipeline"
-	"millrace/test/tap"
+	"millrace/test/kit/tap"
 )
 
 // experiment is what serves all runs.

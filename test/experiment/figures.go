@@ -7,8 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"millrace/test/audit"
 	"millrace/test/experiment/lambda"
+	"millrace/test/kit/audit"
 )
 
 // point is what one record took.

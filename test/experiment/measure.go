@@ -16,9 +16,9 @@ import (
 
 	"millrace/deploy/pipeline"
 	"millrace/internal/config"
-	"millrace/test/audit"
-	"millrace/test/poll"
-	"millrace/test/tap"
+	"millrace/test/kit/audit"
+	"millrace/test/kit/poll"
+	"millrace/test/kit/tap"
 )
 
 const (

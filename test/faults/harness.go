@@ -15,7 +15,7 @@ import (
 	"millrace/deploy/local"
 	"millrace/deploy/pipeline"
 	"millrace/internal/config"
-	"millrace/test/faultproxy"
+	"millrace/test/kit/faultproxy"
 )
 
 // harness is what serves all scenarios: the servers, proxies before them, and

@@ -13,7 +13,7 @@ import (
 	"millrace/deploy/local"
 	"millrace/deploy/pipeline"
 	"millrace/internal/telemetry"
-	"millrace/test/faultproxy"
+	"millrace/test/kit/faultproxy"
 )
 
 // mixLoad is how long the load of a mix goes on behind its last fault.

@@ -10,7 +10,7 @@ import (
 
 	"millrace/deploy/local"
 	"millrace/deploy/pipeline"
-	"millrace/test/audit"
+	"millrace/test/kit/audit"
 )
 
 // result is the last line.

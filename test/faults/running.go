@@ -21,10 +21,10 @@ import (
 	"millrace/deploy/pipeline"
 	"millrace/internal/load"
 	"millrace/internal/telemetry"
-	"millrace/test/audit"
-	"millrace/test/faultproxy"
 	"millrace/test/hostile"
-	"millrace/test/poll"
+	"millrace/test/kit/audit"
+	"millrace/test/kit/faultproxy"
+	"millrace/test/kit/poll"
 )
 
 const (

@@ -13,8 +13,8 @@ import (
 
 	"millrace/deploy/local"
 	"millrace/internal/load"
-	"millrace/test/audit"
-	"millrace/test/faultproxy"
+	"millrace/test/kit/audit"
+	"millrace/test/kit/faultproxy"
 )
 
 // scenario is one kind of fault under a load of its own.

@@ -14,8 +14,8 @@ import (
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"golang.org/x/sync/errgroup"
 
-	"millrace/test/audit"
-	"millrace/test/faultproxy"
+	"millrace/test/kit/audit"
+	"millrace/test/kit/faultproxy"
 )
 
 // dead are the faults of the way home: some records are refused, the cause is

@@ -14,8 +14,8 @@ import (
 	"go.temporal.io/api/enums/v1"
 
 	"millrace/internal/telemetry"
-	"millrace/test/audit"
-	"millrace/test/faultproxy"
+	"millrace/test/kit/audit"
+	"millrace/test/kit/faultproxy"
 )
 
 // refusesAll is a mapping that no record fits: the region is a name.

@@ -16,7 +16,7 @@ import (
 	"millrace/activities"
 	"millrace/deploy/pipeline"
 	"millrace/internal/load"
-	"millrace/test/audit"
+	"millrace/test/kit/audit"
 )
 
 // isolation is of what is one tenant's, or one index's, and must delay no other.

@@ -11,8 +11,8 @@ import (
 	"millrace/deploy/local"
 	"millrace/deploy/pipeline"
 	"millrace/internal/telemetry"
-	"millrace/test/audit"
-	"millrace/test/faultproxy"
+	"millrace/test/kit/audit"
+	"millrace/test/kit/faultproxy"
 	"millrace/test/mutants"
 )
 

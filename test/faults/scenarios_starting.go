@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"millrace/deploy/local"
-	"millrace/test/faultproxy"
+	"millrace/test/kit/faultproxy"
 )
 
 // startWithoutTemporal restarts the collector while Temporal is away: a restart

@@ -15,8 +15,8 @@ import (
 	"millrace/internal/load"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
-	"millrace/test/audit"
-	"millrace/test/faultproxy"
+	"millrace/test/kit/audit"
+	"millrace/test/kit/faultproxy"
 )
 
 // gone are records that the stream has lost before they were read: that must be

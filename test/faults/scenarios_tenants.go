@@ -14,9 +14,9 @@ import (
 	"millrace/deploy/pipeline"
 	"millrace/internal/load"
 	"millrace/internal/telemetry"
-	"millrace/test/audit"
-	"millrace/test/faultproxy"
 	"millrace/test/hostile"
+	"millrace/test/kit/audit"
+	"millrace/test/kit/faultproxy"
 )
 
 // stranger is the tenant that does harm beside a scenario's own.

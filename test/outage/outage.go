@@ -17,7 +17,7 @@ import (
 	"millrace/internal/config"
 	"millrace/internal/queue"
 	"millrace/internal/stream"
-	"millrace/test/faultproxy"
+	"millrace/test/kit/faultproxy"
 	"millrace/workers"
 	"millrace/workflows"
 )

@@ -13,7 +13,7 @@ import (
 	"millrace/activities"
 	"millrace/deploy/local/localtest"
 	"millrace/internal/delay"
-	"millrace/test/faultproxy"
+	"millrace/test/kit/faultproxy"
 	"millrace/workflows"
 )
 

@@ -15,7 +15,7 @@ import (
 	"millrace/deploy/local/localtest"
 	"millrace/internal/index"
 	"millrace/internal/telemetry"
-	"millrace/test/faultproxy"
+	"millrace/test/kit/faultproxy"
 	"millrace/workflows"
 )
 

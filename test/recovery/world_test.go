@@ -42,7 +42,7 @@ import (
 	"millrace/internal/snapshot"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
-	"millrace/test/poll"
+	"millrace/test/kit/poll"
 	"millrace/workers"
 	"millrace/workflows"
 )

@@ -15,7 +15,7 @@ import (
 	"millrace/deploy/local"
 	"millrace/deploy/pipeline"
 	"millrace/internal/load"
-	"millrace/test/audit"
+	"millrace/test/kit/audit"
 )
 
 const (

@@ -15,8 +15,8 @@ import (
 	"millrace/internal/ops"
 	"millrace/internal/pack"
 	"millrace/internal/queue"
+	"millrace/test/kit/poll"
 	"millrace/test/outage"
-	"millrace/test/poll"
 	"millrace/workers"
 	"millrace/workflows"
 )

@@ -19,8 +19,8 @@ import (
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"millrace/deploy/local/localtest"
-	"millrace/test/faultproxy"
-	"millrace/test/poll"
+	"millrace/test/kit/faultproxy"
+	"millrace/test/kit/poll"
 )
 
 func start(t *testing.T, target string, routes ...faultproxy.Route) *faultproxy.Proxy {

@@ -10,7 +10,7 @@ import (
 
 	"millrace/activities"
 	"millrace/internal/telemetry"
-	"millrace/test/audit"
+	"millrace/test/kit/audit"
 	"millrace/workflows"
 )
 

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"millrace/test/faultproxy"
+	"millrace/test/kit/faultproxy"
 )
 
 // A cut way keeps what is sent, in both directions, until it is mended.

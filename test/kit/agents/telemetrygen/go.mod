@@ -1,4 +1,4 @@
-module millrace/test/agents/telemetrygen
+module millrace/test/kit/agents/telemetrygen
 
 go 1.26.8
 

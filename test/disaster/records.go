@@ -18,7 +18,7 @@ import (
 	"millrace/internal/backup"
 	"millrace/internal/load"
 	"millrace/internal/telemetry"
-	"millrace/test/audit"
+	"millrace/test/kit/audit"
 )
 
 // stored is an object of the backup, as it was before it was damaged.

@@ -13,8 +13,8 @@ import (
 
 	"millrace/deploy/local"
 	"millrace/deploy/pipeline"
-	"millrace/test/audit"
-	"millrace/test/tap"
+	"millrace/test/kit/audit"
+	"millrace/test/kit/tap"
 )
 
 // harness is what serves all drills.

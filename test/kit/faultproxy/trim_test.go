@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"millrace/deploy/local/localtest"
-	"millrace/test/faultproxy"
+	"millrace/test/kit/faultproxy"
 )
 
 // TestTrim: what arrived before a time is gone, and a page without records is not

@@ -45,7 +45,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var o options
-	kong.Parse(&o, kong.Name("drill"), kong.Description("Takes the indices away under a load and has them recovered; nothing may be missing."),
+	kong.Parse(&o, kong.Name("disaster"), kong.Description("Takes the indices away under a load and has them recovered; nothing may be missing."),
 		kong.Vars{"drills": strings.Join(names(), ", ")})
 	if err := run(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)

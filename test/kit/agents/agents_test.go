@@ -17,7 +17,7 @@ import (
 	"google.golang.org/grpc"
 
 	"millrace/deploy/local"
-	"millrace/test/agents"
+	"millrace/test/kit/agents"
 )
 
 func install(t *testing.T) *agents.Agents {

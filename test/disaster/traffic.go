@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"millrace/internal/load"
-	"millrace/test/tap"
+	"millrace/test/kit/tap"
 )
 
 const (

@@ -5,12 +5,12 @@ import (
 	"time"
 
 	"millrace/internal/load"
-	"millrace/test/tap"
+	"millrace/test/kit/tap"
 )
 
 // A small disaster: all indices are taken, and all comes back, though the
 // recovery is paused, and its worker killed. All that else may be wrong on that
-// night: ./task drill.
+// night: ./task disaster.
 func TestASmallDisaster(t *testing.T) {
 	o := options{Only: []string{"disaster"}, Records: 2400, Rate: 60, Steady: 3 * time.Second, Limit: 200, Patience: 5 * time.Minute}
 	if err := run(t.Context(), o); err != nil {

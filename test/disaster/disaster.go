@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"millrace/activities"
-	"millrace/test/poll"
+	"millrace/test/kit/poll"
 	"millrace/workflows"
 )
 

@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"millrace/deploy/local/localtest"
-	"millrace/test/faultproxy"
+	"millrace/test/kit/faultproxy"
 )
 
 // service answers as told, and keeps the bodies it got.

@@ -18,7 +18,7 @@ import (
 
 	"millrace/deploy/local/localtest"
 	"millrace/internal/load"
-	"millrace/test/audit"
+	"millrace/test/kit/audit"
 )
 
 const ledgerKey = "ledger/open/stream/shard/1-2.json"

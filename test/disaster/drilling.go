@@ -18,9 +18,9 @@ import (
 	"millrace/internal/config"
 	"millrace/internal/load"
 	"millrace/internal/telemetry"
-	"millrace/test/audit"
-	"millrace/test/poll"
-	"millrace/test/tap"
+	"millrace/test/kit/audit"
+	"millrace/test/kit/poll"
+	"millrace/test/kit/tap"
 	"millrace/workflows"
 )
 

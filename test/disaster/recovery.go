@@ -10,7 +10,7 @@ import (
 	"go.temporal.io/api/enums/v1"
 
 	"millrace/activities"
-	"millrace/test/poll"
+	"millrace/test/kit/poll"
 	"millrace/workflows"
 )
 

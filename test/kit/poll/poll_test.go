@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"millrace/test/poll"
+	"millrace/test/kit/poll"
 )
 
 // What moves may take any time; what stands is given up.

@@ -12,7 +12,7 @@ import (
 	"millrace/activities"
 	"millrace/deploy/local"
 	"millrace/internal/telemetry"
-	"millrace/test/poll"
+	"millrace/test/kit/poll"
 	"millrace/workflows"
 )
 

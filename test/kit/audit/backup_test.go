@@ -15,7 +15,7 @@ import (
 	"millrace/deploy/local/localtest"
 	"millrace/internal/archive"
 	"millrace/internal/load"
-	"millrace/test/audit"
+	"millrace/test/kit/audit"
 )
 
 // TestBackedUp: what came twice counts once, and another tenant's not at all.
