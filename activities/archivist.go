@@ -7,14 +7,14 @@ import (
 	"time"
 
 	"millrace/internal/backup"
-	"millrace/internal/index"
+	"millrace/internal/outcome"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
 
 // Archivist is what the activity of BackupShard needs.
 type Archivist struct {
-	Stream StreamID
+	Stream telemetry.StreamID
 	Source ShardReader
 	Store  backup.Store
 	Ends   backup.Store // below backup.EndsPrefix; nil: the ends of shards are not kept
@@ -36,7 +36,7 @@ type ShardReader interface {
 
 // LossBurier notes for good that a range may be lost. See Burier.
 type LossBurier interface {
-	BuryRange(ctx context.Context, r telemetry.Range, cause index.Error) error
+	BuryRange(ctx context.Context, r telemetry.Range, cause outcome.Error) error
 }
 
 // BackupSource is a Kinesis stream as the backup reads it, beside others.

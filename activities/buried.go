@@ -20,7 +20,7 @@ const positionsKept = 1 << 20
 // and if it is refused it is buried anew.
 type buried struct {
 	ledger *ledger.Ledger
-	stream StreamID
+	stream telemetry.StreamID
 
 	mu     sync.Mutex
 	shards map[string]graves

@@ -9,8 +9,8 @@ import (
 
 	"go.temporal.io/sdk/activity"
 
-	"millrace/internal/index"
 	"millrace/internal/longcall"
+	"millrace/internal/outcome"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
@@ -32,7 +32,7 @@ const (
 type Dead struct {
 	Range   telemetry.Range
 	Records []stream.Record
-	Causes  []index.Error // one for each record
+	Causes  []outcome.Error // one for each record
 	// Sparse: there are other records between them, so only the list says which
 	// they are.
 	Sparse bool
@@ -51,7 +51,7 @@ const mostRuns = 8
 type Burier interface {
 	Bury(ctx context.Context, dead []Dead) error
 	// BuryRange is for records that the stream has lost: there is no payload.
-	BuryRange(ctx context.Context, r telemetry.Range, cause index.Error) error
+	BuryRange(ctx context.Context, r telemetry.Range, cause outcome.Error) error
 }
 
 // bury writes the dead of a chunk into the ledger and the dead-letter queue.
@@ -159,7 +159,7 @@ func (s *settler) handOver(c *chunk) bool {
 type handover struct {
 	telemetry.Range
 	records int // without an outcome
-	cause   index.Error
+	cause   outcome.Error
 	copyAt  time.Time
 }
 
@@ -177,7 +177,7 @@ func (s *settler) handOverOf(c *chunk) handover {
 	c.counts.HandedOver = c.counts.Records - c.counts.Indexed - c.counts.Earlier() - c.counts.DeadLetters
 	return handover{
 		Range: s.rangeOf(s.shard, c.records[first.at:last.at+1]), records: len(c.open),
-		cause: withoutBody(first.cause), copyAt: s.copyAt(c.records[first.at]),
+		cause: first.cause.Redacted(), copyAt: s.copyAt(c.records[first.at]),
 	}
 }
 
@@ -208,9 +208,6 @@ func (h *handover) merge(o handover) {
 	h.Count, h.records = h.Count+o.Count, h.records+o.records
 }
 
-// possibleLoss is the error type of a range that was trimmed unread.
-const possibleLoss = "possible_loss"
-
 // reportLoss says that records may have been trimmed before they were read, in
 // the log, in the metrics, and for good in the ledger.
 func (p *pipeline) reportLoss(loss *stream.Loss) bool {
@@ -223,7 +220,7 @@ func (p *pipeline) reportLoss(loss *stream.Loss) bool {
 	r := telemetry.Range{
 		StreamARN: p.Stream.ARN, StreamCreated: p.Stream.Created, Shard: p.shard, First: loss.After, Last: loss.Before,
 	}
-	cause := index.Error{Type: possibleLoss, Reason: "a part of the shard may have been trimmed before it was indexed: " + loss.String()}
+	cause := outcome.Error{Type: outcome.TypePossibleLoss, Reason: "a part of the shard may have been trimmed before it was indexed: " + loss.String()}
 	bury := func() error { return p.Morgue.BuryRange(p.work, r, cause) }
 	if !longcall.Retry(p.going, &p.problem, burying, bury) {
 		return false

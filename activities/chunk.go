@@ -5,8 +5,9 @@ import (
 	"slices"
 	"time"
 
-	"millrace/internal/index"
-	"millrace/internal/longcall"
+	"millrace/internal/limiter"
+	"millrace/internal/outcome"
+	"millrace/internal/sink"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
@@ -24,9 +25,9 @@ type chunk struct {
 	size    int                // bytes of the stream that it keeps in memory
 	suffix  string             // put behind the name of each record's index
 
-	priority index.Priority // of its bulks; zero: the settler's
+	priority limiter.Priority // of its bulks; zero: the settler's
 
-	bulk index.Bulk
+	bulk sink.Bulk
 	at   []int // the record of each document in the bulk
 
 	earlier []earlier // records in the bulk that may stand in another index
@@ -51,7 +52,7 @@ type chunk struct {
 // verdict is on a record that is not indexed.
 type verdict struct {
 	at    int // in the chunk
-	cause index.Error
+	cause outcome.Error
 	// whole: the cause is of the request that it was in, with others, and may
 	// not be its own.
 	whole bool
@@ -77,7 +78,7 @@ func (c *chunk) blameAll(err error) {
 	c.met, c.conflicts = nil, nil
 	c.owners.complete(c.records)
 	for i := range c.records {
-		c.open = append(c.open, verdict{i, index.Error{Type: longcall.Panicked, Reason: err.Error()}, len(c.records) > 1})
+		c.open = append(c.open, verdict{i, outcome.Error{Type: outcome.TypePanic, Reason: err.Error()}, len(c.records) > 1})
 	}
 }
 
@@ -116,7 +117,7 @@ func (c *chunk) sort(seen Seen, now time.Time) {
 		c.ids, c.times, c.digests = append(c.ids, r.DocID), append(c.times, r.ReceivedAt), append(c.digests, r.Digest)
 		if err != nil {
 			c.owners.add(nil) // whatever it says
-			c.dead = append(c.dead, verdict{at: i, cause: index.Error{Type: foreignRecord, Reason: err.Error()}})
+			c.dead = append(c.dead, verdict{at: i, cause: outcome.Error{Type: outcome.TypeForeign, Reason: err.Error()}})
 			continue
 		}
 		c.owners.add(r.Tenant())
@@ -129,13 +130,10 @@ func (c *chunk) sort(seen Seen, now time.Time) {
 		c.add(r, now)
 		c.at = append(c.at, i)
 		if r.Earlier != nil {
-			c.earlier = append(c.earlier, earlier{i, index.Reference{Index: string(r.Earlier) + c.suffix, ID: string(r.DocIDText)}})
+			c.earlier = append(c.earlier, earlier{i, sink.Reference{Index: string(r.Earlier) + c.suffix, ID: string(r.DocIDText)}})
 		}
 	}
 }
-
-// foreignRecord is the error type of a record that no collector wrote.
-const foreignRecord = "foreign_record"
 
 // fill builds the bulk anew, of some of the records that were in it before.
 func (c *chunk) fill(at []int, now time.Time) {

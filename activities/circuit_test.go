@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"millrace/internal/index"
 	"millrace/internal/longcall"
+	"millrace/internal/outcome"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
@@ -35,28 +35,28 @@ func (w *world) add(n int, tenant string) {
 }
 
 // badTenants makes all documents of some tenants poison.
-func (w *world) badTenants(bad ...string) func(telemetry.DocID) index.Class {
+func (w *world) badTenants(bad ...string) func(telemetry.DocID) outcome.Class {
 	poison := map[telemetry.DocID]bool{}
 	for n, r := range w.records {
 		if slices.Contains(bad, telemetry.ParseFields(r.Data).Tenant) {
 			poison[w.docs[n]] = true
 		}
 	}
-	return func(id telemetry.DocID) index.Class {
+	return func(id telemetry.DocID) outcome.Class {
 		if poison[id] {
-			return index.Poison
+			return outcome.Poison
 		}
-		return index.Indexed
+		return outcome.Indexed
 	}
 }
 
 // badShare makes a share of the documents poison, always the same.
-func badShare(share float64) func(telemetry.DocID) index.Class {
-	return func(id telemetry.DocID) index.Class {
+func badShare(share float64) func(telemetry.DocID) outcome.Class {
+	return func(id telemetry.DocID) outcome.Class {
 		if float64(id[0]) < share*256 {
-			return index.Poison
+			return outcome.Poison
 		}
-		return index.Indexed
+		return outcome.Indexed
 	}
 }
 
@@ -159,7 +159,7 @@ func TestAProbeJudgesByWhatThereIs(t *testing.T) {
 func TestAProbeThatLearnsNothingLeavesTheCircuitOpen(t *testing.T) {
 	t.Parallel()
 	w := calmWorld(circuitLeast)
-	w.item = func(telemetry.DocID) index.Class { return index.Transient }
+	w.item = func(telemetry.DocID) outcome.Class { return outcome.Transient }
 	p := w.processor()
 	p.Source = emptyFirst{w}
 	p.Limits.WaitingAfter = 2 * longcall.HeartbeatEvery

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"millrace/internal/index"
+	"millrace/internal/sink"
 	"millrace/internal/telemetry"
 )
 
@@ -100,7 +100,7 @@ func (s *settler) lookAt(c *chunk) map[int]telemetry.Digest {
 	if len(at) == 0 {
 		return nil
 	}
-	documents := make([]index.Reference, len(at))
+	documents := make([]sink.Reference, len(at))
 	for n, i := range at {
 		documents[n] = c.document(i)
 	}
@@ -131,9 +131,9 @@ func (c *comparing) grant(of int) int {
 }
 
 // document names the document of a record, which was parsed before.
-func (c *chunk) document(at int) index.Reference {
+func (c *chunk) document(at int) sink.Reference {
 	r, _ := telemetry.Parse(c.records[at].Data)
-	return index.Reference{Index: string(r.Index) + c.suffix, ID: string(r.DocIDText)}
+	return sink.Reference{Index: string(r.Index) + c.suffix, ID: string(r.DocIDText)}
 }
 
 // nameConflicts names conflicts in the log, as often as that may be.

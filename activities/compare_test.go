@@ -13,7 +13,9 @@ import (
 
 	"millrace/internal/dedup"
 	"millrace/internal/delay"
-	"millrace/internal/index"
+	"millrace/internal/limiter"
+	"millrace/internal/outcome"
+	"millrace/internal/sink"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
@@ -25,20 +27,20 @@ type digested struct {
 	away      error // of looks
 }
 
-func (d *digested) Do(_ context.Context, b *index.Bulk) index.Result {
-	var items []index.Item
+func (d *digested) Do(_ context.Context, b *sink.Bulk) sink.Result {
+	var items []sink.Item
 	for position, id := range documents(b) {
 		if _, there := d.documents[id.String()]; there {
-			items = append(items, index.Item{Position: position, Class: index.Indexed, Duplicate: true})
+			items = append(items, sink.Item{Position: position, Class: outcome.Indexed, Duplicate: true})
 		} else {
 			d.documents[id.String()] = digestOf(b, position)
 		}
 	}
-	return index.Result{Class: index.Indexed, Items: items}
+	return sink.Result{Class: outcome.Indexed, Items: items}
 }
 
 // digestOf reads the digest of a document in a bulk.
-func digestOf(b *index.Bulk, position int) telemetry.Digest {
+func digestOf(b *sink.Bulk, position int) telemetry.Digest {
 	line := bodyOf(b)[2*position+1]
 	_, rest, found := bytes.Cut(line, []byte(`"digest":"`))
 	if !found {
@@ -51,12 +53,12 @@ func digestOf(b *index.Bulk, position int) telemetry.Digest {
 	return digest
 }
 
-func (d *digested) Find(_ context.Context, documents []index.Reference) ([]index.Found, error) {
+func (d *digested) Find(_ context.Context, documents []sink.Reference) ([]sink.Found, error) {
 	d.looks = append(d.looks, len(documents))
 	if d.away != nil {
 		return nil, d.away
 	}
-	found := make([]index.Found, len(documents))
+	found := make([]sink.Found, len(documents))
 	for n, of := range documents {
 		found[n].Digest, found[n].There = d.documents[of.ID]
 	}
@@ -73,7 +75,7 @@ func posted(id int, says telemetry.Digest) stream.Record {
 
 func digestedProcessor(d *digested, rate int) *Processor {
 	return NewProcessor(Processor{
-		Bulk: d, Lookup: d, Limiter: index.NewLimiter(1, 0), Seen: dedup.New(1000), Delay: delay.New(), Limits: ProcessLimits{CompareRate: rate},
+		Bulk: d, Lookup: d, Limiter: limiter.New(1, 0), Seen: dedup.New(1000), Delay: delay.New(), Limits: ProcessLimits{CompareRate: rate},
 	})
 }
 
@@ -83,7 +85,7 @@ func settled(t *testing.T, p *Processor, records ...stream.Record) Counts {
 	s := newSettler(t.Context(), p, "shard")
 	defer s.abandon()
 	c := &chunk{records: records}
-	if err := s.indexChunk(c, func(index.Feedback) {}); err != nil {
+	if err := s.indexChunk(c, func(limiter.Feedback) {}); err != nil {
 		t.Fatal(err)
 	}
 	return c.counts

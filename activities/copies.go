@@ -15,8 +15,8 @@ import (
 
 // HeldInput says what a ProcessBatch still holds.
 type HeldInput struct {
-	Stream StreamID        `json:"stream"`
-	Range  telemetry.Range `json:"range"` // the batch's
+	Stream telemetry.StreamID `json:"stream"`
+	Range  telemetry.Range    `json:"range"` // the batch's
 	// Pieces of it are neither indexed nor given up yet, in the order of the
 	// shard.
 	Pieces []LeftRange `json:"pieces,omitempty"`

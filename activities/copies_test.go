@@ -14,8 +14,10 @@ import (
 	"go.temporal.io/sdk/testsuite"
 
 	"millrace/internal/backup"
-	"millrace/internal/index"
 	"millrace/internal/ledger"
+	"millrace/internal/limiter"
+	"millrace/internal/outcome"
+	"millrace/internal/sink"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
@@ -44,7 +46,7 @@ func newHolding(t *testing.T, records int) *holding {
 
 // piece is that from one record to another.
 func (h *holding) piece(first, last int) LeftRange {
-	return LeftRange{Range: h.p.rangeOf("shard", h.records[first:last+1]), Cause: index.Error{Type: "odd", Reason: fmt.Sprint(first)}}
+	return LeftRange{Range: h.p.rangeOf("shard", h.records[first:last+1]), Cause: outcome.Error{Type: "odd", Reason: fmt.Sprint(first)}}
 }
 
 // copy copies what is held, of which so many records are in no copy yet.
@@ -150,9 +152,9 @@ func TestEachRecordHeldIsCopiedOnce(t *testing.T) {
 }
 
 func heldBy(by string, p *Processor, records []stream.Record) ledger.Entry {
-	run := Dead{Range: p.rangeOf("shard", records), Records: records, Causes: make([]index.Error, len(records))}
+	run := Dead{Range: p.rangeOf("shard", records), Records: records, Causes: make([]outcome.Error, len(records))}
 	for n := range run.Causes {
-		run.Causes[n] = index.Error{Type: "odd"}
+		run.Causes[n] = outcome.Error{Type: "odd"}
 	}
 	e := entryOf(run)
 	e.At, e.Held = now(), &ledger.Holder{By: by, Run: "r"}
@@ -204,7 +206,7 @@ func TestReprocessingTakesFromACopyWhatWasNotGivenUp(t *testing.T) {
 				c := newCemetery(t)
 				held := ledger.Entry{Kind: ledger.Bulk, At: now(), Range: deadRange(sequence(0), sequence(9), 10), Held: &ledger.Holder{By: "batch/1", Run: "r"}}
 				for n := range 10 {
-					r := ledger.NewRecord(record(n), ledger.Error{Type: "odd"})
+					r := ledger.NewRecord(record(n), outcome.Error{Type: "odd"})
 					r.Sequence = sequence(n)
 					held.Records = append(held.Records, r)
 				}
@@ -240,7 +242,7 @@ func TestARecoveryKnowsCopies(t *testing.T) {
 	c.bury(1, "odd", record(1))
 	held := ledger.Entry{Kind: ledger.Bulk, At: now(), Range: deadRange(sequence(2), sequence(4), 3), Held: &ledger.Holder{By: "batch/1", Run: "r"}}
 	for n := 2; n <= 4; n++ {
-		held.Records = append(held.Records, ledger.NewRecord(record(n), ledger.Error{Type: "odd"}))
+		held.Records = append(held.Records, ledger.NewRecord(record(n), outcome.Error{Type: "odd"}))
 	}
 	key, err := c.ledger.Add(t.Context(), held)
 	if err != nil {
@@ -297,7 +299,7 @@ func TestWhatCameHomeIsNotBuried(t *testing.T) {
 			c := newCemetery(t)
 			e := ledger.Entry{Kind: ledger.Bulk, At: now(), Range: deadRange(sequence(0), sequence(records-1), records)}
 			for n := range records {
-				r := ledger.NewRecord(record(n), ledger.Error{Type: "odd"})
+				r := ledger.NewRecord(record(n), outcome.Error{Type: "odd"})
 				r.Sequence, r.Ended = sequence(n), []string{"", indexedNow, indexedBefore, replacedBy + "ledger/open/x"}[n%4]
 				e.Records = append(e.Records, r)
 			}
@@ -312,7 +314,7 @@ func TestWhatCameHomeIsNotBuried(t *testing.T) {
 				}
 			}
 			documents := &taken{}
-			s := &Sweeper{Stream: cemeteryStream, Ledger: c.ledger, Replayer: documents, Documents: documents, Limiter: index.NewLimiter(1, 0)}
+			s := &Sweeper{Stream: cemeteryStream, Ledger: c.ledger, Replayer: documents, Documents: documents, Limiter: limiter.New(1, 0)}
 			chunkOf := func() *sweepChunk {
 				c := &sweepChunk{}
 				for n, r := range e.Records {
@@ -360,8 +362,8 @@ func (d *taken) Replay(_ context.Context, records [][]byte) []stream.Rejection {
 }
 
 // Find implements Lookup.
-func (*taken) Find(_ context.Context, documents []index.Reference) ([]index.Found, error) {
-	return make([]index.Found, len(documents)), nil
+func (*taken) Find(_ context.Context, documents []sink.Reference) ([]sink.Found, error) {
+	return make([]sink.Found, len(documents)), nil
 }
 
 // listed are shards.

@@ -13,7 +13,7 @@ import (
 
 // CopyInput says which shard to back up, from where and for how long.
 type CopyInput struct {
-	Stream     StreamID             `json:"stream"`
+	Stream     telemetry.StreamID   `json:"stream"`
 	Shard      string               `json:"shard"`
 	Checkpoint telemetry.Checkpoint `json:"checkpoint,omitzero"`
 	Counts     BackupCounts         `json:"counts"` // of the records up to the checkpoint

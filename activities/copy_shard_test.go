@@ -23,7 +23,7 @@ import (
 	"millrace/internal/awshttp"
 	"millrace/internal/backoff"
 	"millrace/internal/backup"
-	"millrace/internal/index"
+	"millrace/internal/outcome"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 	"millrace/test/kit/faultproxy"
@@ -90,11 +90,11 @@ func newVault(t *testing.T, count int) *vault {
 func (v *vault) archivist(limits BackupLimits) *Archivist {
 	limits.Poll = 1
 	return NewArchivist(Archivist{
-		Stream: StreamID{Name: "s", ARN: "arn:s", Created: time.Unix(1000, 0).UTC()}, Source: v, Store: v.faulty, Ends: v.ends, Losses: v, Worker: "test", Limits: limits,
+		Stream: telemetry.StreamID{Name: "s", ARN: "arn:s", Created: time.Unix(1000, 0).UTC()}, Source: v, Store: v.faulty, Ends: v.ends, Losses: v, Worker: "test", Limits: limits,
 	})
 }
 
-func (v *vault) BuryRange(_ context.Context, r telemetry.Range, _ index.Error) error {
+func (v *vault) BuryRange(_ context.Context, r telemetry.Range, _ outcome.Error) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.losses = append(v.losses, r)
@@ -390,7 +390,7 @@ func TestTheBackupClaimsNoGap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.Source, a.Stream = BackupSource{Stream: s}, StreamID{Name: s.Name(), ARN: s.ARN(), Created: s.Created()}
+	a.Source, a.Stream = BackupSource{Stream: s}, telemetry.StreamID{Name: s.Name(), ARN: s.ARN(), Created: s.Created()}
 	k.Pass(time.Hour)
 	k.Put(record(0))
 	first := copyShard(t, a, CopyInput{For: 1})
@@ -424,10 +424,10 @@ func TestTheBackupClaimsNoGap(t *testing.T) {
 
 func TestCopyShardRefusesAnotherStream(t *testing.T) {
 	t.Parallel()
-	a := NewArchivist(Archivist{Stream: StreamID{Name: "s", Created: time.Unix(1, 0)}})
+	a := NewArchivist(Archivist{Stream: telemetry.StreamID{Name: "s", Created: time.Unix(1, 0)}})
 	env := new(testsuite.WorkflowTestSuite).NewTestActivityEnvironment()
 	env.RegisterActivity(a.CopyShard)
-	if _, err := env.ExecuteActivity(a.CopyShard, CopyInput{Stream: StreamID{Name: "s", Created: time.Unix(2, 0)}, For: time.Hour}); err == nil {
+	if _, err := env.ExecuteActivity(a.CopyShard, CopyInput{Stream: telemetry.StreamID{Name: "s", Created: time.Unix(2, 0)}, For: time.Hour}); err == nil {
 		t.Error("it backed up a stream of the same name, created at another time")
 	}
 }

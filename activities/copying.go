@@ -9,8 +9,8 @@ import (
 
 	"millrace/internal/backoff"
 	"millrace/internal/backup"
-	"millrace/internal/index"
 	"millrace/internal/longcall"
+	"millrace/internal/outcome"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
@@ -253,7 +253,7 @@ func (c *copying) reportLoss(loss *stream.Loss) error {
 	r := telemetry.Range{
 		StreamARN: c.Stream.ARN, StreamCreated: c.Stream.Created, Shard: c.in.Shard, First: loss.After, Last: loss.Before,
 	}
-	cause := index.Error{Type: missingInBackup, Reason: "a part of the shard may have been trimmed before it was backed up: " + loss.String()}
+	cause := outcome.Error{Type: outcome.TypeMissingInBackup, Reason: "a part of the shard may have been trimmed before it was backed up: " + loss.String()}
 	if !longcall.Retry(c.work, &c.problem, burying, func() error { return c.Losses.BuryRange(c.work, r, cause) }) {
 		return longcall.ErrStopped
 	}
@@ -262,6 +262,3 @@ func (c *copying) reportLoss(loss *stream.Loss) error {
 	c.counts.Losses++
 	return nil
 }
-
-// missingInBackup is the error type of a range that the backup may not have.
-const missingInBackup = "missing_in_backup"

@@ -17,10 +17,12 @@ import (
 	"millrace/internal/backoff"
 	"millrace/internal/dedup"
 	"millrace/internal/delay"
-	"millrace/internal/index"
 	"millrace/internal/intake"
 	"millrace/internal/ledger"
+	"millrace/internal/limiter"
 	"millrace/internal/longcall"
+	"millrace/internal/outcome"
+	"millrace/internal/sink"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
@@ -149,7 +151,7 @@ func newCemetery(t *testing.T) *cemetery {
 	return c
 }
 
-var cemeteryStream = StreamID{
+var cemeteryStream = telemetry.StreamID{
 	Name: "telemetry", ARN: "arn:aws:kinesis:eu-west-1:000000000000:stream/telemetry", Created: arrival.Add(-time.Hour),
 }
 
@@ -167,7 +169,7 @@ func (c *cemetery) bury(first int, cause string, records ...[]byte) string {
 func (c *cemetery) add(kind ledger.Kind, first int, cause string, records ...[]byte) (string, error) {
 	e := ledger.Entry{Kind: kind, At: now(), Range: deadRange(sequence(first), sequence(first+len(records)-1), len(records))}
 	for n, data := range records {
-		r := ledger.NewRecord(data, ledger.Error{Type: cause, Reason: "it is so"})
+		r := ledger.NewRecord(data, outcome.Error{Type: cause, Reason: "it is so"})
 		r.Sequence = sequence(first + n)
 		e.Records = append(e.Records, r)
 	}
@@ -176,7 +178,7 @@ func (c *cemetery) add(kind ledger.Kind, first int, cause string, records ...[]b
 
 func (c *cemetery) reprocessor() *Reprocessor {
 	p := NewProcessor(Processor{
-		Stream: cemeteryStream, Bulk: c, Lookup: c, Limiter: index.NewLimiter(4, 0), Seen: dedup.New(100), Delay: delay.New(),
+		Stream: cemeteryStream, Bulk: c, Lookup: c, Limiter: limiter.New(4, 0), Seen: dedup.New(100), Delay: delay.New(),
 		Ledger: c.ledger, Limits: ProcessLimits{BulkRecords: 40},
 	})
 	return &Reprocessor{
@@ -206,7 +208,7 @@ func (c *cemetery) Fetch(_ context.Context, r telemetry.Range) (records []stream
 	return records, nil
 }
 
-func (c *cemetery) Exist(_ context.Context, documents []index.Reference) ([]bool, error) {
+func (c *cemetery) Exist(_ context.Context, documents []sink.Reference) ([]bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.fickle && c.random.IntN(5) == 0 {
@@ -220,9 +222,9 @@ func (c *cemetery) Exist(_ context.Context, documents []index.Reference) ([]bool
 }
 
 // Find knows of no digests.
-func (c *cemetery) Find(ctx context.Context, documents []index.Reference) ([]index.Found, error) {
+func (c *cemetery) Find(ctx context.Context, documents []sink.Reference) ([]sink.Found, error) {
 	there, err := c.Exist(ctx, documents)
-	found := make([]index.Found, len(there))
+	found := make([]sink.Found, len(there))
 	for n := range found {
 		found[n].There = there[n]
 	}
@@ -237,7 +239,7 @@ func (c *cemetery) Put(_ context.Context, records [][]byte) (rejected []stream.R
 		f := telemetry.ParseFields(data)
 		switch {
 		case f.DocID == "":
-			rejected = append(rejected, stream.Rejection{Position: n, Code: stream.CodeForeign, Invalid: true})
+			rejected = append(rejected, stream.Rejection{Position: n, Code: outcome.TypeForeignPut, Invalid: true})
 		case c.fickle && c.random.IntN(10) == 0:
 			rejected = append(rejected, stream.Rejection{Position: n, Code: "ProvisionedThroughputExceededException"})
 		default:
@@ -277,30 +279,30 @@ func (c *cemetery) process(at int, data []byte) {
 }
 
 // Do is that of the index.
-func (c *cemetery) Do(ctx context.Context, b *index.Bulk) index.Result {
+func (c *cemetery) Do(ctx context.Context, b *sink.Bulk) sink.Result {
 	ids := documents(b)
 	backoff.Wait(ctx, 50*time.Millisecond)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.fickle && c.random.IntN(4) == 0 {
-		return index.Result{Class: index.Transient, Error: index.Error{Type: "made_up", Status: 429}}
+		return sink.Result{Class: outcome.Transient, Overloaded: true, Error: outcome.Error{Type: "made_up", Status: 429}}
 	}
 	names := ids1000()
 	if c.fickle && len(ids) > 1 && slices.ContainsFunc(ids, func(id telemetry.DocID) bool { return c.bad(names[id.String()]) && c.random.IntN(2) == 0 }) {
-		return index.Result{Class: index.Refused, Error: index.Error{Type: "whole", Status: 400}}
+		return sink.Result{Class: outcome.Refused, Error: outcome.Error{Type: "whole", Status: 400}}
 	}
-	var items []index.Item
+	var items []sink.Item
 	for n, id := range ids {
 		switch doc := id.String(); {
 		case c.bad(names[doc]):
-			items = append(items, index.Item{Position: n, Class: index.Poison, Error: index.Error{Type: "still_bad", Reason: "'x'", Status: 400}})
+			items = append(items, sink.Item{Position: n, Class: outcome.Poison, Error: outcome.Error{Type: "still_bad", Reason: "'x'", Status: 400}})
 		case c.docs[doc] > 0:
-			items = append(items, index.Item{Position: n, Class: index.Indexed, Duplicate: true})
+			items = append(items, sink.Item{Position: n, Class: outcome.Indexed, Duplicate: true})
 		default:
 			c.docs[doc]++
 		}
 	}
-	return index.Result{Class: index.Indexed, Items: items}
+	return sink.Result{Class: outcome.Indexed, Items: items}
 }
 
 func docOf(n int) string { return telemetry.ParseFields(record(n)).DocID }

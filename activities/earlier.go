@@ -6,8 +6,8 @@ import (
 	"log/slog"
 	"time"
 
-	"millrace/internal/index"
 	"millrace/internal/longcall"
+	"millrace/internal/sink"
 	"millrace/internal/telemetry"
 )
 
@@ -21,13 +21,13 @@ const lookupTries = 10
 type Lookup interface {
 	// Find reports of each document whether it is indexed, and its digest. A
 	// *index.LookupError leaves the answers for all other documents.
-	Find(ctx context.Context, documents []index.Reference) ([]index.Found, error)
+	Find(ctx context.Context, documents []sink.Reference) ([]sink.Found, error)
 }
 
 // earlier is a record of a chunk that may stand in another index than its own.
 type earlier struct {
 	at int
-	index.Reference
+	sink.Reference
 }
 
 // skipEarlier leaves out of the chunk's bulk what an earlier post has put into
@@ -37,15 +37,15 @@ func (s *settler) skipEarlier(c *chunk) error {
 	if len(c.earlier) == 0 {
 		return nil
 	}
-	places := make([]index.Reference, len(c.earlier))
+	places := make([]sink.Reference, len(c.earlier))
 	for i, e := range c.earlier {
 		places[i] = e.Reference
 	}
 	generation, tries := s.Seen.Generation(), 0
-	var found []index.Found
+	var found []sink.Found
 	look := func() (err error) {
 		found, err = s.Lookup.Find(s.work, places)
-		var one *index.LookupError
+		var one *sink.LookupError
 		if tries++; errors.As(err, &one) && (one.Closed || tries >= lookupTries) {
 			slog.Warn("index a record without knowing whether an earlier post of it is indexed", "id", one.Document.ID, "earlier", one.Document.Index, "error", one.Cause.Type)
 			lookupsGivenUp.Inc()

@@ -9,24 +9,26 @@ import (
 
 	"millrace/internal/dedup"
 	"millrace/internal/delay"
-	"millrace/internal/index"
+	"millrace/internal/limiter"
+	"millrace/internal/outcome"
+	"millrace/internal/sink"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
 
 // earlierPosts is Elasticsearch that takes everything, and finds what it is told.
 type earlierPosts struct {
-	found   func(n int) ([]index.Found, error) // of n documents
+	found   func(n int) ([]sink.Found, error) // of n documents
 	looks   int
 	indices []string // that were written to
 }
 
-func (e *earlierPosts) Do(_ context.Context, b *index.Bulk) index.Result {
+func (e *earlierPosts) Do(_ context.Context, b *sink.Bulk) sink.Result {
 	e.indices = append(e.indices, b.Indices()...)
-	return index.Result{Class: index.Indexed}
+	return sink.Result{Class: outcome.Indexed}
 }
 
-func (e *earlierPosts) Find(_ context.Context, documents []index.Reference) ([]index.Found, error) {
+func (e *earlierPosts) Find(_ context.Context, documents []sink.Reference) ([]sink.Found, error) {
 	e.looks++
 	return e.found(len(documents))
 }
@@ -44,36 +46,36 @@ func late(days int, digest telemetry.Digest) stream.Record {
 func TestAResendIsNotWrittenBesideItsEarlierPost(t *testing.T) {
 	t.Parallel()
 	const day, year = "telemetry-log-2026.11.23", "telemetry-log-2026"
-	closed := &index.LookupError{Cause: index.Error{Type: "index_closed_exception"}, Closed: true}
+	closed := &sink.LookupError{Cause: outcome.Error{Type: "index_closed_exception"}, Closed: true}
 	away := 0
 	for name, c := range map[string]struct {
 		records []stream.Record
-		found   func(n int) ([]index.Found, error)
+		found   func(n int) ([]sink.Found, error)
 		indices []string
 		earlier Counts
 		looks   int
 	}{
 		"an ordinary record":             {[]stream.Record{late(0, 1)}, nil, []string{day}, Counts{}, 0},
-		"not there":                      {[]stream.Record{late(9, 1)}, func(int) ([]index.Found, error) { return []index.Found{{}}, nil }, []string{year}, Counts{}, 1},
-		"there":                          {[]stream.Record{late(9, 1)}, func(int) ([]index.Found, error) { return []index.Found{{There: true, Digest: 1}}, nil }, nil, Counts{Duplicates: 1}, 1},
-		"there, from before digests":     {[]stream.Record{late(9, 1)}, func(int) ([]index.Found, error) { return []index.Found{{There: true}}, nil }, nil, Counts{Unchecked: 1}, 1},
-		"there, and says something else": {[]stream.Record{late(9, 1)}, func(int) ([]index.Found, error) { return []index.Found{{There: true, Digest: 2}}, nil }, nil, Counts{Conflicts: 1}, 1},
-		"in a closed index":              {[]stream.Record{late(9, 1)}, func(int) ([]index.Found, error) { return []index.Found{{}}, closed }, []string{year}, Counts{}, 1},
-		"in the same chunk":              {[]stream.Record{late(0, 1), late(9, 1)}, func(int) ([]index.Found, error) { return []index.Found{{}}, nil }, []string{day}, Counts{Duplicates: 1}, 1},
-		"in the same chunk, and says something else": {[]stream.Record{late(0, 1), late(9, 2)}, func(int) ([]index.Found, error) { return []index.Found{{}}, nil }, []string{day}, Counts{Conflicts: 1}, 1},
-		"after an outage": {[]stream.Record{late(9, 1)}, func(int) ([]index.Found, error) {
+		"not there":                      {[]stream.Record{late(9, 1)}, func(int) ([]sink.Found, error) { return []sink.Found{{}}, nil }, []string{year}, Counts{}, 1},
+		"there":                          {[]stream.Record{late(9, 1)}, func(int) ([]sink.Found, error) { return []sink.Found{{There: true, Digest: 1}}, nil }, nil, Counts{Duplicates: 1}, 1},
+		"there, from before digests":     {[]stream.Record{late(9, 1)}, func(int) ([]sink.Found, error) { return []sink.Found{{There: true}}, nil }, nil, Counts{Unchecked: 1}, 1},
+		"there, and says something else": {[]stream.Record{late(9, 1)}, func(int) ([]sink.Found, error) { return []sink.Found{{There: true, Digest: 2}}, nil }, nil, Counts{Conflicts: 1}, 1},
+		"in a closed index":              {[]stream.Record{late(9, 1)}, func(int) ([]sink.Found, error) { return []sink.Found{{}}, closed }, []string{year}, Counts{}, 1},
+		"in the same chunk":              {[]stream.Record{late(0, 1), late(9, 1)}, func(int) ([]sink.Found, error) { return []sink.Found{{}}, nil }, []string{day}, Counts{Duplicates: 1}, 1},
+		"in the same chunk, and says something else": {[]stream.Record{late(0, 1), late(9, 2)}, func(int) ([]sink.Found, error) { return []sink.Found{{}}, nil }, []string{day}, Counts{Conflicts: 1}, 1},
+		"after an outage": {[]stream.Record{late(9, 1)}, func(int) ([]sink.Found, error) {
 			if away++; away == 1 {
 				return nil, errors.New("away")
 			}
-			return []index.Found{{There: true, Digest: 1}}, nil
+			return []sink.Found{{There: true, Digest: 1}}, nil
 		}, nil, Counts{Duplicates: 1}, 2},
 	} {
 		posts := &earlierPosts{found: c.found}
 		s := newSettler(t.Context(), NewProcessor(Processor{
-			Bulk: posts, Lookup: posts, Limiter: index.NewLimiter(1, 0), Seen: dedup.New(100), Delay: delay.New(),
+			Bulk: posts, Lookup: posts, Limiter: limiter.New(1, 0), Seen: dedup.New(100), Delay: delay.New(),
 		}), "shard")
 		chunk := &chunk{records: c.records}
-		if err := s.indexChunk(chunk, func(index.Feedback) {}); err != nil {
+		if err := s.indexChunk(chunk, func(limiter.Feedback) {}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		s.abandon()

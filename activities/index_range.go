@@ -9,16 +9,18 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"millrace/internal/backoff"
-	"millrace/internal/index"
+	"millrace/internal/limiter"
 	"millrace/internal/longcall"
+	"millrace/internal/outcome"
+	"millrace/internal/sink"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
 
 // RangeInput points at records that could not be indexed with the others.
 type RangeInput struct {
-	Stream StreamID        `json:"stream"`
-	Range  telemetry.Range `json:"range"`
+	Stream telemetry.StreamID `json:"stream"`
+	Range  telemetry.Range    `json:"range"`
 	// Last: what IndexRange cannot index this time goes to the ledger, with the
 	// exact error, which histories do not carry.
 	Last bool `json:"last,omitempty"`
@@ -29,7 +31,7 @@ type RangeInput struct {
 	// some to the ledger without a letter.
 	Untold bool `json:"untold,omitempty"`
 	// Cause is why they go to the ledger, for BuryRange.
-	Cause index.Error `json:"cause,omitzero"`
+	Cause outcome.Error `json:"cause,omitzero"`
 }
 
 // RangeResult says what became of the records of a range.
@@ -45,7 +47,7 @@ type RangeResult struct {
 type LeftRange struct {
 	Range telemetry.Range `json:"range"`
 	// Cause is none where the attempt was interrupted before there was one.
-	Cause index.Error `json:"cause"`
+	Cause outcome.Error `json:"cause"`
 	// Half: the cause cannot be attributed to one of the records. It is half of
 	// what was tried, to be tried separately.
 	Half bool `json:"half,omitempty"`
@@ -60,9 +62,6 @@ const (
 	// it a tree of workflow events would cost more than it shows.
 	bisectInside = 64
 )
-
-// trimmedRecord is the error type of a record that the stream no longer has.
-const trimmedRecord = "trimmed"
 
 // IndexRange makes one attempt at the records of a range. It waits out transient
 // errors in here, for as long as it takes, and is no attempt; poison goes
@@ -125,7 +124,7 @@ func (s *settler) tryRange(records []stream.Record, last bool, result *RangeResu
 		c.open = append(c.open, verdict{at: at})
 	}
 	for _, run := range s.runs(s.shard, records, c.open) {
-		result.Left = append(result.Left, LeftRange{Range: run.Range, Cause: withoutBody(run.Causes[0])})
+		result.Left = append(result.Left, LeftRange{Range: run.Range, Cause: run.Causes[0].Redacted()})
 	}
 	c.counts.Records -= int64(len(c.open) + len(whole)) // they are still with this ProcessBatch
 	c.counts.publish()
@@ -139,7 +138,7 @@ func (s *settler) tryRange(records []stream.Record, last bool, result *RangeResu
 // it was.
 func (s *settler) indexOnce(c *chunk) {
 	if s.going.Err() == nil {
-		if place, err := s.Limiter.Acquire(s.going, index.Live); err == nil {
+		if place, err := s.Limiter.Acquire(s.going, limiter.Live); err == nil {
 			if err := s.indexChunk(c, place); err != nil && !errors.Is(err, longcall.ErrStopped) { // a panic
 				c.blameAll(err)
 			}
@@ -154,11 +153,11 @@ func (s *settler) indexOnce(c *chunk) {
 
 // bisect tries both halves of records of which it is unknown which one is to
 // blame, or leaves that to the workflow if they are many.
-func (s *settler) bisect(records []stream.Record, cause index.Error, last bool, result *RangeResult) {
+func (s *settler) bisect(records []stream.Record, cause outcome.Error, last bool, result *RangeResult) {
 	half := len(records) / 2
 	for _, part := range [...][]stream.Record{records[:half], records[half:]} {
 		if len(records) > bisectInside {
-			result.Left = append(result.Left, LeftRange{Range: s.rangeOf(s.shard, part), Cause: withoutBody(cause), Half: true})
+			result.Left = append(result.Left, LeftRange{Range: s.rangeOf(s.shard, part), Cause: cause.Redacted(), Half: true})
 			continue
 		}
 		s.tryRange(part, last, result)
@@ -220,13 +219,13 @@ func (p *Processor) BuryRange(ctx context.Context, in RangeInput) (RangeResult, 
 // indexed reports which of some records are indexed, and the digests of their
 // documents. It asks once: where Elasticsearch does not say, a record is buried
 // that may be indexed, too, which does no harm.
-func (s *settler) indexed(records []stream.Record) (there []index.Found) {
-	there = make([]index.Found, len(records))
-	var places []index.Reference
+func (s *settler) indexed(records []stream.Record) (there []sink.Found) {
+	there = make([]sink.Found, len(records))
+	var places []sink.Reference
 	var at []int
 	for i, record := range records {
 		if r, err := telemetry.Parse(record.Data); err == nil {
-			places, at = append(places, index.Reference{Index: string(r.Index), ID: string(r.DocIDText)}), append(at, i)
+			places, at = append(places, sink.Reference{Index: string(r.Index), ID: string(r.DocIDText)}), append(at, i)
 		}
 	}
 	found, err := s.Lookup.Find(s.going, places)
@@ -256,7 +255,7 @@ func (s *settler) fetch(in RangeInput) ([]stream.Record, RangeResult, error) {
 	if len(records) > 0 && records[0].Sequence != in.Range.First {
 		trimmed.Last = records[0].Sequence // the front of a stream is trimmed
 	}
-	cause := index.Error{Type: trimmedRecord, Reason: "no longer in the stream when its ProcessBatch fetched it: look into the backup"}
+	cause := outcome.Error{Type: outcome.TypeTrimmed, Reason: "no longer in the stream when its ProcessBatch fetched it: look into the backup"}
 	bury := func() error { return s.Morgue.BuryRange(s.work, trimmed, cause) }
 	if !longcall.Retry(s.going, &s.problem, burying, bury) {
 		return nil, RangeResult{}, longcall.ErrStopped

@@ -13,9 +13,10 @@ import (
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/worker"
 
-	"millrace/internal/index"
 	"millrace/internal/ledger"
+	"millrace/internal/outcome"
 	"millrace/internal/queue"
+	"millrace/internal/sink"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
@@ -117,11 +118,11 @@ func TestIndexRangeLeavesUndecidedRecordsAlone(t *testing.T) {
 	t.Parallel()
 	w := calmWorld(500)
 	odd := w.docs[123]
-	w.item = func(id telemetry.DocID) index.Class {
+	w.item = func(id telemetry.DocID) outcome.Class {
 		if id == odd {
-			return index.Undecided
+			return outcome.Undecided
 		}
-		return index.Indexed
+		return outcome.Indexed
 	}
 	p := w.processor()
 	whole, _ := w.Fetch(context.Background(), telemetry.Range{First: sequence(0), Last: sequence(499)})
@@ -149,16 +150,16 @@ func TestAnInterruptedAttemptLeavesWhatHasNoOutcome(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := calmWorld(records)
-			w.item = func(id telemetry.DocID) index.Class {
+			w.item = func(id telemetry.DocID) outcome.Class {
 				switch id {
 				case w.docs[stuck], w.docs[stuck+1], w.docs[stuck+40]:
-					return index.Transient
+					return outcome.Transient
 				case w.docs[odd]:
-					return index.Undecided
+					return outcome.Undecided
 				case w.docs[poison]:
-					return index.Poison
+					return outcome.Poison
 				}
-				return index.Indexed
+				return outcome.Indexed
 			}
 			p := w.processor()
 			ctx, cancel := context.WithCancelCause(t.Context())
@@ -181,7 +182,7 @@ func TestAnInterruptedAttemptLeavesWhatHasNoOutcome(t *testing.T) {
 			var left []string
 			for _, part := range result.Left {
 				left = append(left, part.Range.First, part.Range.Last)
-				if none := part.Cause == (index.Error{}); none == (part.Range.First == sequence(odd)) {
+				if none := part.Cause == (outcome.Error{}); none == (part.Range.First == sequence(odd)) {
 					t.Errorf("%s is left for %+v", part.Range, part.Cause)
 				}
 			}
@@ -267,7 +268,7 @@ func TestWhatAnInterruptedAttemptBuriedIsToldOf(t *testing.T) {
 			return runRange(t.Context(), p.IndexRange, in)
 		},
 		"given up": func(p *Processor, in RangeInput) (RangeResult, error) {
-			in.Cause = index.Error{Type: "skipped"}
+			in.Cause = outcome.Error{Type: "skipped"}
 			return runRange(t.Context(), p.BuryRange, in)
 		},
 	} {
@@ -275,8 +276,8 @@ func TestWhatAnInterruptedAttemptBuriedIsToldOf(t *testing.T) {
 			t.Parallel()
 			const poison = 7
 			w := calmWorld(10)
-			w.item = func(id telemetry.DocID) index.Class {
-				return map[bool]index.Class{true: index.Poison, false: index.Indexed}[id == w.docs[poison]]
+			w.item = func(id telemetry.DocID) outcome.Class {
+				return map[bool]outcome.Class{true: outcome.Poison, false: outcome.Indexed}[id == w.docs[poison]]
 			}
 			ctx, cancel := context.WithCancelCause(t.Context())
 			p, dlq := w.processor(), letterBox{}
@@ -317,21 +318,21 @@ func TestARecordIsBuriedOnce(t *testing.T) {
 			return runRange(t.Context(), p.IndexRange, RangeInput{Stream: p.Stream, Range: r, Last: true})
 		},
 		"given up": func(p *Processor, r telemetry.Range) (RangeResult, error) {
-			return runRange(t.Context(), p.BuryRange, RangeInput{Stream: p.Stream, Range: r, Cause: index.Error{Type: "skipped"}})
+			return runRange(t.Context(), p.BuryRange, RangeInput{Stream: p.Stream, Range: r, Cause: outcome.Error{Type: "skipped"}})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := calmWorld(100)
-			bad := map[telemetry.DocID]index.Class{w.docs[poison]: index.Poison}
+			bad := map[telemetry.DocID]outcome.Class{w.docs[poison]: outcome.Poison}
 			for n := first; n <= last; n += 2 {
-				bad[w.docs[n]] = index.Undecided
+				bad[w.docs[n]] = outcome.Undecided
 			}
-			w.item = func(id telemetry.DocID) index.Class {
+			w.item = func(id telemetry.DocID) outcome.Class {
 				if class, ok := bad[id]; ok {
 					return class
 				}
-				return index.Indexed
+				return outcome.Indexed
 			}
 			p, told := w.processor(), letterBox{}
 			p.Morgue = &Morgue{ledger: p.Ledger, herald: herald{dlq: told}}
@@ -393,7 +394,7 @@ func TestABatchGoesPastTheCache(t *testing.T) {
 			of = p.BuryRange
 		}
 		if c.away {
-			p.Lookup = &earlierPosts{found: func(int) ([]index.Found, error) { return nil, errors.New("away") }}
+			p.Lookup = &earlierPosts{found: func(int) ([]sink.Found, error) { return nil, errors.New("away") }}
 		}
 		if _, err := runRange(t.Context(), of, RangeInput{Stream: p.Stream, Range: p.rangeOf("shard", w.records)}); err != nil {
 			t.Fatal(err)

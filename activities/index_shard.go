@@ -14,7 +14,7 @@ import (
 
 // IndexInput says which shard to index, from where and for how long.
 type IndexInput struct {
-	Stream     StreamID             `json:"stream"`
+	Stream     telemetry.StreamID   `json:"stream"`
 	Shard      string               `json:"shard"`
 	Checkpoint telemetry.Checkpoint `json:"checkpoint,omitzero"`
 	Counts     Counts               `json:"counts"` // of the records up to the checkpoint

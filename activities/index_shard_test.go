@@ -16,6 +16,7 @@ import (
 
 	"millrace/internal/backoff"
 	"millrace/internal/index"
+	"millrace/internal/outcome"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
@@ -240,12 +241,12 @@ func TestErrorsShowNoDocument(t *testing.T) {
 		`For input string: "my secret"`: "For input string: '…'",
 		"plain":                         "plain",
 	} {
-		got := withoutBody(index.Error{Type: "t", Reason: reason, Status: 400, Cause: &index.Error{Reason: "my secret"}})
-		if got != (index.Error{Type: "t", Reason: want, Status: 400}) {
+		got := outcome.Error{Type: "t", Reason: reason, Status: 400, Cause: &outcome.Error{Reason: "my secret"}}.Redacted()
+		if got != (outcome.Error{Type: "t", Reason: want, Status: 400}) {
 			t.Errorf("%q became %+v", reason, got)
 		}
 	}
-	if got := withoutBody(index.Error{Reason: strings.Repeat("é", 1000)}); len(got.Reason) > longestReason+len("…") {
+	if got := (outcome.Error{Reason: strings.Repeat("é", 1000)}).Redacted(); len(got.Reason) > outcome.LongestReason+len("…") {
 		t.Errorf("%d bytes are left", len(got.Reason))
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"millrace/internal/backoff"
 	"millrace/internal/intake"
 	"millrace/internal/longcall"
+	"millrace/internal/outcome"
 	"millrace/internal/pack"
 )
 
@@ -167,9 +168,6 @@ func (f *finishing) state() PutResult {
 	return f.result
 }
 
-// canceledIngest is the code of records whose IngestBatch was canceled.
-const canceledIngest = "canceled"
-
 // BuryBatch writes what is left of a canceled batch to the ledger and the
 // dead-letter queue.
 func (g *Ingester) BuryBatch(ctx context.Context, in FinishInput) error {
@@ -184,7 +182,7 @@ func (g *Ingester) BuryBatch(ctx context.Context, in FinishInput) error {
 	}
 	dead := make([]intake.Dead, len(left))
 	for n, at := range left {
-		dead[n] = intake.Dead{Position: at, Data: records[at], Code: canceledIngest, Reason: reason}
+		dead[n] = intake.Dead{Position: at, Data: records[at], Code: outcome.TypeCanceled, Reason: reason}
 	}
 	return g.Graveyard.BuryIngest(ctx, activity.GetInfo(ctx).WorkflowExecution.ID, dead)
 }

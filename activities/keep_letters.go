@@ -15,6 +15,7 @@ import (
 	"millrace/internal/backoff"
 	"millrace/internal/ledger"
 	"millrace/internal/longcall"
+	"millrace/internal/outcome"
 	"millrace/internal/queue"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
@@ -23,7 +24,7 @@ import (
 // Keeper is what the activity of KeepDeadLetters needs.
 type Keeper struct {
 	Queue  LetterQueue
-	Stream StreamID
+	Stream telemetry.StreamID
 	Source Fetcher
 	Ledger *ledger.Ledger
 	Worker string // identity of this worker, for operators
@@ -309,10 +310,10 @@ func (k *keeping) fetch(l queue.Letter, r telemetry.Range) error {
 // letterEntries are the ledger entries of a letter, for the records that the
 // stream still has, and for those that it has not.
 func letterEntries(l queue.Letter, r telemetry.Range, records []stream.Record) (entries []ledger.Entry, missing int) {
-	cause, of := letterCause(l), map[string]ledger.Error{}
+	cause, of := letterCause(l), map[string]outcome.Error{}
 	if l.Millrace != nil {
 		for _, dead := range l.Millrace.Records {
-			of[dead.ID] = ledger.Error{Type: dead.Error.Type, Reason: dead.Error.Reason}
+			of[dead.ID] = outcome.Error{Type: dead.Error.Type, Reason: dead.Error.Reason}
 		}
 	}
 	size := 0
@@ -339,14 +340,14 @@ func letterEntries(l queue.Letter, r telemetry.Range, records []stream.Record) (
 	if len(records) > 0 {
 		lost.Last = records[0].Sequence // the front of a stream is trimmed
 	}
-	cause.Cause = &ledger.Error{Type: trimmedRecord, Reason: "no longer in the stream when its dead letter was read: look into the backup"}
+	cause.Cause = &outcome.Error{Type: outcome.TypeTrimmed, Reason: "no longer in the stream when its dead letter was read: look into the backup"}
 	return append(entries, ledger.Entry{Kind: ledger.Loss, Range: lost, Cause: &cause}), max(missing, 1)
 }
 
 // letterCause is what a letter says of all of its records.
-func letterCause(l queue.Letter) ledger.Error {
-	e := ledger.Error{
-		Type:   cmp.Or(l.ResponseContext.FunctionError, l.RequestContext.Condition, "dead_letter"),
+func letterCause(l queue.Letter) outcome.Error {
+	e := outcome.Error{
+		Type:   cmp.Or(l.ResponseContext.FunctionError, l.RequestContext.Condition, outcome.TypeDeadLetter),
 		Status: l.ResponseContext.StatusCode,
 	}
 	e.Reason = fmt.Sprintf("%s gave it up: %s, after %d attempts",

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"millrace/internal/ledger"
+	"millrace/internal/outcome"
 	"millrace/internal/queue"
 	"millrace/internal/stream"
 )
@@ -176,7 +177,7 @@ func TestLettersAreDeletedOnceTheLedgerHasTheirRecords(t *testing.T) {
 			switch {
 			case e.Kind == ledger.Loss:
 				losses++
-				if len(e.Records) > 0 || e.Cause == nil || e.Cause.Type != queue.RetriesExhausted || e.Cause.Cause.Type != trimmedRecord {
+				if len(e.Records) > 0 || e.Cause == nil || e.Cause.Type != queue.RetriesExhausted || e.Cause.Cause.Type != outcome.TypeTrimmed {
 					t.Errorf("%s is %+v", key, e)
 				}
 			case strings.Contains(key, sequence(0)+"-"):
@@ -250,4 +251,4 @@ func TestNoLetterIsLostWhenItsKeeperDies(t *testing.T) {
 	})
 }
 
-func recordID(r stream.Record) string { return ledger.NewRecord(r.Data, ledger.Error{}).ID }
+func recordID(r stream.Record) string { return ledger.NewRecord(r.Data, outcome.Error{}).ID }

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"sync"
 
-	"millrace/internal/index"
+	"millrace/internal/limiter"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
@@ -94,7 +94,7 @@ func (l *lane) first() (first *part, ok bool) {
 
 // into makes a chunk of the part.
 func (p *part) into(c *chunk) {
-	c.stretch, c.size, c.gaps, c.priority = p.stretch, p.size, true, index.Yielding
+	c.stretch, c.size, c.gaps, c.priority = p.stretch, p.size, true, limiter.Yielding
 	c.records = append(c.records, p.records...)
 }
 

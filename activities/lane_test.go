@@ -10,7 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"millrace/internal/index"
+	"millrace/internal/limiter"
+	"millrace/internal/outcome"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
@@ -118,7 +119,7 @@ func TestAFloodYieldsToOthersOfItsChunk(t *testing.T) {
 		}
 		var in chunk
 		p.into(&in)
-		if !in.gaps || in.priority != index.Yielding || in.size != p.size {
+		if !in.gaps || in.priority != limiter.Yielding || in.size != p.size {
 			t.Errorf("part %d: gaps %t, priority %s, %d bytes", n, in.gaps, in.priority, in.size)
 		}
 		l.mark.end(in.stretch, Counts{Records: int64(len(in.records))})
@@ -238,12 +239,12 @@ func TestPiecesOfAPartYieldToo(t *testing.T) {
 		w := calmWorld(0)
 		w.add(0, "flood")
 		p := w.processor()
-		p.Limiter = index.NewLimiter(2, 0) // one of them for what yields
-		release, err := p.Limiter.Acquire(t.Context(), index.Yielding)
+		p.Limiter = limiter.New(2, 0) // one of them for what yields
+		release, err := p.Limiter.Acquire(t.Context(), limiter.Yielding)
 		if err != nil {
 			t.Fatal(err)
 		}
-		n := &narrowing{settler: newSettler(t.Context(), p, "shard"), c: &chunk{records: w.records, priority: index.Yielding}}
+		n := &narrowing{settler: newSettler(t.Context(), p, "shard"), c: &chunk{records: w.records, priority: limiter.Yielding}}
 		tried := make(chan error, 1)
 		go func() {
 			_, err := n.tryPiece([]verdict{{at: 0}})
@@ -253,7 +254,7 @@ func TestPiecesOfAPartYieldToo(t *testing.T) {
 		if s := p.Limiter.State(); s.Waiting != 1 || s.InFlight != 1 {
 			t.Errorf("it took a place that is kept for others: %+v", s)
 		}
-		release(index.Feedback{})
+		release(limiter.Feedback{})
 		if err := <-tried; err != nil || w.indexed() != 1 {
 			t.Errorf("once there is a place: %d are indexed, %v", w.indexed(), err)
 		}
@@ -288,14 +289,14 @@ func TestTheLaneKeepsTheMark(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w, random := newWorld(seed, 0), rand.New(rand.NewPCG(seed, 5))
 			w.addFlood(random)
-			w.fails = func() index.Class {
-				return []index.Class{index.Indexed, index.Indexed, index.Indexed, index.Transient, index.Refused}[w.random.IntN(5)]
+			w.fails = func() outcome.Class {
+				return []outcome.Class{outcome.Indexed, outcome.Indexed, outcome.Indexed, outcome.Transient, outcome.Refused}[w.random.IntN(5)]
 			}
-			w.item = func(id telemetry.DocID) index.Class {
+			w.item = func(id telemetry.DocID) outcome.Class {
 				if id[0] < 12 {
-					return index.Poison
+					return outcome.Poison
 				}
-				return index.Indexed
+				return outcome.Indexed
 			}
 			p := w.processor()
 			p.Limits.BulkRecords = 500

@@ -3,8 +3,8 @@ package activities
 import (
 	"github.com/google/uuid"
 
-	"millrace/internal/index"
 	"millrace/internal/ledger"
+	"millrace/internal/outcome"
 	"millrace/internal/queue"
 )
 
@@ -57,7 +57,7 @@ func letter(e ledger.Entry, key string) queue.DeadLetter {
 		Millrace:        &queue.DeadRecords{Ledger: key, Records: []queue.DeadRecord{}},
 	}
 	for _, r := range e.Records {
-		shown := withoutBody(index.Error{Type: r.Error.Type, Reason: r.Error.Reason})
+		shown := outcome.Error{Type: r.Error.Type, Reason: r.Error.Reason}.Redacted()
 		l.Millrace.Records = append(l.Millrace.Records, queue.DeadRecord{
 			ID: r.ID, Type: r.Type, Tenant: r.Tenant, Error: queue.Reason{Type: shown.Type, Reason: shown.Reason},
 		})

@@ -9,9 +9,9 @@ import (
 	"go.temporal.io/sdk/activity"
 	"golang.org/x/sync/errgroup"
 
-	"millrace/internal/index"
 	"millrace/internal/intake"
 	"millrace/internal/ledger"
+	"millrace/internal/outcome"
 	"millrace/internal/queue"
 	"millrace/internal/telemetry"
 )
@@ -59,7 +59,7 @@ func entryOf(run Dead) ledger.Entry {
 		e.Kind, e.Index = ledger.Parked, run.Parked
 	}
 	for n, r := range run.Records {
-		record := ledger.NewRecord(r.Data, exact(run.Causes[n]))
+		record := ledger.NewRecord(r.Data, run.Causes[n])
 		record.Sequence, record.Arrived = r.Sequence, r.Arrived
 		e.Records = append(e.Records, record)
 	}
@@ -67,8 +67,8 @@ func entryOf(run Dead) ledger.Entry {
 }
 
 // BuryRange implements Burier.
-func (m *Morgue) BuryRange(ctx context.Context, r telemetry.Range, cause index.Error) error {
-	why := exact(cause)
+func (m *Morgue) BuryRange(ctx context.Context, r telemetry.Range, cause outcome.Error) error {
+	why := cause
 	return m.bury(ctx, []ledger.Entry{{Kind: ledger.Loss, Range: r, Cause: &why}})
 }
 
@@ -82,7 +82,7 @@ func (m *Morgue) BuryIngest(ctx context.Context, batch string, dead []intake.Dea
 			entries, size = append(entries, ledger.Entry{Kind: ledger.Ingest, Batch: batch, Position: d.Position}), len(d.Data)
 		}
 		e := &entries[len(entries)-1]
-		e.Records = append(e.Records, ledger.NewRecord(d.Data, ledger.Error{Type: d.Code, Reason: d.Reason}))
+		e.Records = append(e.Records, ledger.NewRecord(d.Data, outcome.Error{Type: d.Code, Reason: d.Reason}))
 	}
 	return m.bury(ctx, entries)
 }
@@ -126,14 +126,4 @@ func source(ctx context.Context) string {
 		return ""
 	}
 	return activity.GetInfo(ctx).WorkflowExecution.ID
-}
-
-// exact is an error as the ledger keeps it.
-func exact(e index.Error) ledger.Error {
-	kept := ledger.Error{Type: e.Type, Reason: e.Reason, Status: e.Status}
-	if e.Cause != nil {
-		cause := exact(*e.Cause)
-		kept.Cause = &cause
-	}
-	return kept
 }

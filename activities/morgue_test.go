@@ -23,9 +23,9 @@ import (
 	"millrace/deploy/local/localtest"
 	"millrace/internal/archive"
 	"millrace/internal/awshttp"
-	"millrace/internal/index"
 	"millrace/internal/intake"
 	"millrace/internal/ledger"
+	"millrace/internal/outcome"
 	"millrace/internal/queue"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
@@ -146,11 +146,11 @@ func deadRange(first, last string, count int) telemetry.Range {
 	}
 }
 
-func refusal() index.Error {
-	return index.Error{
+func refusal() outcome.Error {
+	return outcome.Error{
 		Type: "document_parsing_exception", Status: 400,
 		Reason: "[1:9] failed to parse field [password] of type [long] in document with id 'x'. Preview of field's value: '" + secret + "'",
-		Cause:  &index.Error{Type: "number_format_exception", Reason: `For input string: "` + secret + `"`},
+		Cause:  &outcome.Error{Type: "number_format_exception", Reason: `For input string: "` + secret + `"`},
 	}
 }
 
@@ -162,7 +162,7 @@ func deadRun(first, last string) Dead {
 			{Sequence: first, Arrived: arrival, Data: record(1)},
 			{Sequence: last, Arrived: arrival.Add(time.Second), Data: []byte(`{"password":"` + secret + `"}`)},
 		},
-		Causes: []index.Error{refusal(), {Type: "foreign_record", Reason: "the head is missing"}},
+		Causes: []outcome.Error{refusal(), {Type: "foreign_record", Reason: "the head is missing"}},
 	}
 }
 
@@ -304,7 +304,7 @@ func TestLostRangeIsReportedWithoutRecords(t *testing.T) {
 	t.Parallel()
 	g := newGraveyard(t)
 	r := deadRange("10", "20", 0)
-	if err := g.morgue.BuryRange(t.Context(), r, index.Error{Type: possibleLoss, Reason: "trimmed"}); err != nil {
+	if err := g.morgue.BuryRange(t.Context(), r, outcome.Error{Type: outcome.TypePossibleLoss, Reason: "trimmed"}); err != nil {
 		t.Fatal(err)
 	}
 	// The records turn up after all: they have an entry of their own.
@@ -316,10 +316,10 @@ func TestLostRangeIsReportedWithoutRecords(t *testing.T) {
 		t.Fatalf("%d letters, %d entries", len(letters), len(entries))
 	}
 	lost := letters[1] // loss-… comes behind the numbers
-	if e := entries[lost.Millrace.Ledger]; e.Kind != ledger.Loss || e.Range != r || e.Cause == nil || e.Cause.Type != possibleLoss || e.Cause.Reason != "trimmed" || len(e.Records) > 0 {
+	if e := entries[lost.Millrace.Ledger]; e.Kind != ledger.Loss || e.Range != r || e.Cause == nil || e.Cause.Type != outcome.TypePossibleLoss || e.Cause.Reason != "trimmed" || len(e.Records) > 0 {
 		t.Errorf("entry %+v", e)
 	}
-	if lost.RequestContext.Condition != "RecordAgeExceeded" || lost.ResponseContext.FunctionError != possibleLoss || lost.Batch == nil || lost.Batch.First != "10" || lost.Batch.Last != "20" {
+	if lost.RequestContext.Condition != "RecordAgeExceeded" || lost.ResponseContext.FunctionError != outcome.TypePossibleLoss || lost.Batch == nil || lost.Batch.First != "10" || lost.Batch.Last != "20" {
 		t.Errorf("letter %+v", lost)
 	}
 }
@@ -327,7 +327,7 @@ func TestLostRangeIsReportedWithoutRecords(t *testing.T) {
 func TestIngestDeadAreKept(t *testing.T) {
 	t.Parallel()
 	g := newGraveyard(t)
-	foreign := intake.Dead{Position: 3, Data: []byte(`{"password":"` + secret + `"}`), Code: stream.CodeForeign, Reason: "the head is missing"}
+	foreign := intake.Dead{Position: 3, Data: []byte(`{"password":"` + secret + `"}`), Code: outcome.TypeForeignPut, Reason: "the head is missing"}
 	refused := intake.Dead{Position: 7, Data: record(7), Code: "InvalidArgumentException", Reason: "no"}
 	for _, dead := range [][]intake.Dead{{foreign}, {foreign, refused}, {foreign, refused}} { // more of them, and again
 		if err := g.morgue.BuryIngest(t.Context(), "ingest/batch", dead); err != nil {
@@ -352,7 +352,7 @@ func TestIngestDeadAreKept(t *testing.T) {
 			}
 		}
 		told := l.Millrace.Records
-		if l.Batch != nil || l.ResponseContext.FunctionError != stream.CodeForeign || len(told) != len(want) || told[len(told)-1].Error.Type != want[len(want)-1].Code {
+		if l.Batch != nil || l.ResponseContext.FunctionError != outcome.TypeForeignPut || len(told) != len(want) || told[len(told)-1].Error.Type != want[len(want)-1].Code {
 			t.Errorf("letter %+v", l)
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"millrace/internal/index"
+	"millrace/internal/outcome"
+	"millrace/internal/sink"
 	"millrace/internal/snapshot"
 )
 
@@ -38,9 +40,9 @@ type Noting struct {
 }
 
 // Do implements Bulker.
-func (n *Noting) Do(ctx context.Context, b *index.Bulk) index.Result {
+func (n *Noting) Do(ctx context.Context, b *sink.Bulk) sink.Result {
 	result := n.Bulk.Do(ctx, b)
-	if result.Class != index.Indexed {
+	if result.Class != outcome.Indexed {
 		return result
 	}
 	if due := n.take(b.Indices()); len(due) > 0 {

@@ -9,20 +9,22 @@ import (
 	"time"
 
 	"millrace/internal/index"
+	"millrace/internal/outcome"
+	"millrace/internal/sink"
 	"millrace/internal/snapshot"
 	"millrace/internal/telemetry"
 )
 
 // directory is a cluster that knows of all indices, and counts who asks.
 type directory struct {
-	result index.Class
+	result outcome.Class
 	made   time.Time
 	asked  [][]string
 	away   error
 }
 
-func (d *directory) Do(context.Context, *index.Bulk) index.Result {
-	return index.Result{Class: d.result}
+func (d *directory) Do(context.Context, *sink.Bulk) sink.Result {
+	return sink.Result{Class: d.result}
 }
 
 func (d *directory) Indices(_ context.Context, names ...string) (map[string]index.State, error) {
@@ -42,9 +44,9 @@ func (d *directory) Indices(_ context.Context, names ...string) (map[string]inde
 func TestIndicesThatAreWrittenToAreNoted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		d, store := &directory{result: index.Indexed, made: time.Now().UTC().Truncate(time.Millisecond), away: errors.New("away")}, newShelf()
+		d, store := &directory{result: outcome.Indexed, made: time.Now().UTC().Truncate(time.Millisecond), away: errors.New("away")}, newShelf()
 		n := &Noting{Bulk: d, Cluster: d, Store: store}
-		bulk := &index.Bulk{}
+		bulk := &sink.Bulk{}
 		parsed, err := telemetry.Parse(record(0))
 		if err != nil {
 			t.Fatal(err)
@@ -86,7 +88,7 @@ func TestIndicesThatAreWrittenToAreNoted(t *testing.T) {
 			t.Errorf("it was asked %v, noted are %v", d.asked, notes())
 		}
 		time.Sleep(noteAgain)
-		d.result = index.Transient
+		d.result = outcome.Transient
 		if send(); len(d.asked) != 3 {
 			t.Error("it notes what was not indexed")
 		}

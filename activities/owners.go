@@ -77,7 +77,7 @@ func (c *chunk) tally() map[string]sample {
 func (c *chunk) lastCause() (cause string) {
 	for _, verdicts := range [...][]verdict{c.open, c.dead} {
 		for _, v := range verdicts {
-			cause = failure(v.cause).Error()
+			cause = v.cause.Failure().Error()
 		}
 	}
 	return cause

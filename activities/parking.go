@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"millrace/internal/index"
+	"millrace/internal/sink"
 	"millrace/internal/telemetry"
 )
 
@@ -21,7 +21,7 @@ const outFor = 5 * time.Minute
 // DrainStarter starts DrainIndex, the workflow that brings home what is parked of
 // an index. That it runs already is success: then it knows that there is more.
 type DrainStarter interface {
-	StartDrain(ctx context.Context, stream StreamID, index string) error
+	StartDrain(ctx context.Context, stream telemetry.StreamID, index string) error
 }
 
 // outOfService remembers which indices alone are out of service. All shards of a
@@ -85,8 +85,8 @@ func (p *parker) learn(records, alone int) {
 // parks reports whether a record that an index refuses is parked: when the index
 // has refused for long enough, and most records of the shard are not concerned.
 // Otherwise it is the cluster, and the shard waits.
-func (p *parker) parks(cause index.Error, name string) bool {
-	if !cause.Alone() {
+func (p *parker) parks(item sink.Item, name string) bool {
+	if !item.IndexAlone {
 		return false
 	}
 	now := time.Now()

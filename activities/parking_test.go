@@ -17,6 +17,8 @@ import (
 	"millrace/deploy/local/localtest"
 	"millrace/internal/index"
 	"millrace/internal/ledger"
+	"millrace/internal/outcome"
+	"millrace/internal/sink"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
@@ -104,7 +106,7 @@ type drains struct {
 	indices map[string]int
 }
 
-func (d *drains) StartDrain(_ context.Context, _ StreamID, index string) error {
+func (d *drains) StartDrain(_ context.Context, _ telemetry.StreamID, index string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.indices == nil {
@@ -209,7 +211,7 @@ func TestAnIndexAloneHoldsNoShard(t *testing.T) {
 func TestAnIndexParksWhenItHasRefusedForLong(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		closed, other := index.Error{Type: "index_closed_exception"}, index.Error{Type: "mapper_parsing_exception"}
+		closed, other := sink.Item{Class: outcome.Transient, IndexAlone: true}, sink.Item{Class: outcome.Transient}
 		p := &parker{after: time.Minute, known: &outOfService{}}
 		p.learn(circuitLeast, circuitLeast/4)
 		if p.parks(closed, "a") {
@@ -271,7 +273,7 @@ type failingDrains struct {
 	failures int
 }
 
-func (d *failingDrains) StartDrain(ctx context.Context, stream StreamID, index string) error {
+func (d *failingDrains) StartDrain(ctx context.Context, stream telemetry.StreamID, index string) error {
 	d.mu.Lock()
 	d.failures++
 	failures := d.failures

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
-	"millrace/internal/index"
+	"millrace/internal/limiter"
 	"millrace/internal/longcall"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
@@ -244,7 +244,7 @@ func (p *pipeline) finish(c *chunk) {
 
 // take waits its turn, for records, and for a place in Elasticsearch, and then
 // takes as much as has been read, up to the bounds of a bulk.
-func (p *pipeline) take(c *chunk, from *loans) (place func(index.Feedback), ok bool) {
+func (p *pipeline) take(c *chunk, from *loans) (place func(limiter.Feedback), ok bool) {
 	select {
 	case p.turn <- struct{}{}:
 	case <-p.going.Done():
@@ -264,7 +264,7 @@ func (p *pipeline) take(c *chunk, from *loans) (place func(index.Feedback), ok b
 			return nil, false
 		}
 	}
-	place, err := p.Limiter.Acquire(p.going, index.Live)
+	place, err := p.Limiter.Acquire(p.going, limiter.Live)
 	if err != nil {
 		return nil, false
 	}

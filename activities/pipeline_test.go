@@ -3,7 +3,7 @@ package activities
 import (
 	"testing"
 
-	"millrace/internal/index"
+	"millrace/internal/limiter"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
@@ -52,7 +52,7 @@ func TestAChunkKeepsWithinTheBoundsOfABulk(t *testing.T) {
 	} {
 		w := newWorld(1, 0)
 		processor := w.processor()
-		processor.Limiter, processor.Limits.BulkRecords = index.NewLimiter(1, c.bytes), c.records
+		processor.Limiter, processor.Limits.BulkRecords = limiter.New(1, c.bytes), c.records
 		p := newPipeline(t.Context(), NewProcessor(*processor), "shard", newMark(telemetry.Checkpoint{}, Counts{}))
 		lent := &loan{release: func() {}}
 		for n := range 10 {

@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"millrace/internal/index"
 	"millrace/internal/longcall"
+	"millrace/internal/outcome"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
@@ -44,7 +44,7 @@ type pool struct {
 type puddle struct {
 	index   string // that the records wait for, or offenders
 	records []stream.Record
-	causes  []index.Error
+	causes  []outcome.Error
 	bytes   int
 	handing handover
 	ends    []func(Counts) // what follows once it is written; the first is told what else was done

@@ -10,9 +10,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"millrace/internal/index"
 	"millrace/internal/ledger"
 	"millrace/internal/longcall"
+	"millrace/internal/outcome"
 	"millrace/internal/telemetry"
 )
 
@@ -116,7 +116,7 @@ func TestLookUpsReadTheListOfASparseEntry(t *testing.T) {
 	}
 	// A copy of all of them, of a holder that runs no more: what was given up is
 	// in entries of its own.
-	e := entryOf(Dead{Range: p.rangeOf("shard", w.records), Records: w.records, Causes: make([]index.Error, len(w.records))})
+	e := entryOf(Dead{Range: p.rangeOf("shard", w.records), Records: w.records, Causes: make([]outcome.Error, len(w.records))})
 	e.Held = &ledger.Holder{By: "batch", Run: "run"}
 	i := &item{entry: e}
 	for at := range e.Records {
@@ -148,14 +148,14 @@ func TestMarkNeverPassesWhatIsPooled(t *testing.T) {
 				w.add(n, map[bool]string{true: "bad", false: "good"}[n%2 == 0])
 			}
 			bad := w.badTenants("bad")
-			w.item = func(id telemetry.DocID) index.Class {
+			w.item = func(id telemetry.DocID) outcome.Class {
 				if w.chance(40) {
-					return index.Transient
+					return outcome.Transient
 				}
 				return bad(id)
 			}
 			w.whole = func(ids []telemetry.DocID) bool {
-				return slices.ContainsFunc(ids, func(id telemetry.DocID) bool { return bad(id) == index.Poison && id[0] < 4 })
+				return slices.ContainsFunc(ids, func(id telemetry.DocID) bool { return bad(id) == outcome.Poison && id[0] < 4 })
 			}
 			p := w.processor()
 			at, counts, known := telemetry.Checkpoint{}, Counts{}, []TenantState(nil)
@@ -193,7 +193,7 @@ func TestMarkNeverPassesWhatIsPooled(t *testing.T) {
 				t.Fatalf("seed %d: in the end the counts are %+v", seed, counts)
 			}
 			for n, r := range w.records {
-				if bad(w.docs[n]) == index.Indexed && w.durable[r.Sequence] == "ledger" {
+				if bad(w.docs[n]) == outcome.Indexed && w.durable[r.Sequence] == "ledger" {
 					t.Fatalf("a good record is in the ledger")
 				}
 			}
@@ -209,7 +209,7 @@ func TestOneTenantsPoisonKeepsNoOthersRecords(t *testing.T) {
 		w := tenantsWorld(6000, "bad", "a", "bad", "b")
 		bad := w.badTenants("bad")
 		w.whole = func(ids []telemetry.DocID) bool {
-			return slices.ContainsFunc(ids, func(id telemetry.DocID) bool { return bad(id) == index.Poison })
+			return slices.ContainsFunc(ids, func(id telemetry.DocID) bool { return bad(id) == outcome.Poison })
 		}
 		p := w.processor()
 		p.Limits.BulkRecords = 400
@@ -224,7 +224,7 @@ func TestOneTenantsPoisonKeepsNoOthersRecords(t *testing.T) {
 			t.Fatalf("the mark is at %+v", state)
 		}
 		for n := range w.records {
-			if bad(w.docs[n]) == index.Indexed && !w.ids[w.docs[n]] {
+			if bad(w.docs[n]) == outcome.Indexed && !w.ids[w.docs[n]] {
 				t.Fatalf("record %d of another tenant is not indexed", n)
 			}
 		}
@@ -242,7 +242,7 @@ type countingStarter struct {
 	started int
 }
 
-func (c *countingStarter) StartBatch(context.Context, StreamID, telemetry.Range, index.Error, time.Time) error {
+func (c *countingStarter) StartBatch(context.Context, telemetry.StreamID, telemetry.Range, outcome.Error, time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.started++

@@ -7,28 +7,22 @@ import (
 	"time"
 
 	"millrace/internal/delay"
-	"millrace/internal/index"
 	"millrace/internal/ledger"
+	"millrace/internal/limiter"
+	"millrace/internal/outcome"
+	"millrace/internal/sink"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
 
-// StreamID tells a stream from every other one, also from a later one of the
-// same name.
-type StreamID struct {
-	Name    string    `json:"name"`
-	ARN     string    `json:"arn"`
-	Created time.Time `json:"created"`
-}
-
 // Processor is what the activities of ProcessShard and ProcessBatch need.
 type Processor struct {
-	Stream  StreamID
+	Stream  telemetry.StreamID
 	Source  Source
 	Bulk    Bulker
 	Lookup  Lookup
-	Limiter *index.Limiter // shared by all shards of the worker
-	Seen    Seen           // shared by all shards of the worker
+	Limiter *limiter.Limiter // shared by all shards of the worker
+	Seen    Seen             // shared by all shards of the worker
 	Delay   *delay.Histogram
 	Batches BatchStarter
 	Morgue  Burier
@@ -48,15 +42,6 @@ func NewProcessor(p Processor) *Processor {
 	p.Limits, p.outOfService, p.known = p.Limits.withDefaults(), &outOfService{}, &knownIndices{}
 	p.comparing = newComparing(p.Limits.CompareRate)
 	return &p
-}
-
-// serves reports whether a worker reads that stream, and not another one or a
-// later one of the same name.
-func serves(ours, id StreamID) error {
-	if id.Name == ours.Name && id.Created.Equal(ours.Created) {
-		return nil
-	}
-	return fmt.Errorf("find stream %s of %s: this worker reads %s of %s", id.Name, id.Created, ours.Name, ours.Created)
 }
 
 // Reader reads one shard from where it was opened. Next waits for its turn and
@@ -81,7 +66,7 @@ type Source interface {
 // Bulker sends a bulk once and says what became of each document. See
 // index.Client.
 type Bulker interface {
-	Do(ctx context.Context, b *index.Bulk) index.Result
+	Do(ctx context.Context, b *sink.Bulk) sink.Result
 }
 
 // Seen remembers which documents are indexed, and 32 bits of the digest of each,
@@ -96,7 +81,7 @@ type Seen interface {
 // BatchStarter starts the ProcessBatch workflow of a range. That it runs
 // already is success. At copyAt it copies to the ledger what it still holds.
 type BatchStarter interface {
-	StartBatch(ctx context.Context, stream StreamID, r telemetry.Range, cause index.Error, copyAt time.Time) error
+	StartBatch(ctx context.Context, stream telemetry.StreamID, r telemetry.Range, cause outcome.Error, copyAt time.Time) error
 }
 
 // ProcessLimits bound what one shard may use of a worker. A zero field takes
@@ -115,7 +100,7 @@ type ProcessLimits struct {
 // Defaults of ProcessLimits.
 const (
 	DefaultBulksPerShard = 4
-	DefaultBulkRecords   = index.DefaultBulkDocuments
+	DefaultBulkRecords   = sink.DefaultBulkDocuments
 	DefaultPrefetchBytes = 8 << 20
 	DefaultWaitingAfter  = 20 * time.Second
 	// DefaultCompareRate costs Elasticsearch little beside what a worker indexes,

@@ -59,7 +59,7 @@ type Cluster interface {
 // OpenBatches says which ProcessBatch workflows were open at a time. See
 // ShardPositions.
 type OpenBatches interface {
-	OpenBatches(ctx context.Context, stream StreamID, at time.Time) ([]telemetry.Range, error)
+	OpenBatches(ctx context.Context, stream telemetry.StreamID, at time.Time) ([]telemetry.Range, error)
 }
 
 // ShardHistory says which shards have been processed, of all streams that a name
@@ -80,14 +80,14 @@ type StreamShards interface {
 type StreamWorkflows interface {
 	// CommandStream has ProcessStream obey, and all its shards, and waits until
 	// that is done; false if it does not run.
-	CommandStream(ctx context.Context, stream StreamID, command Command) (running bool, err error)
+	CommandStream(ctx context.Context, stream telemetry.StreamID, command Command) (running bool, err error)
 	// Command does so with one shard. That it does not run is success.
-	Command(ctx context.Context, stream StreamID, shard string, command Command) error
+	Command(ctx context.Context, stream telemetry.StreamID, shard string, command Command) error
 	// Reached returns the checkpoint of a shard; false if it has no workflow.
-	Reached(ctx context.Context, stream StreamID, shard string) (telemetry.Checkpoint, bool, error)
+	Reached(ctx context.Context, stream telemetry.StreamID, shard string) (telemetry.Checkpoint, bool, error)
 	// Live returns what a shard has said last, nothing if it is between two calls
 	// of IndexShard; false if none of its records is to be indexed now.
-	Live(ctx context.Context, stream StreamID, shard string) (Progress, bool, error)
+	Live(ctx context.Context, stream telemetry.StreamID, shard string) (Progress, bool, error)
 }
 
 // InvalidRequest is the type of an error that no retry helps against.

@@ -129,7 +129,7 @@ func (r *Recoverer) isWhole(ctx context.Context, plan Plan, shard backup.Shard, 
 	if known && !slices.ContainsFunc(spans, func(s backup.Span) bool { return s.Until == "" }) {
 		return hasAll(last, spans, ""), nil
 	}
-	at, answered, err := r.Workflows.Reached(ctx, StreamID{Name: shard.Stream, Created: shard.Created}, shard.ID)
+	at, answered, err := r.Workflows.Reached(ctx, telemetry.StreamID{Name: shard.Stream, Created: shard.Created}, shard.ID)
 	if err != nil { // its workflow has ended long ago
 		slog.WarnContext(ctx, "how far a shard was processed is unknown", "shard", shard.ID, "stream", shard.Created, "error", err)
 	}

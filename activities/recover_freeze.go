@@ -40,7 +40,7 @@ const (
 // window says which records came after a snapshot, up to where the shards stand
 // now. Without checkpoints time decides. Shards of earlier streams of the name stand
 // nowhere any more: of them all is wanted that came after the snapshot.
-func window(r RecoverRequest, stream StreamID, from snapshot.Record, found bool, now map[string]telemetry.Checkpoint, retention time.Duration, at time.Time) backup.Window {
+func window(r RecoverRequest, stream telemetry.StreamID, from snapshot.Record, found bool, now map[string]telemetry.Checkpoint, retention time.Duration, at time.Time) backup.Window {
 	w := backup.Window{From: r.From, To: r.To, Stream: stream.Name, Created: stream.Created}
 	if w.To.IsZero() {
 		w.To = at

@@ -86,7 +86,7 @@ func (p *planner) refused(in PlanInput) string {
 }
 
 // OpenBatches implements OpenBatches.
-func (p *planner) OpenBatches(_ context.Context, _ StreamID, at time.Time) ([]telemetry.Range, error) {
+func (p *planner) OpenBatches(_ context.Context, _ telemetry.StreamID, at time.Time) ([]telemetry.Range, error) {
 	if !at.Equal(p.began) {
 		return nil, nil // of the snapshot that there is, none
 	}
@@ -105,13 +105,15 @@ func (p *planner) Shards(context.Context) (all []stream.Shard, _ error) {
 func (p *planner) CurrentRetention(context.Context) time.Duration { return p.retention }
 
 // CommandStream implements StreamWorkflows.
-func (*planner) CommandStream(context.Context, StreamID, Command) (bool, error) { return false, nil }
+func (*planner) CommandStream(context.Context, telemetry.StreamID, Command) (bool, error) {
+	return false, nil
+}
 
 // Command implements StreamWorkflows.
-func (*planner) Command(context.Context, StreamID, string, Command) error { return nil }
+func (*planner) Command(context.Context, telemetry.StreamID, string, Command) error { return nil }
 
 // Reached implements StreamWorkflows.
-func (p *planner) Reached(_ context.Context, id StreamID, shard string) (telemetry.Checkpoint, bool, error) {
+func (p *planner) Reached(_ context.Context, id telemetry.StreamID, shard string) (telemetry.Checkpoint, bool, error) {
 	if !id.Created.Equal(recoverStream.Created) {
 		at, known := p.processed[backup.Shard{Stream: id.Name, Created: id.Created, ID: shard}]
 		return at, known, nil
@@ -129,7 +131,7 @@ func (p *planner) ProcessedShards(context.Context, string) (shards []telemetry.R
 }
 
 // Live implements StreamWorkflows.
-func (*planner) Live(context.Context, StreamID, string) (Progress, bool, error) {
+func (*planner) Live(context.Context, telemetry.StreamID, string) (Progress, bool, error) {
 	return Progress{}, false, nil
 }
 
@@ -368,7 +370,9 @@ func TestABatchThatWasListedLateIsBackfilled(t *testing.T) {
 type writing func() (telemetry.Checkpoint, error)
 
 // Reached implements BackupPositions.
-func (w writing) Reached(context.Context, StreamID, string) (telemetry.Checkpoint, error) { return w() }
+func (w writing) Reached(context.Context, telemetry.StreamID, string) (telemetry.Checkpoint, error) {
+	return w()
+}
 
 // TestVerifyWaitsForTheBackup: also where no sequence number says how far it is
 // to come, but a time. Nine records are in one object, a second apart.

@@ -24,7 +24,7 @@ import (
 	"millrace/internal/telemetry"
 )
 
-var recoverStream = StreamID{Name: "s", Created: time.Unix(1_795_392_000, 0).UTC()}
+var recoverStream = telemetry.StreamID{Name: "s", Created: time.Unix(1_795_392_000, 0).UTC()}
 
 func TestWindowOfARecovery(t *testing.T) {
 	t.Parallel()

@@ -14,6 +14,7 @@ import (
 	"millrace/internal/backoff"
 	"millrace/internal/intake"
 	"millrace/internal/longcall"
+	"millrace/internal/outcome"
 	"millrace/internal/queue"
 	"millrace/internal/stream"
 )
@@ -377,19 +378,15 @@ func (r *redriving) giveBack(ctx context.Context, l *load) {
 	}
 }
 
-// Codes of messages that have no records: no collector wrote it, or the overflow
-// object that has its records is not there.
-const damagedMessage, missingOverflow = "damaged_message", "missing_overflow"
-
 // discard takes a message that cannot be read out of the way. Its text goes to
 // the ledger first, unless it is a second delivery of what was redriven: then
 // there is no such message any more.
 func (r *redriving) discard(m queue.Message) {
 	ctx, cancel := context.WithTimeout(r.work, redriveTimeout)
 	defer cancel()
-	code := damagedMessage
+	code := outcome.TypeDamagedMessage
 	if errors.Is(m.Damaged, queue.ErrGone) {
-		code = missingOverflow
+		code = outcome.TypeMissingOverflow
 		if err := r.Queue.Extend(ctx, m, r.Limits.Visibility); err != nil {
 			return // if it is there, it comes again
 		}

@@ -21,17 +21,11 @@ func streamReplaced(by *stream.ReplacedError, progress any) error {
 	return temporal.NewNonRetryableApplicationError(by.Error(), StreamReplaced, nil, progress)
 }
 
-// isEarlier reports whether a stream is an earlier one of the name that a worker
-// reads. One that is later the worker has not noticed yet.
-func isEarlier(ours, id StreamID) bool {
-	return id.Name == ours.Name && id.Created.Before(ours.Created)
-}
-
 // of is a processor for a stream: also for an earlier one of the name that this
 // worker reads, of which there is nothing more to be read.
-func (p *Processor) of(id StreamID) (*Processor, error) {
-	if !isEarlier(p.Stream, id) {
-		return p, serves(p.Stream, id)
+func (p *Processor) of(id telemetry.StreamID) (*Processor, error) {
+	if !p.Stream.IsEarlier(id) {
+		return p, p.Stream.Is(id)
 	}
 	earlier := *p
 	earlier.Stream, earlier.Source = id, goneSource{stream.ReplacedError{Name: id.Name, Created: id.Created, Anew: p.Stream.Created}}
@@ -39,9 +33,9 @@ func (p *Processor) of(id StreamID) (*Processor, error) {
 }
 
 // of is an archivist for a stream, as a processor is.
-func (a *Archivist) of(id StreamID) (*Archivist, error) {
-	if !isEarlier(a.Stream, id) {
-		return a, serves(a.Stream, id)
+func (a *Archivist) of(id telemetry.StreamID) (*Archivist, error) {
+	if !a.Stream.IsEarlier(id) {
+		return a, a.Stream.Is(id)
 	}
 	earlier := *a
 	earlier.Stream, earlier.Source = id, goneSource{stream.ReplacedError{Name: id.Name, Created: id.Created, Anew: a.Stream.Created}}
@@ -95,7 +89,7 @@ func (r *replacement) loss() *stream.Loss {
 
 // checked is what must hold of a stream that is supervised: a state that was
 // known is carried over only to a shard of the same stream.
-func (in SuperviseInput) checked(ours StreamID) (SuperviseInput, error) {
+func (in SuperviseInput) checked(ours telemetry.StreamID) (SuperviseInput, error) {
 	if in.Stream != ours.Name {
 		return in, fmt.Errorf("supervise stream %s: this worker reads %s", in.Stream, ours.Name)
 	}

@@ -53,8 +53,8 @@ func TestAnEarlierStreamEndsItsCalls(t *testing.T) {
 // one that was drained.
 func TestAShardOfAStreamThatWasMadeAnewIsNotTheEarlierOne(t *testing.T) {
 	t.Parallel()
-	earlier := StreamID{Name: "s", Created: time.Unix(1000, 0).UTC()}
-	anew := StreamID{Name: "s", Created: time.Unix(2000, 0).UTC()}
+	earlier := telemetry.StreamID{Name: "s", Created: time.Unix(1000, 0).UTC()}
+	anew := telemetry.StreamID{Name: "s", Created: time.Unix(2000, 0).UTC()}
 	known := []ShardState{{ID: "a", State: StateDrained}}
 	in := SuperviseInput{Stream: "s", ID: earlier, Shards: known, For: 5 * time.Second}
 	looked := 0

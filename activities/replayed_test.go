@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"millrace/internal/index"
+	"millrace/internal/sink"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
@@ -30,7 +30,7 @@ func TestReplayedRecordsPassTheCache(t *testing.T) {
 	}
 	s := newSettler(t.Context(), p, "shard")
 	defer s.abandon()
-	if again := s.outcomes(c, c.at, []index.Item{}, p.Seen.Generation(), false); len(again) > 0 || c.counts.Indexed != 3 {
+	if again := s.outcomes(c, c.at, []sink.Item{}, p.Seen.Generation(), false); len(again) > 0 || c.counts.Indexed != 3 {
 		t.Errorf("%v are sent again, %+v", again, c.counts)
 	}
 	if got := p.Delay.Recent(); got.Count != 1 {

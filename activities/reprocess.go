@@ -8,15 +8,17 @@ import (
 	"sync"
 	"time"
 
-	"millrace/internal/index"
 	"millrace/internal/intake"
 	"millrace/internal/ledger"
 	"millrace/internal/longcall"
+	"millrace/internal/outcome"
+	"millrace/internal/sink"
+	"millrace/internal/telemetry"
 )
 
 // Reprocessor is what the activity of ReprocessDeadLetters needs.
 type Reprocessor struct {
-	Stream    StreamID
+	Stream    telemetry.StreamID
 	Source    Fetcher
 	Ledger    *ledger.Ledger
 	Documents Documents
@@ -31,7 +33,7 @@ type Reprocessor struct {
 
 // Documents tells which documents are indexed. See index.Client.
 type Documents interface {
-	Exist(ctx context.Context, documents []index.Reference) ([]bool, error)
+	Exist(ctx context.Context, documents []sink.Reference) ([]bool, error)
 }
 
 // Running tells whether a workflow runs.
@@ -341,7 +343,7 @@ func (c *reprocessing) survey(p *portion) error {
 }
 
 // shown is an error as histories may have it.
-func shown(e ledger.Error) ledger.Error {
-	without := withoutBody(index.Error{Type: e.Type, Reason: e.Reason})
-	return ledger.Error{Type: without.Type, Reason: without.Reason}
+func shown(e outcome.Error) outcome.Error {
+	without := outcome.Error{Type: e.Type, Reason: e.Reason}.Redacted()
+	return outcome.Error{Type: without.Type, Reason: without.Reason}
 }

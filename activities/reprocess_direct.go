@@ -4,7 +4,7 @@ import (
 	"context"
 
 	"millrace/internal/delay"
-	"millrace/internal/index"
+	"millrace/internal/limiter"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
@@ -14,7 +14,7 @@ import (
 func (c *reprocessing) direct(spots []spot) error {
 	s := newSettler(c.work, c.Processor.past(), "")
 	defer s.abandon()
-	s.priority = index.Recovery
+	s.priority = limiter.Recovery
 	defer context.AfterFunc(c.going, func() { s.stop(context.Cause(c.going)) })()
 	c.bulk.Set(s)
 	defer c.bulk.Set(nil)
@@ -33,11 +33,11 @@ func (c *reprocessing) direct(spots []spot) error {
 	for _, v := range all.parked {
 		refused[v.at] = true
 		c.progress.Stopped = stillOut
-		c.problem.Set(draining, failure(v.cause))
+		c.problem.Set(draining, v.cause.Failure())
 	}
 	for _, v := range all.dead {
 		refused[v.at] = true
-		c.refuse(spots[v.at], exact(v.cause))
+		c.refuse(spots[v.at], v.cause)
 	}
 	for n, of := range spots {
 		if !refused[n] {

@@ -9,6 +9,7 @@ import (
 
 	"millrace/internal/ledger"
 	"millrace/internal/longcall"
+	"millrace/internal/outcome"
 )
 
 // How a record of the ledger ends well.
@@ -34,13 +35,13 @@ func (s spot) end(how string) {
 }
 
 // refuse enters that a record was refused again, and stays.
-func (c *reprocessing) refuse(s spot, cause ledger.Error) {
+func (c *reprocessing) refuse(s spot, cause outcome.Error) {
 	s.record().Refuse(cause)
 	s.item.changed = true
 	c.countRefused(cause, s.item.key, now())
 }
 
-func (c *reprocessing) countRefused(cause ledger.Error, key string, at time.Time) {
+func (c *reprocessing) countRefused(cause outcome.Error, key string, at time.Time) {
 	c.progress.Counts.Refused++
 	c.progress.Counts.Records++
 	c.progress.Errors = slices.Clone(c.progress.Errors) // the old ones stand in what was told
@@ -55,8 +56,8 @@ func (c *reprocessing) enter(p *portion) error {
 		i := p.items[n]
 		i.entry.Reprocessing = &ledger.Reprocessing{Holder: c.holder, Mode: c.in.Mode, At: now()}
 		if i.lost > 0 {
-			i.entry.Reprocessing.Error = &ledger.Error{
-				Type: "unrecoverable", Reason: "neither the ledger nor the stream has the records: look into the backup",
+			i.entry.Reprocessing.Error = &outcome.Error{
+				Type: outcome.TypeUnrecoverable, Reason: "neither the ledger nor the stream has the records: look into the backup",
 			}
 		}
 		return c.write(i, &dropped[n])

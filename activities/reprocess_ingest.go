@@ -9,10 +9,11 @@ import (
 	"time"
 
 	"millrace/internal/backoff"
-	"millrace/internal/index"
 	"millrace/internal/intake"
 	"millrace/internal/ledger"
 	"millrace/internal/longcall"
+	"millrace/internal/outcome"
+	"millrace/internal/sink"
 )
 
 const (
@@ -78,7 +79,7 @@ func (c *reprocessing) find(spots []spot) (indexed, rest []spot, err error) {
 
 // look is find, once.
 func (c *reprocessing) look(spots []spot) (indexed, rest []spot, err error) {
-	var references []index.Reference
+	var references []sink.Reference
 	var of []spot
 	flush := func() error {
 		found, err := c.Documents.Exist(c.going, references)
@@ -98,7 +99,7 @@ func (c *reprocessing) look(spots []spot) (indexed, rest []spot, err error) {
 			rest = append(rest, s)
 			continue
 		}
-		references, of = append(references, index.Reference{Index: r.Index, ID: r.DocID}), append(of, s)
+		references, of = append(references, sink.Reference{Index: r.Index, ID: r.DocID}), append(of, s)
 		if len(references) == documentsAtOnce {
 			if err := flush(); err != nil {
 				return nil, nil, err
@@ -127,7 +128,7 @@ func (c *reprocessing) put(spots []spot) (taken []spot, err error) {
 			again[n], isLeft[at] = spots[at], true
 		}
 		for _, d := range dead {
-			c.refuse(spots[d.Position], ledger.Error{Type: d.Code, Reason: d.Reason})
+			c.refuse(spots[d.Position], outcome.Error{Type: d.Code, Reason: d.Reason})
 			isLeft[d.Position] = true
 		}
 		for at, s := range spots {
@@ -201,8 +202,8 @@ func (c *reprocessing) unsettled(s spot) {
 	c.progress.Counts.Unsettled++
 	c.progress.Counts.Records++
 	s.item.changed = true
-	s.item.entry.Reprocessing.Error = &ledger.Error{
-		Type: "unsettled", Reason: fmt.Sprintf("ingested again, and after %v neither indexed nor refused: does its shard run?", c.in.Settle),
+	s.item.entry.Reprocessing.Error = &outcome.Error{
+		Type: outcome.TypeUnsettled, Reason: fmt.Sprintf("ingested again, and after %v neither indexed nor refused: does its shard run?", c.in.Settle),
 	}
 }
 
@@ -242,7 +243,7 @@ func (c *reprocessing) replace(key string, spots []spot) error {
 	if e.Held != nil || e.Resolution != nil {
 		return nil
 	}
-	causes := map[string]ledger.Error{} // by document
+	causes := map[string]outcome.Error{} // by document
 	for _, r := range e.Records {
 		if len(r.Data) > 0 {
 			causes[r.DocID] = r.Error

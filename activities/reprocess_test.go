@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"millrace/internal/ledger"
+	"millrace/internal/outcome"
 	"millrace/internal/stream"
 )
 
@@ -157,7 +158,7 @@ func TestWhatNobodyHasStaysOpen(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c := newCemetery(t)
 			lost := func(first, last, count int) string {
-				cause := ledger.Error{Type: possibleLoss, Reason: "trimmed"}
+				cause := outcome.Error{Type: outcome.TypePossibleLoss, Reason: "trimmed"}
 				key, err := c.ledger.Add(t.Context(), ledger.Entry{Kind: ledger.Loss, Cause: &cause, At: now(), Range: deadRange(sequence(first), sequence(last), count)})
 				if err != nil {
 					t.Fatal(err)
@@ -172,7 +173,7 @@ func TestWhatNobodyHasStaysOpen(t *testing.T) {
 			keep(30)
 			keep(31)
 			bare, err := c.ledger.Add(t.Context(), ledger.Entry{Kind: ledger.Bulk, At: now(), Range: deadRange(sequence(40), sequence(41), 2), Records: []ledger.Record{
-				{Sequence: sequence(40), Error: ledger.Error{Type: "odd"}}, {Sequence: sequence(41), Error: ledger.Error{Type: "odd"}},
+				{Sequence: sequence(40), Error: outcome.Error{Type: "odd"}}, {Sequence: sequence(41), Error: outcome.Error{Type: "odd"}},
 			}})
 			if err != nil {
 				t.Fatal(err)
@@ -225,7 +226,7 @@ func TestOnlyWhatIsSelectedIsTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCemetery(t)
 		mixed := ledger.Entry{Kind: ledger.Bulk, At: now(), Range: deadRange("1", "2", 2), Records: []ledger.Record{
-			ledger.NewRecord(record(0), ledger.Error{Type: "odd"}), ledger.NewRecord(record(1), ledger.Error{Type: "other"}),
+			ledger.NewRecord(record(0), outcome.Error{Type: "odd"}), ledger.NewRecord(record(1), outcome.Error{Type: "other"}),
 		}}
 		key, err := c.ledger.Add(t.Context(), mixed)
 		if err != nil {
@@ -288,7 +289,7 @@ func TestWhatABatchHoldsIsLeftToIt(t *testing.T) {
 		c.running["batch/1"] = true
 		_, err := c.ledger.Add(t.Context(), ledger.Entry{
 			Kind: ledger.Bulk, At: now(), Range: deadRange("1", "1", 1), Held: &ledger.Holder{By: "batch/1", Run: "r"},
-			Records: []ledger.Record{ledger.NewRecord(record(0), ledger.Error{Type: "odd"})},
+			Records: []ledger.Record{ledger.NewRecord(record(0), outcome.Error{Type: "odd"})},
 		})
 		if err != nil {
 			t.Fatal(err)

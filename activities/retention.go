@@ -205,7 +205,7 @@ func (s *Snapshotter) inBackup(ctx context.Context, name string, came index.Rece
 // an index came into the stream after the first of them was received, and before
 // the last was indexed.
 type BackupChains struct {
-	Stream    StreamID
+	Stream    telemetry.StreamID
 	Shards    ShardLister
 	Workflows BackupPositions
 	Store     backup.Described // below backup.Prefix
@@ -215,7 +215,7 @@ type BackupChains struct {
 // BackupPositions says how far the backup is.
 type BackupPositions interface {
 	// Reached returns the checkpoint of a shard's backup; zero if it has none.
-	Reached(ctx context.Context, stream StreamID, shard string) (telemetry.Checkpoint, error)
+	Reached(ctx context.Context, stream telemetry.StreamID, shard string) (telemetry.Checkpoint, error)
 }
 
 // Lacks implements BackupCoverage.

@@ -16,7 +16,7 @@ import (
 // backedUp is how far a made-up backup is.
 type backedUp struct{ telemetry.Checkpoint }
 
-func (b *backedUp) Reached(context.Context, StreamID, string) (telemetry.Checkpoint, error) {
+func (b *backedUp) Reached(context.Context, telemetry.StreamID, string) (telemetry.Checkpoint, error) {
 	return b.Checkpoint, nil
 }
 

@@ -6,8 +6,10 @@ import (
 	"time"
 
 	"millrace/internal/backoff"
-	"millrace/internal/index"
+	"millrace/internal/limiter"
 	"millrace/internal/longcall"
+	"millrace/internal/outcome"
+	"millrace/internal/sink"
 )
 
 const (
@@ -23,7 +25,7 @@ const (
 type settler struct {
 	*Processor
 	shard    string
-	priority index.Priority
+	priority limiter.Priority
 
 	// going ends when nothing new is to be begun; work ends a little later,
 	// when what is still under way is given up.
@@ -50,7 +52,7 @@ func newSettler(ctx context.Context, p *Processor, shard string) *settler {
 // or in the ledger, or in a ProcessBatch; but for what is set aside of offenders,
 // which a pool takes. It fails only when the pipeline was
 // stopped before that; the mark then stays in front of the chunk.
-func (s *settler) settle(c *chunk, place func(index.Feedback)) bool {
+func (s *settler) settle(c *chunk, place func(limiter.Feedback)) bool {
 	err := s.indexChunk(c, place)
 	if errors.Is(err, longcall.ErrStopped) {
 		return false
@@ -69,9 +71,9 @@ func (s *settler) settle(c *chunk, place func(index.Feedback)) bool {
 }
 
 // indexChunk sends the chunk until each of its records has an outcome.
-func (s *settler) indexChunk(c *chunk, place func(index.Feedback)) (err error) {
+func (s *settler) indexChunk(c *chunk, place func(limiter.Feedback)) (err error) {
 	defer longcall.CatchPanic(&err)
-	defer place(index.Feedback{}) // counts where nothing was sent: only the first release does
+	defer place(limiter.Feedback{}) // counts where nothing was sent: only the first release does
 	c.sort(s.Seen, time.Now())
 	err = s.sendNew(c, place)
 	s.compare(c)
@@ -82,7 +84,7 @@ func (s *settler) indexChunk(c *chunk, place func(index.Feedback)) (err error) {
 }
 
 // sendNew sends what may not be indexed yet.
-func (s *settler) sendNew(c *chunk, place func(index.Feedback)) error {
+func (s *settler) sendNew(c *chunk, place func(limiter.Feedback)) error {
 	if err := s.skipEarlier(c); err != nil || len(c.at) == 0 {
 		return err
 	}
@@ -91,7 +93,7 @@ func (s *settler) sendNew(c *chunk, place func(index.Feedback)) error {
 
 // send sends the bulk of a chunk, which holds the records at these positions,
 // again and again, smaller and smaller, until each has an outcome.
-func (s *settler) send(c *chunk, at []int, place func(index.Feedback)) error {
+func (s *settler) send(c *chunk, at []int, place func(limiter.Feedback)) error {
 	timeouts, again := 0, false
 	for wait := longcall.FirstWait; ; wait = min(2*wait, longcall.LongestWait) {
 		generation := s.Seen.Generation()
@@ -100,17 +102,17 @@ func (s *settler) send(c *chunk, at []int, place func(index.Feedback)) error {
 			timeouts = 0
 		}
 		switch {
-		case result.Class == index.Indexed:
+		case result.Class == outcome.Indexed:
 			if s.known != nil {
 				s.known.answered(c.bulk.Indices())
 			}
 			at = s.outcomes(c, at, result.Items, generation, again)
 			again = true
-		case result.Class == index.TooLarge && len(at) > 1,
+		case result.Class == outcome.TooLarge && len(at) > 1,
 			timeouts >= bodyTimeouts && c.bulk.Size() > leastSplit && len(at) > 1:
 			return s.sendHalves(c, at)
-		case result.Class == index.Transient:
-			s.problem.Set(indexing, failure(result.Error))
+		case result.Class == outcome.Transient:
+			s.problem.Set(indexing, result.Error.Failure())
 			if len(at) > 1 && c.bulk.Size() >= 2*s.Limiter.State().BulkBytes { // bulks have shrunk since it was built
 				return s.sendHalves(c, at)
 			}
@@ -136,8 +138,8 @@ func (s *settler) send(c *chunk, at []int, place func(index.Feedback)) error {
 
 // sendOnce sends the bulk, which has timed out so often in a row, and gives its
 // place back.
-func (s *settler) sendOnce(c *chunk, place func(index.Feedback), timeouts int) (result index.Result) {
-	result.Class = index.Refused // what a panic leaves behind
+func (s *settler) sendOnce(c *chunk, place func(limiter.Feedback), timeouts int) (result sink.Result) {
+	result.Class = outcome.Refused // what a panic leaves behind
 	defer func() {
 		feedback := result.Feedback()
 		feedback.TimedOutAgain = result.TimedOut && timeouts+1 >= bodyTimeouts
@@ -147,7 +149,7 @@ func (s *settler) sendOnce(c *chunk, place func(index.Feedback), timeouts int) (
 }
 
 // refill waits for a place and builds the bulk anew, of these records alone.
-func (s *settler) refill(c *chunk, at []int) (place func(index.Feedback), err error) {
+func (s *settler) refill(c *chunk, at []int) (place func(limiter.Feedback), err error) {
 	if place, err = s.Limiter.Acquire(s.going, max(s.priority, c.priority)); err != nil {
 		c.stopped = append(c.stopped, at...)
 		return nil, longcall.ErrStopped
@@ -176,16 +178,16 @@ func (s *settler) sendHalves(c *chunk, at []int) error {
 // outcomes enters what became of each record of a bulk that was answered, and
 // returns the positions of those to be sent again, in the memory of at. before
 // says that they were sent before.
-func (s *settler) outcomes(c *chunk, at []int, items []index.Item, generation uint64, before bool) (again []int) {
+func (s *settler) outcomes(c *chunk, at []int, items []sink.Item, generation uint64, before bool) (again []int) {
 	now, all, alone := time.Now(), len(at), 0
 	again, c.received = at[:0], c.received[:0]
 	for position, i := range at {
-		item := index.Item{Position: position}
+		item := sink.Item{Position: position}
 		if len(items) > 0 && items[0].Position == position {
 			item, items = items[0], items[1:]
 		}
 		switch item.Class {
-		case index.Indexed:
+		case outcome.Indexed:
 			if s.outOfService != nil && s.outOfService.any.Load() {
 				s.outOfService.took(indexOf(c.records[i].Data))
 			}
@@ -198,17 +200,17 @@ func (s *settler) outcomes(c *chunk, at []int, items []index.Item, generation ui
 			if received := c.times[i]; !received.IsZero() {
 				c.received = append(c.received, received)
 			}
-		case index.Poison:
+		case outcome.Poison:
 			c.dead = append(c.dead, verdict{at: i, cause: item.Error})
-		case index.Transient:
-			if item.Error.Alone() {
+		case outcome.Transient:
+			if item.IndexAlone {
 				alone++
 			}
-			if s.parker != nil && s.parker.parks(item.Error, string(indexOf(c.records[i].Data))) {
+			if s.parker != nil && s.parker.parks(item, string(indexOf(c.records[i].Data))) {
 				c.parked = append(c.parked, verdict{at: i, cause: item.Error})
 				continue
 			}
-			s.problem.Set(indexing, failure(item.Error))
+			s.problem.Set(indexing, item.Error.Failure())
 			again = append(again, i)
 		default:
 			c.open = append(c.open, verdict{at: i, cause: item.Error})

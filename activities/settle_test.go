@@ -17,9 +17,11 @@ import (
 	"millrace/internal/backoff"
 	"millrace/internal/dedup"
 	"millrace/internal/delay"
-	"millrace/internal/index"
 	"millrace/internal/ledger"
+	"millrace/internal/limiter"
 	"millrace/internal/longcall"
+	"millrace/internal/outcome"
+	"millrace/internal/sink"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
@@ -36,8 +38,8 @@ type world struct {
 	docs       []telemetry.DocID        // of each record; zero for a foreign one
 	ids        map[telemetry.DocID]bool // indexed
 	durable    map[string]string        // sequence number: where
-	fails      func() index.Class       // of whole requests; Indexed for none
-	item       func(id telemetry.DocID) index.Class
+	fails      func() outcome.Class     // of whole requests; Indexed for none
+	item       func(id telemetry.DocID) outcome.Class
 	whole      func(ids []telemetry.DocID) bool // refuses requests
 	sizes      []int                            // of the bulks, in documents
 	retention  time.Duration
@@ -59,8 +61,8 @@ func record(n int) []byte {
 // and one in fifty foreign.
 func newWorld(seed uint64, count int) *world {
 	w := &world{random: rand.New(rand.NewPCG(seed, 2)), ids: map[telemetry.DocID]bool{}, durable: map[string]string{}}
-	w.fails = func() index.Class { return index.Indexed }
-	w.item = func(telemetry.DocID) index.Class { return index.Indexed }
+	w.fails = func() outcome.Class { return outcome.Indexed }
+	w.item = func(telemetry.DocID) outcome.Class { return outcome.Indexed }
 	for n := range count {
 		r := stream.Record{Sequence: sequence(n), Arrived: time.Unix(int64(n), 0), Data: record(n)}
 		switch {
@@ -78,8 +80,8 @@ func newWorld(seed uint64, count int) *world {
 
 func (w *world) processor() *Processor {
 	return NewProcessor(Processor{
-		Stream: StreamID{Name: "s", ARN: "arn:s"}, Source: w, Bulk: w, Lookup: w, Batches: w, Morgue: w, Ledger: ledger.New(newShelf(), "s"), Delay: delay.New(),
-		Limiter: index.NewLimiter(8, 0), Seen: dedup.New(10_000), Worker: "test",
+		Stream: telemetry.StreamID{Name: "s", ARN: "arn:s"}, Source: w, Bulk: w, Lookup: w, Batches: w, Morgue: w, Ledger: ledger.New(newShelf(), "s"), Delay: delay.New(),
+		Limiter: limiter.New(8, 0), Seen: dedup.New(10_000), Worker: "test",
 		Limits: ProcessLimits{BulkRecords: 40},
 	})
 }
@@ -134,10 +136,10 @@ func (w *world) Fetch(_ context.Context, r telemetry.Range) (records []stream.Re
 
 func (w *world) CurrentRetention(context.Context) time.Duration { return w.retention }
 
-func (w *world) Do(ctx context.Context, b *index.Bulk) index.Result {
+func (w *world) Do(ctx context.Context, b *sink.Bulk) sink.Result {
 	ids := documents(b)
 	w.mu.Lock()
-	class := index.Indexed
+	class := outcome.Indexed
 	if !w.calm {
 		class = w.fails()
 	}
@@ -146,37 +148,37 @@ func (w *world) Do(ctx context.Context, b *index.Bulk) index.Result {
 		refused := w.whole(ids) // or panics
 		w.mu.Lock()
 		if refused {
-			class = index.Refused
+			class = outcome.Refused
 		}
 	}
 	took := time.Duration(w.random.IntN(200)) * time.Millisecond
-	applied := class == index.Indexed || class == index.Transient && w.random.IntN(2) == 0 // and no answer arrived
+	applied := class == outcome.Indexed || class == outcome.Transient && w.random.IntN(2) == 0 // and no answer arrived
 	panics := w.chance(60)
 	w.sizes = append(w.sizes, len(ids))
 	w.mu.Unlock()
 	if !backoff.Wait(ctx, took) {
-		return index.Result{Class: index.Transient, Error: index.Error{Type: "canceled"}}
+		return sink.Result{Class: outcome.Transient, Error: outcome.Error{Type: "canceled"}}
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if panics {
 		panic("the answer could not be read")
 	}
-	result := index.Result{Class: class, Took: took, Bytes: b.Size(), Error: index.Error{Type: "made_up", Status: 429}}
+	result := sink.Result{Class: class, Took: took, Bytes: b.Size(), Overloaded: class == outcome.Transient, Error: outcome.Error{Type: "made_up", Status: 429}}
 	if !applied {
 		return result
 	}
 	result.Items = w.apply(ids)
-	if class != index.Indexed {
+	if class != outcome.Indexed {
 		result.Items = nil
 	}
 	return result
 }
 
-func (w *world) Find(_ context.Context, documents []index.Reference) ([]index.Found, error) {
+func (w *world) Find(_ context.Context, documents []sink.Reference) ([]sink.Found, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	found := make([]index.Found, len(documents))
+	found := make([]sink.Found, len(documents))
 	for n, d := range documents {
 		id, err := telemetry.ParseDocID([]byte(d.ID))
 		found[n].There = err == nil && w.ids[id]
@@ -185,11 +187,11 @@ func (w *world) Find(_ context.Context, documents []index.Reference) ([]index.Fo
 }
 
 // apply indexes documents and says what became of those that were not created.
-func (w *world) apply(ids []telemetry.DocID) (items []index.Item) {
+func (w *world) apply(ids []telemetry.DocID) (items []sink.Item) {
 	for position, id := range ids {
-		item := index.Item{Position: position, Class: w.item(id), Error: index.Error{Type: "made_up", Reason: id.String()}}
+		item := sink.Item{Position: position, Class: w.item(id), Error: outcome.Error{Type: "made_up", Reason: id.String()}}
 		switch {
-		case item.Class != index.Indexed:
+		case item.Class != outcome.Indexed:
 			items = append(items, item)
 		case w.ids[id]:
 			item.Duplicate = true
@@ -228,16 +230,16 @@ func (w *world) Bury(_ context.Context, dead []Dead) error {
 	return nil
 }
 
-func (w *world) BuryRange(_ context.Context, r telemetry.Range, cause index.Error) error {
+func (w *world) BuryRange(_ context.Context, r telemetry.Range, cause outcome.Error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if cause.Type == possibleLoss {
+	if cause.Type == outcome.TypePossibleLoss {
 		w.lost = append(w.lost, r)
 	}
 	return nil
 }
 
-func (w *world) StartBatch(_ context.Context, _ StreamID, r telemetry.Range, _ index.Error, _ time.Time) error {
+func (w *world) StartBatch(_ context.Context, _ telemetry.StreamID, r telemetry.Range, _ outcome.Error, _ time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.chance(4) {
@@ -283,23 +285,23 @@ func TestMarkNeverPassesWhatIsNotDurable(t *testing.T) {
 	for seed := range uint64(12) {
 		synctest.Test(t, func(t *testing.T) {
 			w, random := newWorld(seed, 1000), rand.New(rand.NewPCG(seed, 3))
-			classes := []index.Class{index.Transient, index.TooLarge, index.Refused, index.Undecided}
-			w.fails = func() index.Class {
+			classes := []outcome.Class{outcome.Transient, outcome.TooLarge, outcome.Refused, outcome.Undecided}
+			w.fails = func() outcome.Class {
 				if w.random.IntN(8) > 0 {
-					return index.Indexed
+					return outcome.Indexed
 				}
 				return classes[w.random.IntN(len(classes))]
 			}
-			w.item = func(id telemetry.DocID) index.Class {
+			w.item = func(id telemetry.DocID) outcome.Class {
 				switch {
 				case id[0] < 8:
-					return index.Poison // always the same records
+					return outcome.Poison // always the same records
 				case id[0] < 10 && id[1]%2 == 0:
-					return index.Undecided
+					return outcome.Undecided
 				case w.chance(40):
-					return index.Transient
+					return outcome.Transient
 				}
-				return index.Indexed
+				return outcome.Indexed
 			}
 			counts := w.process(t, w.processor(), random, func(*pipeline) {})
 			if counts.Records != int64(len(w.records)) || counts.DeadLetters == 0 || counts.HandedOver == 0 || counts.Earlier() == 0 {
@@ -348,13 +350,13 @@ func (w *world) process(t *testing.T, p *Processor, random *rand.Rand, look func
 }
 
 // bodyOf returns the lines of a bulk.
-func bodyOf(b *index.Bulk) [][]byte {
+func bodyOf(b *sink.Bulk) [][]byte {
 	return bytes.Split(reflect.ValueOf(b).Elem().FieldByName("body").Bytes(), []byte("\n"))
 }
 
 // documents reads the ids in a bulk, whose body only the index package can
 // reach otherwise, the way Elasticsearch does.
-func documents(b *index.Bulk) (ids []telemetry.DocID) {
+func documents(b *sink.Bulk) (ids []telemetry.DocID) {
 	lines := bodyOf(b)
 	for n := 0; n+1 < len(lines); n += 2 {
 		var action struct {
@@ -377,12 +379,12 @@ func documents(b *index.Bulk) (ids []telemetry.DocID) {
 // busy times out on bulks above a size.
 type busy struct{ bytes, requests int }
 
-func (b *busy) Do(_ context.Context, bulk *index.Bulk) index.Result {
+func (b *busy) Do(_ context.Context, bulk *sink.Bulk) sink.Result {
 	b.requests++
 	if bulk.Size() > b.bytes {
-		return index.Result{Class: index.Transient, TimedOut: true, Bytes: bulk.Size(), Error: index.Error{Status: 504}}
+		return sink.Result{Class: outcome.Transient, TimedOut: true, Bytes: bulk.Size(), Error: outcome.Error{Status: 504}}
 	}
-	return index.Result{Bytes: bulk.Size()}
+	return sink.Result{Bytes: bulk.Size()}
 }
 
 // TestBulksStaySmallerThanOneThatTimedOutAgain: the next one is not built so
@@ -393,14 +395,14 @@ func TestBulksStaySmallerThanOneThatTimedOutAgain(t *testing.T) {
 		p := calmWorld(0).processor()
 		const most = 3 * leastSplit
 		server := &busy{bytes: most}
-		p.Bulk, p.Limiter = server, index.NewLimiter(0, most)
+		p.Bulk, p.Limiter = server, limiter.New(0, most)
 		s := newSettler(t.Context(), p, "shard")
 		defer s.abandon()
 		c := &chunk{}
 		for n := range 1000 {
 			c.records = append(c.records, stream.Record{Sequence: sequence(n), Data: record(n)})
 		}
-		place, err := s.Limiter.Acquire(t.Context(), index.Live)
+		place, err := s.Limiter.Acquire(t.Context(), limiter.Live)
 		if err != nil || !s.settle(c, place) || c.counts.Indexed != 1000 || server.requests != bodyTimeouts+2 {
 			t.Fatalf("%d requests, the counts are %+v: %v", server.requests, c.counts, err)
 		}

@@ -20,7 +20,7 @@ import (
 // Snapshotter is what the activities of SnapshotIndex and EnforceRetention
 // need. Each of them is short: what takes long goes on in the cluster.
 type Snapshotter struct {
-	Stream    StreamID
+	Stream    telemetry.StreamID
 	Shards    ShardLister
 	Workflows ShardPositions
 	Cluster   *index.Client
@@ -39,10 +39,10 @@ type BackupCoverage interface {
 type ShardPositions interface {
 	// Checkpoint returns where a shard is at this moment: zero if it was never
 	// begun.
-	Checkpoint(ctx context.Context, stream StreamID, shard string) (telemetry.Checkpoint, error)
+	Checkpoint(ctx context.Context, stream telemetry.StreamID, shard string) (telemetry.Checkpoint, error)
 	// OpenBatches returns the ranges of the ProcessBatch workflows that were open at
 	// a time, of streams of that name, as far as is known.
-	OpenBatches(ctx context.Context, stream StreamID, at time.Time) ([]telemetry.Range, error)
+	OpenBatches(ctx context.Context, stream telemetry.StreamID, at time.Time) ([]telemetry.Range, error)
 }
 
 // SnapshotCall says which snapshot an activity is about.

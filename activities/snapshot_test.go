@@ -53,7 +53,7 @@ func newSafe(t *testing.T) *safe {
 	}
 	bucket := archive.Open(objects, name)
 	s.Snapshotter = &Snapshotter{
-		Stream: StreamID{Name: "telemetry", ARN: "arn", Created: arrival}, Shards: oneShard{}, Workflows: s, Cluster: documents, Bucket: bucket,
+		Stream: telemetry.StreamID{Name: "telemetry", ARN: "arn", Created: arrival}, Shards: oneShard{}, Workflows: s, Cluster: documents, Bucket: bucket,
 	}
 	s.catalog = snapshot.Open(bucket, name)
 	s.call = SnapshotCall{
@@ -79,12 +79,12 @@ func newSafe(t *testing.T) *safe {
 
 func (s *safe) Lacks(context.Context, time.Time, time.Time) (string, error) { return s.lacks, nil }
 
-func (s *safe) Checkpoint(_ context.Context, _ StreamID, shard string) (telemetry.Checkpoint, error) {
+func (s *safe) Checkpoint(_ context.Context, _ telemetry.StreamID, shard string) (telemetry.Checkpoint, error) {
 	s.asked = append(s.asked, shard)
 	return telemetry.Checkpoint{Sequence: "7"}, nil
 }
 
-func (s *safe) OpenBatches(context.Context, StreamID, time.Time) ([]telemetry.Range, error) {
+func (s *safe) OpenBatches(context.Context, telemetry.StreamID, time.Time) ([]telemetry.Range, error) {
 	s.asked = append(s.asked, "open")
 	return s.open, nil
 }

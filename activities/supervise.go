@@ -17,6 +17,7 @@ import (
 	"millrace/internal/ledger"
 	"millrace/internal/longcall"
 	"millrace/internal/stream"
+	"millrace/internal/telemetry"
 )
 
 // States of a shard, for operators and for the search attribute MillraceState.
@@ -33,7 +34,7 @@ const (
 // Supervisor is what the activities of ProcessStream need.
 type Supervisor struct {
 	Stage     string // what is done with the shards, for metrics: process or backup
-	Stream    StreamID
+	Stream    telemetry.StreamID
 	Shards    ShardLister
 	Workflows ShardWorkflows
 	// Ledger has copies of what ProcessBatch workflows hold for long; nil where
@@ -61,18 +62,18 @@ type ShardLister interface {
 // ShardWorkflows are the ProcessShard workflows of a stream.
 type ShardWorkflows interface {
 	// Look returns the state of the workflow of a shard; empty if it has none.
-	Look(ctx context.Context, stream StreamID, shard string) (state string, err error)
+	Look(ctx context.Context, stream telemetry.StreamID, shard string) (state string, err error)
 	// Start starts it. A run that closed before its shard was drained is gone
 	// on with, from its last checkpoint. That it runs already is success.
 	Start(ctx context.Context, start ShardStart) error
 	// Command pauses, resumes or cancels it, and waits until that is done.
 	// That it does not run is success.
-	Command(ctx context.Context, stream StreamID, shard string, command Command) error
+	Command(ctx context.Context, stream telemetry.StreamID, shard string, command Command) error
 }
 
 // ShardStart says which workflow to start.
 type ShardStart struct {
-	Stream  StreamID
+	Stream  telemetry.StreamID
 	Shard   string
 	Holds   []Hold
 	CallFor time.Duration
@@ -126,19 +127,19 @@ func (s ShardState) equal(o ShardState) bool {
 type SuperviseInput struct {
 	Stream string `json:"stream"`
 	// ID is the stream whose shards these are; zero before the first look.
-	ID      StreamID      `json:"id,omitzero"`
-	Shards  []ShardState  `json:"shards,omitempty"`
-	Holds   []Hold        `json:"holds,omitempty"` // for shards that are started
-	For     time.Duration `json:"for"`             // how long to look after them
-	CallFor time.Duration `json:"callFor"`         // see IndexInput.For
+	ID      telemetry.StreamID `json:"id,omitzero"`
+	Shards  []ShardState       `json:"shards,omitempty"`
+	Holds   []Hold             `json:"holds,omitempty"` // for shards that are started
+	For     time.Duration      `json:"for"`             // how long to look after them
+	CallFor time.Duration      `json:"callFor"`         // see IndexInput.For
 	// Generation is for shards that are started: see Hold.
 	Generation uint64 `json:"generation,omitempty"`
 }
 
 // SuperviseResult is what has become of the shards.
 type SuperviseResult struct {
-	Stream StreamID     `json:"stream"`
-	Shards []ShardState `json:"shards"`
+	Stream telemetry.StreamID `json:"stream"`
+	Shards []ShardState       `json:"shards"`
 }
 
 const (
@@ -302,9 +303,9 @@ func (r *round) lookAfter(ctx context.Context, shard *ShardState, all map[string
 
 // CommandInput is a command to all shards of a stream.
 type CommandInput struct {
-	Stream  StreamID `json:"stream"`
-	Command Command  `json:"command"`
-	Shards  []string `json:"shards"`
+	Stream  telemetry.StreamID `json:"stream"`
+	Command Command            `json:"command"`
+	Shards  []string           `json:"shards"`
 }
 
 // CommandShards gives a command to shards and waits until all have obeyed.

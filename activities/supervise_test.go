@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"millrace/internal/telemetry"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"go.temporal.io/sdk/testsuite"
 )
@@ -19,7 +21,7 @@ type looks struct {
 	began func()
 }
 
-func (l looks) Look(_ context.Context, _ StreamID, shard string) (string, error) {
+func (l looks) Look(_ context.Context, _ telemetry.StreamID, shard string) (string, error) {
 	l.began()
 	return l.state[shard], nil
 }
@@ -52,7 +54,7 @@ func said(t *testing.T, stage string) (states []string) {
 // seen by who looks after the stream, for as long as it does.
 func TestShardsThatNoWorkerHasAreInTheMetrics(t *testing.T) {
 	t.Parallel()
-	s := &Supervisor{Stage: "a test", Stream: StreamID{Name: "s"}, Shards: listed{"a", "b", "c"}}
+	s := &Supervisor{Stage: "a test", Stream: telemetry.StreamID{Name: "s"}, Shards: listed{"a", "b", "c"}}
 	call := func(in []ShardState, now map[string]string) (during []string, next []ShardState) {
 		s.Workflows = looks{state: now, began: func() { during = said(t, "a test") }}
 		env := new(testsuite.WorkflowTestSuite).NewTestActivityEnvironment()

@@ -15,8 +15,8 @@ import (
 
 	"millrace/internal/archive"
 	"millrace/internal/backup"
-	"millrace/internal/index"
 	"millrace/internal/ledger"
+	"millrace/internal/limiter"
 	"millrace/internal/longcall"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
@@ -41,11 +41,11 @@ type SweptDocuments interface {
 // Sweeper is what the activities of Recover and Replay need to go through a
 // list of objects.
 type Sweeper struct {
-	Stream    StreamID
+	Stream    telemetry.StreamID
 	Bucket    Bucket
 	Backups   backup.Described // the bucket of the backup
 	Documents SweptDocuments
-	Limiter   *index.Limiter // shared with live traffic, which goes first
+	Limiter   *limiter.Limiter // shared with live traffic, which goes first
 	Ledger    *ledger.Ledger
 	Graves    Graves
 	Replayer  Replayer

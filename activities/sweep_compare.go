@@ -11,14 +11,14 @@ import (
 
 	"millrace/internal/archive"
 	"millrace/internal/backup"
-	"millrace/internal/index"
 	"millrace/internal/longcall"
+	"millrace/internal/sink"
 	"millrace/internal/telemetry"
 )
 
 // Origins says when documents were received. See index.Client.
 type Origins interface {
-	ReceivedAt(ctx context.Context, documents []index.Reference) ([]time.Time, error)
+	ReceivedAt(ctx context.Context, documents []sink.Reference) ([]time.Time, error)
 }
 
 const (
@@ -44,13 +44,13 @@ type content struct {
 // unlike is a record whose document says something else.
 type unlike struct {
 	line  backup.Line
-	place index.Reference
+	place sink.Reference
 	has   content // what the document says
 }
 
 // compare holds a record against its document. Records and documents of before
 // there were digests are not to be compared.
-func (c *sweepChunk) compare(at int, found index.Found) {
+func (c *sweepChunk) compare(at int, found sink.Found) {
 	record, err := telemetry.Parse(c.records[at].Data)
 	switch {
 	case err != nil:
@@ -61,7 +61,7 @@ func (c *sweepChunk) compare(at int, found index.Found) {
 		if record.Digest != found.Digest {
 			c.unlike = append(c.unlike, unlike{
 				line: c.lines[at], has: content{record.DocID, found.Digest},
-				place: index.Reference{Index: string(record.Index) + c.suffix, ID: string(record.DocIDText)},
+				place: sink.Reference{Index: string(record.Index) + c.suffix, ID: string(record.DocIDText)},
 			})
 		}
 	}
@@ -81,7 +81,7 @@ func (s *sweep) explain(c *sweepChunk) bool {
 	if len(c.unlike) == 0 {
 		return true
 	}
-	places, wanted := make([]index.Reference, len(c.unlike)), map[content]bool{}
+	places, wanted := make([]sink.Reference, len(c.unlike)), map[content]bool{}
 	for i, u := range c.unlike {
 		places[i], wanted[u.has] = u.place, true
 	}

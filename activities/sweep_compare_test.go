@@ -14,8 +14,10 @@ import (
 
 	"millrace/internal/archive"
 	"millrace/internal/backup"
-	"millrace/internal/index"
 	"millrace/internal/ledger"
+	"millrace/internal/limiter"
+	"millrace/internal/outcome"
+	"millrace/internal/sink"
 	"millrace/internal/telemetry"
 )
 
@@ -52,13 +54,13 @@ func (*keptObjects) Meta(context.Context, string) (map[string]string, error) { r
 // saying is Elasticsearch whose documents say what they are told.
 type saying struct {
 	SweptDocuments
-	has      map[string]index.Found
+	has      map[string]sink.Found
 	received time.Time
 }
 
 // Find implements SweptDocuments.
-func (s *saying) Find(_ context.Context, documents []index.Reference) ([]index.Found, error) {
-	found := make([]index.Found, len(documents))
+func (s *saying) Find(_ context.Context, documents []sink.Reference) ([]sink.Found, error) {
+	found := make([]sink.Found, len(documents))
 	for i, d := range documents {
 		found[i] = s.has[d.ID]
 	}
@@ -66,16 +68,16 @@ func (s *saying) Find(_ context.Context, documents []index.Reference) ([]index.F
 }
 
 // ReceivedAt implements Origins.
-func (s *saying) ReceivedAt(_ context.Context, documents []index.Reference) ([]time.Time, error) {
+func (s *saying) ReceivedAt(_ context.Context, documents []sink.Reference) ([]time.Time, error) {
 	return slices.Repeat([]time.Time{s.received}, len(documents)), nil
 }
 
 // Do implements Bulker: what it takes says what the record does.
-func (s *saying) Do(_ context.Context, b *index.Bulk) index.Result {
+func (s *saying) Do(_ context.Context, b *sink.Bulk) sink.Result {
 	for _, id := range documents(b) {
-		s.has[id.String()] = index.Found{There: true, Digest: 1}
+		s.has[id.String()] = sink.Found{There: true, Digest: 1}
 	}
-	return index.Result{Class: index.Indexed}
+	return sink.Result{Class: outcome.Indexed}
 }
 
 // telling is a record that says something.
@@ -115,12 +117,12 @@ func TestVerifyComparesWhatDocumentsSay(t *testing.T) {
 		if c.elsewhere != "" {
 			store.objects[backup.Prefix+c.elsewhere+"/y"] = append(telling(conflict, first, 7), '\n')
 		}
-		documents := &saying{received: first, has: map[string]index.Found{
+		documents := &saying{received: first, has: map[string]sink.Found{
 			id(alike): {There: true, Digest: 1}, id(oldRecord): {There: true, Digest: 9}, id(oldDocument): {There: true},
 			id(conflict): {There: true, Digest: 7}, id(gap): {There: true, Digest: 8},
 		}}
 		s := &Sweeper{
-			Documents: documents, Graves: &lastBulk{}, Limiter: index.NewLimiter(1, 0), Backups: store, Bucket: written{papers: map[string][]byte{}},
+			Documents: documents, Graves: &lastBulk{}, Limiter: limiter.New(1, 0), Backups: store, Bucket: written{papers: map[string][]byte{}},
 			Ledger: ledger.New(newShelf(), "s"),
 		}
 		plan := Plan{Prefix: backup.Prefix, Suffix: "-copy"}

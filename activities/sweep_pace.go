@@ -8,8 +8,9 @@ import (
 
 	"millrace/internal/backoff"
 	"millrace/internal/delay"
-	"millrace/internal/index"
 	"millrace/internal/longcall"
+	"millrace/internal/outcome"
+	"millrace/internal/sink"
 )
 
 // Pace is how a sweep gives way to live traffic, while no rate is given: by
@@ -258,10 +259,10 @@ type timed struct {
 }
 
 // Do implements Bulker.
-func (t *timed) Do(ctx context.Context, b *index.Bulk) index.Result {
+func (t *timed) Do(ctx context.Context, b *sink.Bulk) sink.Result {
 	began, records := time.Now(), b.Len()
 	result := t.SweptDocuments.Do(ctx, b)
-	if result.Class != index.Indexed {
+	if result.Class != outcome.Indexed {
 		records = 0
 	}
 	t.sweep.worked(time.Since(began), &t.sweep.done.Pace.Record, records)
@@ -269,7 +270,7 @@ func (t *timed) Do(ctx context.Context, b *index.Bulk) index.Result {
 }
 
 // Find implements Lookup.
-func (t *timed) Find(ctx context.Context, documents []index.Reference) ([]index.Found, error) {
+func (t *timed) Find(ctx context.Context, documents []sink.Reference) ([]sink.Found, error) {
 	began := time.Now()
 	found, err := t.SweptDocuments.Find(ctx, documents)
 	t.looked(began, len(documents), err)

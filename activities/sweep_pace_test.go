@@ -10,9 +10,11 @@ import (
 
 	"millrace/internal/archive"
 	"millrace/internal/delay"
-	"millrace/internal/index"
+	"millrace/internal/limiter"
 	"millrace/internal/longcall"
+	"millrace/internal/sink"
 	"millrace/internal/stream"
+	"millrace/internal/telemetry"
 )
 
 func taking(seconds float64) liveTraffic {
@@ -168,7 +170,7 @@ func (s *talking) Shards(context.Context) ([]stream.Shard, error) {
 	return shards, nil
 }
 
-func (s *talking) Live(_ context.Context, _ StreamID, shard string) (said Progress, running bool, err error) {
+func (s *talking) Live(_ context.Context, _ telemetry.StreamID, shard string) (said Progress, running bool, err error) {
 	if shard == "not running" {
 		return said, false, nil
 	}
@@ -209,14 +211,14 @@ func (s *sluggish) works(each time.Duration, records int) {
 	time.Sleep(took)
 }
 
-func (s *sluggish) Do(_ context.Context, b *index.Bulk) index.Result {
+func (s *sluggish) Do(_ context.Context, b *sink.Bulk) sink.Result {
 	s.works(s.index, b.Len())
-	return index.Result{}
+	return sink.Result{}
 }
 
-func (s *sluggish) Find(_ context.Context, documents []index.Reference) ([]index.Found, error) {
+func (s *sluggish) Find(_ context.Context, documents []sink.Reference) ([]sink.Found, error) {
 	s.works(s.look, len(documents))
-	found := make([]index.Found, len(documents))
+	found := make([]sink.Found, len(documents))
 	for n := range found {
 		found[n].There = true
 	}
@@ -225,7 +227,7 @@ func (s *sluggish) Find(_ context.Context, documents []index.Reference) ([]index
 
 // sweep is a call that goes through the object.
 func (s *sluggish) sweep(t *testing.T, stage string, from SweepProgress) *sweep {
-	sweeper := &Sweeper{Bucket: s, Backups: s, Documents: s, Limiter: index.NewLimiter(0, 0)}
+	sweeper := &Sweeper{Bucket: s, Backups: s, Documents: s, Limiter: limiter.New(0, 0)}
 	plan := Plan{Prefix: "backup/", Suffix: "copy"}
 	return newSweep(t.Context(), t.Context(), sweeper, SweepInput{Stage: stage}, plan, []Listed{{Key: "backup/x", Whole: true}}, from)
 }

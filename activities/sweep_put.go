@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"millrace/internal/backoff"
-	"millrace/internal/index"
 	"millrace/internal/longcall"
+	"millrace/internal/outcome"
 	"millrace/internal/telemetry"
 )
 
@@ -55,7 +55,7 @@ func (s *sweep) putChunk(c *sweepChunk) bool {
 		s.worked(time.Since(began), &s.done.Pace.Record, len(data)-len(rejected))
 		for _, r := range rejected {
 			if r.Invalid {
-				c.dead = append(c.dead, verdict{at: at[r.Position], cause: index.Error{Type: r.Code, Reason: r.Message}})
+				c.dead = append(c.dead, verdict{at: at[r.Position], cause: outcome.Error{Type: r.Code, Reason: r.Message}})
 				continue
 			}
 			again, last = append(again, at[r.Position]), fmt.Errorf("%s: %s", r.Code, r.Message)

@@ -19,7 +19,7 @@ import (
 	"millrace/internal/archive"
 	"millrace/internal/backup"
 	"millrace/internal/delay"
-	"millrace/internal/index"
+	"millrace/internal/limiter"
 	"millrace/internal/longcall"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
@@ -97,7 +97,7 @@ func newSweep(ctx, going context.Context, s *Sweeper, in SweepInput, plan Plan, 
 		queue: make(chan *sweepChunk, 1), done: from,
 		retired: retired{bucket: s.Bucket, known: map[string]broughtBack{}}, dead: buried{ledger: s.Ledger, stream: s.Stream},
 	}
-	call.priority, call.documents, documents.sweep = index.Recovery, documents, call
+	call.priority, call.documents, documents.sweep = limiter.Recovery, documents, call
 	if in.Rate > 0 {
 		call.queue = make(chan *sweepChunk, sweepsAhead-1)
 		call.pace = rate.NewLimiter(rate.Limit(in.Rate), max(1, min(sweepRecords, int(in.Rate))))

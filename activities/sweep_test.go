@@ -14,8 +14,10 @@ import (
 
 	"millrace/internal/archive"
 	"millrace/internal/backup"
-	"millrace/internal/index"
+	"millrace/internal/limiter"
 	"millrace/internal/longcall"
+	"millrace/internal/outcome"
+	"millrace/internal/sink"
 	"millrace/internal/stream"
 )
 
@@ -27,9 +29,9 @@ type lastBulk struct {
 	dead []Swept
 }
 
-func (l *lastBulk) Do(context.Context, *index.Bulk) index.Result {
+func (l *lastBulk) Do(context.Context, *sink.Bulk) sink.Result {
 	l.over()
-	return index.Result{Items: []index.Item{{Class: index.Poison, Error: index.Error{Type: "document_parsing_exception"}}}}
+	return sink.Result{Items: []sink.Item{{Class: outcome.Poison, Error: outcome.Error{Type: "document_parsing_exception"}}}}
 }
 
 func (l *lastBulk) BurySwept(_ context.Context, _ string, dead []Swept) error {
@@ -41,7 +43,7 @@ func (l *lastBulk) BurySwept(_ context.Context, _ string, dead []Swept) error {
 // counts, also when the call's time is over by then.
 func TestWhatWasIndexedIsNotMetAgain(t *testing.T) {
 	documents := &lastBulk{}
-	s := &Sweeper{Documents: documents, Graves: documents, Limiter: index.NewLimiter(1, 0)}
+	s := &Sweeper{Documents: documents, Graves: documents, Limiter: limiter.New(1, 0)}
 	call := newSweep(t.Context(), t.Context(), s, SweepInput{Stage: SweepBackfill}, Plan{}, nil, SweepProgress{})
 	defer call.abandon()
 	documents.over = func() { call.stop(longcall.ErrStopped) }
@@ -110,12 +112,12 @@ func (w written) Put(_ context.Context, key string, body []byte) error {
 type indexAll struct{ SweptDocuments }
 
 // Do implements Bulker.
-func (indexAll) Do(_ context.Context, bulk *index.Bulk) index.Result {
-	items := make([]index.Item, bulk.Len())
+func (indexAll) Do(_ context.Context, bulk *sink.Bulk) sink.Result {
+	items := make([]sink.Item, bulk.Len())
 	for n := range items {
-		items[n] = index.Item{Position: n, Class: index.Indexed}
+		items[n] = sink.Item{Position: n, Class: outcome.Indexed}
 	}
-	return index.Result{Class: index.Indexed, Items: items}
+	return sink.Result{Class: outcome.Indexed, Items: items}
 }
 
 // TestAReplayOfATruncatedObjectIsNotComplete: nothing verifies it afterwards. An
@@ -153,7 +155,7 @@ func TestAReplayOfATruncatedObjectIsNotComplete(t *testing.T) {
 		"Firehose's, in a record": {half{body: slices.Concat(record(0), []byte{'\n'}, record(1)[:50])}, -1},
 	} {
 		papers := written{papers: map[string][]byte{}}
-		s := &Sweeper{Documents: indexAll{}, Graves: &lastBulk{}, Limiter: index.NewLimiter(1, 0), Backups: c.object, Bucket: papers}
+		s := &Sweeper{Documents: indexAll{}, Graves: &lastBulk{}, Limiter: limiter.New(1, 0), Backups: c.object, Bucket: papers}
 		plan := Plan{Prefix: backup.Prefix, Replay: true, Suffix: "-copy", Window: backup.Window{From: time.Unix(0, 0), To: time.Now().Add(time.Hour)}}
 		page := []Listed{{Key: backup.Prefix + "2026/11/23/13/x", Size: int64(len(c.object.body))}}
 		call := newSweep(t.Context(), t.Context(), s, SweepInput{Stage: SweepBackfill, Papers: "p/"}, plan, page, SweepProgress{})

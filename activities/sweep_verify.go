@@ -9,9 +9,11 @@ import (
 	"sync"
 	"time"
 
-	"millrace/internal/index"
 	"millrace/internal/ledger"
+	"millrace/internal/limiter"
 	"millrace/internal/longcall"
+	"millrace/internal/outcome"
+	"millrace/internal/sink"
 	"millrace/internal/snapshot"
 	"millrace/internal/telemetry"
 )
@@ -84,21 +86,21 @@ func (s *sweep) checkAgain(c *sweepChunk) bool {
 
 // lookUp reports which of a chunk's records are indexed, and what their documents
 // say. One that no collector wrote is not.
-func (s *sweep) lookUp(c *sweepChunk) (found []index.Found, ok bool) {
-	found = make([]index.Found, len(c.records))
-	var places []index.Reference
+func (s *sweep) lookUp(c *sweepChunk) (found []sink.Found, ok bool) {
+	found = make([]sink.Found, len(c.records))
+	var places []sink.Reference
 	var at []int
 	for i, r := range c.records {
 		if record, err := telemetry.Parse(r.Data); err == nil {
-			places, at = append(places, index.Reference{Index: string(record.Index) + c.suffix, ID: string(record.DocIDText)}), append(at, i)
+			places, at = append(places, sink.Reference{Index: string(record.Index) + c.suffix, ID: string(record.DocIDText)}), append(at, i)
 		}
 	}
 	look := func() error {
-		place, err := s.settler.Limiter.Acquire(s.going, index.Recovery)
+		place, err := s.settler.Limiter.Acquire(s.going, limiter.Recovery)
 		if err != nil {
 			return err
 		}
-		defer place(index.Feedback{})
+		defer place(limiter.Feedback{})
 		answered, err := s.documents.Find(s.work, places)
 		for n, one := range answered {
 			found[at[n]] = one
@@ -113,7 +115,7 @@ type Swept struct {
 	Sequence string
 	Arrived  time.Time
 	Data     []byte
-	Cause    index.Error
+	Cause    outcome.Error
 }
 
 // buryAll writes the dead of a chunk into the ledger, but for those that are
@@ -183,7 +185,7 @@ func (r *retired) has(s *sweep, record telemetry.Record, arrived time.Time) bool
 func (m *Morgue) BurySwept(ctx context.Context, batch string, dead []Swept) error {
 	entries := make([]ledger.Entry, len(dead))
 	for i, d := range dead {
-		record := ledger.NewRecord(d.Data, exact(d.Cause))
+		record := ledger.NewRecord(d.Data, d.Cause)
 		record.Sequence, record.Arrived = d.Sequence, d.Arrived
 		entries[i] = ledger.Entry{Kind: ledger.Ingest, Batch: strings.ReplaceAll(batch, "/", "-"), Records: []ledger.Record{record}}
 	}

@@ -11,6 +11,8 @@ import (
 
 	"millrace/deploy/local/localtest"
 	"millrace/internal/index"
+	"millrace/internal/outcome"
+	"millrace/internal/sink"
 	"millrace/internal/telemetry"
 )
 
@@ -64,7 +66,7 @@ func TestWhatIsTakenCanBeIndexed(t *testing.T) {
 					}
 				}
 			})
-			bulk := &index.Bulk{}
+			bulk := &sink.Bulk{}
 			for _, data := range records {
 				r, err := telemetry.Parse(data)
 				if err != nil {
@@ -77,7 +79,7 @@ func TestWhatIsTakenCanBeIndexed(t *testing.T) {
 			for _, item := range result.Items {
 				t.Errorf("%+v: %s", item, records[item.Position])
 			}
-			if result.Class != index.Indexed {
+			if result.Class != outcome.Indexed {
 				t.Errorf("%+v", result)
 			}
 		})

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"millrace/activities"
-	"millrace/internal/index"
+	"millrace/internal/outcome"
 	"millrace/internal/telemetry"
 	"millrace/workflows"
 )
@@ -15,7 +15,7 @@ import (
 // badRange has two records that no attempt can index; those between can.
 var badRange = telemetry.Range{Shard: "shardId-000000000001", First: sequence, Last: sequence[:len(sequence)-1] + "9", Count: 10}
 
-var odd = index.Error{Type: "odd_exception", Reason: "unknown"}
+var odd = outcome.Error{Type: "odd_exception", Reason: "unknown"}
 
 func badEnds(r telemetry.Range) (ends []activities.LeftRange) {
 	for _, at := range []string{r.First, r.Last} {

@@ -14,6 +14,7 @@ import (
 	"millrace/internal/archive"
 	"millrace/internal/config"
 	"millrace/internal/ledger"
+	"millrace/internal/outcome"
 	"millrace/internal/telemetry"
 )
 
@@ -105,7 +106,7 @@ type deadGroup struct {
 
 // cause is what a group has in common.
 type cause struct {
-	ledger.Error
+	outcome.Error
 	held bool
 }
 
@@ -158,7 +159,7 @@ func (l dlqList) collect(groups map[cause]*deadGroup, key string, e ledger.Entry
 	if !chosen.Written(e) || e.Resolution != nil && e.Resolution.How == activities.HowReleased {
 		return
 	}
-	add := func(err ledger.Error, records int, tenant, kind string) {
+	add := func(err outcome.Error, records int, tenant, kind string) {
 		same := cause{err.Alike(), e.Held != nil}
 		g := groups[same]
 		if g == nil {

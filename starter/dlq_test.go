@@ -12,6 +12,7 @@ import (
 	"millrace/deploy/local/localtest"
 	"millrace/internal/archive"
 	"millrace/internal/ledger"
+	"millrace/internal/outcome"
 	"millrace/internal/telemetry"
 )
 
@@ -45,7 +46,7 @@ func TestDeadLettersAreGroupedByError(t *testing.T) {
 		return key
 	}
 	record := func(id, tenant, kind, reason string) ledger.Record {
-		return ledger.Record{ID: id, Tenant: tenant, Type: kind, Error: ledger.Error{Type: reason}}
+		return ledger.Record{ID: id, Tenant: tenant, Type: kind, Error: outcome.Error{Type: reason}}
 	}
 	parsing := func(id, tenant, value string) ledger.Record {
 		r := record(id, tenant, "span", "document_parsing_exception")

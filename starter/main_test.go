@@ -135,7 +135,7 @@ func await(t *testing.T, what string, condition func() bool) {
 type pipeline struct {
 	operator
 	client client.Client
-	stream activities.StreamID
+	stream telemetry.StreamID
 }
 
 // Shards that are made up: the third comes from the second.
@@ -161,7 +161,7 @@ func newPipeline(t *testing.T, withWorker bool) pipeline {
 		operator: newOperator(t, "TEMPORAL_ADDRESS="+options.HostPort, "TEMPORAL_NAMESPACE="+options.Namespace,
 			"MILLRACE_STREAM="+streamName, "MILLRACE_QUEUE="+queueName, "MILLRACE_ANSWER_WITHIN=1m"), // this machine may be busy
 		client: localtest.TemporalClient(t, options),
-		stream: activities.StreamID{Name: streamName, ARN: "arn", Created: time.Unix(1_795_392_000, 0).UTC()},
+		stream: telemetry.StreamID{Name: streamName, ARN: "arn", Created: time.Unix(1_795_392_000, 0).UTC()},
 	}
 	if withWorker {
 		p.work()

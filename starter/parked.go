@@ -9,6 +9,7 @@ import (
 
 	"millrace/activities"
 	"millrace/internal/config"
+	"millrace/internal/telemetry"
 	"millrace/workflows"
 )
 
@@ -122,7 +123,7 @@ func (s parkedStart) Run(ctx context.Context, c client.Client, r *config.Resourc
 		return err
 	}
 	// One that runs is told that there is more: it looks once more before it ends.
-	if err := (workflows.Launcher{Client: c}).StartDrain(ctx, activities.StreamID{Name: r.Stream}, s.Index); err != nil {
+	if err := (workflows.Launcher{Client: c}).StartDrain(ctx, telemetry.StreamID{Name: r.Stream}, s.Index); err != nil {
 		return advise(err, w.queue)
 	}
 	if execution == executionRunning {

@@ -14,6 +14,7 @@ import (
 	"millrace/activities"
 	"millrace/internal/config"
 	"millrace/internal/stream"
+	"millrace/internal/telemetry"
 	"millrace/workflows"
 )
 
@@ -61,7 +62,7 @@ func (s shardsCommand) Run(ctx context.Context, c client.Client, r *config.Resou
 // shards are those of the stream that ProcessStream looks after.
 type shards struct {
 	launcher workflows.Launcher
-	stream   activities.StreamID
+	stream   telemetry.StreamID
 	states   []activities.ShardState
 }
 
@@ -96,7 +97,7 @@ func listShards(ctx context.Context, c client.Client, r *config.Resources) (shar
 		return shards{}, err
 	}
 	found := shards{launcher: workflows.Launcher{Client: c}}
-	found.stream = activities.StreamID{Name: opened.Name(), ARN: opened.ARN(), Created: opened.Created()}
+	found.stream = telemetry.StreamID{Name: opened.Name(), ARN: opened.ARN(), Created: opened.Created()}
 	for _, shard := range listed {
 		found.states = append(found.states, activities.ShardState{ID: shard.ID, Parents: shard.Parents})
 	}

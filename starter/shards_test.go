@@ -13,6 +13,7 @@ import (
 	"millrace/activities"
 	"millrace/deploy/local/localtest"
 	"millrace/internal/stream"
+	"millrace/internal/telemetry"
 	"millrace/workflows"
 )
 
@@ -135,7 +136,7 @@ func TestAShardIsToldToPauseWhereNoWorkerRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id := activities.StreamID{Name: name, ARN: s.ARN(), Created: s.Created()}
+	id := telemetry.StreamID{Name: name, ARN: s.ARN(), Created: s.Created()}
 	if err := (workflows.Launcher{Client: p.client}).Start(t.Context(), activities.ShardStart{Stream: id, Shard: "shardId-000000000000"}); err != nil {
 		t.Fatal(err)
 	}

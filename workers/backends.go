@@ -21,6 +21,7 @@ import (
 	"millrace/internal/ops"
 	"millrace/internal/queue"
 	"millrace/internal/stream"
+	"millrace/internal/telemetry"
 )
 
 // Backends are what records go through in AWS. Each part is looked for when it
@@ -114,8 +115,8 @@ func OpenBackends(ctx context.Context, cfg aws.Config, names config.Resources, s
 }
 
 // StreamID tells the stream from every other one.
-func (b *Backends) StreamID() activities.StreamID {
-	return activities.StreamID{Name: b.Stream.Name(), ARN: b.Stream.ARN(), Created: b.Stream.Created()}
+func (b *Backends) StreamID() telemetry.StreamID {
+	return telemetry.StreamID{Name: b.Stream.Name(), ARN: b.Stream.ARN(), Created: b.Stream.Created()}
 }
 
 // retryEvery is how long a process that starts waits for what it depends on

@@ -8,12 +8,13 @@ import (
 	"millrace/internal/archive"
 	"millrace/internal/backup"
 	"millrace/internal/index"
+	"millrace/internal/limiter"
 	"millrace/internal/snapshot"
 	"millrace/workflows"
 )
 
 // DefaultRecoverSlots is how many pages of a recovery a worker works on at
-// once. Each holds some bulks of DefaultBulkBytes: 30 MiB at the most.
+// once. Each holds some bulks of limiter.DefaultBulkBytes: 30 MiB at the most.
 const DefaultRecoverSlots = 4
 
 // recoverSlots bounds what recoveries and replays do beside their pages: to
@@ -70,7 +71,7 @@ func registerSweep(w worker.Registry, sweeper *activities.Sweeper) {
 
 // Recoverer is what recoveries need, beside the rest of a worker: limiter is
 // the one that live traffic uses, too, and goes first in.
-func (b *Backends) Recoverer(documents *index.Client, limiter *index.Limiter, launcher workflows.Launcher, repository, identity string) *activities.Recoverer {
+func (b *Backends) Recoverer(documents *index.Client, limiter *limiter.Limiter, launcher workflows.Launcher, repository, identity string) *activities.Recoverer {
 	return &activities.Recoverer{
 		Sweeper: activities.Sweeper{
 			Stream: b.StreamID(), Bucket: b.Bucket, Backups: b.Backups, Documents: documents, Limiter: limiter, Ledger: b.Ledger, Graves: b.Morgue,

@@ -15,7 +15,7 @@ import (
 // BackupShardInput is the input of BackupShard. All but stream and shard is
 // what a run hands over to the next.
 type BackupShardInput struct {
-	Stream     activities.StreamID     `json:"stream"`
+	Stream     telemetry.StreamID      `json:"stream"`
 	Shard      string                  `json:"shard"`
 	Checkpoint telemetry.Checkpoint    `json:"checkpoint,omitzero"` // zero: TRIM_HORIZON
 	Counts     activities.BackupCounts `json:"counts,omitzero"`

@@ -19,6 +19,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"millrace/activities"
+	"millrace/internal/outcome"
 	"millrace/internal/telemetry"
 )
 
@@ -77,18 +78,18 @@ func TestACommandReachesABranchThatIsBeingTried(t *testing.T) {
 		interrupt bool
 	}{
 		"skipped": {
-			ask: func(s server) error { return s.order(Skip) }, buried: skippedBranch,
+			ask: func(s server) error { return s.order(Skip) }, buried: outcome.TypeSkipped,
 		},
 		"skipped_by_signal": {
 			ask: func(s server) error {
 				return s.SignalWorkflow(s.t.Context(), "batch", "", Skip, Branch{First: "1", Last: "10"})
-			}, buried: skippedBranch,
+			}, buried: outcome.TypeSkipped,
 		},
 		"retried": {
 			ask: func(s server) error { return s.order(Retry) }, asked: "running, then retry", released: true,
 		},
 		"canceled": {
-			ask: func(s server) error { return s.CancelWorkflow(s.t.Context(), "batch", "") }, buried: canceledBatch,
+			ask: func(s server) error { return s.CancelWorkflow(s.t.Context(), "batch", "") }, buried: outcome.TypeCanceled,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -117,7 +118,7 @@ func TestACommandReachesABranchThatIsBeingTried(t *testing.T) {
 			if errors.As(err, &canceled) {
 				err = canceled.Details(&got)
 			}
-			if err != nil || (canceled != nil) != (c.buried == canceledBatch) {
+			if err != nil || (canceled != nil) != (c.buried == outcome.TypeCanceled) {
 				t.Fatalf("it ended with %v", err)
 			}
 			want := activities.Counts{Records: 10, Indexed: 10}

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"millrace/activities"
-	"millrace/internal/index"
+	"millrace/internal/outcome"
 	"millrace/internal/telemetry"
 )
 
@@ -26,7 +26,7 @@ type BatchNode struct {
 	Range    telemetry.Range `json:"range"`
 	State    string          `json:"state"`
 	Attempts int             `json:"attempts"` // that failed; splitting is none
-	Cause    index.Error     `json:"cause"`    // of the last one
+	Cause    outcome.Error   `json:"cause"`    // of the last one
 	Due      time.Time       `json:"due,omitzero"`
 	// Asked is what an operator wants of a piece while it is tried: Retry or
 	// Skip what the attempt will leave of it.
@@ -140,7 +140,7 @@ func (n *BatchNode) leave(left []activities.LeftRange, room int, now time.Time) 
 }
 
 // fail enters an attempt that failed for the piece as such.
-func (n *BatchNode) fail(cause index.Error, now time.Time) {
+func (n *BatchNode) fail(cause outcome.Error, now time.Time) {
 	n.State, n.Cause = NodeWaiting, cause
 	n.Attempts++
 	n.Due = now.Add(min(firstBatchWait<<min(n.Attempts-1, 16), longestBatchWait))

@@ -15,7 +15,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"millrace/activities"
-	"millrace/internal/index"
+	"millrace/internal/outcome"
 	"millrace/internal/telemetry"
 )
 
@@ -30,7 +30,7 @@ type Launcher struct {
 // StartBatch starts the ProcessBatch of a range. One that runs already is
 // joined; one that has ended is run again, which does no harm to records that
 // are indexed.
-func (l Launcher) StartBatch(ctx context.Context, stream activities.StreamID, r telemetry.Range, cause index.Error, copyAt time.Time) error {
+func (l Launcher) StartBatch(ctx context.Context, stream telemetry.StreamID, r telemetry.Range, cause outcome.Error, copyAt time.Time) error {
 	return l.start(ctx, ProcessQueue, ProcessBatchID(stream.Name, r), "batch", r.Shard, "range "+r.String(),
 		ProcessBatch, BatchInput{
 			Stream: stream, Range: r, Cause: cause, CopyAt: copyAt, MaxAttempts: l.Limits.Attempts, MaxAge: l.Limits.Age,
@@ -135,7 +135,7 @@ func (l Launcher) ShardStatus(ctx context.Context, id string) (ShardStatus, erro
 }
 
 // Look returns the state of the workflow of a shard; empty if it has none.
-func (l Launcher) Look(ctx context.Context, stream activities.StreamID, shard string) (string, error) {
+func (l Launcher) Look(ctx context.Context, stream telemetry.StreamID, shard string) (string, error) {
 	return l.look(ctx, ProcessShardID(stream.Name, stream.Created, shard))
 }
 
@@ -169,7 +169,7 @@ func stateOf(info *workflowpb.WorkflowExecutionInfo) (string, error) {
 
 // Command pauses, resumes or cancels the workflow of a shard, and waits until
 // that is done. That it does not run is success.
-func (l Launcher) Command(ctx context.Context, stream activities.StreamID, shard string, command activities.Command) error {
+func (l Launcher) Command(ctx context.Context, stream telemetry.StreamID, shard string, command activities.Command) error {
 	return l.commandIfRunning(ctx, ProcessShardID(stream.Name, stream.Created, shard), command)
 }
 

@@ -32,18 +32,18 @@ func (l BackupLauncher) Start(ctx context.Context, start activities.ShardStart) 
 }
 
 // Look returns the state of the workflow of a shard; empty if it has none.
-func (l BackupLauncher) Look(ctx context.Context, stream activities.StreamID, shard string) (string, error) {
+func (l BackupLauncher) Look(ctx context.Context, stream telemetry.StreamID, shard string) (string, error) {
 	return l.look(ctx, BackupShardID(stream.Name, stream.Created, shard))
 }
 
 // Command pauses, resumes or cancels the workflow of a shard, and waits until
 // that is done. That it does not run is success.
-func (l BackupLauncher) Command(ctx context.Context, stream activities.StreamID, shard string, command activities.Command) error {
+func (l BackupLauncher) Command(ctx context.Context, stream telemetry.StreamID, shard string, command activities.Command) error {
 	return l.commandIfRunning(ctx, BackupShardID(stream.Name, stream.Created, shard), command)
 }
 
 // Reached returns the checkpoint of a shard's backup; zero if it has none.
-func (l BackupLauncher) Reached(ctx context.Context, stream activities.StreamID, shard string) (telemetry.Checkpoint, error) {
+func (l BackupLauncher) Reached(ctx context.Context, stream telemetry.StreamID, shard string) (telemetry.Checkpoint, error) {
 	status, err := l.ShardStatus(ctx, stream, shard)
 	if isNotFound(err) {
 		return telemetry.Checkpoint{}, nil
@@ -53,7 +53,7 @@ func (l BackupLauncher) Reached(ctx context.Context, stream activities.StreamID,
 
 // ShardStatus returns the status of a shard's workflow, and while CopyShard
 // runs, how far that is by its last heartbeat.
-func (l BackupLauncher) ShardStatus(ctx context.Context, stream activities.StreamID, shard string) (BackupShardStatus, error) {
+func (l BackupLauncher) ShardStatus(ctx context.Context, stream telemetry.StreamID, shard string) (BackupShardStatus, error) {
 	id := BackupShardID(stream.Name, stream.Created, shard)
 	status, err := query[BackupShardStatus](ctx, l.Launcher, id)
 	if err != nil {

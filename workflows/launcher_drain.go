@@ -7,12 +7,12 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
-	"millrace/activities"
+	"millrace/internal/telemetry"
 )
 
 // StartDrain starts the DrainIndex of an index, or tells the one that runs that
 // there is more: by a signal, since one that is about to end must not miss it.
-func (l Launcher) StartDrain(ctx context.Context, stream activities.StreamID, index string) error {
+func (l Launcher) StartDrain(ctx context.Context, stream telemetry.StreamID, index string) error {
 	id := DrainIndexID(index)
 	_, err := l.Client.SignalWithStartWorkflow(ctx, id, Parked, nil, client.StartWorkflowOptions{
 		ID: id, TaskQueue: DeadQueue, StaticSummary: "bring home what is parked for " + index,

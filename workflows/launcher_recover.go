@@ -13,7 +13,7 @@ import (
 
 // CommandStream has ProcessStream pause or resume all shards, and waits until
 // that is done; false if it does not run.
-func (l Launcher) CommandStream(ctx context.Context, stream activities.StreamID, command activities.Command) (running bool, err error) {
+func (l Launcher) CommandStream(ctx context.Context, stream telemetry.StreamID, command activities.Command) (running bool, err error) {
 	id := ProcessStreamID(stream.Name)
 	err = l.command(ctx, id, command)
 	if isNotFound(err) {
@@ -26,7 +26,7 @@ func (l Launcher) CommandStream(ctx context.Context, stream activities.StreamID,
 }
 
 // Reached returns the checkpoint of a shard; false if it has no workflow.
-func (l Launcher) Reached(ctx context.Context, stream activities.StreamID, shard string) (telemetry.Checkpoint, bool, error) {
+func (l Launcher) Reached(ctx context.Context, stream telemetry.StreamID, shard string) (telemetry.Checkpoint, bool, error) {
 	status, err := l.ShardStatus(ctx, ProcessShardID(stream.Name, stream.Created, shard))
 	if isNotFound(err) {
 		return telemetry.Checkpoint{}, false, nil
@@ -62,7 +62,7 @@ func (l Launcher) ProcessedShards(ctx context.Context, stream string) (shards []
 // Live returns what the present call of IndexShard says, nothing between two
 // calls; false if there are to be none: the shard has no workflow, or it is
 // drained, paused or tripped.
-func (l Launcher) Live(ctx context.Context, stream activities.StreamID, shard string) (said activities.Progress, running bool, err error) {
+func (l Launcher) Live(ctx context.Context, stream telemetry.StreamID, shard string) (said activities.Progress, running bool, err error) {
 	id := ProcessShardID(stream.Name, stream.Created, shard)
 	described, err := l.Client.DescribeWorkflowExecution(ctx, id, "")
 	if isNotFound(err) {

@@ -11,13 +11,12 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/converter"
 
-	"millrace/activities"
 	"millrace/internal/telemetry"
 )
 
 // Checkpoint returns where a shard is, by the last heartbeat of its IndexShard
 // while that runs: zero if it was never begun.
-func (l Launcher) Checkpoint(ctx context.Context, stream activities.StreamID, shard string) (telemetry.Checkpoint, error) {
+func (l Launcher) Checkpoint(ctx context.Context, stream telemetry.StreamID, shard string) (telemetry.Checkpoint, error) {
 	status, err := l.ShardStatus(ctx, ProcessShardID(stream.Name, stream.Created, shard))
 	if isNotFound(err) {
 		return telemetry.Checkpoint{}, nil
@@ -35,7 +34,7 @@ const handoverWithin = time.Minute
 // terminated, or failed, is open until a later run of it has come to its end:
 // its shard is past its range. Temporal may list later what has happened; who asks
 // again about the same time learns of that.
-func (l Launcher) OpenBatches(ctx context.Context, stream activities.StreamID, at time.Time) ([]telemetry.Range, error) {
+func (l Launcher) OpenBatches(ctx context.Context, stream telemetry.StreamID, at time.Time) ([]telemetry.Range, error) {
 	since, until := at.Add(-handoverWithin).UTC(), at.Add(handoverWithin).UTC()
 	request := &workflowservice.ListWorkflowExecutionsRequest{Query: fmt.Sprintf(
 		"WorkflowType = 'ProcessBatch' AND StartTime < '%s' AND (ExecutionStatus IN ('Running', 'Terminated', 'Failed', 'TimedOut') OR CloseTime > '%s')",

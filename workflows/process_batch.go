@@ -11,7 +11,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"millrace/activities"
-	"millrace/internal/index"
+	"millrace/internal/outcome"
 	"millrace/internal/telemetry"
 )
 
@@ -25,9 +25,9 @@ const (
 // BatchInput is the input of ProcessBatch. All but stream, range and cause is
 // optional, or what a run hands over to the next.
 type BatchInput struct {
-	Stream activities.StreamID `json:"stream"`
-	Range  telemetry.Range     `json:"range"`
-	Cause  index.Error         `json:"cause"` // why the range could not be indexed by its shard
+	Stream telemetry.StreamID `json:"stream"`
+	Range  telemetry.Range    `json:"range"`
+	Cause  outcome.Error      `json:"cause"` // why the range could not be indexed by its shard
 	// MaxAttempts is how often a piece is tried before it goes to the ledger;
 	// DefaultBatchAttempts when zero. What is transient costs no attempt, and
 	// neither does splitting.
@@ -67,7 +67,7 @@ func (l BatchLimits) Validate() error {
 // BatchStatus is what ProcessBatch answers to the query status, and its result.
 type BatchStatus struct {
 	Range       telemetry.Range   `json:"range"`
-	Cause       index.Error       `json:"cause"`
+	Cause       outcome.Error     `json:"cause"`
 	State       string            `json:"state"`
 	Counts      activities.Counts `json:"counts"`
 	Tree        *BatchNode        `json:"tree"`
@@ -147,8 +147,8 @@ func (b *batch) run(ctx workflow.Context) (BatchStatus, error) {
 	defer cancel()
 	for b.in.Tree.open() {
 		leaf := b.in.Tree.leaves()[0]
-		cause := index.Error{
-			Type: canceledBatch, Reason: "an operator canceled its ProcessBatch; before that: " + leaf.Cause.Type + ": " + leaf.Cause.Reason,
+		cause := outcome.Error{
+			Type: outcome.TypeCanceled, Reason: "an operator canceled its ProcessBatch; before that: " + leaf.Cause.Type + ": " + leaf.Cause.Reason,
 		}
 		if err := b.bury(ctx, leaf, cause); err != nil {
 			return b.status(), err
@@ -163,12 +163,6 @@ func (b *batch) run(ctx workflow.Context) (BatchStatus, error) {
 	}
 	return b.status(), temporal.NewCanceledError(b.status())
 }
-
-// Error types of records that an operator has given up.
-const (
-	canceledBatch = "canceled"
-	skippedBranch = "skipped"
-)
 
 // continueAsNew hands over to the next run.
 func (b *batch) continueAsNew(ctx workflow.Context) error {
@@ -196,8 +190,8 @@ func (b *batch) round(ctx workflow.Context) error {
 		}
 		var err error
 		if leaf.State == NodeSkipped {
-			err = b.bury(ctx, leaf, index.Error{
-				Type: skippedBranch, Reason: "an operator skipped it; before that: " + leaf.Cause.Type + ": " + leaf.Cause.Reason,
+			err = b.bury(ctx, leaf, outcome.Error{
+				Type: outcome.TypeSkipped, Reason: "an operator skipped it; before that: " + leaf.Cause.Type + ": " + leaf.Cause.Reason,
 			})
 		} else {
 			err = b.try(ctx, leaf)
@@ -236,7 +230,7 @@ func (b *batch) try(ctx workflow.Context, leaf *BatchNode) error {
 }
 
 // bury writes a piece to the ledger.
-func (b *batch) bury(ctx workflow.Context, leaf *BatchNode, cause index.Error) error {
+func (b *batch) bury(ctx workflow.Context, leaf *BatchNode, cause outcome.Error) error {
 	var result activities.RangeResult
 	in := activities.RangeInput{Stream: b.in.Stream, Range: leaf.Range, Cause: cause, Untold: leaf.Untold}
 	if err := activities.BuryRange.Execute(workflow.WithActivityOptions(ctx, rangeOptions), in).Get(ctx, &result); err != nil {

@@ -21,7 +21,7 @@ import (
 	"go.temporal.io/sdk/worker"
 
 	"millrace/activities"
-	"millrace/internal/index"
+	"millrace/internal/outcome"
 	"millrace/internal/telemetry"
 )
 
@@ -37,7 +37,7 @@ type stubborn struct {
 var (
 	wholeRange = telemetry.Range{Shard: "shard", First: "1", Last: "10", Count: 10}
 	badRecord  = telemetry.Range{Shard: "shard", First: "5", Last: "5", Count: 1}
-	badCause   = index.Error{Type: "odd", Reason: "unknown", Status: 418}
+	badCause   = outcome.Error{Type: "odd", Reason: "unknown", Status: 418}
 )
 
 func (s *stubborn) IndexRange(_ context.Context, in activities.RangeInput) (activities.RangeResult, error) {
@@ -194,7 +194,7 @@ func TestProcessBatchCanceledWritesToTheLedgerFirst(t *testing.T) {
 	if err := s.GetWorkflow(ctx, id, "").Get(ctx, nil); !errors.As(err, &canceled) {
 		t.Errorf("it ended with %v", err)
 	}
-	if len(bad.buried) != 1 || bad.buried[0].Range != badRecord || bad.buried[0].Cause.Type != canceledBatch {
+	if len(bad.buried) != 1 || bad.buried[0].Range != badRecord || bad.buried[0].Cause.Type != outcome.TypeCanceled {
 		t.Errorf("buried are %+v", bad.buried)
 	}
 	s.keep("process", id, "batch_canceled")
@@ -406,7 +406,7 @@ func TestATreeStaysWithinItsBounds(t *testing.T) {
 	t.Parallel()
 	const records, every, attempts = 8000, 4, 3
 	b := newBisected(func(n int) bool { return n%every == 0 })
-	cause := index.Error{Type: "illegal_argument_exception", Reason: strings.Repeat("x", 300)}
+	cause := outcome.Error{Type: "illegal_argument_exception", Reason: strings.Repeat("x", 300)}
 	tree, now := &BatchNode{Range: asStored(numbered(1, records)), State: NodeWaiting, Cause: cause}, time.Now()
 	largest, bytes := 0, 0
 	for tree.open() {
@@ -530,7 +530,7 @@ func TestAnOperatorRetriesAndSkipsBranches(t *testing.T) {
 			await(t, "the record in the ledger", func() bool {
 				b.mu.Lock()
 				defer b.mu.Unlock()
-				return b.dead[7] == skippedBranch && len(b.dead) == 1
+				return b.dead[7] == outcome.TypeSkipped && len(b.dead) == 1
 			})
 			await(t, "the end of the branch", func() bool { return len(status().Tree.leaves()) == 1 })
 			if name == "update" {

@@ -26,7 +26,7 @@ const (
 // ShardInput is the input of ProcessShard. All but stream and shard is what a
 // run hands over to the next.
 type ShardInput struct {
-	Stream     activities.StreamID  `json:"stream"`
+	Stream     telemetry.StreamID   `json:"stream"`
 	Shard      string               `json:"shard"`
 	Checkpoint telemetry.Checkpoint `json:"checkpoint,omitzero"` // zero: TRIM_HORIZON
 	Counts     activities.Counts    `json:"counts,omitzero"`

@@ -17,7 +17,7 @@ import (
 	"millrace/internal/telemetry"
 )
 
-var testStream = activities.StreamID{Name: "s", ARN: "arn:s", Created: time.Unix(1_800_000_000, 0).UTC()}
+var testStream = telemetry.StreamID{Name: "s", ARN: "arn:s", Created: time.Unix(1_800_000_000, 0).UTC()}
 
 // calls is a fake IndexShard: it hands each call to the next function.
 type calls struct {

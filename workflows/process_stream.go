@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"millrace/activities"
+	"millrace/internal/telemetry"
 )
 
 // StreamInput is the input of ProcessStream and of BackupStream. All but the stream's name is
@@ -17,7 +18,7 @@ type StreamInput struct {
 	Stream string `json:"stream"`
 	// CallFor is how long a worker keeps a shard; DefaultCallFor when zero.
 	CallFor time.Duration           `json:"callFor,omitempty"`
-	ID      activities.StreamID     `json:"id,omitzero"`
+	ID      telemetry.StreamID      `json:"id,omitzero"`
 	Shards  []activities.ShardState `json:"shards,omitempty"`
 	Holds   holds                   `json:"holds,omitempty"`
 	Orders  orders                  `json:"orders,omitempty"`
@@ -27,7 +28,7 @@ type StreamInput struct {
 
 // StreamStatus is what ProcessStream and BackupStream answer to the query status.
 type StreamStatus struct {
-	Stream activities.StreamID     `json:"stream"`
+	Stream telemetry.StreamID      `json:"stream"`
 	State  string                  `json:"state"`
 	Shards []activities.ShardState `json:"shards"`
 	Holds  []activities.Hold       `json:"holds,omitempty"`

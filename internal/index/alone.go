@@ -3,6 +3,8 @@ package index
 import (
 	"regexp"
 	"slices"
+
+	"millrace/internal/outcome"
 )
 
 // blocks are those that a reason of cluster_block_exception lists, such as
@@ -18,9 +20,9 @@ var ofIndex = []string{"4", "5", "8"}
 // cluster.
 var blockedIndex = regexp.MustCompile(`^index \[[^\]]+\] blocked by: `)
 
-// Alone reports whether the error says that one index is out of service, for a
+// indexAlone reports whether an error says that one index is out of service, for a
 // reason of its own: it is closed, or blocked for writes.
-func (e Error) Alone() bool {
+func indexAlone(e outcome.Error) bool {
 	switch e.Type {
 	case "index_closed_exception":
 		return true

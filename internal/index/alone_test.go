@@ -1,9 +1,9 @@
-package index_test
+package index
 
 import (
 	"testing"
 
-	"millrace/internal/index"
+	"millrace/internal/outcome"
 )
 
 func TestAnIndexAloneIsOutOfService(t *testing.T) {
@@ -18,14 +18,14 @@ func TestAnIndexAloneIsOutOfService(t *testing.T) {
 		"index [a] blocked by: ": false,
 		"":                       false,
 	} {
-		if got := (index.Error{Type: "cluster_block_exception", Reason: reason, Status: 403}).Alone(); got != want {
+		if got := indexAlone(outcome.Error{Type: "cluster_block_exception", Reason: reason, Status: 403}); got != want {
 			t.Errorf("%q: %t", reason, got)
 		}
 	}
-	if !(index.Error{Type: "index_closed_exception", Reason: "closed", Status: 400}).Alone() {
+	if !indexAlone(outcome.Error{Type: "index_closed_exception", Reason: "closed", Status: 400}) {
 		t.Error("a closed index is not alone")
 	}
-	if (index.Error{Type: "validation_exception", Reason: "this action would add [2] shards, but this cluster currently has [1000]/[1000] maximum normal shards open", Status: 400}).Alone() {
+	if indexAlone(outcome.Error{Type: "validation_exception", Reason: "this action would add [2] shards, but this cluster currently has [1000]/[1000] maximum normal shards open", Status: 400}) {
 		t.Error("the cluster's shard limit is an index's own")
 	}
 }

@@ -9,12 +9,13 @@ import (
 
 	"github.com/elastic/go-elasticsearch/v8/esapi"
 
+	"millrace/internal/sink"
 	"millrace/internal/telemetry"
 )
 
 // ReceivedAt says of each document when a collector received it; zero where that is
 // not known.
-func (c *Client) ReceivedAt(ctx context.Context, documents []Reference) ([]time.Time, error) {
+func (c *Client) ReceivedAt(ctx context.Context, documents []sink.Reference) ([]time.Time, error) {
 	body, err := json.Marshal(map[string]any{"docs": documents})
 	if err != nil {
 		return nil, fmt.Errorf("encode a look for %d documents: %w", len(documents), err)

@@ -13,6 +13,9 @@ import (
 	"sync"
 	"time"
 
+	"millrace/internal/outcome"
+	"millrace/internal/sink"
+
 	"github.com/elastic/elastic-transport-go/v8/elastictransport"
 )
 
@@ -21,40 +24,6 @@ type Client struct {
 	transport *elastictransport.Client
 	flavor    Flavor
 	timeout   time.Duration
-}
-
-// Result is what became of one bulk request.
-type Result struct {
-	// Class is of the request as a whole. Indexed means that every document
-	// was answered for: look at Items. With any other class no document may be
-	// taken for indexed, though some may be.
-	Class    Class
-	Items    []Item // those that were not simply created, by position
-	Error    Error  // why, when Class is not Indexed
-	TimedOut bool   // Transient, because the server had the body and did not answer in time
-	Took     time.Duration
-	Bytes    int // of the body
-}
-
-// Feedback is what a Limiter learns from the result.
-func (r Result) Feedback() Feedback {
-	f := Feedback{Verdict: Neutral, Took: r.Took, Bytes: r.Bytes}
-	switch r.Class {
-	case Indexed:
-		f.Verdict = Fine
-		for _, item := range r.Items {
-			if item.Class == Transient && item.Error.overload() {
-				f.Verdict = Overloaded
-			}
-		}
-	case Transient:
-		if r.Error.overload() {
-			f.Verdict = Overloaded
-		}
-	case TooLarge:
-		f.Verdict = Oversized
-	}
-	return f
 }
 
 // bulkPath asks for nothing but what the outcome table needs: of a document
@@ -68,21 +37,22 @@ const maxResponseSize = 64 << 20
 
 // Do sends a bulk once. Every failure is in the result. When it returns, the
 // bulk's memory is the caller's again.
-func (c *Client) Do(ctx context.Context, b *Bulk) Result {
+func (c *Client) Do(ctx context.Context, b *sink.Bulk) sink.Result {
 	if b.Len() == 0 {
-		return Result{}
+		return sink.Result{}
 	}
 	start := time.Now()
 	result := c.do(ctx, b)
+	result.Overloaded = isOverloaded(result)
 	result.Took = time.Since(start)
 	result.Bytes = b.Size()
-	result.count(b.Len())
+	count(result, b.Len())
 	return result
 }
 
-func (c *Client) do(caller context.Context, b *Bulk) Result {
+func (c *Client) do(caller context.Context, b *sink.Bulk) sink.Result {
 	ctx, cancel := context.WithTimeout(caller, c.timeout)
-	lent := &lending{body: b.body}
+	lent := &lending{body: b.Body()}
 	defer lent.readers.Wait()
 	defer cancel() // the network lets go of the body, if it did not yet
 	body := lent.open()
@@ -116,15 +86,15 @@ func (c *Client) do(caller context.Context, b *Bulk) Result {
 	if err != nil {
 		return unanswered(caller, err)
 	}
-	return Result{Items: items}
+	return sink.Result{Items: items}
 }
 
 // buffers keep the memory of responses; what is read from them is copied.
 var buffers = sync.Pool{New: func() any { return &bytes.Buffer{} }}
 
 // unanswered is the result of a request without an answer.
-func unanswered(caller context.Context, err error) Result {
-	r := Result{Class: Transient, Error: Error{Type: noAnswer, Reason: err.Error()}}
+func unanswered(caller context.Context, err error) sink.Result {
+	r := sink.Result{Class: outcome.Transient, Error: outcome.Error{Type: noAnswer, Reason: err.Error()}}
 	if caller.Err() != nil {
 		r.Error.Type = canceled
 		return r
@@ -138,8 +108,8 @@ func unanswered(caller context.Context, err error) Result {
 }
 
 // refused is the result of a request that was answered without items.
-func refused(status int, body []byte) Result {
-	return Result{
+func refused(status int, body []byte) sink.Result {
+	return sink.Result{
 		Class: classifyRequest(status),
 		Error: requestError(status, body),
 		// Gateways say so of a body that took them too long.
@@ -152,13 +122,30 @@ const reasonSize = 1024
 
 // requestError reads the error of a whole request. A proxy may have written
 // it, so it need not be JSON.
-func requestError(status int, body []byte) Error {
+func requestError(status int, body []byte) outcome.Error {
 	var parsed struct {
-		Error Error `json:"error"`
+		Error outcome.Error `json:"error"`
 	}
 	if json.Unmarshal(body, &parsed) != nil || parsed.Error.Type == "" {
-		parsed.Error = Error{Type: http.StatusText(status), Reason: string(body[:min(len(body), reasonSize)])}
+		parsed.Error = outcome.Error{Type: http.StatusText(status), Reason: string(body[:min(len(body), reasonSize)])}
 	}
 	parsed.Error.Status = status
 	return parsed.Error
+}
+
+// count publishes the result of a bulk of n documents.
+func count(r sink.Result, n int) {
+	requestSeconds.WithLabelValues(r.Class.String()).Observe(r.Took.Seconds())
+	requestBytes.Add(float64(r.Bytes))
+	if r.Class != outcome.Indexed {
+		return // of its documents nothing is known
+	}
+	for _, item := range r.Items {
+		if item.Duplicate {
+			documents.WithLabelValues("duplicate").Inc()
+		} else {
+			documents.WithLabelValues(item.Class.String()).Inc()
+		}
+	}
+	documents.WithLabelValues(outcome.Indexed.String()).Add(float64(n - len(r.Items)))
 }

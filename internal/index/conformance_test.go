@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"millrace/deploy/local/localtest"
+	"millrace/internal/limiter"
+	"millrace/internal/outcome"
+	"millrace/internal/sink"
 	"millrace/internal/telemetry"
 )
 
@@ -34,8 +37,8 @@ func recordAt(t testing.TB, index, id string, timestamp time.Time, body string) 
 	return r
 }
 
-func bulkOf(records ...telemetry.Record) *Bulk {
-	b := &Bulk{}
+func bulkOf(records ...telemetry.Record) *sink.Bulk {
+	b := &sink.Bulk{}
 	for _, r := range records {
 		b.Add(r, now.Add(time.Second))
 	}
@@ -125,14 +128,14 @@ func (s server) source(t testing.TB, r telemetry.Record) map[string]any {
 }
 
 // one sends a single record, and expects an answer to it.
-func (s server) one(t testing.TB, r telemetry.Record) Item {
+func (s server) one(t testing.TB, r telemetry.Record) sink.Item {
 	t.Helper()
 	result := s.client.Do(t.Context(), bulkOf(r))
-	if result.Class != Indexed || len(result.Items) > 1 {
+	if result.Class != outcome.Indexed || len(result.Items) > 1 {
 		t.Fatalf("%+v", result)
 	}
 	if len(result.Items) == 0 {
-		return Item{Class: Indexed}
+		return sink.Item{Class: outcome.Indexed}
 	}
 	return result.Items[0]
 }
@@ -142,16 +145,16 @@ func TestDocumentsAreCreatedOnce(t *testing.T) {
 	onBoth(t, func(t *testing.T, s server) {
 		index := s.index(t, `{"dynamic":false}`)
 		a, b, c := record(t, index, "a", `{"duration":1}`), record(t, index, "b", `{}`), record(t, index, "c", `{}`)
-		if r := s.client.Do(t.Context(), bulkOf(a, b)); r.Class != Indexed || len(r.Items) != 0 {
+		if r := s.client.Do(t.Context(), bulkOf(a, b)); r.Class != outcome.Indexed || len(r.Items) != 0 {
 			t.Fatalf("first time: %+v", r)
 		}
 		again := s.client.Do(t.Context(), bulkOf(b, c, a))
-		if again.Class != Indexed || len(again.Items) != 2 {
+		if again.Class != outcome.Indexed || len(again.Items) != 2 {
 			t.Fatalf("second time: %+v", again)
 		}
 		for i, position := range []int{0, 2} {
 			item := again.Items[i]
-			if item.Position != position || item.Class != Indexed || !item.Duplicate {
+			if item.Position != position || item.Class != outcome.Indexed || !item.Duplicate {
 				t.Errorf("item %+v, want a duplicate at %d", item, position)
 			}
 		}
@@ -197,11 +200,11 @@ func TestPoisonHarmsItselfAlone(t *testing.T) {
 		}
 		bulk.Add(last, now)
 		r := s.client.Do(t.Context(), bulk)
-		if r.Class != Indexed || len(r.Items) != len(poison) {
+		if r.Class != outcome.Indexed || len(r.Items) != len(poison) {
 			t.Fatalf("%+v", r)
 		}
 		for i, item := range r.Items {
-			if item.Position != i+1 || item.Class != Poison || item.Error.Type == "" || item.Error.Reason == "" || item.Error.Status != 400 {
+			if item.Position != i+1 || item.Class != outcome.Poison || item.Error.Type == "" || item.Error.Reason == "" || item.Error.Status != 400 {
 				t.Errorf("%.40s: %+v, want poison at %d", poison[i], item, i+1)
 			}
 		}
@@ -217,15 +220,15 @@ func TestAMappingThatIsFullIsPoison(t *testing.T) {
 		s.call(t, http.MethodPut, "/"+index, `{"settings":{"number_of_replicas":0,"index.mapping.total_fields.limit":14,
 			"index.mapping.depth.limit":2},"mappings":{"dynamic":true}}`)
 		for _, body := range []string{`{"one":1,"two":2,"three":3,"four":4,"five":5}`, `{"a":{"b":{"c":{"d":1}}}}`} {
-			if item := s.one(t, record(t, index, body, body)); item.Class != Poison {
+			if item := s.one(t, record(t, index, body, body)); item.Class != outcome.Poison {
 				t.Errorf("%s: %+v", body, item)
 			}
 		}
 		s.one(t, record(t, index, "plain", `{}`))
-		if item := s.one(t, record(t, index, "number", `{"field":{"a":1}}`)); item.Class != Indexed {
+		if item := s.one(t, record(t, index, "number", `{"field":{"a":1}}`)); item.Class != outcome.Indexed {
 			t.Fatalf("%+v", item)
 		}
-		if item := s.one(t, record(t, index, "object", `{"field":1}`)); item.Class != Poison {
+		if item := s.one(t, record(t, index, "object", `{"field":1}`)); item.Class != outcome.Poison {
 			t.Errorf("a field that was an object: %+v", item)
 		}
 	})
@@ -283,10 +286,10 @@ func TestAnIndexOutOfServiceIsNobodysPoison(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				item := s.one(t, record(t, c.index(t), "a", `{}`))
-				if item.Class != Transient || item.Error.Type != c.errorType {
+				if item.Class != outcome.Transient || item.Error.Type != c.errorType {
 					t.Errorf("%+v, want transient by %s", item, c.errorType)
 				}
-				if item.Error.overload() {
+				if overload(item.Error) {
 					t.Errorf("%+v slows down everybody", item)
 				}
 			})
@@ -306,17 +309,17 @@ func TestABodyThatTheServerDoesNotTakeIsTooLarge(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, s server) {
 		index := s.index(t, `{"dynamic":false}`)
-		large, all := bulkOf(record(t, index, "a", `{"padding":"`+strings.Repeat("x", 1_000_000)+`"}`)), &Bulk{}
+		large, all := record(t, index, "a", `{"padding":"`+strings.Repeat("x", 1_000_000)+`"}`), &sink.Bulk{}
 		for all.Size() <= 100<<20 { // http.max_content_length
-			all.AddFrom(large, 0)
+			all.Add(large, now)
 		}
 		r := s.client.Do(t.Context(), all)
 		// A server that closes the connection at once can beat its own answer.
-		if r.Class != TooLarge && (r.Class != Transient || r.TimedOut) {
+		if r.Class != outcome.TooLarge && (r.Class != outcome.Transient || r.TimedOut) {
 			t.Errorf("%s: %+v", r.Class, r.Error)
 		}
-		clear(all.body) // it is ours again: the race detector watches
-		if item := s.one(t, record(t, index, "b", `{}`)); item.Class != Indexed {
+		clear(all.Body()) // it is ours again: the race detector watches
+		if item := s.one(t, record(t, index, "b", `{}`)); item.Class != outcome.Indexed {
 			t.Errorf("afterwards: %+v", item)
 		}
 	})
@@ -327,8 +330,8 @@ func TestABodyThatTheServerCannotReadIsRefused(t *testing.T) {
 	onBoth(t, func(t *testing.T, s server) {
 		index := s.index(t, `{"dynamic":false}`)
 		b := bulkOf(record(t, index, "a", `{}`), record(t, index, "b", `{}`))
-		b.body = []byte(strings.Replace(string(b.body), `{"create"`, `{"crate"`, 1))
-		if r := s.client.Do(t.Context(), b); r.Class != Refused || r.Error.Type == "" || r.Feedback().Verdict != Neutral {
+		copy(b.Body(), `{"crate":`)
+		if r := s.client.Do(t.Context(), b); r.Class != outcome.Refused || r.Error.Type == "" || r.Feedback().Verdict != limiter.Neutral {
 			t.Errorf("%s: %+v", r.Class, r)
 		}
 	})
@@ -341,7 +344,7 @@ func TestTheCommonAnswerIsNotParsed(t *testing.T) {
 		index := s.index(t, `{"dynamic":false}`)
 		bulk := bulkOf(record(t, index, "a", `{}`), record(t, index, "b", `{}`))
 		for _, want := range []int{0, 2} { // all created, then all there
-			request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, bulkPath, strings.NewReader(string(bulk.body)))
+			request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, bulkPath, strings.NewReader(string(bulk.Body())))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strings"
 
+	"millrace/internal/outcome"
+
 	"github.com/elastic/go-elasticsearch/v8/esapi"
 )
 
@@ -38,7 +40,7 @@ func (c *Client) DeleteVersions(ctx context.Context, name string, versions []Ver
 		Items []struct {
 			Delete struct {
 				Status int
-				Error  Error
+				Error  outcome.Error
 			}
 		}
 	}

@@ -8,14 +8,10 @@ import (
 
 	"github.com/elastic/go-elasticsearch/v8/esapi"
 
+	"millrace/internal/outcome"
+	"millrace/internal/sink"
 	"millrace/internal/telemetry"
 )
-
-// Reference names a document.
-type Reference struct {
-	Index string `json:"_index"`
-	ID    string `json:"_id"`
-}
 
 // exist asks whether documents are there, and for nothing of them; find for their
 // digests. They are answered from the translog as well: no refresh is needed.
@@ -28,23 +24,10 @@ var (
 	}
 )
 
-// LookupError says that documents could not be looked up, each for a reason of
-// its own, while others could.
-type LookupError struct {
-	Document Reference // the first of them
-	Cause    Error     // its own
-	Closed   bool      // the reason is of all of them that their index is closed
-}
-
-// Error implements error.
-func (e *LookupError) Error() string {
-	return fmt.Sprintf("look for document %s in %s: %s", e.Document.ID, e.Document.Index, e.Cause.Type)
-}
-
 // Exist reports of each document whether it is indexed. One whose index is not
 // there, or cannot be, is not. A *LookupError leaves the answers for all other
 // documents; after any other error nothing is known.
-func (c *Client) Exist(ctx context.Context, documents []Reference) ([]bool, error) {
+func (c *Client) Exist(ctx context.Context, documents []sink.Reference) ([]bool, error) {
 	found, err := c.lookUp(ctx, exist, documents)
 	if found == nil {
 		return nil, err
@@ -56,18 +39,12 @@ func (c *Client) Exist(ctx context.Context, documents []Reference) ([]bool, erro
 	return there, err
 }
 
-// Found is what a look says of a document.
-type Found struct {
-	There  bool
-	Digest telemetry.Digest // that the document carries; zero of one without
-}
-
 // Find is Exist that tells the digests of documents, too.
-func (c *Client) Find(ctx context.Context, documents []Reference) ([]Found, error) {
+func (c *Client) Find(ctx context.Context, documents []sink.Reference) ([]sink.Found, error) {
 	return c.lookUp(ctx, find, documents)
 }
 
-func (c *Client) lookUp(ctx context.Context, look esapi.MgetRequest, documents []Reference) ([]Found, error) {
+func (c *Client) lookUp(ctx context.Context, look esapi.MgetRequest, documents []sink.Reference) ([]sink.Found, error) {
 	if len(documents) == 0 {
 		return nil, nil
 	}
@@ -81,7 +58,7 @@ func (c *Client) lookUp(ctx context.Context, look esapi.MgetRequest, documents [
 			Source struct {
 				Digest string `json:"digest"`
 			} `json:"_source"`
-			Error Error `json:"error"`
+			Error outcome.Error `json:"error"`
 		} `json:"docs"`
 	}
 	look.Body = bytes.NewReader(body)
@@ -91,8 +68,8 @@ func (c *Client) lookUp(ctx context.Context, look esapi.MgetRequest, documents [
 	if len(answer.Docs) != len(documents) {
 		return nil, fmt.Errorf("look for %d documents: %d are answered for", len(documents), len(answer.Docs))
 	}
-	found := make([]Found, len(documents))
-	var failed *LookupError
+	found := make([]sink.Found, len(documents))
+	var failed *sink.LookupError
 	for i, d := range answer.Docs {
 		switch {
 		case d.Found != nil:
@@ -101,7 +78,7 @@ func (c *Client) lookUp(ctx context.Context, look esapi.MgetRequest, documents [
 		case d.Error.Type == "index_not_found_exception", d.Error.Type == "invalid_index_name_exception":
 		default:
 			if failed == nil {
-				failed = &LookupError{documents[i], d.Error, true}
+				failed = &sink.LookupError{Document: documents[i], Cause: d.Error, Closed: true}
 			}
 			failed.Closed = failed.Closed && d.Error.Type == "index_closed_exception"
 		}

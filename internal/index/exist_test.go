@@ -6,11 +6,13 @@ import (
 	"slices"
 	"testing"
 
+	"millrace/internal/outcome"
+	"millrace/internal/sink"
 	"millrace/internal/telemetry"
 )
 
-func referenceTo(r telemetry.Record) Reference {
-	return Reference{Index: string(r.Index), ID: string(r.DocIDText)}
+func referenceTo(r telemetry.Record) sink.Reference {
+	return sink.Reference{Index: string(r.Index), ID: string(r.DocIDText)}
 }
 
 // TestItIsKnownWhichDocumentsAreThere at once, also where there is no index,
@@ -21,10 +23,10 @@ func TestItIsKnownWhichDocumentsAreThere(t *testing.T) {
 		index := s.index(t, `{"properties":{"n":{"type":"long"}}}`)
 		there, bad, nowhere := record(t, index, "there", `{"n":1}`), record(t, index, "bad", `{"n":"x"}`), record(t, s.name(t), "nowhere", `{}`)
 		s.one(t, there)
-		if item := s.one(t, bad); item.Class != Poison {
+		if item := s.one(t, bad); item.Class != outcome.Poison {
 			t.Fatalf("%+v", item)
 		}
-		found, err := s.client.Exist(t.Context(), []Reference{referenceTo(nowhere), referenceTo(there), referenceTo(bad)})
+		found, err := s.client.Exist(t.Context(), []sink.Reference{referenceTo(nowhere), referenceTo(there), referenceTo(bad)})
 		if err != nil || fmt.Sprint(found) != "[false true false]" {
 			t.Errorf("found %v, %v", found, err)
 		}
@@ -34,8 +36,8 @@ func TestItIsKnownWhichDocumentsAreThere(t *testing.T) {
 		s.call(t, "POST", "/"+index+"/_close", "")
 		other := s.index(t, `{}`)
 		s.one(t, record(t, other, "there", `{}`))
-		found, err = s.client.Exist(t.Context(), []Reference{referenceTo(there), referenceTo(record(t, other, "there", `{}`)), {Index: ".no/name", ID: "x"}})
-		var lookup *LookupError
+		found, err = s.client.Exist(t.Context(), []sink.Reference{referenceTo(there), referenceTo(record(t, other, "there", `{}`)), {Index: ".no/name", ID: "x"}})
+		var lookup *sink.LookupError
 		if !errors.As(err, &lookup) || !lookup.Closed || lookup.Document != referenceTo(there) || fmt.Sprint(found) != "[false true false]" {
 			t.Errorf("of a closed index beside others it says %v, %v", found, err)
 		}
@@ -48,7 +50,7 @@ func TestWhatIsThereIsNotGuessed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if found, err := c.Exist(t.Context(), []Reference{{Index: "a", ID: "b"}}); err == nil || len(found) > 0 {
+	if found, err := c.Exist(t.Context(), []sink.Reference{{Index: "a", ID: "b"}}); err == nil || len(found) > 0 {
 		t.Errorf("without a server it says %v", found)
 	}
 }
@@ -64,8 +66,8 @@ func TestTheDigestOfADocumentIsFound(t *testing.T) {
 		for _, r := range []telemetry.Record{with, without, other} {
 			s.one(t, r)
 		}
-		found, err := s.client.Find(t.Context(), []Reference{referenceTo(with), referenceTo(without), referenceTo(other), referenceTo(record(t, s.name(t), "nowhere", `{}`))})
-		if want := []Found{{true, digest}, {There: true}, {There: true}, {}}; err != nil || !slices.Equal(found, want) {
+		found, err := s.client.Find(t.Context(), []sink.Reference{referenceTo(with), referenceTo(without), referenceTo(other), referenceTo(record(t, s.name(t), "nowhere", `{}`))})
+		if want := []sink.Found{{There: true, Digest: digest}, {There: true}, {There: true}, {}}; err != nil || !slices.Equal(found, want) {
 			t.Errorf("found %v, %v", found, err)
 		}
 	})
@@ -76,7 +78,7 @@ func TestWhenADocumentWasReceived(t *testing.T) {
 	onBoth(t, func(t *testing.T, s server) {
 		there := record(t, s.index(t, `{}`), "there", `{}`)
 		s.one(t, there)
-		got, err := s.client.ReceivedAt(t.Context(), []Reference{referenceTo(record(t, s.name(t), "nowhere", `{}`)), referenceTo(there)})
+		got, err := s.client.ReceivedAt(t.Context(), []sink.Reference{referenceTo(record(t, s.name(t), "nowhere", `{}`)), referenceTo(there)})
 		if err != nil || len(got) != 2 || !got[0].IsZero() || !got[1].Equal(there.ReceivedAt) {
 			t.Errorf("received at %v, %v, want %s", got, err, there.ReceivedAt)
 		}

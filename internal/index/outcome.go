@@ -2,27 +2,12 @@ package index
 
 import (
 	"net/http"
+	"slices"
 	"strings"
+
+	"millrace/internal/outcome"
+	"millrace/internal/sink"
 )
-
-// Class says what became of a document, or of a whole request, and so what is
-// to be done next.
-type Class int
-
-// The classes.
-const (
-	Indexed   Class = iota // the document is there, from now or from earlier
-	Poison                 // this document will never be taken, however often it is sent
-	Transient              // no document's fault; send it again later; never dead-lettered
-	TooLarge               // too much together; send it in smaller parts
-	Undecided              // an error of a type that this table does not know
-	Refused                // the whole request is refused, and not one document of it named
-)
-
-// String names the class in logs and metrics.
-func (c Class) String() string {
-	return [...]string{"indexed", "poison", "transient", "too_large", "undecided", "refused"}[c]
-}
 
 // conflict is how `create` says that the document is there.
 const conflict = "version_conflict_engine_exception"
@@ -37,83 +22,83 @@ const (
 // server's exception in snake case, without Elasticsearch or OpenSearch in
 // front (ElasticsearchException.getExceptionName). Statuses are those of
 // Elasticsearch 8.19, and stand here only to show how little they say.
-var outcomes = map[string]Class{
+var outcomes = map[string]outcome.Class{
 	// The document itself is to blame.
-	"document_parsing_exception":          Poison, // 400, Elasticsearch from 8.8 on
-	"mapper_parsing_exception":            Poison, // 400, before, and OpenSearch
-	"strict_dynamic_mapping_exception":    Poison, // 400
-	"max_bytes_length_exceeded_exception": Poison, // 400
-	"parsing_exception":                   Poison, // 400
-	"x_content_parse_exception":           Poison, // 400
-	"x_content_e_o_f_exception":           Poison, // 400
-	"not_x_content_exception":             Poison, // 400
-	"json_parse_exception":                Poison, // 400, OpenSearch
-	"json_e_o_f_exception":                Poison, // 400, OpenSearch
-	"input_coercion_exception":            Poison, // 400, OpenSearch: a number beyond its type
-	"invalid_index_name_exception":        Poison, // 400: its index stands in the record, and can never be made
+	"document_parsing_exception":          outcome.Poison, // 400, Elasticsearch from 8.8 on
+	"mapper_parsing_exception":            outcome.Poison, // 400, before, and OpenSearch
+	"strict_dynamic_mapping_exception":    outcome.Poison, // 400
+	"max_bytes_length_exceeded_exception": outcome.Poison, // 400
+	"parsing_exception":                   outcome.Poison, // 400
+	"x_content_parse_exception":           outcome.Poison, // 400
+	"x_content_e_o_f_exception":           outcome.Poison, // 400
+	"not_x_content_exception":             outcome.Poison, // 400
+	"json_parse_exception":                outcome.Poison, // 400, OpenSearch
+	"json_e_o_f_exception":                outcome.Poison, // 400, OpenSearch
+	"input_coercion_exception":            outcome.Poison, // 400, OpenSearch: a number beyond its type
+	"invalid_index_name_exception":        outcome.Poison, // 400: its index stands in the record, and can never be made
 
 	// The index is out of service.
-	"cluster_block_exception":                     Transient, // 403 read-only, 429 flood stage, 503 no master
-	"index_closed_exception":                      Transient, // 400
-	"index_not_found_exception":                   Transient, // 404: gone, and may not be made automatically
-	"resource_already_exists_exception":           Transient, // 400: two made it at once
-	"index_creation_exception":                    Transient, // 400
-	"invalid_index_template_exception":            Transient, // 400
-	"validation_exception":                        Transient, // 400: the cluster's shard limit
-	"snapshot_in_progress_exception":              Transient, // 400
-	"shard_not_found_exception":                   Transient, // 404
-	"illegal_index_shard_state_exception":         Transient, // 404: on its way up or down
-	"index_shard_closed_exception":                Transient, // 404
-	"index_shard_not_started_exception":           Transient, // 404
-	"index_shard_recovering_exception":            Transient, // 404
-	"index_primary_shard_not_allocated_exception": Transient, // 409
-	"no_longer_primary_shard_exception":           Transient, // 500
-	"retry_on_primary_exception":                  Transient, // 500
-	"retry_on_replica_exception":                  Transient, // 500
-	"primary_missing_action_exception":            Transient, // 500
-	"shard_not_in_primary_mode_exception":         Transient, // 500
-	"engine_exception":                            Transient, // 500
-	"already_closed_exception":                    Transient, // 500, Lucene
-	"translog_exception":                          Transient, // 500
-	"i_o_exception":                               Transient, // 500: a disk
-	"file_system_exception":                       Transient, // 500
+	"cluster_block_exception":                     outcome.Transient, // 403 read-only, 429 flood stage, 503 no master
+	"index_closed_exception":                      outcome.Transient, // 400
+	"index_not_found_exception":                   outcome.Transient, // 404: gone, and may not be made automatically
+	"resource_already_exists_exception":           outcome.Transient, // 400: two made it at once
+	"index_creation_exception":                    outcome.Transient, // 400
+	"invalid_index_template_exception":            outcome.Transient, // 400
+	"validation_exception":                        outcome.Transient, // 400: the cluster's shard limit
+	"snapshot_in_progress_exception":              outcome.Transient, // 400
+	"shard_not_found_exception":                   outcome.Transient, // 404
+	"illegal_index_shard_state_exception":         outcome.Transient, // 404: on its way up or down
+	"index_shard_closed_exception":                outcome.Transient, // 404
+	"index_shard_not_started_exception":           outcome.Transient, // 404
+	"index_shard_recovering_exception":            outcome.Transient, // 404
+	"index_primary_shard_not_allocated_exception": outcome.Transient, // 409
+	"no_longer_primary_shard_exception":           outcome.Transient, // 500
+	"retry_on_primary_exception":                  outcome.Transient, // 500
+	"retry_on_replica_exception":                  outcome.Transient, // 500
+	"primary_missing_action_exception":            outcome.Transient, // 500
+	"shard_not_in_primary_mode_exception":         outcome.Transient, // 500
+	"engine_exception":                            outcome.Transient, // 500
+	"already_closed_exception":                    outcome.Transient, // 500, Lucene
+	"translog_exception":                          outcome.Transient, // 500
+	"i_o_exception":                               outcome.Transient, // 500: a disk
+	"file_system_exception":                       outcome.Transient, // 500
 
 	// The cluster is busy or in pieces.
-	"es_rejected_execution_exception":          Transient, // 429
-	"rejected_execution_exception":             Transient, // 429, OpenSearch
-	"circuit_breaking_exception":               Transient, // 429
-	"timeout_exception":                        Transient, // 429
-	"unavailable_shards_exception":             Transient, // 503
-	"no_shard_available_action_exception":      Transient, // 503
-	"process_cluster_event_timeout_exception":  Transient, // 503
-	"failed_to_commit_cluster_state_exception": Transient, // 503
-	"not_master_exception":                     Transient, // 503
-	"not_cluster_manager_exception":            Transient, // 503, OpenSearch
-	"master_not_discovered_exception":          Transient, // 503
-	"cluster_manager_not_discovered_exception": Transient, // 503, OpenSearch
-	"node_closed_exception":                    Transient, // 503
-	"node_not_connected_exception":             Transient, // 503
-	"node_disconnected_exception":              Transient, // 503
-	"connect_transport_exception":              Transient, // 503
-	"receive_timeout_transport_exception":      Transient, // 503
-	"transport_exception":                      Transient, // 500
-	"task_cancelled_exception":                 Transient, // 400
+	"es_rejected_execution_exception":          outcome.Transient, // 429
+	"rejected_execution_exception":             outcome.Transient, // 429, OpenSearch
+	"circuit_breaking_exception":               outcome.Transient, // 429
+	"timeout_exception":                        outcome.Transient, // 429
+	"unavailable_shards_exception":             outcome.Transient, // 503
+	"no_shard_available_action_exception":      outcome.Transient, // 503
+	"process_cluster_event_timeout_exception":  outcome.Transient, // 503
+	"failed_to_commit_cluster_state_exception": outcome.Transient, // 503
+	"not_master_exception":                     outcome.Transient, // 503
+	"not_cluster_manager_exception":            outcome.Transient, // 503, OpenSearch
+	"master_not_discovered_exception":          outcome.Transient, // 503
+	"cluster_manager_not_discovered_exception": outcome.Transient, // 503, OpenSearch
+	"node_closed_exception":                    outcome.Transient, // 503
+	"node_not_connected_exception":             outcome.Transient, // 503
+	"node_disconnected_exception":              outcome.Transient, // 503
+	"connect_transport_exception":              outcome.Transient, // 503
+	"receive_timeout_transport_exception":      outcome.Transient, // 503
+	"transport_exception":                      outcome.Transient, // 500
+	"task_cancelled_exception":                 outcome.Transient, // 400
 
 	// Our credentials are to blame.
-	"security_exception": Transient, // 401, 403
+	"security_exception": outcome.Transient, // 401, 403
 }
 
 // classify is what became of one document, by the type of its error and its
 // status. failureStore is what its item says of a failure store.
-func classify(e Error, failureStore string) Class {
+func classify(e outcome.Error, failureStore string) outcome.Class {
 	if e.Type == "" && e.Status >= 200 && e.Status < 300 {
 		if failureStore == "used" {
-			return Poison // a 201, but of a document that was put elsewhere
+			return outcome.Poison // a 201, but of a document that was put elsewhere
 		}
-		return Indexed
+		return outcome.Indexed
 	}
 	if e.Type == conflict && e.Status == http.StatusConflict {
-		return Indexed // `create` found it there: a resend
+		return outcome.Indexed // `create` found it there: a resend
 	}
 	if class, known := outcomes[e.Type]; known {
 		return class
@@ -124,12 +109,12 @@ func classify(e Error, failureStore string) Class {
 	switch e.Status {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests,
 		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return Transient
+		return outcome.Transient
 	}
 	// 500 is here too: it is what a server answers that stumbles over one
 	// document, by a bug of its own. Were it transient, its shard would wait for
 	// ever; so an operator may decide.
-	return Undecided
+	return outcome.Undecided
 }
 
 // blamesDocument and blamesIndex are what the reasons of an
@@ -159,36 +144,36 @@ var (
 	}
 )
 
-func classifyIllegalArgument(reason string) Class {
+func classifyIllegalArgument(reason string) outcome.Class {
 	for _, text := range blamesIndex {
 		if strings.Contains(reason, text) {
-			return Transient
+			return outcome.Transient
 		}
 	}
 	for _, text := range blamesDocument {
 		if strings.Contains(reason, text) {
-			return Poison
+			return outcome.Poison
 		}
 	}
-	return Undecided
+	return outcome.Undecided
 }
 
 // classifyRequest is what became of a request that has no items.
-func classifyRequest(status int) Class {
+func classifyRequest(status int) outcome.Class {
 	switch status {
 	case http.StatusRequestEntityTooLarge:
-		return TooLarge
+		return outcome.TooLarge
 	case http.StatusBadRequest:
-		return Refused
+		return outcome.Refused
 	}
 	// 429, 5xx, 401, 403, and whatever a proxy in between makes up.
-	return Transient
+	return outcome.Transient
 }
 
 // overload reports whether fewer requests at once would help. They would not
 // against a closed or blocked index, or a wrong password: those have their own
 // wait, and must not slow down everybody.
-func (e Error) overload() bool {
+func overload(e outcome.Error) bool {
 	switch e.Type {
 	case noAnswer:
 		return true
@@ -196,4 +181,16 @@ func (e Error) overload() bool {
 		return false
 	}
 	return e.Status == http.StatusRequestTimeout || e.Status == http.StatusTooManyRequests || e.Status >= 500
+}
+
+// isOverloaded reports whether the request, or one of its documents, met an
+// overloaded server.
+func isOverloaded(r sink.Result) bool {
+	switch r.Class {
+	case outcome.Indexed:
+		return slices.ContainsFunc(r.Items, func(i sink.Item) bool { return i.Class == outcome.Transient && overload(i.Error) })
+	case outcome.Transient:
+		return overload(r.Error)
+	}
+	return false
 }

@@ -7,39 +7,42 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+
+	"millrace/internal/outcome"
+	"millrace/internal/sink"
 )
 
 func TestOutcomeTable(t *testing.T) {
 	t.Parallel()
 	type row struct {
 		item      string
-		class     Class
+		class     outcome.Class
 		duplicate bool
 	}
 	rows := []row{
-		{`{"status":200}`, Indexed, false},
-		{`{"status":201}`, Indexed, false},
-		{`{"status":201,"failure_store":"not_enabled"}`, Indexed, false},
-		{`{"status":201,"failure_store":"used"}`, Poison, false},
-		{`{"status":409,"error":{"type":"version_conflict_engine_exception"}}`, Indexed, true},
-		{`{"status":404}`, Undecided, false},
+		{`{"status":200}`, outcome.Indexed, false},
+		{`{"status":201}`, outcome.Indexed, false},
+		{`{"status":201,"failure_store":"not_enabled"}`, outcome.Indexed, false},
+		{`{"status":201,"failure_store":"used"}`, outcome.Poison, false},
+		{`{"status":409,"error":{"type":"version_conflict_engine_exception"}}`, outcome.Indexed, true},
+		{`{"status":404}`, outcome.Undecided, false},
 		// By status, where the type is unknown.
-		{`{"status":429,"error":{"type":"never_heard_of"}}`, Transient, false},
-		{`{"status":503,"error":{"type":"never_heard_of"}}`, Transient, false},
-		{`{"status":401,"error":{"type":"never_heard_of"}}`, Transient, false},
-		{`{"status":403,"error":{"type":"never_heard_of"}}`, Transient, false},
-		{`{"status":400,"error":{"type":"never_heard_of"}}`, Undecided, false},
-		{`{"status":500,"error":{"type":"null_pointer_exception"}}`, Undecided, false},
-		{`{"status":409,"error":{"type":"never_heard_of"}}`, Undecided, false},
+		{`{"status":429,"error":{"type":"never_heard_of"}}`, outcome.Transient, false},
+		{`{"status":503,"error":{"type":"never_heard_of"}}`, outcome.Transient, false},
+		{`{"status":401,"error":{"type":"never_heard_of"}}`, outcome.Transient, false},
+		{`{"status":403,"error":{"type":"never_heard_of"}}`, outcome.Transient, false},
+		{`{"status":400,"error":{"type":"never_heard_of"}}`, outcome.Undecided, false},
+		{`{"status":500,"error":{"type":"null_pointer_exception"}}`, outcome.Undecided, false},
+		{`{"status":409,"error":{"type":"never_heard_of"}}`, outcome.Undecided, false},
 		// By reason, where the type says nothing.
-		{illegal("Document contains at least one immense term in field=\\\"name\\\""), Poison, false},
-		{illegal("Limit of total fields [1000] has been exceeded"), Poison, false},
-		{illegal("Limit of mapping depth [20] has been exceeded"), Poison, false},
-		{illegal("mapper [a] cannot be changed from type [long] to [text]"), Poison, false},
-		{illegal("can't merge a non object mapping [a] with an object mapping"), Poison, false},
-		{illegal("pipeline with id [x] does not exist"), Transient, false},
-		{illegal("no write index is defined for alias [a]"), Transient, false},
-		{illegal("something else"), Undecided, false},
+		{illegal("Document contains at least one immense term in field=\\\"name\\\""), outcome.Poison, false},
+		{illegal("Limit of total fields [1000] has been exceeded"), outcome.Poison, false},
+		{illegal("Limit of mapping depth [20] has been exceeded"), outcome.Poison, false},
+		{illegal("mapper [a] cannot be changed from type [long] to [text]"), outcome.Poison, false},
+		{illegal("can't merge a non object mapping [a] with an object mapping"), outcome.Poison, false},
+		{illegal("pipeline with id [x] does not exist"), outcome.Transient, false},
+		{illegal("no write index is defined for alias [a]"), outcome.Transient, false},
+		{illegal("something else"), outcome.Undecided, false},
 	}
 	for errorType, class := range outcomes { // whatever their status
 		for _, status := range []int{400, 404, 429, 500} {
@@ -47,19 +50,19 @@ func TestOutcomeTable(t *testing.T) {
 		}
 	}
 	for _, c := range rows {
-		for name, read := range map[string]func([]byte, int) ([]Item, error){"read": readItems, "decode": decodeItems} {
+		for name, read := range map[string]func([]byte, int) ([]sink.Item, error){"read": readItems, "decode": decodeItems} {
 			items, err := read(fmt.Appendf(nil, `{"errors":true,"items":[{"create":%s}]}`, c.item), 1)
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := Item{Class: Indexed}
+			got := sink.Item{Class: outcome.Indexed}
 			if len(items) == 1 {
 				got = items[0]
 			}
 			if got.Class != c.class || got.Duplicate != c.duplicate {
 				t.Errorf("%s %s: %s, duplicate %v; want %s, %v", name, c.item, got.Class, got.Duplicate, c.class, c.duplicate)
 			}
-			if got.Class == Poison && got.Error.Type == "" {
+			if got.Class == outcome.Poison && got.Error.Type == "" {
 				t.Errorf("%s: poison without an error", c.item)
 			}
 		}
@@ -73,20 +76,20 @@ func illegal(reason string) string {
 func TestOnlyOverloadSlowsDownEverybody(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		e    Error
+		e    outcome.Error
 		want bool
 	}{
-		{Error{Type: "es_rejected_execution_exception", Status: 429}, true},
-		{Error{Type: "circuit_breaking_exception", Status: 429}, true},
-		{Error{Type: "unavailable_shards_exception", Status: 503}, true},
-		{Error{Type: noAnswer}, true},
-		{Error{Type: canceled}, false},
-		{Error{Type: "cluster_block_exception", Status: 429}, false},
-		{Error{Type: "cluster_block_exception", Status: 403}, false},
-		{Error{Type: "index_closed_exception", Status: 400}, false},
-		{Error{Type: "security_exception", Status: 401}, false},
+		{outcome.Error{Type: "es_rejected_execution_exception", Status: 429}, true},
+		{outcome.Error{Type: "circuit_breaking_exception", Status: 429}, true},
+		{outcome.Error{Type: "unavailable_shards_exception", Status: 503}, true},
+		{outcome.Error{Type: noAnswer}, true},
+		{outcome.Error{Type: canceled}, false},
+		{outcome.Error{Type: "cluster_block_exception", Status: 429}, false},
+		{outcome.Error{Type: "cluster_block_exception", Status: 403}, false},
+		{outcome.Error{Type: "index_closed_exception", Status: 400}, false},
+		{outcome.Error{Type: "security_exception", Status: 401}, false},
 	} {
-		if got := c.e.overload(); got != c.want {
+		if got := overload(c.e); got != c.want {
 			t.Errorf("%+v: %v", c.e, got)
 		}
 	}
@@ -96,7 +99,7 @@ func TestALogNeverSeesTheDocument(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
 	slog.New(slog.NewJSONHandler(&log, nil)).Info("refused", "error",
-		Error{Type: "document_parsing_exception", Reason: "Preview of field's value: 'secret'", Status: 400})
+		outcome.Error{Type: "document_parsing_exception", Reason: "Preview of field's value: 'secret'", Status: 400})
 	if text := log.String(); strings.Contains(text, "secret") || !strings.Contains(text, "document_parsing_exception") {
 		t.Error(text)
 	}

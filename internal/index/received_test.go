@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"millrace/internal/outcome"
 	"millrace/internal/telemetry"
 )
 
@@ -79,13 +80,13 @@ func TestASealedIndexTakesNothing(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, s server) {
 		name := s.filled(t, 1)
-		write := func(id string) Class { return s.one(t, record(t, name, id, `{}`)).Class }
+		write := func(id string) outcome.Class { return s.one(t, record(t, name, id, `{}`)).Class }
 		s.state(t, name) // refreshed
 		unseal, err := s.client.Seal(t.Context(), name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := write("sealed"); got != Transient {
+		if got := write("sealed"); got != outcome.Transient {
 			t.Errorf("sealed, a write is %v", got)
 		}
 		found, err := s.client.FindReceivedBefore(t.Context(), name, now.Add(time.Hour), 1)
@@ -99,7 +100,7 @@ func TestASealedIndexTakesNothing(t *testing.T) {
 		if err := unseal(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if got := write("unsealed"); got != Indexed {
+		if got := write("unsealed"); got != outcome.Indexed {
 			t.Errorf("unsealed, a write is %v", got)
 		}
 		s.call(t, http.MethodPut, "/"+name+"/_settings", `{"index.blocks.write":true}`)
@@ -109,7 +110,7 @@ func TestASealedIndexTakesNothing(t *testing.T) {
 		if err := unseal(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if got := write("blocked"); got != Transient {
+		if got := write("blocked"); got != outcome.Transient {
 			t.Errorf("blocked by an operator, a write is %v", got)
 		}
 		s.call(t, http.MethodDelete, "/"+name, "")

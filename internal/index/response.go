@@ -4,72 +4,53 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net/http"
+
+	"millrace/internal/outcome"
+	"millrace/internal/sink"
 )
-
-// Error is what Elasticsearch said, exactly. Reason may quote the document, so
-// it belongs into the ledger and not into a log.
-type Error struct {
-	Type   string `json:"type"`
-	Reason string `json:"reason"`
-	Cause  *Error `json:"caused_by,omitempty"`
-	Status int    `json:"status,omitempty"`
-}
-
-// LogValue gives a log what it may have.
-func (e Error) LogValue() slog.Value {
-	return slog.GroupValue(slog.String("type", e.Type), slog.Int("status", e.Status))
-}
-
-// Item is a document that was not simply created.
-type Item struct {
-	Position  int // in the bulk
-	Class     Class
-	Duplicate bool // Indexed, but earlier
-	Error     Error
-}
 
 // answer is what a response says of one document.
 type answer struct {
 	Create *struct {
-		Status       int    `json:"status"`
-		FailureStore string `json:"failure_store"`
-		Error        *Error `json:"error"`
+		Status       int            `json:"status"`
+		FailureStore string         `json:"failure_store"`
+		Error        *outcome.Error `json:"error"`
 	} `json:"create"`
 }
 
 // item judges an answer. ok is false when it answers something else.
-func (a answer) item(position int) (item Item, ok bool) {
+func (a answer) item(position int) (item sink.Item, ok bool) {
 	if a.Create == nil {
-		return Item{}, false
+		return sink.Item{}, false
 	}
-	item = Item{Position: position}
+	item = sink.Item{Position: position}
 	if a.Create.Error != nil {
 		item.Error = *a.Create.Error
 	}
 	item.Error.Status = a.Create.Status
 	item.Class = classify(item.Error, a.Create.FailureStore)
-	if item.Class == Indexed && item.Error.Status == http.StatusConflict {
+	item.IndexAlone = indexAlone(item.Error)
+	if item.Class == outcome.Indexed && item.Error.Status == http.StatusConflict {
 		item = duplicate(position)
 	}
-	if item.Error.Type == "" && item.Class == Poison {
-		item.Error.Type = "failure_store"
+	if item.Error.Type == "" && item.Class == outcome.Poison {
+		item.Error.Type = outcome.TypeFailureStore
 		item.Error.Reason = "the document was redirected to the failure store"
 	}
 	return item, true
 }
 
 // duplicate is a document that was there. Its reason is not needed.
-func duplicate(position int) Item {
-	return Item{Position: position, Class: Indexed, Duplicate: true, Error: Error{Type: conflict, Status: http.StatusConflict}}
+func duplicate(position int) sink.Item {
+	return sink.Item{Position: position, Class: outcome.Indexed, Duplicate: true, Error: outcome.Error{Type: conflict, Status: http.StatusConflict}}
 }
 
-func (i Item) simplyCreated() bool { return i.Class == Indexed && !i.Duplicate }
+func simplyCreated(i sink.Item) bool { return i.Class == outcome.Indexed && !i.Duplicate }
 
 // readItems returns the documents that were not simply created. An error means
 // that the response does not speak of every document, and so of none.
-func readItems(response []byte, n int) ([]Item, error) {
+func readItems(response []byte, n int) ([]sink.Item, error) {
 	if items, ok := scanItems(response, n); ok {
 		return items, nil
 	}
@@ -89,7 +70,7 @@ var (
 
 // scanItems reads a response that looks as expected, and of another one says
 // so. It parses only the items that are neither created nor duplicates.
-func scanItems(response []byte, n int) (items []Item, ok bool) {
+func scanItems(response []byte, n int) (items []sink.Item, ok bool) {
 	rest, ok := bytes.CutPrefix(response, allFine)
 	if !ok {
 		if rest, ok = bytes.CutPrefix(response, someNot); !ok {
@@ -121,7 +102,7 @@ func scanItems(response []byte, n int) (items []Item, ok bool) {
 		if !ok {
 			return nil, false
 		}
-		if !item.simplyCreated() {
+		if !simplyCreated(item) {
 			items = append(items, item)
 		}
 		rest = rest[length:]
@@ -176,7 +157,7 @@ func objectLength(text []byte) int {
 }
 
 // decodeItems reads any response, or says what is wrong with it.
-func decodeItems(response []byte, n int) ([]Item, error) {
+func decodeItems(response []byte, n int) ([]sink.Item, error) {
 	var parsed struct {
 		Items []answer `json:"items"`
 	}
@@ -186,13 +167,13 @@ func decodeItems(response []byte, n int) ([]Item, error) {
 	if len(parsed.Items) != n {
 		return nil, fmt.Errorf("read the bulk response: it has %d items for %d documents", len(parsed.Items), n)
 	}
-	var items []Item
+	var items []sink.Item
 	for position, a := range parsed.Items {
 		item, ok := a.item(position)
 		if !ok {
 			return nil, fmt.Errorf("read the bulk response: item %d does not answer a create", position)
 		}
-		if !item.simplyCreated() {
+		if !simplyCreated(item) {
 			items = append(items, item)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/elastic/go-elasticsearch/v8/esapi"
 
 	"millrace/deploy"
+	"millrace/internal/outcome"
 )
 
 // Layout is how telemetry indices are spread over the cluster. It takes effect
@@ -201,7 +202,7 @@ func forOpenSearch(node map[string]any) {
 // StatusError is a server's refusal of a request that is not a bulk.
 type StatusError struct {
 	Status int
-	Reason Error
+	Reason outcome.Error
 }
 
 // Error names status, type and reason, and what that came of. No document is

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"millrace/deploy"
+	"millrace/internal/outcome"
+	"millrace/internal/sink"
 	"millrace/internal/telemetry"
 )
 
@@ -78,7 +80,7 @@ func TestEveryProtocolsDocumentsAreTakenAndFound(t *testing.T) {
 	onBoth(t, func(t *testing.T, s server) {
 		s.ready(t)
 		index := s.name(t)
-		bulk := &Bulk{}
+		bulk := &sink.Bulk{}
 		var names []string
 		for name, body := range protocolBodies {
 			names = append(names, name)
@@ -88,7 +90,7 @@ func TestEveryProtocolsDocumentsAreTakenAndFound(t *testing.T) {
 		for _, item := range r.Items {
 			t.Errorf("%s: %+v", names[item.Position], item)
 		}
-		if r.Class != Indexed {
+		if r.Class != outcome.Indexed {
 			t.Fatalf("%+v", r)
 		}
 		for query, want := range map[string]string{
@@ -146,22 +148,22 @@ func TestATypedFieldRefusesWhatItIsNot(t *testing.T) {
 			`{"startTimestamp":"yesterday"}`, `{"start_timestamp":"yesterday"}`, `{"attributes":"none"}`, `{"status":"ok"}`,
 			`{"body":"text"}`, `{"metrics":3}`,
 		} {
-			if item := s.one(t, record(t, index, body, body)); item.Class != Poison {
+			if item := s.one(t, record(t, index, body, body)); item.Class != outcome.Poison {
 				t.Errorf("%s: %+v", body, item)
 			}
 		}
 		// A word too long to be a term is kept, and not searched.
 		long := record(t, index, "long", `{"name":"`+strings.Repeat("x", 50_000)+`"}`)
-		if item := s.one(t, long); item.Class != Indexed {
+		if item := s.one(t, long); item.Class != outcome.Indexed {
 			t.Errorf("a long name: %+v", item)
 		}
 		if got := s.source(t, long)["name"].(string); len(got) != 50_000 {
 			t.Errorf("%d bytes of the name are kept", len(got))
 		}
 		// But for OpenSearch's free-form objects, which have no such limit.
-		want := Indexed
+		want := outcome.Indexed
 		if s.client.flavor == OpenSearch {
-			want = Poison
+			want = outcome.Poison
 		}
 		if item := s.one(t, record(t, index, "tag", `{"attributes":{"a":"`+strings.Repeat("y", 50_000)+`"}}`)); item.Class != want {
 			t.Errorf("a long tag: %+v", item)
@@ -175,7 +177,7 @@ func TestNanosecondsAreKeptAndOrdered(t *testing.T) {
 		s.ready(t)
 		index := s.name(t)
 		var want []string
-		bulk := &Bulk{}
+		bulk := &sink.Bulk{}
 		for i, at := range []time.Time{
 			telemetry.EarliestTimestamp, now.Add(1), now.Add(2), now.Add(1001), telemetry.LatestTimestamp.Add(-1),
 		} {
@@ -183,7 +185,7 @@ func TestNanosecondsAreKeptAndOrdered(t *testing.T) {
 			want = append(want, id)
 			bulk.Add(recordAt(t, index, id, at, `{}`), now)
 		}
-		if r := s.client.Do(t.Context(), bulk); r.Class != Indexed || len(r.Items) != 0 {
+		if r := s.client.Do(t.Context(), bulk); r.Class != outcome.Indexed || len(r.Items) != 0 {
 			t.Fatalf("%+v", r)
 		}
 		if n := s.hits(t, index, `{"range":{"@timestamp":{"gte":"2026-11-23T01:02:03.000000002Z","lt":"2026-11-23T01:02:03.000001001Z"}}}`); n != 1 {
@@ -206,7 +208,7 @@ func TestAnIndexThatWasDeletedComesBackWithItsMapping(t *testing.T) {
 		s.ready(t)
 		index := s.name(t)
 		for range 2 {
-			if item := s.one(t, record(t, index, "a", `{"surprise":1}`)); item.Class != Indexed || item.Duplicate {
+			if item := s.one(t, record(t, index, "a", `{"surprise":1}`)); item.Class != outcome.Indexed || item.Duplicate {
 				t.Fatalf("%+v", item)
 			}
 			answer := s.call(t, http.MethodGet, "/"+index, "")[index].(map[string]any)

@@ -12,6 +12,8 @@ import (
 
 	"millrace/deploy/local"
 	"millrace/deploy/local/localtest"
+	"millrace/internal/outcome"
+	"millrace/internal/sink"
 )
 
 // repository makes a repository of its own.
@@ -32,11 +34,11 @@ func (s server) filled(t testing.TB, documents int) string {
 	t.Helper()
 	s.ready(t)
 	name := s.name(t)
-	bulk := &Bulk{}
+	bulk := &sink.Bulk{}
 	for n := range documents {
 		bulk.Add(record(t, name, fmt.Sprint(n), `{}`), now)
 	}
-	if r := s.client.Do(t.Context(), bulk); r.Class != Indexed || len(r.Items) > 0 {
+	if r := s.client.Do(t.Context(), bulk); r.Class != outcome.Indexed || len(r.Items) > 0 {
 		t.Fatalf("%+v", r)
 	}
 	return name
@@ -148,7 +150,7 @@ func TestWhatASnapshotHasComesBack(t *testing.T) {
 			"deleted": func() error { return s.client.DeleteIndex(ctx, index) },
 			"closed":  func() error { return s.client.CloseIndex(ctx, index) },
 		} {
-			if item := s.one(t, record(t, index, "later "+what, `{}`)); item.Class != Indexed {
+			if item := s.one(t, record(t, index, "later "+what, `{}`)); item.Class != outcome.Indexed {
 				t.Fatalf("%+v", item)
 			}
 			if err := away(); err != nil {
@@ -172,7 +174,7 @@ func TestWhatASnapshotHasComesBack(t *testing.T) {
 		if err := s.client.DeleteIndex(ctx, index); err != nil {
 			t.Fatal(err)
 		}
-		if item := s.one(t, record(t, index, "new", `{}`)); item.Class != Indexed {
+		if item := s.one(t, record(t, index, "new", `{}`)); item.Class != outcome.Indexed {
 			t.Fatalf("%+v", item)
 		}
 		if got := s.state(t, index); got.Created.Equal(before.Created) {

@@ -25,6 +25,8 @@ import (
 	"strings"
 	"testing"
 
+	"millrace/internal/outcome"
+
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 )
@@ -126,7 +128,7 @@ func TestRequestsAreSignedForAmazon(t *testing.T) {
 			v := verifier{next: f, seen: make(chan error, 2)}
 			c := clientOf(t, v, signed, change, func(s *Settings) { s.Flavor = OpenSearch })
 			r := c.Do(t.Context(), someBulk(t, 3))
-			if err := <-v.seen; err != nil || r.Class != Indexed || len(f.docs) != 3 {
+			if err := <-v.seen; err != nil || r.Class != outcome.Indexed || len(f.docs) != 3 {
 				t.Errorf("%+v: %v", r, err)
 			}
 			_ = c.Ready(t.Context()) // a request without a body, of which the fake knows nothing
@@ -146,7 +148,7 @@ func TestABodyThatCannotBeSignedIsGivenBack(t *testing.T) {
 	}
 	f := &fake{}
 	r := f.open(t, signed, expired).Do(t.Context(), someBulk(t, 1)) // hangs, if it is not
-	if r.Class != Transient || !strings.Contains(r.Error.Reason, "expired") || f.requests != 0 {
+	if r.Class != outcome.Transient || !strings.Contains(r.Error.Reason, "expired") || f.requests != 0 {
 		t.Errorf("%+v after %d requests", r, f.requests)
 	}
 	var s Settings
@@ -171,11 +173,11 @@ func TestOneAuthorityIsTrustedAndNoOther(t *testing.T) {
 	t.Cleanup(s.Close)
 	for _, c := range []struct {
 		file  string
-		class Class
+		class outcome.Class
 	}{
-		{authority(t, s.Certificate().Raw), Indexed},
-		{authority(t, selfSigned(t)), Transient},
-		{"", Transient},
+		{authority(t, s.Certificate().Raw), outcome.Indexed},
+		{authority(t, selfSigned(t)), outcome.Transient},
+		{"", outcome.Transient},
 	} {
 		client, err := Open(Settings{URLs: []string{s.URL}, CAFile: c.file})
 		if err != nil {
@@ -229,7 +231,7 @@ func TestCredentialsAreSent(t *testing.T) {
 			got = r.Header.Get("Authorization")
 			f.ServeHTTP(w, r)
 		}), c.change)
-		if r := client.Do(t.Context(), someBulk(t, 1)); r.Class != Indexed || !strings.EqualFold(got, c.want) {
+		if r := client.Do(t.Context(), someBulk(t, 1)); r.Class != outcome.Indexed || !strings.EqualFold(got, c.want) {
 			t.Errorf("%q, want %q: %+v", got, c.want, r)
 		}
 	}

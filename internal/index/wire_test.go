@@ -15,6 +15,11 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"millrace/internal/limiter"
+	"millrace/internal/outcome"
+	"millrace/internal/sink"
+	"millrace/internal/telemetry"
 )
 
 // fake is a server of bulks that reads real NDJSON, so that what no real server
@@ -125,8 +130,8 @@ func clientOf(t *testing.T, handler http.Handler, change ...func(*Settings)) *Cl
 
 const undated = "telemetry-span-undated"
 
-func someBulk(t testing.TB, n int) *Bulk {
-	b := &Bulk{}
+func someBulk(t testing.TB, n int) *sink.Bulk {
+	b := &sink.Bulk{}
 	for i := range n {
 		b.Add(record(t, undated, fmt.Sprint(i), fmt.Sprintf(`{"number":%d}`, i)), now)
 	}
@@ -144,24 +149,25 @@ func TestWhatIsTransientIsSentAgainByItself(t *testing.T) {
 		return ""
 	}
 	c := f.open(t)
-	all := &Bulk{}
+	all, records := &sink.Bulk{}, []telemetry.Record{}
 	for i := range 10 {
 		r := record(t, undated, fmt.Sprint(i), `{}`)
+		records = append(records, r)
 		busy[string(r.DocIDText)] = i%3 == 0
 		all.Add(r, now)
 	}
 	first := c.Do(t.Context(), all)
-	if first.Class != Indexed || len(first.Items) != 4 || first.Feedback().Verdict != Overloaded {
+	if first.Class != outcome.Indexed || len(first.Items) != 4 || first.Feedback().Verdict != limiter.Overloaded {
 		t.Fatalf("%+v", first)
 	}
-	again := &Bulk{}
+	again := &sink.Bulk{}
 	for _, item := range first.Items {
-		if item.Class != Transient || item.Position%3 != 0 {
+		if item.Class != outcome.Transient || item.Position%3 != 0 {
 			t.Errorf("%+v", item)
 		}
-		again.AddFrom(all, item.Position)
+		again.Add(records[item.Position], now)
 	}
-	if r := c.Do(t.Context(), again); r.Class != Indexed || len(r.Items) != 0 || len(f.docs) != 10 || r.Feedback().Verdict != Fine {
+	if r := c.Do(t.Context(), again); r.Class != outcome.Indexed || len(r.Items) != 0 || len(f.docs) != 10 || r.Feedback().Verdict != limiter.Fine {
 		t.Errorf("%+v, and %d documents", r, len(f.docs))
 	}
 }
@@ -177,16 +183,16 @@ func TestOneDuplicateRequestIsAnsweredAsDuplicates(t *testing.T) {
 	}}
 	c := f.open(t, func(s *Settings) { s.Timeout = 100 * time.Millisecond })
 	b := someBulk(t, 5)
-	if r := c.Do(t.Context(), b); r.Class != Transient || !r.TimedOut || len(r.Items) != 0 || r.Feedback().Verdict != Overloaded {
+	if r := c.Do(t.Context(), b); r.Class != outcome.Transient || !r.TimedOut || len(r.Items) != 0 || r.Feedback().Verdict != limiter.Overloaded {
 		t.Fatalf("applied then timed out: %+v", r)
 	}
 	c.timeout = DefaultTimeout
 	r := c.Do(t.Context(), b)
-	if r.Class != Indexed || len(r.Items) != 5 || len(f.docs) != 5 || r.Feedback().Verdict != Fine {
+	if r.Class != outcome.Indexed || len(r.Items) != 5 || len(f.docs) != 5 || r.Feedback().Verdict != limiter.Fine {
 		t.Fatalf("again: %+v", r)
 	}
 	for _, item := range r.Items {
-		if item.Class != Indexed || !item.Duplicate {
+		if item.Class != outcome.Indexed || !item.Duplicate {
 			t.Errorf("%+v", item)
 		}
 	}
@@ -210,7 +216,7 @@ func TestAnAnswerThatIsNotForEveryDocumentIsForNone(t *testing.T) {
 				_, _ = io.WriteString(w, change(string(response)))
 			}}
 			r := f.open(t).Do(t.Context(), someBulk(t, 3))
-			if r.Class != Transient || len(r.Items) != 0 || r.Error.Reason == "" || r.TimedOut {
+			if r.Class != outcome.Transient || len(r.Items) != 0 || r.Error.Reason == "" || r.TimedOut {
 				t.Errorf("%+v", r)
 			}
 		})
@@ -228,33 +234,33 @@ func TestARequestThatFailsAsAWhole(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		handler  http.HandlerFunc
-		class    Class
+		class    outcome.Class
 		reason   string
-		verdict  Verdict
+		verdict  limiter.Verdict
 		timedOut bool
 	}{
 		"429": {status(429, `{"error":{"type":"es_rejected_execution_exception","reason":"full"},"status":429}`),
-			Transient, "full", Overloaded, false},
-		"500":            {status(500, `{}`), Transient, "{}", Overloaded, false},
-		"503 of a proxy": {status(503, `<html>away</html>`), Transient, "away", Overloaded, false},
-		"504 of a proxy": {status(504, ``), Transient, "", Overloaded, true},
+			outcome.Transient, "full", limiter.Overloaded, false},
+		"500":            {status(500, `{}`), outcome.Transient, "{}", limiter.Overloaded, false},
+		"503 of a proxy": {status(503, `<html>away</html>`), outcome.Transient, "away", limiter.Overloaded, false},
+		"504 of a proxy": {status(504, ``), outcome.Transient, "", limiter.Overloaded, true},
 		"block": {status(503, `{"error":{"type":"cluster_block_exception","reason":"no master"},"status":503}`),
-			Transient, "no master", Neutral, false},
-		"401":        {status(401, `{"error":{"type":"security_exception","reason":"who?"}}`), Transient, "who?", Neutral, false},
-		"403":        {status(403, ``), Transient, "", Neutral, false},
-		"404":        {status(404, ``), Transient, "", Neutral, false},
-		"a redirect": {status(302, ``), Transient, "", Neutral, false},
-		"413":        {status(413, ``), TooLarge, "", Oversized, false},
+			outcome.Transient, "no master", limiter.Neutral, false},
+		"401":        {status(401, `{"error":{"type":"security_exception","reason":"who?"}}`), outcome.Transient, "who?", limiter.Neutral, false},
+		"403":        {status(403, ``), outcome.Transient, "", limiter.Neutral, false},
+		"404":        {status(404, ``), outcome.Transient, "", limiter.Neutral, false},
+		"a redirect": {status(302, ``), outcome.Transient, "", limiter.Neutral, false},
+		"413":        {status(413, ``), outcome.TooLarge, "", limiter.Oversized, false},
 		"400": {status(400, `{"error":{"type":"parse_exception","reason":"malformed"},"status":400}`),
-			Refused, "malformed", Neutral, false},
-		"reset": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, Transient, "EOF", Overloaded, false},
+			outcome.Refused, "malformed", limiter.Neutral, false},
+		"reset": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, outcome.Transient, "EOF", limiter.Overloaded, false},
 		"a body cut off": {func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			w.Header().Set("X-Elastic-Product", "Elasticsearch")
 			w.Header().Set("Content-Length", "1000")
 			_, _ = io.WriteString(w, `{"errors":false,"items":[{"create":{"status":201}}`)
-		}, Transient, "unexpected EOF", Overloaded, false},
-		"not Elasticsearch": {status(200, `{"errors":false,"items":[{"create":{"status":201}}]}`), Transient, "not Elasticsearch", Overloaded, false},
+		}, outcome.Transient, "unexpected EOF", limiter.Overloaded, false},
+		"not Elasticsearch": {status(200, `{"errors":false,"items":[{"create":{"status":201}}]}`), outcome.Transient, "not Elasticsearch", limiter.Overloaded, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -282,7 +288,7 @@ func TestAHostThatIsAwayIsNoTimeoutOfABody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r := c.Do(t.Context(), someBulk(t, 1)); r.Class != Transient || r.TimedOut || r.Feedback().Verdict != Overloaded {
+	if r := c.Do(t.Context(), someBulk(t, 1)); r.Class != outcome.Transient || r.TimedOut || r.Feedback().Verdict != limiter.Overloaded {
 		t.Errorf("refused: %+v", r)
 	}
 	timeout := &net.OpError{Op: "dial", Err: context.DeadlineExceeded}
@@ -299,7 +305,7 @@ func TestACallerWhoLeavesTellsNothingOfTheServer(t *testing.T) {
 	}))
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if r := c.Do(ctx, someBulk(t, 1)); r.Class != Transient || r.TimedOut || r.Feedback().Verdict != Neutral {
+	if r := c.Do(ctx, someBulk(t, 1)); r.Class != outcome.Transient || r.TimedOut || r.Feedback().Verdict != limiter.Neutral {
 		t.Errorf("%+v", r)
 	}
 }
@@ -319,17 +325,16 @@ func TestTheBulkIsFreeWhenDoReturns(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := bulkOf(record(t, undated, "large", `{"padding":"`+strings.Repeat("x", 900_000)+`"}`))
+			large, b := record(t, undated, "large", `{"padding":"`+strings.Repeat("x", 900_000)+`"}`), &sink.Bulk{}
 			for range 3 {
 				for b.Size() < 8<<20 {
-					b.AddFrom(b, 0)
+					b.Add(large, now)
 				}
-				if r := c.Do(t.Context(), b); r.Class != Transient {
+				if r := c.Do(t.Context(), b); r.Class != outcome.Transient {
 					t.Fatalf("%+v", r)
 				}
-				clear(b.body) // the race detector reports a reader
+				clear(b.Body()) // the race detector reports a reader
 				b.Reset()
-				b.Add(record(t, undated, "large", `{"padding":"`+strings.Repeat("x", 900_000)+`"}`), now)
 			}
 		})
 	}
@@ -340,7 +345,7 @@ func TestGzipArrivesAsItWas(t *testing.T) {
 	f := &fake{}
 	c := f.open(t, func(s *Settings) { s.Gzip = true })
 	r := record(t, undated, "a", `{"name":"`+strings.Repeat("x", 10_000)+`"}`)
-	if result := c.Do(t.Context(), bulkOf(r)); result.Class != Indexed || len(result.Items) != 0 {
+	if result := c.Do(t.Context(), bulkOf(r)); result.Class != outcome.Indexed || len(result.Items) != 0 {
 		t.Fatalf("%+v", result)
 	}
 	want := `{"indexed_at":"2026-11-23T01:02:04.000Z",` + string(r.Document)
@@ -367,7 +372,7 @@ func TestSettingsThatCannotWorkAreRefused(t *testing.T) {
 func TestAnEmptyBulkIsNotSent(t *testing.T) {
 	t.Parallel()
 	f := &fake{}
-	if r := f.open(t).Do(t.Context(), &Bulk{}); r.Class != Indexed || len(r.Items) != 0 || f.requests != 0 {
+	if r := f.open(t).Do(t.Context(), &sink.Bulk{}); r.Class != outcome.Indexed || len(r.Items) != 0 || f.requests != 0 {
 		t.Errorf("%+v after %d requests", r, f.requests)
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"millrace/deploy/local/localtest"
 	"millrace/internal/intake"
+	"millrace/internal/outcome"
 	"millrace/internal/queue"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
@@ -208,7 +209,7 @@ func TestEachRecordIsDurableSomewhereOrLeft(t *testing.T) {
 						t.Errorf("record %d is left, and somewhere, too", n)
 					}
 				case !good:
-					if w.graves.dead[text] != stream.CodeTooLarge {
+					if w.graves.dead[text] != outcome.TypeTooLargePut {
 						t.Errorf("record %d is not in the ledger", n)
 					}
 				case c.inStream(n) != (inStream[text] == 1) || c.inQueue(n) != (inQueue[text] == 1):

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"millrace/internal/outcome"
 	"millrace/internal/telemetry"
 )
 
@@ -41,7 +42,7 @@ type Entry struct {
 	At       time.Time `json:"at"`
 	Records  []Record  `json:"records"`
 	// Cause is why there are no records.
-	Cause *Error `json:"cause,omitempty"`
+	Cause *outcome.Error `json:"cause,omitempty"`
 	// Held names who is still at work on the records: the entry is a copy, in
 	// case that takes longer than the stream keeps them.
 	Held *Holder `json:"held,omitempty"`
@@ -55,23 +56,23 @@ type Entry struct {
 // Record is one record of an entry: what people search for, why it is here,
 // and all of it.
 type Record struct {
-	DocID    string    `json:"doc_id"`
-	Tenant   string    `json:"tenant"`
-	Index    string    `json:"index"`
-	ID       string    `json:"id"`
-	Type     string    `json:"type"`
-	Sequence string    `json:"sequence,omitempty"`
-	Arrived  time.Time `json:"arrived,omitzero"` // in the stream
-	Error    Error     `json:"error"`
+	DocID    string        `json:"doc_id"`
+	Tenant   string        `json:"tenant"`
+	Index    string        `json:"index"`
+	ID       string        `json:"id"`
+	Type     string        `json:"type"`
+	Sequence string        `json:"sequence,omitempty"`
+	Arrived  time.Time     `json:"arrived,omitzero"` // in the stream
+	Error    outcome.Error `json:"error"`
 	// First is the error that it came with, once Error is a later one.
-	First *Error `json:"first_error,omitempty"`
+	First *outcome.Error `json:"first_error,omitempty"`
 	// Ended is how it ended well, while others of the entry have not.
 	Ended string `json:"ended,omitempty"`
 	Data  []byte `json:"data"` // the stream record, in base64
 }
 
 // Refuse enters that the record was refused again.
-func (r *Record) Refuse(cause Error) {
+func (r *Record) Refuse(cause outcome.Error) {
 	if r.First == nil {
 		first := r.Error
 		r.First = &first
@@ -95,22 +96,14 @@ type Reprocessing struct {
 	Replaces string `json:"replaces,omitempty"`
 	// Error is why the entry is still open, where that is not the error of a
 	// record.
-	Error *Error `json:"error,omitempty"`
+	Error *outcome.Error `json:"error,omitempty"`
 }
 
 // NewRecord makes the record of an entry from a stream record, which need not
 // be one of ours.
-func NewRecord(data []byte, cause Error) Record {
+func NewRecord(data []byte, cause outcome.Error) Record {
 	f := telemetry.ParseFields(data)
 	return Record{DocID: f.DocID, Tenant: f.Tenant, Index: f.Index, ID: f.ID, Type: f.Type, Error: cause, Data: data}
-}
-
-// Error is what a service said, exactly.
-type Error struct {
-	Type   string `json:"type"`
-	Reason string `json:"reason"`
-	Cause  *Error `json:"caused_by,omitempty"`
-	Status int    `json:"status,omitempty"`
 }
 
 // Resolution says what became of an entry.

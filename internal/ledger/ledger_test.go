@@ -19,6 +19,7 @@ import (
 	"millrace/internal/archive"
 	"millrace/internal/awshttp"
 	"millrace/internal/ledger"
+	"millrace/internal/outcome"
 	"millrace/internal/telemetry"
 )
 
@@ -62,9 +63,9 @@ func streamRecord(id string) []byte {
 }
 
 func bulk(first, last string) ledger.Entry {
-	cause := ledger.Error{
+	cause := outcome.Error{
 		Type: "document_parsing_exception", Reason: "[1:2] failed to parse field [duration]: 'a \"value\"'", Status: 400,
-		Cause: &ledger.Error{Type: "number_format_exception", Reason: "For input string"},
+		Cause: &outcome.Error{Type: "number_format_exception", Reason: "For input string"},
 	}
 	one, two := ledger.NewRecord(streamRecord("one"), cause), ledger.NewRecord([]byte{0xff, 0, '"'}, cause)
 	one.Sequence, one.Arrived, two.Sequence = first, created, last
@@ -100,13 +101,13 @@ func TestEntryIsReadAsItWasWritten(t *testing.T) {
 		"ledger/open/telemetry/shardId-000000000001/10-20.1795395723.json": bulk("10", "20"),
 		"ledger/open/telemetry/ingest/batch-uuid-3-a256e57bdcbc498f.json": {
 			Kind: ledger.Ingest, Batch: "ingest/batch-uuid", Position: 3, At: created,
-			Records: []ledger.Record{ledger.NewRecord([]byte("not ours"), ledger.Error{Type: "Foreign", Reason: "the head is missing"})},
+			Records: []ledger.Record{ledger.NewRecord([]byte("not ours"), outcome.Error{Type: "Foreign", Reason: "the head is missing"})},
 		},
 		"ledger/open/telemetry/ingest/redrive_id-0-c5bf0bb60ce37c00.json": { // a part of the key is no folder
-			Kind: ledger.Ingest, Batch: "redrive/id", At: created, Records: []ledger.Record{ledger.NewRecord([]byte("body"), ledger.Error{Type: "damaged_message"})},
+			Kind: ledger.Ingest, Batch: "redrive/id", At: created, Records: []ledger.Record{ledger.NewRecord([]byte("body"), outcome.Error{Type: "damaged_message"})},
 		},
 		"ledger/open/telemetry/shardId-000000000001/loss-10-20.1795395723.json": {
-			Kind: ledger.Loss, Range: stretch("10", "20"), At: created, Cause: &ledger.Error{Type: "possible_loss", Reason: "trimmed"},
+			Kind: ledger.Loss, Range: stretch("10", "20"), At: created, Cause: &outcome.Error{Type: "possible_loss", Reason: "trimmed"},
 		},
 	} {
 		key := add(t, l, e)

@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
+
+	"millrace/internal/outcome"
 )
 
 // Selection chooses records of the ledger. An empty field matches all.
@@ -86,7 +87,7 @@ func (s Selection) Written(e Entry) bool {
 }
 
 // Cause reports whether the selection has records with an error.
-func (s Selection) Cause(e Error) bool {
+func (s Selection) Cause(e outcome.Error) bool {
 	return (s.ErrorType == "" || s.ErrorType == e.Type) && strings.Contains(e.Type+"\n"+e.Reason, s.Error)
 }
 
@@ -99,25 +100,6 @@ func (s Selection) Record(r Record) bool {
 // tenants are unknown.
 func (s Selection) Entry(e Entry) bool {
 	return e.Cause != nil && s.Cause(*e.Cause) && s.Tenant == "" && s.Type == ""
-}
-
-var (
-	position = regexp.MustCompile(`^\[\d+:\d+\] `)
-	quoted   = regexp.MustCompile(`'[^']*'|"[^"]*"`)
-)
-
-// longestReason bounds in bytes what Alike keeps of a reason.
-const longestReason = 300
-
-// Alike is the error without what differs from record to record, which is a
-// tenant's as well: errors that are alike have one cause.
-func (e Error) Alike() Error {
-	reason, _, _ := strings.Cut(e.Reason, " Preview of field's value")
-	reason = quoted.ReplaceAllString(position.ReplaceAllString(reason, ""), "'…'")
-	if len(reason) > longestReason {
-		reason = strings.ToValidUTF8(reason[:longestReason], "") + "…"
-	}
-	return Error{Type: e.Type, Reason: reason}
 }
 
 // Group is what has the same error.
@@ -140,14 +122,14 @@ const MostGroups = 20
 const rest = "others"
 
 // Add counts records with an error, in the groups' order of arrival.
-func (g *Groups) Add(cause Error, records int, key string, at time.Time) {
+func (g *Groups) Add(cause outcome.Error, records int, key string, at time.Time) {
 	same := cause.Alike()
 	find := func() int {
 		return slices.IndexFunc(*g, func(o Group) bool { return o.Error == same.Type && o.Reason == same.Reason })
 	}
 	n := find()
 	if n < 0 && len(*g) >= MostGroups-1 {
-		same = Error{Type: rest}
+		same = outcome.Error{Type: rest}
 		n = find()
 	}
 	if n < 0 {

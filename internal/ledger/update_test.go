@@ -9,6 +9,7 @@ import (
 
 	"millrace/internal/archive"
 	"millrace/internal/ledger"
+	"millrace/internal/outcome"
 )
 
 func TestUpdateSaysHowRecordsDo(t *testing.T) {
@@ -16,9 +17,9 @@ func TestUpdateSaysHowRecordsDo(t *testing.T) {
 	l := ledger.New(newBucket(t), "telemetry")
 	e := bulk("10", "20")
 	key := add(t, l, e)
-	first, again := e.Records[0].Error, ledger.Error{Type: "again"}
+	first, again := e.Records[0].Error, outcome.Error{Type: "again"}
 	e.Records[0].Refuse(again)
-	e.Records[0].Refuse(ledger.Error{Type: "and again"})
+	e.Records[0].Refuse(outcome.Error{Type: "and again"})
 	e.Records[1].Ended = "indexed"
 	e.Reprocessing = &ledger.Reprocessing{Holder: ledger.Holder{By: "reprocess/telemetry", Run: "r"}, Mode: "direct", At: created}
 	if open, err := l.Update(t.Context(), key, e); err != nil || !open {
@@ -98,8 +99,8 @@ func TestACopyStandsInNobodysWay(t *testing.T) {
 func TestSelectionsChoose(t *testing.T) {
 	t.Parallel()
 	at := created
-	e := ledger.Entry{At: at, Cause: &ledger.Error{Type: "possible_loss", Reason: "trimmed"}}
-	r := ledger.Record{Tenant: "acme", Type: "span", Error: ledger.Error{Type: "odd", Reason: "it is so"}}
+	e := ledger.Entry{At: at, Cause: &outcome.Error{Type: "possible_loss", Reason: "trimmed"}}
+	r := ledger.Record{Tenant: "acme", Type: "span", Error: outcome.Error{Type: "odd", Reason: "it is so"}}
 	for name, c := range map[string]struct {
 		selection             ledger.Selection
 		written, record, bare bool
@@ -121,8 +122,8 @@ func TestSelectionsChoose(t *testing.T) {
 	}
 	var groups ledger.Groups
 	for n := range 100 {
-		groups.Add(ledger.Error{Type: "odd", Reason: "id '" + time.Duration(n).String() + "'"}, 1, "key", at)
-		groups.Add(ledger.Error{Type: "odd" + time.Duration(n).String()}, 2, "key", at.Add(time.Duration(n)))
+		groups.Add(outcome.Error{Type: "odd", Reason: "id '" + time.Duration(n).String() + "'"}, 1, "key", at)
+		groups.Add(outcome.Error{Type: "odd" + time.Duration(n).String()}, 2, "key", at.Add(time.Duration(n)))
 	}
 	total := 0
 	for _, g := range groups {

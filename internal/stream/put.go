@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 	"golang.org/x/sync/errgroup"
 
+	"millrace/internal/outcome"
 	"millrace/internal/telemetry"
 )
 
@@ -26,12 +27,9 @@ type Rejection struct {
 	Invalid bool
 }
 
-// Codes of Rejection that are ours.
-const (
-	CodeForeign     = "Foreign"     // Invalid: telemetry.ErrForeign
-	CodeTooLarge    = "TooLarge"    // Invalid: over telemetry.MaxRecordSize
-	CodeUnavailable = "Unavailable" // no answer, or none for this position
-)
+// CodeUnavailable is the Code of a record for whose position there was no answer.
+// Those of records that the stream will never take are in package outcome.
+const CodeUnavailable = "Unavailable"
 
 // Put makes one attempt to put every record and returns what the stream did
 // not take, in the order of positions; none is the normal case. Kinesis may
@@ -89,13 +87,13 @@ func (p *put) split(records [][]byte) []call {
 	var next call
 	for i, data := range records {
 		if len(data) > telemetry.MaxRecordSize {
-			p.reject(Rejection{Position: i, Code: CodeTooLarge, Invalid: true,
+			p.reject(Rejection{Position: i, Code: outcome.TypeTooLargePut, Invalid: true,
 				Message: fmt.Sprintf("%d bytes, the most is %d", len(data), telemetry.MaxRecordSize)})
 			continue
 		}
 		key, err := telemetry.PartitionKey(data)
 		if err != nil {
-			p.reject(Rejection{Position: i, Code: CodeForeign, Invalid: true, Message: err.Error()})
+			p.reject(Rejection{Position: i, Code: outcome.TypeForeignPut, Invalid: true, Message: err.Error()})
 			continue
 		}
 		size := len(data) + len(key)
@@ -180,7 +178,7 @@ func (p *put) confirm(ctx context.Context) {
 		return
 	}
 	for i, r := range p.rejected {
-		if r.Code != CodeForeign && r.Code != CodeTooLarge {
+		if r.Code != outcome.TypeForeignPut && r.Code != outcome.TypeTooLargePut {
 			p.rejected[i].Invalid = false
 		}
 	}

@@ -71,7 +71,7 @@ var formats = []any{
 // ours.
 var others = map[string]string{
 	"backup.manifest": "S3 Inventory's", "backup.Object": "S3 Inventory's",
-	"index.place": "Elasticsearch's", "index.Reference": "Elasticsearch's", "index.Version": "Elasticsearch's", "index.answer": "Elasticsearch's",
+	"index.place": "Elasticsearch's", "sink.Reference": "Elasticsearch's", "index.Version": "Elasticsearch's", "index.answer": "Elasticsearch's",
 	"index.rawSnapshot": "Elasticsearch's", "index.SnapshotFailure": "Elasticsearch's", "index.sizes": "Elasticsearch's",
 	"queue.body":  "held by the fuzz corpus of its package",
 	"api.keyFile": "held by the tests of its package", "api.Quota": "held with api.keyFile", "api.answer": "held by api/openapi.yaml",

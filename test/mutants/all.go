@@ -104,7 +104,7 @@ var records = []Mutant{
 	{
 		Name: "forgets-the-id", Clause: "no document is there twice", Scenario: "worker-killed-before-checkpoint",
 		Edits: []Edit{{
-			File: "internal/index/bulk.go",
+			File: "internal/sink/bulk.go",
 			Old:  "\tb.body = append(b.body, r.DocIDText...)\n",
 			New:  "\tb.body = append(b.body, r.DocIDText...)\n\tb.body = indexedAt.UTC().AppendFormat(b.body, \"150405.000\")\n",
 		}},
@@ -202,7 +202,7 @@ var records = []Mutant{
 	{
 		Name: "lets-the-second-win", Clause: "the first content of an id stays", Scenario: "same-id-other-content",
 		Edits: []Edit{
-			{File: "internal/index/bulk.go", Old: "`{\"create\":{\"_index\":\"`", New: "`{\"index\":{\"_index\":\"`"},
+			{File: "internal/sink/bulk.go", Old: "`{\"create\":{\"_index\":\"`", New: "`{\"index\":{\"_index\":\"`"},
 			{File: "internal/index/response.go", Old: "`json:\"create\"`", New: "`json:\"index\"`"},
 		},
 	},
@@ -210,8 +210,8 @@ var records = []Mutant{
 		Name: "blames-records-for-a-block", Clause: "nothing transient is dead-lettered", Scenario: "one-index-write-blocked",
 		Edits: []Edit{{
 			File: "internal/index/outcome.go",
-			Old:  "\t\"cluster_block_exception\":                     Transient,",
-			New:  "\t\"cluster_block_exception\":                     Poison,",
+			Old:  "\t\"cluster_block_exception\":                     outcome.Transient,",
+			New:  "\t\"cluster_block_exception\":                     outcome.Poison,",
 		}},
 	},
 	{

@@ -82,7 +82,7 @@ var strangers = []Mutant{
 	{
 		Name: "never-parked", Clause: "an index that alone is out of service holds no shard",
 		Test:  Test{"./activities", "TestAnIndexParksWhenItHasRefusedForLong"},
-		Edits: []Edit{{File: "activities/parking.go", Old: "\tif !cause.Alone() {\n", New: "\tif !cause.Alone() || p.after > 0 {\n"}},
+		Edits: []Edit{{File: "activities/parking.go", Old: "\tif !item.IndexAlone {\n", New: "\tif !item.IndexAlone || p.after > 0 {\n"}},
 	},
 	{
 		Name: "drain-misses-the-last", Clause: "all that is parked comes home",

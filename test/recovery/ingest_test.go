@@ -12,6 +12,7 @@ import (
 
 	"millrace/activities"
 	"millrace/internal/ledger"
+	"millrace/internal/outcome"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 	"millrace/workflows"
@@ -27,7 +28,7 @@ func (w *world) partlyHome() {
 	at := slices.IndexFunc(records, func(r stream.Record) bool {
 		return strings.HasPrefix(telemetry.ParseFields(r.Data).ID, "after-") && w.sent[telemetry.ParseFields(r.Data).ID]
 	})
-	home, other := ledger.NewRecord(records[at].Data, ledger.Error{Type: "a_test"}), ledger.NewRecord([]byte("other"), ledger.Error{Type: "a_test"})
+	home, other := ledger.NewRecord(records[at].Data, outcome.Error{Type: "a_test"}), ledger.NewRecord([]byte("other"), outcome.Error{Type: "a_test"})
 	home.Sequence, home.Ended, other.Sequence = records[at].Sequence, activities.HowIndexed, records[at].Sequence+"0"
 	_, err = w.Ledger.Add(w.t.Context(), ledger.Entry{
 		Kind: ledger.Bulk, Sparse: true, Records: []ledger.Record{home, other}, Range: telemetry.Range{

@@ -8,6 +8,7 @@ import (
 	"millrace/activities"
 	"millrace/internal/backup"
 	"millrace/internal/ledger"
+	"millrace/internal/outcome"
 	"millrace/internal/snapshot"
 	"millrace/internal/telemetry"
 	"millrace/workflows"
@@ -16,7 +17,7 @@ import (
 // broughtHome has a dead letter resolved by indexing it: it is in no backup.
 func (w *world) broughtHome(id string) {
 	w.t.Helper()
-	entry := ledger.Entry{Kind: ledger.Ingest, Batch: "a-test", Records: []ledger.Record{ledger.NewRecord(w.record(id, false), ledger.Error{Type: "a_test"})}}
+	entry := ledger.Entry{Kind: ledger.Ingest, Batch: "a-test", Records: []ledger.Record{ledger.NewRecord(w.record(id, false), outcome.Error{Type: "a_test"})}}
 	key, err := w.Ledger.Add(w.t.Context(), entry)
 	w.must(err)
 	w.must(w.Ledger.Resolve(w.t.Context(), key, ledger.Resolution{How: activities.HowIndexed, At: time.Now().UTC()}))

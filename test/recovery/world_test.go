@@ -38,6 +38,7 @@ import (
 	"millrace/internal/delay"
 	"millrace/internal/index"
 	"millrace/internal/ledger"
+	"millrace/internal/limiter"
 	"millrace/internal/queue"
 	"millrace/internal/snapshot"
 	"millrace/internal/stream"
@@ -126,7 +127,7 @@ func newWorldIn(t *testing.T, address, backups string) *world {
 		}
 		_, _ = kinesis.NewFromConfig(cfg).DeleteStream(clean, &kinesis.DeleteStreamInput{StreamName: &names.Stream})
 	})
-	limiter := index.NewLimiter(0, 0)
+	limiter := limiter.New(0, 0)
 	processor := activities.NewProcessor(activities.Processor{
 		Stream: w.StreamID(), Source: activities.StreamSource{Stream: w.Stream}, Bulk: theirs, Limiter: limiter,
 		Seen: w.seen, Delay: w.delay, Batches: w.launcher, Morgue: w.Morgue, Ledger: w.Ledger, Worker: "test",

@@ -28,7 +28,9 @@ import (
 	"millrace/internal/dedup"
 	"millrace/internal/delay"
 	"millrace/internal/index"
+	"millrace/internal/limiter"
 	"millrace/internal/ops"
+	"millrace/internal/sink"
 	"millrace/internal/stream"
 	"millrace/workers"
 	"millrace/workflows"
@@ -94,8 +96,8 @@ func (s *settings) Validate() error {
 	if s.CopySlots < 1 {
 		errs = append(errs, fmt.Errorf("--backup-slots: %d is less than 1", s.CopySlots))
 	}
-	if s.BulkBytes < 0 || s.BulkBytes > index.MaxBulkBytes {
-		errs = append(errs, fmt.Errorf("--bulk-bytes: %d is not between 0 and %d", s.BulkBytes, index.MaxBulkBytes))
+	if s.BulkBytes < 0 || s.BulkBytes > sink.MaxBulkBytes {
+		errs = append(errs, fmt.Errorf("--bulk-bytes: %d is not between 0 and %d", s.BulkBytes, sink.MaxBulkBytes))
 	}
 	if s.Bulks < 0 {
 		errs = append(errs, fmt.Errorf("--bulk-requests: %d is negative", s.Bulks))
@@ -287,7 +289,7 @@ func (s *settings) withStream(c client.Client, b *workers.Backends, documents *i
 func (s *settings) processor(b *workers.Backends, documents *index.Client, r remembered, launcher workflows.Launcher, identity string) *activities.Processor {
 	return activities.NewProcessor(activities.Processor{
 		Stream: b.StreamID(), Source: activities.StreamSource{Stream: b.Stream},
-		Bulk: &activities.Noting{Bulk: documents, Cluster: documents, Store: b.Bucket}, Lookup: documents, Limiter: index.NewLimiter(s.Bulks, s.BulkBytes), Seen: r.seen, Delay: r.delays,
+		Bulk: &activities.Noting{Bulk: documents, Cluster: documents, Store: b.Bucket}, Lookup: documents, Limiter: limiter.New(s.Bulks, s.BulkBytes), Seen: r.seen, Delay: r.delays,
 		Batches: launcher, Drains: launcher, Morgue: b.Morgue, Ledger: b.Ledger, Limits: s.ProcessLimits, Worker: identity,
 	})
 }

@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"millrace/internal/index"
+	"millrace/internal/outcome"
+	"millrace/internal/sink"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
@@ -15,7 +16,7 @@ import (
 // at a time.
 type function struct {
 	*Consumer
-	bulk    index.Bulk
+	bulk    sink.Bulk
 	ids     []telemetry.DocID // of the bulk
 	unsaved int               // records of the last batch that did not get into the index
 }
@@ -69,14 +70,14 @@ func (f *function) save(ctx context.Context) error {
 		generation = f.seen.Generation()
 	}
 	result := f.client.Do(ctx, &f.bulk)
-	if result.Class != index.Indexed {
+	if result.Class != outcome.Indexed {
 		f.unsaved += f.bulk.Len()
 		return fmt.Errorf("%w: %s", errUnsaved, result.Error.Type)
 	}
 	items := result.Items
 	for position, id := range f.ids {
 		if len(items) > 0 && items[0].Position == position {
-			saved := items[0].Class == index.Indexed
+			saved := items[0].Class == outcome.Indexed
 			items = items[1:]
 			if !saved {
 				f.unsaved++

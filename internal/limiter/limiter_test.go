@@ -1,4 +1,4 @@
-package index
+package limiter
 
 import (
 	"context"
@@ -52,7 +52,7 @@ var (
 func TestConcurrencyGrowsByOneARoundTrip(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLimiter(6, 0)
+		l := New(6, 0)
 		var limits []int
 		for range 7 {
 			limits = append(limits, l.State().Limit)
@@ -72,7 +72,7 @@ func TestConcurrencyGrowsByOneARoundTrip(t *testing.T) {
 func TestALimitThatIsNotReachedDoesNotGrow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLimiter(8, 0)
+		l := New(8, 0)
 		for range 100 {
 			take(t, l, Live)(good)
 		}
@@ -85,7 +85,7 @@ func TestALimitThatIsNotReachedDoesNotGrow(t *testing.T) {
 func TestARoundTripThatFailsHalvesOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLimiter(16, 0)
+		l := New(16, 0)
 		for l.State().Limit < 16 {
 			round(t, l, good)
 		}
@@ -96,7 +96,7 @@ func TestARoundTripThatFailsHalvesOnce(t *testing.T) {
 			}
 		}
 		// What was under way before a decrease says nothing about it.
-		l = NewLimiter(16, 0)
+		l = New(16, 0)
 		old, young := take(t, l, Live), take(t, l, Live)
 		young(bad)
 		old(bad)
@@ -109,7 +109,7 @@ func TestARoundTripThatFailsHalvesOnce(t *testing.T) {
 func TestAtOneItBacksOffInTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLimiter(1, 0)
+		l := New(1, 0)
 		var pauses []time.Duration
 		for range 10 {
 			release, err := l.Acquire(t.Context(), Live) // waits out the pause
@@ -146,7 +146,7 @@ func TestAtOneItBacksOffInTime(t *testing.T) {
 func TestLatencyHoldsAndShrinks(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLimiter(16, 0)
+		l := New(16, 0)
 		for l.State().Limit < 8 {
 			round(t, l, good)
 		}
@@ -178,7 +178,7 @@ func TestLatencyHoldsAndShrinks(t *testing.T) {
 func TestBulksAreComparedWithTheirOwnSize(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLimiter(8, 0)
+		l := New(8, 0)
 		small := Feedback{Verdict: Fine, Took: time.Millisecond, Bytes: 1000}
 		for range 50 {
 			round(t, l, small)
@@ -198,7 +198,7 @@ func TestBulksAreComparedWithTheirOwnSize(t *testing.T) {
 func TestSmallBulksAreNotHeldBackByTheirLatency(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLimiter(8, 0)
+		l := New(8, 0)
 		took := []time.Duration{5 * time.Millisecond, 150 * time.Millisecond, 300 * time.Millisecond}
 		for i := range 100 {
 			round(t, l, Feedback{Verdict: Fine, Took: took[i%len(took)], Bytes: 5000})
@@ -216,7 +216,7 @@ func TestSmallBulksAreNotHeldBackByTheirLatency(t *testing.T) {
 func TestLiveGoesFirstAndRecoveryLeavesAPlace(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLimiter(3, 0)
+		l := New(3, 0)
 		releases := []func(Feedback){take(t, l, Recovery), take(t, l, Recovery)}
 		full(t, l, Recovery)
 		releases = append(releases, take(t, l, Live)) // at once, though recovery is at work
@@ -249,7 +249,7 @@ func TestLiveGoesFirstAndRecoveryLeavesAPlace(t *testing.T) {
 func TestWhatYieldsTakesAQuarterOfThePlaces(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLimiter(4, 0)
+		l := New(4, 0)
 		releases := []func(Feedback){take(t, l, Yielding)}
 		full(t, l, Yielding)
 		releases = append(releases, take(t, l, Recovery))
@@ -259,7 +259,7 @@ func TestWhatYieldsTakesAQuarterOfThePlaces(t *testing.T) {
 		for _, release := range releases {
 			release(blank)
 		}
-		grows := NewLimiter(16, 0) // by what yields alone, too
+		grows := New(16, 0) // by what yields alone, too
 		releases = nil
 		for range grows.State().Limit / 4 {
 			releases = append(releases, take(t, grows, Yielding))
@@ -279,7 +279,7 @@ func TestWhatYieldsTakesAQuarterOfThePlaces(t *testing.T) {
 		if limit := grows.State().Limit; limit <= startConcurrency {
 			t.Errorf("with all places taken that what yields may have, the limit stays at %d", limit)
 		}
-		one := NewLimiter(1, 0)
+		one := New(1, 0)
 		take(t, one, Yielding)(blank)
 	})
 }
@@ -287,7 +287,7 @@ func TestWhatYieldsTakesAQuarterOfThePlaces(t *testing.T) {
 func TestOneWhoGivesUpLeavesNoTrace(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLimiter(1, 0)
+		l := New(1, 0)
 		release := take(t, l, Live)
 		ctx, cancel := context.WithCancel(t.Context())
 		var err error
@@ -310,7 +310,7 @@ func TestOneWhoGivesUpLeavesNoTrace(t *testing.T) {
 // Granted and given up at the same moment: the place must not be lost.
 func TestAPlaceIsNotLostBetweenGrantAndCancel(t *testing.T) {
 	t.Parallel()
-	l := NewLimiter(1, 0)
+	l := New(1, 0)
 	for range 2000 {
 		release, err := l.Acquire(t.Context(), Live)
 		if err != nil {
@@ -334,7 +334,7 @@ func TestBulksShrinkWhenTheyAreTooLarge(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const most = 4 << 20
-		l := NewLimiter(2, most)
+		l := New(2, most)
 		tooLarge := func(bytes int) Feedback { return Feedback{Verdict: Oversized, Bytes: bytes} }
 		round(t, l, tooLarge(most)) // two of them, and halved once
 		if got := l.State().BulkBytes; got != most/2 {
@@ -366,7 +366,7 @@ func TestBulksShrinkWhenConcurrencyCannot(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const most = 4 << 20
-		l := NewLimiter(0, most)
+		l := New(0, most)
 		for l.State().Limit > 1 {
 			round(t, l, bad)
 			if got := l.State().BulkBytes; got != most {
@@ -403,7 +403,7 @@ func TestBulksShrinkWhenConcurrencyCannot(t *testing.T) {
 		if got := l.State().BulkBytes; got != most {
 			t.Errorf("bulks of %d after %d full ones", got, quickRegrowth)
 		}
-		if small := NewLimiter(1, 1000); small.State().BulkBytes == 1000 {
+		if small := New(1, 1000); small.State().BulkBytes == 1000 {
 			if take(t, small, Live)(bad); small.State().BulkBytes != 1000 {
 				t.Errorf("bulks of %d, where 1000 is the most", small.State().BulkBytes)
 			}
@@ -443,7 +443,7 @@ func TestBulksShrinkByWhatTakesTooLong(t *testing.T) {
 		"concurrency may shrink": {16, slow, most},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			l := NewLimiter(16, most)
+			l := New(16, most)
 			l.limit = c.limit
 			round(t, l, c.f)
 			if got := l.State().BulkBytes; got != c.want {
@@ -457,7 +457,7 @@ func TestTheRunOfAnOverload(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		// A server that answers in 20 ms, and refuses everything for a minute.
-		l := NewLimiter(8, 0)
+		l := New(8, 0)
 		start := time.Now()
 		sick := func() bool { since := time.Since(start); return since > 10*time.Second && since < 70*time.Second }
 		ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)

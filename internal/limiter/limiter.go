@@ -1,4 +1,4 @@
-package index
+package limiter
 
 import (
 	"context"
@@ -54,6 +54,8 @@ const (
 const (
 	// DefaultConcurrency is the most requests in flight that a worker grows to.
 	DefaultConcurrency = 16
+	// DefaultBulkBytes is the size that bulks grow to.
+	DefaultBulkBytes = 5 << 20
 
 	// startConcurrency is enough to keep a small server busy at once, also
 	// while one of its requests waits for a merge, a flush or a collection of
@@ -121,9 +123,9 @@ type permit struct {
 	released     bool
 }
 
-// NewLimiter makes a limiter that allows at most concurrency requests at once,
+// New makes a limiter that allows at most concurrency requests at once,
 // and bulks of at most bulkBytes; both may be zero for their defaults.
-func NewLimiter(concurrency, bulkBytes int) *Limiter {
+func New(concurrency, bulkBytes int) *Limiter {
 	if concurrency <= 0 {
 		concurrency = DefaultConcurrency
 	}
@@ -299,8 +301,8 @@ func sum(of [priorities]int) (n int) {
 	return n
 }
 
-// LimiterState is what a Limiter allows now.
-type LimiterState struct {
+// State is what a Limiter allows now.
+type State struct {
 	Limit     int // requests at once
 	InFlight  int
 	Waiting   int
@@ -309,10 +311,10 @@ type LimiterState struct {
 }
 
 // State reads the present values.
-func (l *Limiter) State() LimiterState {
+func (l *Limiter) State() State {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return LimiterState{
+	return State{
 		Limit:     int(l.limit),
 		InFlight:  sum(l.inFlight),
 		Waiting:   len(l.waiting[Live]) + len(l.waiting[Yielding]) + len(l.waiting[Recovery]),

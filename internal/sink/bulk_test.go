@@ -1,4 +1,4 @@
-package index
+package sink
 
 import (
 	"bytes"
@@ -9,19 +9,20 @@ import (
 	"millrace/internal/telemetry"
 )
 
-func TestABulkIsPutTogetherFromAnother(t *testing.T) {
-	t.Parallel()
-	a, b, c := record(t, undated, "a", `{"n":1}`), record(t, undated, "b", `{"n":2}`), record(t, undated, "c", `{"n":3}`)
-	all, part := bulkOf(a, b, c), &Bulk{}
-	part.AddFrom(all, 0)
-	part.AddFrom(all, 2)
-	if want := bulkOf(a, c); !bytes.Equal(part.body, want.body) || part.Len() != 2 || part.Size() != want.Size() {
-		t.Errorf("got %s, want %s", part.body, want.body)
+var now = time.Date(2026, 11, 23, 1, 2, 3, 0, time.UTC)
+
+const undated = "telemetry-span-undated"
+
+// record makes the stream record of a body in an index.
+func record(t testing.TB, index, id, body string) telemetry.Record {
+	t.Helper()
+	r, err := telemetry.Parse(telemetry.AppendRecord(nil, telemetry.Head{
+		Index: index, ReceivedAt: now, Tenant: "acme", Region: "eu-west-1", ID: id, Type: "span", Timestamp: now,
+	}, []byte(body)))
+	if err != nil {
+		t.Fatal(err)
 	}
-	all.Reset()
-	if all.Len() != 0 || all.Size() != 0 {
-		t.Error("not empty after Reset")
-	}
+	return r
 }
 
 func TestOperationsAreWrittenLineByLine(t *testing.T) {
@@ -34,33 +35,13 @@ func TestOperationsAreWrittenLineByLine(t *testing.T) {
 		want += `{"create":{"_index":"telemetry-span-undated","_id":"` + string(r.DocIDText) + `"}}` + "\n" +
 			`{"indexed_at":"` + at.UTC().Format("2006-01-02T15:04:05.000Z") + `",` + string(r.Document) + "\n"
 	}
-	if string(b.body) != want {
-		t.Errorf("got  %s\nwant %s", b.body, want)
+	if string(b.Body()) != want {
+		t.Errorf("got  %s\nwant %s", b.Body(), want)
 	}
 	var epoch Bulk
 	epoch.Add(r, time.UnixMilli(0))
-	if !bytes.Contains(epoch.body, []byte(`{"indexed_at":"1970-01-01T00:00:00.000Z",`)) {
-		t.Errorf("at the epoch: %s", epoch.body)
-	}
-}
-
-func TestHalfCutsByBytes(t *testing.T) {
-	t.Parallel()
-	small := record(t, undated, "small", `{}`)
-	large := record(t, undated, "large", `{"padding":"`+strings.Repeat("x", 100_000)+`"}`)
-	for _, c := range []struct {
-		records []telemetry.Record
-		want    int
-	}{
-		{[]telemetry.Record{small}, 1},
-		{[]telemetry.Record{small, small}, 1},
-		{[]telemetry.Record{small, small, small, small}, 2},
-		{[]telemetry.Record{large, small, small, small}, 1},
-		{[]telemetry.Record{small, small, small, large}, 3},
-	} {
-		if got := bulkOf(c.records...).Half(); got != c.want {
-			t.Errorf("%d records are cut at %d, want %d", len(c.records), got, c.want)
-		}
+	if !bytes.Contains(epoch.Body(), []byte(`{"indexed_at":"1970-01-01T00:00:00.000Z",`)) {
+		t.Errorf("at the epoch: %s", epoch.Body())
 	}
 }
 
@@ -111,18 +92,4 @@ func BenchmarkParseAndAdd(b *testing.B) {
 			bulk.Reset()
 		}
 	}
-}
-
-// AddFrom appends one operation of another bulk.
-func (b *Bulk) AddFrom(other *Bulk, position int) {
-	b.body = append(b.body, other.operation(position)...)
-	b.ends = append(b.ends, len(b.body))
-}
-
-func (b *Bulk) operation(position int) []byte {
-	from := 0
-	if position > 0 {
-		from = b.ends[position-1]
-	}
-	return b.body[from:b.ends[position]]
 }

@@ -1,4 +1,4 @@
-package index
+package sink
 
 import (
 	"slices"
@@ -14,7 +14,6 @@ const (
 	// for the disk once in every shard that it reaches. Without a backlog bulks
 	// are as small as what has come meanwhile, so that delay does not suffer.
 	DefaultBulkDocuments = 8000
-	DefaultBulkBytes     = 5 << 20
 
 	// MaxBulkBytes is the largest body that any setting may ask for: what the
 	// smaller instances of Amazon OpenSearch Service take (its quotas, 'Maximum
@@ -97,19 +96,11 @@ func (b *Bulk) name(index []byte) {
 // Indices are the names of the indices that the documents are for, each once.
 func (b *Bulk) Indices() []string { return b.indices }
 
-// Half returns the position that cuts the bulk in two parts of about the same
-// size in bytes, neither of them empty; a bulk of one has no half, and gives 1.
-func (b *Bulk) Half() int {
-	for i, end := range b.ends {
-		if 2*end >= len(b.body) {
-			return max(1, min(i+1, len(b.ends)-1))
-		}
-	}
-	return 1
-}
-
 // Len is the number of documents.
 func (b *Bulk) Len() int { return len(b.ends) }
+
+// Body is the body of the request. It is lent: Reset and Add write into its memory.
+func (b *Bulk) Body() []byte { return b.body }
 
 // Size is the length of the body in bytes.
 func (b *Bulk) Size() int { return len(b.body) }
