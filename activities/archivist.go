@@ -52,14 +52,14 @@ func (s BackupSource) Read(shard string, from telemetry.Checkpoint) Reader {
 
 // BackupLimits are how a worker backs up. A zero field takes its default.
 type BackupLimits struct {
-	Bytes  int           `name:"backup-bytes" help:"Bytes of records that make an object, before compression: 1 to 128 MiB." default:"5242880" env:"MILLRACE_BACKUP_BYTES"`
-	Within time.Duration `name:"backup-within" help:"How long a record waits at the most until its object is written: up to 15m." default:"5m" env:"MILLRACE_BACKUP_WITHIN"`
-	Poll   time.Duration `name:"backup-poll" help:"How long to leave a shard to other readers once there is nothing more to read." default:"1s" env:"MILLRACE_BACKUP_POLL"`
-	FanOut string        `name:"backup-fan-out" help:"Read by enhanced fan-out, as the consumer of this name; empty: by polling." env:"MILLRACE_BACKUP_FAN_OUT"`
+	Bytes  int           `name:"backup-bytes" help:"Size of an object before compression, in bytes: 1 to 128 MiB." default:"5242880" env:"MILLRACE_BACKUP_BYTES"`
+	Within time.Duration `name:"backup-within" help:"Longest time before a record is written, up to 15m." default:"5m" env:"MILLRACE_BACKUP_WITHIN"`
+	Poll   time.Duration `name:"backup-poll" help:"Time between reads at the tip of a shard, which leaves reads to other consumers." default:"1s" env:"MILLRACE_BACKUP_POLL"`
+	FanOut string        `name:"backup-fan-out" help:"Name of an enhanced fan-out consumer to read with; empty: poll." env:"MILLRACE_BACKUP_FAN_OUT"`
 
 	Encryption   string `name:"backup-encryption" help:"Server-side encryption of the objects: AES256, aws:kms or aws:kms:dsse; empty: the bucket's default." enum:"AES256,aws:kms,aws:kms:dsse," default:"" env:"MILLRACE_BACKUP_ENCRYPTION"`
 	KMSKey       string `name:"backup-kms-key" help:"Id or ARN of the KMS key." env:"MILLRACE_BACKUP_KMS_KEY"`
-	StorageClass string `name:"backup-storage-class" help:"Storage class of the objects, as S3 names it; empty: STANDARD." env:"MILLRACE_BACKUP_STORAGE_CLASS"`
+	StorageClass string `name:"backup-storage-class" help:"Storage class of the objects, by its name in S3; empty: STANDARD." env:"MILLRACE_BACKUP_STORAGE_CLASS"`
 
 	WaitingAfter time.Duration `kong:"-"` // how long a shard may stand still before its state says so
 	DrainTimeout time.Duration `kong:"-"` // how long a call that is to end may take to write what it holds; the next one reads it again

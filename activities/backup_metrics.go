@@ -10,37 +10,37 @@ import (
 var (
 	backupRecords = promauto.NewCounter(prometheus.CounterOpts{
 		Name: "millrace_backup_records_total",
-		Help: "Records that are durable in the backup.",
+		Help: "Records written to the backup.",
 	})
 	backupBytes = promauto.NewCounter(prometheus.CounterOpts{
 		Name: "millrace_backup_bytes_total",
-		Help: "Bytes of the records that are durable in the backup, before compression.",
+		Help: "Bytes of records written to the backup, before compression.",
 	})
 	backupStored = promauto.NewCounter(prometheus.CounterOpts{
 		Name: "millrace_backup_stored_bytes_total",
-		Help: "Bytes of the objects that were written to the backup.",
+		Help: "Bytes of objects written to the backup.",
 	})
 	backupObjects = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "millrace_backup_objects_total",
-		Help: "Objects of the backup, by how they came to be: written, or adopted from another writer or a lost answer.",
+		Help: "Objects of the backup: written, or adopted after a takeover or a lost answer.",
 	}, []string{"how"})
 	backupWritten = backupObjects.WithLabelValues("written")
 	backupAdopted = backupObjects.WithLabelValues("adopted")
 	backupLosses  = promauto.NewCounter(prometheus.CounterOpts{
 		Name: "millrace_backup_losses_total",
-		Help: "Ranges of the stream that were trimmed before the backup had read them: see the ledger.",
+		Help: "Ranges of the stream that were trimmed before the backup read them; the ledger lists them.",
 	})
 	backupLag = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "millrace_backup_lag_seconds",
-		Help: "Age of the oldest record of each shard that is not durable in the backup: up to --backup-within when all is well.",
+		Help: "Age of the oldest record of each shard that is not yet in the backup. Up to --backup-within is normal.",
 	}, []string{"shard"})
 	backupWaiting = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "millrace_backup_waiting",
-		Help: "1 for each shard whose backup stands still because something does not work.",
+		Help: "1 while the backup of the shard cannot make progress.",
 	}, []string{"shard"})
 	backupHeld = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "millrace_backup_held_bytes",
-		Help: "Bytes of records, before compression, that are read and not durable in the backup yet.",
+		Help: "Bytes of records, before compression, that are read and not yet written.",
 	}, []string{"shard"})
 )
 

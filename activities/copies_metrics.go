@@ -16,11 +16,11 @@ import (
 var (
 	openCopies = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "millrace_batch_copies",
-		Help: "Copies in the ledger of what ProcessBatch workflows hold for more than half of the stream's retention. Said by the worker that looks after the stream.",
+		Help: "Copies in the ledger of records that ProcessBatch workflows have held for more than half of the stream's retention. One worker reports it: the one that runs ProcessStream's activities.",
 	}, []string{"stream"})
 	oldestCopy = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "millrace_batch_oldest_copied_seconds",
-		Help: "Age of the oldest record in those copies; 0: there are none.",
+		Help: "Age of the oldest record in those copies; 0 if there are none.",
 	}, []string{"stream"})
 )
 

@@ -8,12 +8,12 @@ import (
 var (
 	drills = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "millrace_drills_total",
-		Help: "Recovery drills that have ended, by how: complete, incomplete or failed.",
+		Help: "Drills by result: complete, incomplete or failed.",
 	}, []string{"result"})
 	// lastDrill is not there before it is known.
 	lastDrill = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "millrace_drill_last_success_timestamp_seconds",
-		Help: "When the last recovery drill began that brought everything back.",
+		Help: "Start of the last complete drill.",
 	}, nil)
 )
 

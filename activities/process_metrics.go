@@ -8,7 +8,7 @@ import (
 var (
 	processed = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "millrace_process_records_total",
-		Help: "Records of the stream that are durable elsewhere, by how: indexed, duplicate, conflict (their id is indexed with another content, which stays), unchecked (either of the two), dead_letter or handed_over (to a ProcessBatch).",
+		Help: "Records processed, by outcome: indexed; dead_letter; handed_over (to a ProcessBatch); and for ids that are indexed already: duplicate, conflict (other content, and the document stays), unchecked (either of the two).",
 	}, []string{"outcome"})
 	indexedRecords    = processed.WithLabelValues("indexed")
 	duplicateRecords  = processed.WithLabelValues("duplicate")
@@ -19,15 +19,15 @@ var (
 
 	batchesStarted = promauto.NewCounter(prometheus.CounterOpts{
 		Name: "millrace_process_batches_started_total",
-		Help: "Ranges handed over to a ProcessBatch.",
+		Help: "Ranges handed to a ProcessBatch.",
 	})
 	lossesReported = promauto.NewCounter(prometheus.CounterOpts{
 		Name: "millrace_process_losses_total",
-		Help: "Ranges of the stream that were trimmed before they were read: look into the ledger, and into the backup.",
+		Help: "Possible losses: ranges of the stream that were trimmed before processing read them. The ledger lists them; the backup may have the records.",
 	})
 	lookupsGivenUp = promauto.NewCounter(prometheus.CounterOpts{
 		Name: "millrace_process_lookups_given_up_total",
-		Help: "Bulks with a record that was indexed without knowing whether an earlier post of it is indexed under another index: that one was out of service for too long.",
+		Help: "Bulks indexed without looking for an earlier document of a record in another index, because that index was unavailable for too long.",
 	})
 	shardLag = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "millrace_process_lag_seconds",
@@ -35,11 +35,11 @@ var (
 	}, []string{"shard"})
 	shardWaiting = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "millrace_process_waiting",
-		Help: "1 for each shard of this worker that stands still because something does not work.",
+		Help: "1 while the shard cannot make progress.",
 	}, []string{"shard"})
 	shardStates = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "millrace_shard_state",
-		Help: "1 for the state of each shard, also while no worker has it. Said by the worker that looks after the stream.",
+		Help: "1 for the state of each shard, even if no worker has it. One worker reports it: the one that runs the activities of ProcessStream or BackupStream (stage).",
 	}, []string{"stage", "shard", "state"})
 )
 
@@ -73,17 +73,17 @@ func (c *call) publish(progress Progress) {
 
 var pooledRecords = promauto.NewCounter(prometheus.CounterOpts{
 	Name: "millrace_process_offender_records_total",
-	Help: "Records of tenants most of whose records are refused that went to the ledger, in large entries.",
+	Help: "Records of offenders that went to the ledger in large entries.",
 })
 
 var parkedRecords = promauto.NewCounter(prometheus.CounterOpts{
 	Name: "millrace_process_parked_records_total",
-	Help: "Records that were parked in the ledger, since their index alone, closed or blocked for writes, refuses them.",
+	Help: "Records parked in the ledger, because their index alone is closed or blocked for writes.",
 })
 
 var shardOffenders = promauto.NewGaugeVec(prometheus.GaugeOpts{
 	Name: "millrace_process_offenders",
-	Help: "Tenants of a shard most of whose records are refused, as known to the worker that indexes it: starter shards names them.",
+	Help: "Offenders of a shard: tenants whose records are mostly rejected. starter shards names them.",
 }, []string{"shard"})
 
 // forgetShard takes a shard out of the metrics: another worker may have it.
@@ -104,5 +104,5 @@ func (s *Supervisor) show(shards []ShardState) (forget func()) {
 
 var unreadableLetters = promauto.NewGauge(prometheus.GaugeOpts{
 	Name: "millrace_dead_letters_unreadable",
-	Help: "Messages in the dead-letter queue that cannot be read, and stay there, as last seen by this worker.",
+	Help: "Unreadable messages, which stay in the dead-letter queue, as this worker last saw them.",
 })

@@ -87,14 +87,14 @@ type BatchStarter interface {
 // ProcessLimits bound what one shard may use of a worker. A zero field takes
 // its default.
 type ProcessLimits struct {
-	BulksPerShard int           `help:"Most bulk requests in flight for one shard." default:"4" env:"MILLRACE_BULKS_PER_SHARD"`
-	BulkRecords   int           `help:"Most records in one bulk request." default:"8000" env:"MILLRACE_BULK_RECORDS"`
-	PrefetchBytes int           `help:"Most bytes of one shard that are read and not indexed yet." default:"8388608" env:"MILLRACE_PREFETCH_BYTES"`
-	WaitingAfter  time.Duration `help:"How long a shard may stand still before its state says so." default:"20s" env:"MILLRACE_WAITING_AFTER"`
-	DrainTimeout  time.Duration `help:"How long a shard that is to pause or move waits for the requests it has in flight." default:"10s" env:"MILLRACE_DRAIN_TIMEOUT"`
-	ParkAfter     time.Duration `help:"How long one index alone, closed or blocked for writes, may refuse records until they are parked in the ledger and its shards go on." default:"30s" env:"MILLRACE_PARK_AFTER"`
-	CompareRate   int           `help:"Records a second that Elasticsearch has already, and that are compared with what it has; more are counted as unchecked." default:"1000" env:"MILLRACE_COMPARE_RATE"`
-	CopyAfter     time.Duration `help:"Age at which a record that a ProcessBatch still holds is copied to the ledger; 0: half of the stream's retention." default:"0s" env:"MILLRACE_COPY_AFTER"`
+	BulksPerShard int           `help:"Maximum bulk requests in flight for one shard." default:"4" env:"MILLRACE_BULKS_PER_SHARD"`
+	BulkRecords   int           `help:"Maximum records of one bulk request." default:"8000" env:"MILLRACE_BULK_RECORDS"`
+	PrefetchBytes int           `help:"Maximum bytes of one shard that are read and not yet indexed." default:"8388608" env:"MILLRACE_PREFETCH_BYTES"`
+	WaitingAfter  time.Duration `help:"How long a shard may make no progress before its state is waiting." default:"20s" env:"MILLRACE_WAITING_AFTER"`
+	DrainTimeout  time.Duration `help:"How long a shard that pauses or moves waits for its requests in flight." default:"10s" env:"MILLRACE_DRAIN_TIMEOUT"`
+	ParkAfter     time.Duration `help:"How long records wait for an index that alone is closed or blocked for writes, before they are parked in the ledger." default:"30s" env:"MILLRACE_PARK_AFTER"`
+	CompareRate   int           `help:"Resent records a second to compare with their documents; more are counted as unchecked." default:"1000" env:"MILLRACE_COMPARE_RATE"`
+	CopyAfter     time.Duration `help:"Age at which records that a ProcessBatch still holds are copied to the ledger; 0: half of the stream's retention." default:"0s" env:"MILLRACE_COPY_AFTER"`
 }
 
 // Defaults of ProcessLimits.

@@ -7,5 +7,5 @@ import (
 
 var sweptRecords = promauto.NewCounterVec(prometheus.CounterOpts{
 	Name: "millrace_recover_records_total",
-	Help: "Records of the backup that a recovery or a replay has gone through, by stage: backfill or verify.",
+	Help: "Records of the backup that a recovery or a replay has processed, by stage: backfill or verify.",
 }, []string{"stage"})

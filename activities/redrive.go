@@ -40,9 +40,9 @@ type FallbackQueue interface {
 
 // RedriveLimits bound what redriving may use. A zero field takes its default.
 type RedriveLimits struct {
-	Receivers  int           `name:"redrive-receivers" help:"How many receive from the fallback queue at the same time." default:"4" env:"MILLRACE_REDRIVE_RECEIVERS"`
-	Visibility time.Duration `name:"redrive-visibility" help:"How long a message that is being redriven is hidden from others. It is extended while needed." default:"60s" env:"MILLRACE_REDRIVE_VISIBILITY"`
-	GiveUp     time.Duration `name:"redrive-give-up" help:"How long a message's records are tried before the rest of it goes back to the queue." default:"10m" env:"MILLRACE_REDRIVE_GIVE_UP"`
+	Receivers  int           `name:"redrive-receivers" help:"Concurrent receivers of the fallback queue." default:"4" env:"MILLRACE_REDRIVE_RECEIVERS"`
+	Visibility time.Duration `name:"redrive-visibility" help:"Visibility timeout of a message in progress. It is extended while needed." default:"60s" env:"MILLRACE_REDRIVE_VISIBILITY"`
+	GiveUp     time.Duration `name:"redrive-give-up" help:"How long to try a message's records before the rest goes back to the queue." default:"10m" env:"MILLRACE_REDRIVE_GIVE_UP"`
 }
 
 // Defaults of RedriveLimits.

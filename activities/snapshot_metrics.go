@@ -12,27 +12,27 @@ var (
 	// one, the largest of them is right.
 	lastSuccess = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "millrace_snapshot_last_success_timestamp_seconds",
-		Help: "When the last good snapshot was begun, or the first was tried where there never was a good one.",
+		Help: "Start of the last good snapshot, or of the first attempt if none was good. Take the maximum over all workers.",
 	}, []string{"repository"})
 	snapshotsTaken = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "millrace_snapshots_total",
-		Help: "Snapshots that have ended, by how: success, suspect, partial or failed.",
+		Help: "Snapshots by result: success, suspect, partial or failed.",
 	}, []string{"result"})
 	snapshotSeconds = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "millrace_snapshot_duration_seconds",
-		Help: "How long the last snapshot took.",
+		Help: "Duration of the last snapshot.",
 	}, []string{"repository"})
 	indicesRetired = promauto.NewCounter(prometheus.CounterOpts{
 		Name: "millrace_retention_indices_deleted_total",
-		Help: "Indices that retention has deleted.",
+		Help: "Indices that retention deleted whole.",
 	})
 	documentsTrimmed = promauto.NewCounter(prometheus.CounterOpts{
 		Name: "millrace_retention_documents_deleted_total",
-		Help: "Documents that retention has deleted one by one, of indices that are not of one day.",
+		Help: "Documents that retention deleted from yearly and undated indices.",
 	})
 	indicesUncovered = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "millrace_retention_indices_uncovered",
-		Help: "Indices that stay, or documents of which do, past their retention, since neither a good snapshot nor the backup has them.",
+		Help: "Indices that retention keeps because neither a good snapshot nor the backup has them: whole (day), or single documents of them (documents).",
 	}, []string{"of"})
 )
 

@@ -20,11 +20,11 @@ import (
 var (
 	untoldEntries = promauto.NewCounter(prometheus.CounterOpts{
 		Name: "millrace_ledger_untold_entries_total",
-		Help: "Entries that were written to the ledger while the dead-letter queue did not take their letter. It is sent later.",
+		Help: "Ledger entries whose message the dead-letter queue rejected at first; it is sent later.",
 	})
 	untoldNow = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "millrace_ledger_untold_entries",
-		Help: "Entries of the ledger of which the dead-letter queue does not know yet. Said by the worker that looks after the stream.",
+		Help: "Ledger entries whose message the dead-letter queue has not accepted yet. One worker reports it: the one that runs ProcessStream's activities.",
 	}, []string{"stream"})
 )
 

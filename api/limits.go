@@ -12,19 +12,19 @@ import (
 // otherwise of a tenant (Quota).
 type Limits struct {
 	BodyBytes    int     `name:"limit-body" help:"Largest request body in bytes, after decompression." default:"10485760" env:"MILLRACE_LIMIT_BODY"`
-	RequestBytes int     `name:"limit-requests" help:"Most bytes of requests that are in hand at once, with the records made of them; others are told to come again. One tenant may have a quarter, or one request of the largest size; the last quarter is kept for tenants that hold little." default:"402653184" env:"MILLRACE_LIMIT_REQUESTS"`
-	Expansion    int     `name:"limit-expansion" help:"How many times --limit-body the records made of one request may take: what they have in common is copied into each. At least 8, since honest resources repeat." default:"8" env:"MILLRACE_LIMIT_EXPANSION"`
-	Connections  int     `name:"limit-connections" help:"Most connections, of HTTP and of gRPC each; more wait. One tenant may have a quarter as many requests in hand." default:"4096" env:"MILLRACE_LIMIT_CONNECTIONS"`
-	RecordBytes  int     `name:"limit-record" help:"Largest record in bytes, with what the collector adds. At most 1048536: Kinesis's 1 MiB less its partition key." default:"1048536" env:"MILLRACE_LIMIT_RECORD"`
-	Records      int     `name:"limit-records" help:"Most records of one request." default:"10000" env:"MILLRACE_LIMIT_RECORDS"`
+	RequestBytes int     `name:"limit-requests" help:"Memory in bytes for requests in progress and their records; beyond it, agents must retry. One tenant may hold a quarter, or one request of the largest size; the last quarter is kept for tenants that hold little." default:"402653184" env:"MILLRACE_LIMIT_REQUESTS"`
+	Expansion    int     `name:"limit-expansion" help:"Size of one request's records, as a multiple of --limit-body: common members are copied into each record. At least 8, since honest resources repeat." default:"8" env:"MILLRACE_LIMIT_EXPANSION"`
+	Connections  int     `name:"limit-connections" help:"Maximum connections of HTTP, and of gRPC; more wait. One tenant may have a quarter as many requests in progress." default:"4096" env:"MILLRACE_LIMIT_CONNECTIONS"`
+	RecordBytes  int     `name:"limit-record" help:"Largest record in bytes, including the members that the collector adds. At most 1048536: Kinesis's 1 MiB less the partition key." default:"1048536" env:"MILLRACE_LIMIT_RECORD"`
+	Records      int     `name:"limit-records" help:"Maximum records of one request." default:"10000" env:"MILLRACE_LIMIT_RECORDS"`
 	Depth        int     `name:"limit-depth" help:"Deepest nesting of a record; the record itself is the first level." default:"64" env:"MILLRACE_LIMIT_DEPTH"`
-	Values       int     `name:"limit-values" help:"Most values of one OpenTelemetry record: attributes, entries of lists and maps, events, links, each with what it holds. The limits of OpenTelemetry's SDKs let a span have 66048 (128 attributes, and 128 events and 128 links with 128 each)." default:"100000" env:"MILLRACE_LIMIT_VALUES"`
-	TenantRate   float64 `name:"limit-rate" help:"Records a second that one tenant may send to this collector, 0: no limit. Requests that are refused for their own fault count as one, or as the records that were read." default:"5000" env:"MILLRACE_LIMIT_RATE"`
-	TenantBurst  int     `name:"limit-burst" help:"Records that a tenant may send at once within its rate, 0: what the rate allows in two seconds." default:"0" env:"MILLRACE_LIMIT_BURST"`
-	TenantBytes  float64 `name:"limit-bytes-rate" help:"Bytes of bodies a second, after decompression, that one tenant may send to this collector, 0: no limit." default:"8388608" env:"MILLRACE_LIMIT_BYTES_RATE"`
+	Values       int     `name:"limit-values" help:"Maximum values of one OpenTelemetry record: attributes, entries of lists and maps, events and links, with everything inside them. The limits of OpenTelemetry's SDKs let a span have 66048 (128 attributes, and 128 events and 128 links with 128 each)." default:"100000" env:"MILLRACE_LIMIT_VALUES"`
+	TenantRate   float64 `name:"limit-rate" help:"Records a second that one tenant may send to this collector; 0: no limit. A rejected request counts as the records read from it, or as one." default:"5000" env:"MILLRACE_LIMIT_RATE"`
+	TenantBurst  int     `name:"limit-burst" help:"Records that a tenant may send at once; 0: as many as its rate allows in two seconds." default:"0" env:"MILLRACE_LIMIT_BURST"`
+	TenantBytes  float64 `name:"limit-bytes-rate" help:"Bytes of bodies a second, after decompression, that one tenant may send to this collector; 0: no limit." default:"8388608" env:"MILLRACE_LIMIT_BYTES_RATE"`
 
-	IndexDaysBack  int `name:"index-days-back" help:"Days before its arrival from which on a record has a daily index; an older one is in the index of its year. From 1 to 366." default:"8" env:"MILLRACE_INDEX_DAYS_BACK"`
-	IndexDaysAhead int `name:"index-days-ahead" help:"Days after its arrival up to which a record has a daily index; one from further ahead is in the undated index. From 1 to 31." default:"1" env:"MILLRACE_INDEX_DAYS_AHEAD"`
+	IndexDaysBack  int `name:"index-days-back" help:"Days before its arrival up to which a record gets a daily index; older records go to the index of their year. From 1 to 366." default:"8" env:"MILLRACE_INDEX_DAYS_BACK"`
+	IndexDaysAhead int `name:"index-days-ahead" help:"Days after its arrival up to which a record gets a daily index; later records go to the undated index. From 1 to 31." default:"1" env:"MILLRACE_INDEX_DAYS_AHEAD"`
 }
 
 // Defaults of Limits.

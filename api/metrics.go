@@ -13,7 +13,7 @@ import (
 var (
 	requestSeconds = promauto.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "millrace_api_request_seconds",
-		Help:    "Time from the head of a request to its answer, by protocol and HTTP status (what a gRPC status stands for).",
+		Help:    "Time from the head of a request to its answer, by protocol and HTTP status (for gRPC, the status it maps to).",
 		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 	}, []string{"protocol", "status"})
 	requestBytes = promauto.NewCounterVec(prometheus.CounterOpts{
@@ -22,23 +22,23 @@ var (
 	}, []string{"protocol"})
 	recordCount = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "millrace_api_records_total",
-		Help: "Records of requests: accepted; rejected as bad; throttled by the tenant's quota; unavailable when they could not be made durable; unread when the request was refused as a whole, those before its fault.",
+		Help: "Records of requests by result: accepted; rejected as bad; throttled by the tenant's quota; unavailable, if they could not be made durable; unread, if the request was rejected as a whole: those before its fault.",
 	}, []string{"protocol", "result"})
 	throttledRequests = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "millrace_api_throttled_requests_total",
-		Help: "Requests that were answered 429, by the quota that their tenant had used up: records or bytes.",
+		Help: "Requests answered 429, by the exhausted quota: records or bytes.",
 	}, []string{"protocol", "quota"})
 	recordTimes = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "millrace_api_record_times_total",
-		Help: "Accepted records by what their own time was worth; only a usable one stands in @timestamp.",
+		Help: "Accepted records, by their own timestamp: usable, missing, unreadable, out_of_bounds, or ahead. Only a usable one becomes @timestamp.",
 	}, []string{"time"})
 	droppedCount = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "millrace_api_dropped_names_total",
-		Help: "Requests with names or fields that OpenTelemetry has dropped: agents that should be updated.",
+		Help: "Requests with names or fields that OpenTelemetry has removed: update their agents.",
 	}, []string{"protocol"})
 	keyFileBroken = promauto.NewGauge(prometheus.GaugeOpts{
 		Name: "millrace_api_key_file_broken",
-		Help: "1 while the key file cannot be read and the keys before count.",
+		Help: "1 while the key file cannot be read, and the keys read before apply.",
 	})
 )
 

@@ -15,11 +15,11 @@ import (
 )
 
 type backupCommands struct {
-	Start  backupStart  `cmd:"" help:"Start the backup of the stream, where it was left."`
-	Stop   backupStop   `cmd:"" help:"Stop it: every shard writes what it holds and keeps its checkpoint."`
-	Pause  backupPause  `cmd:"" help:"Pause it: every shard writes what it holds. Processing goes on."`
-	Resume backupResume `cmd:"" help:"Resume it. While others keep it paused, it waits for them."`
-	Status backupStatus `cmd:"" help:"Show whether it runs, and up to when each shard is backed up."`
+	Start  backupStart  `cmd:"" help:"Start BackupStream, which continues at its checkpoints."`
+	Stop   backupStop   `cmd:"" help:"Stop the backup. Every shard writes the records it holds and keeps its checkpoint."`
+	Pause  backupPause  `cmd:"" help:"Pause the backup. Every shard writes the records it holds; processing continues."`
+	Resume backupResume `cmd:"" help:"Resume the backup. Pauses of other owners stay."`
+	Status backupStatus `cmd:"" help:"Show whether the backup runs, and its position in each shard."`
 }
 
 func backingUp(c client.Client, r *config.Resources) endless {
@@ -27,7 +27,7 @@ func backingUp(c client.Client, r *config.Resources) endless {
 }
 
 type backupStart struct {
-	CallFor time.Duration `help:"How long a worker keeps a shard until others can get it." default:"${backup_for}"`
+	CallFor time.Duration `help:"How long a worker keeps a shard before another may take it." default:"${backup_for}"`
 }
 
 // Validate reports what cannot work.

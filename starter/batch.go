@@ -12,11 +12,11 @@ import (
 )
 
 type batchCommands struct {
-	List   batchList   `cmd:"" help:"List the ranges that could not be indexed with their neighbours, and are worked on."`
-	Show   batchShow   `cmd:"" help:"Show what is left of one, as a tree."`
-	Retry  batchRetry  `cmd:"" help:"Try what is left of one, or a branch of it, now."`
-	Skip   batchSkip   `cmd:"" help:"Give up what is left of one, or a branch of it: to the ledger and the dead-letter queue."`
-	Cancel batchCancel `cmd:"" help:"Give up what is left of one, and end it."`
+	List   batchList   `cmd:"" help:"List the running batches."`
+	Show   batchShow   `cmd:"" help:"Show what is left of a batch, as a tree."`
+	Retry  batchRetry  `cmd:"" help:"Try a batch, or a branch of it, now."`
+	Skip   batchSkip   `cmd:"" help:"Give up a batch, or a branch of it. Its records go to the ledger and the dead-letter queue."`
+	Cancel batchCancel `cmd:"" help:"Give up a batch, and end its workflow."`
 }
 
 type batchList struct{ format }
@@ -57,7 +57,7 @@ func (l batchList) Run(ctx context.Context, c client.Client, out output) error {
 
 // batchArgument says which batch is meant.
 type batchArgument struct {
-	Batch string `arg:"" help:"The id of its workflow, as listed: batch/…"`
+	Batch string `arg:"" help:"Id of the workflow, as listed: batch/…"`
 }
 
 type batchShow struct {
@@ -92,8 +92,8 @@ func writeBatch(out output, s workflows.BatchStatus) {
 // branchArgument says which part of a batch is meant.
 type branchArgument struct {
 	batchArgument
-	First string `help:"First sequence number of the branch, or how it ends, as shown; all that is left without it."`
-	Last  string `help:"Last sequence number of the branch, or how it ends."`
+	First string `help:"First sequence number of the branch, or its last digits, as shown; without it, everything that is left."`
+	Last  string `help:"Last sequence number of the branch, or its last digits."`
 	wait
 	format
 }

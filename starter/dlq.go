@@ -19,14 +19,14 @@ import (
 )
 
 type dlqCommands struct {
-	List dlqList `cmd:"" help:"List the records that were given up, grouped by error."`
-	Show dlqShow `cmd:"" help:"Show one entry of the ledger: its records, and what was said of each."`
+	List dlqList `cmd:"" help:"List dead letters, grouped by error."`
+	Show dlqShow `cmd:"" help:"Show one entry of the ledger: its records and their errors."`
 
-	Reprocess reprocessStart  `cmd:"" help:"Bring records home once the cause is mended: into the stream again, or into the index."`
-	Status    reprocessStatus `cmd:"" help:"Show how far that is."`
-	Pause     reprocessPause  `cmd:"" help:"Pause it."`
-	Resume    reprocessResume `cmd:"" help:"Resume it."`
-	Cancel    reprocessCancel `cmd:"" help:"Cancel it: what is not done stays in the ledger."`
+	Reprocess reprocessStart  `cmd:"" help:"Index dead letters again, through the stream or directly, once the cause is fixed."`
+	Status    reprocessStatus `cmd:"" help:"Show the progress of the reprocessing."`
+	Pause     reprocessPause  `cmd:"" help:"Pause the reprocessing."`
+	Resume    reprocessResume `cmd:"" help:"Resume the reprocessing."`
+	Cancel    reprocessCancel `cmd:"" help:"Cancel the reprocessing. What is not done stays in the ledger."`
 }
 
 // openLedger finds the ledger of the stream.
@@ -40,13 +40,13 @@ func openLedger(ctx context.Context, r *config.Resources) (*ledger.Ledger, error
 
 // selection says which records are meant.
 type selection struct {
-	Error     string `help:"Only errors whose type or reason has this text."`
+	Error     string `help:"Only errors whose type or reason contains this text."`
 	ErrorType string `help:"Only errors of this type, such as document_parsing_exception."`
 	Type      string `help:"Only records of this type, such as span."`
 	Tenant    string `help:"Only records of this tenant."`
-	Shard     string `help:"Only of this shard: its whole id, or ingest for records that the stream did not take."`
-	From      moment `help:"Only what was written into the ledger then or later: 2026-11-23T10:00:00Z, 2026-11-23, or 2h for two hours ago." placeholder:"TIME"`
-	To        moment `help:"Only what was written before." placeholder:"TIME"`
+	Shard     string `help:"Only of this shard: its whole id, or ingest for records that never reached the stream."`
+	From      moment `help:"Only entries written at this time or later: 2026-11-23T10:00:00Z, 2026-11-23, or 2h for two hours ago." placeholder:"TIME"`
+	To        moment `help:"Only entries written before this time." placeholder:"TIME"`
 }
 
 func (s selection) of(stream string) ledger.Selection {
@@ -84,7 +84,7 @@ func (m *moment) UnmarshalText(text []byte) error {
 
 type dlqList struct {
 	selection
-	Done bool `help:"Those that were resolved, instead of those that are open."`
+	Done bool `help:"List resolved entries instead of open ones."`
 	format
 }
 
@@ -252,7 +252,7 @@ func writeGroups(out output, groups []deadGroup) {
 }
 
 type dlqShow struct {
-	Key string `arg:"" help:"The entry's key, as listed: ledger/open/…"`
+	Key string `arg:"" help:"Key of the entry, as listed: ledger/open/…"`
 	format
 }
 

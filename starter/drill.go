@@ -14,20 +14,20 @@ import (
 )
 
 type drillCommands struct {
-	Schedule drillSchedule `cmd:"" help:"Drill every week, or as often as you say, from now on."`
-	Run      drillRun      `cmd:"" help:"Drill now: bring everything back into copies of the indices, hold them against the indices, and remove them."`
-	Status   drillStatus   `cmd:"" help:"Show how far the drill is, or how the last one ended."`
-	Cancel   drillCancel   `cmd:"" help:"End it: its copies are removed."`
+	Schedule drillSchedule `cmd:"" help:"Drill every week, or at another interval."`
+	Run      drillRun      `cmd:"" help:"Drill now: restore everything into copies of the indices, compare them with the indices, and delete them."`
+	Status   drillStatus   `cmd:"" help:"Show the progress of the drill, or the result of the last one."`
+	Cancel   drillCancel   `cmd:"" help:"Cancel the drill, and delete its copies."`
 }
 
 // drillSettings are what each drill is done with.
 type drillSettings struct {
-	Indices    []string       `help:"Names or patterns of indices; none: all." placeholder:"telemetry-span-*"`
-	NoSnapshot bool           `help:"Restore no snapshot: everything comes from the backup."`
-	Rate       float64        `help:"Records a second; 0: leave Elasticsearch most of its time for others." default:"0"`
-	Lanes      int            `help:"Pages of 1,000 objects to work on at once." default:"${lanes}"`
-	BackupWait time.Duration  `help:"How long to wait for the backup before what it does not have counts as missing." default:"${backup_wait}"`
-	Within     model.Duration `help:"How long it may take: then it is ended, and has failed." default:"${drill_within}"`
+	Indices    []string       `help:"Names or patterns of indices; default: all." placeholder:"telemetry-span-*"`
+	NoSnapshot bool           `help:"Restore no snapshot; index everything from the backup."`
+	Rate       float64        `help:"Records a second; 0: leave most of Elasticsearch's time to live traffic." default:"0"`
+	Lanes      int            `help:"Pages of 1,000 objects in progress at once." default:"${lanes}"`
+	BackupWait time.Duration  `help:"How long to wait for the backup before records that it lacks count as missing." default:"${backup_wait}"`
+	Within     model.Duration `help:"How long the drill may take before it fails." default:"${drill_within}"`
 }
 
 func (s drillSettings) input() workflows.DrillInput {
@@ -73,7 +73,7 @@ func drilling(c client.Client) endless {
 
 type drillRun struct {
 	drillSettings
-	Follow bool `help:"Wait until it ends." default:"true" negatable:""`
+	Follow bool `help:"Wait until the drill ends." default:"true" negatable:""`
 	format
 }
 

@@ -14,11 +14,11 @@ import (
 )
 
 type lettersCommands struct {
-	Start  lettersStart  `cmd:"" help:"Start it. Starting to process does, too."`
-	Stop   lettersStop   `cmd:"" help:"Stop it: messages stay in the queue."`
-	Pause  lettersPause  `cmd:"" help:"Pause it, to read the messages yourself."`
-	Resume lettersResume `cmd:"" help:"Resume it. While others keep it paused, it waits for them."`
-	Status lettersStatus `cmd:"" help:"Show whether it runs, what it has done, and which messages cannot be read."`
+	Start  lettersStart  `cmd:"" help:"Start KeepDeadLetters. starter process start does so, too."`
+	Stop   lettersStop   `cmd:"" help:"Stop KeepDeadLetters. Messages stay in the queue."`
+	Pause  lettersPause  `cmd:"" help:"Pause KeepDeadLetters, to read the messages yourself."`
+	Resume lettersResume `cmd:"" help:"Resume KeepDeadLetters. Pauses of other owners stay."`
+	Status lettersStatus `cmd:"" help:"Show whether KeepDeadLetters runs, its counts, and the messages that it cannot read."`
 }
 
 func keeping(c client.Client, r *config.Resources) endless {

@@ -1,6 +1,6 @@
-// Command starter is what an operator has in hand: it makes what the pipeline
-// needs, starts and stops its endless workflows, shows how far each shard is,
-// pauses and resumes them, and sends test telemetry.
+// Command starter is the operator's command: it creates what the pipeline needs,
+// starts, stops, pauses and resumes its endless workflows, shows their progress,
+// steers recoveries, and sends test telemetry.
 package main
 
 import (
@@ -23,35 +23,35 @@ import (
 
 type commands struct {
 	config.Resources `group:"resources"`
-	AnswerWithin     time.Duration `help:"How long to wait for the answer of a workflow that is asked for its status." default:"10s" env:"MILLRACE_ANSWER_WITHIN"`
+	AnswerWithin     time.Duration `help:"How long to wait for a workflow's answer to a query." default:"10s" env:"MILLRACE_ANSWER_WITHIN"`
 
-	Setup setupCommand `cmd:"" group:"first" help:"Make what is missing of stream, queues, bucket, index templates and search attributes."`
+	Setup setupCommand `cmd:"" group:"first" help:"Create the stream, queues, bucket, index templates and search attributes that are missing."`
 	Send  sendCommand  `cmd:"" group:"first" help:"Send test telemetry to a collector."`
 
-	Process processCommands `cmd:"" group:"processing" help:"The processing of the stream into Elasticsearch."`
-	Shards  shardsCommand   `cmd:"" group:"processing" help:"Show how far each shard is."`
-	Shard   shardCommands   `cmd:"" group:"processing" help:"One shard."`
-	Steer   streamCommands  `cmd:"" group:"processing" name:"stream" help:"All shards of the stream at once."`
+	Process processCommands `cmd:"" group:"processing" help:"Index the stream into Elasticsearch."`
+	Shards  shardsCommand   `cmd:"" group:"processing" help:"Show the position of each shard."`
+	Shard   shardCommands   `cmd:"" group:"processing" help:"Inspect, pause and resume one shard."`
+	Steer   streamCommands  `cmd:"" group:"processing" name:"stream" help:"Pause and resume all shards of the stream."`
 
-	Batch batchCommands `cmd:"" group:"processing" help:"Ranges that could not be indexed with their neighbours: bisected, and tried again."`
+	Batch batchCommands `cmd:"" group:"processing" help:"Ranges in doubt: ProcessBatch workflows, which bisect and retry them."`
 
-	Parked parkedCommands `cmd:"" group:"processing" help:"Records that wait in the ledger since their index alone takes no writes."`
+	Parked parkedCommands `cmd:"" group:"processing" help:"Records that wait in the ledger because their index, and only that, refuses writes."`
 
-	Backup backupCommands `cmd:"" group:"backup" help:"The copy of the stream in the bucket."`
+	Backup backupCommands `cmd:"" group:"backup" help:"Back up the stream to S3."`
 
-	DLQ dlqCommands `cmd:"" group:"fallback" name:"dlq" help:"Records that were given up, as the ledger keeps them: look at them, and bring them home."`
+	DLQ dlqCommands `cmd:"" group:"fallback" name:"dlq" help:"Dead letters in the ledger: inspect them, and index them again."`
 
-	Letters lettersCommands `cmd:"" group:"fallback" help:"The dead-letter queue, whose messages KeepDeadLetters takes into the ledger."`
+	Letters lettersCommands `cmd:"" group:"fallback" help:"KeepDeadLetters, which moves messages of the dead-letter queue into the ledger."`
 
-	Snapshot  snapshotCommands  `cmd:"" group:"safe" help:"Snapshots of the telemetry indices."`
-	Retention retentionCommands `cmd:"" group:"safe" help:"How long the telemetry indices are kept."`
+	Snapshot  snapshotCommands  `cmd:"" group:"safe" help:"Take and list snapshots of the telemetry indices."`
+	Retention retentionCommands `cmd:"" group:"safe" help:"Delete old telemetry indices and documents."`
 
-	Recover recoverCommands `cmd:"" group:"disaster" help:"Bring back what a disaster has taken from Elasticsearch."`
-	Replay  replayCommand   `cmd:"" group:"disaster" help:"Index a window of the backup once more, also into other indices."`
+	Recover recoverCommands `cmd:"" group:"disaster" help:"Restore what a disaster took from Elasticsearch."`
+	Replay  replayCommand   `cmd:"" group:"disaster" help:"Index a window of the backup again, or into other indices."`
 
-	Drill drillCommands `cmd:"" group:"disaster" help:"Prove that a recovery would work: restore everything into copies, and compare."`
+	Drill drillCommands `cmd:"" group:"disaster" help:"Prove that a recovery would work: restore everything into copies, and compare them."`
 
-	Redrive redriveCommands `cmd:"" group:"fallback" help:"The way back from the fallback queue into the stream."`
+	Redrive redriveCommands `cmd:"" group:"fallback" help:"Redrive, which moves records from the fallback queue into the stream."`
 }
 
 // Validate refuses to wait for nothing.
@@ -64,18 +64,18 @@ func (c *commands) Validate() error {
 
 const description = `Operates a Millrace pipeline.
 
-AWS and Temporal are found by their own environment: AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL, …; TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_TLS, TEMPORAL_API_KEY, …
+AWS and Temporal are configured by their own environment: AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL, …; TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_TLS, TEMPORAL_API_KEY, …
 
 Examples:
 
-    starter setup --shards 8              make everything, once
-    starter process start                 and then let it run
-    starter backup start                  and keep a copy of the stream in the bucket
-    starter shards                        how far is each shard?
+    starter setup --shards 8              create what the pipeline needs
+    starter process start                 start processing
+    starter backup start                  start the backup
+    starter send --key K --records 1000   post test records
+    starter shards                        show the position of each shard
     starter shard pause 3 --for 10m       give Elasticsearch a rest
-    starter send --key K --records 1000   is it all connected?
-    starter dlq list                      what was given up, and why?
-    starter dlq reprocess --wait          the cause is mended: bring it home`
+    starter dlq list                      list dead letters by error
+    starter dlq reprocess --wait          index them again, once the cause is fixed`
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -104,12 +104,12 @@ func options() []kong.Option {
 		kong.Name("starter"), kong.Description(description),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, NoAppDescFormat: true, WrapUpperBound: 120}),
 		kong.ExplicitGroups([]kong.Group{
-			{Key: "first", Title: "First and last:"},
-			{Key: "processing", Title: "Processing, from the stream into Elasticsearch:"},
-			{Key: "backup", Title: "Backup and recovery:"},
-			{Key: "fallback", Title: "What the stream, or an index, did not take:"},
-			{Key: "safe", Title: "Snapshots, and what is kept:"},
-			{Key: "disaster", Title: "After a disaster, and back in time:"},
+			{Key: "first", Title: "Setup and test:"},
+			{Key: "processing", Title: "Processing:"},
+			{Key: "backup", Title: "Backup:"},
+			{Key: "fallback", Title: "Dead letters and the fallback queue:"},
+			{Key: "safe", Title: "Snapshots and retention:"},
+			{Key: "disaster", Title: "Disaster recovery:"},
 			{Key: "resources", Title: "Names in AWS:"},
 			{Key: "elasticsearch", Title: "Elasticsearch or OpenSearch:"},
 		}),

@@ -227,7 +227,7 @@ var leaves = []string{
 func TestHelpOfEveryCommand(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
-	top := o.must("--help", "Examples:", "TEMPORAL_ADDRESS", "Processing, from the stream into Elasticsearch:", "Names in AWS:", "MILLRACE_STREAM")
+	top := o.must("--help", "Examples:", "TEMPORAL_ADDRESS", "Processing:", "Names in AWS:", "MILLRACE_STREAM")
 	for _, command := range leaves {
 		contains(t, "--help", top, "\n  "+command+" ")
 		help := o.must(command+" --help", "Usage: starter "+command)

@@ -15,13 +15,13 @@ import (
 // pause is how a pause is made.
 type pause struct {
 	holder
-	Reason string        `help:"Why, for others to see."`
-	For    time.Duration `help:"End it after that time; 0: when it is resumed." default:"0s" placeholder:"10m"`
+	Reason string        `help:"Why; shown in the status."`
+	For    time.Duration `help:"End the pause after this time; 0: when it is resumed." default:"0s" placeholder:"10m"`
 }
 
 // holder says whose pause it is.
 type holder struct {
-	By string `help:"Whose pause it is. Each has one, and what is paused goes on when none is left." default:"${operator}"`
+	By string `help:"Owner of the pause. Each owner has one; work continues when none is left." default:"${operator}"`
 }
 
 // Validate reports a pause that would be over before it began.
@@ -46,7 +46,7 @@ func (h holder) resume() activities.Command {
 
 // wait is how long a command waits until it is obeyed.
 type wait struct {
-	Wait time.Duration `help:"How long to wait until that is done; 0: not at all." default:"5m"`
+	Wait time.Duration `help:"How long to wait until the command has taken effect; 0: do not wait." default:"5m"`
 }
 
 // explain says with an error that the time was over, if it was.

@@ -14,17 +14,17 @@ import (
 )
 
 type parkedCommands struct {
-	List   parkedList   `cmd:"" help:"List the indices for which records are parked, and tried again."`
-	Show   parkedShow   `cmd:"" help:"Show what came home for an index, and what keeps the rest."`
-	Start  parkedStart  `cmd:"" help:"Bring home what is parked for an index: only where that was canceled before."`
-	Pause  parkedPause  `cmd:"" help:"Pause it: the index is not tried, and what is parked stays in the ledger."`
-	Resume parkedResume `cmd:"" help:"Resume it, and try the index now. While others keep it paused, it waits for them."`
-	Cancel parkedCancel `cmd:"" help:"End it: what is parked stays in the ledger, until more is parked for the index or you start it."`
+	List   parkedList   `cmd:"" help:"List the indices for which records are parked."`
+	Show   parkedShow   `cmd:"" help:"Show how many records of an index were indexed again, and the error that holds the rest."`
+	Start  parkedStart  `cmd:"" help:"Start DrainIndex for an index, if it was canceled."`
+	Pause  parkedPause  `cmd:"" help:"Pause DrainIndex: parked records stay in the ledger, and the index is not tried."`
+	Resume parkedResume `cmd:"" help:"Resume DrainIndex, and try the index now. Pauses of other owners stay."`
+	Cancel parkedCancel `cmd:"" help:"Cancel DrainIndex: parked records stay in the ledger, until another record is parked or you start it."`
 }
 
 // indexArgument says which index is meant.
 type indexArgument struct {
-	Index string `arg:"" help:"Its name, such as telemetry-log-2026.11.23."`
+	Index string `arg:"" help:"Name of the index, such as telemetry-log-2026.11.23."`
 }
 
 // drain is the workflow that brings home what is parked for the index.

@@ -14,9 +14,9 @@ import (
 )
 
 type processCommands struct {
-	Start  processStart  `cmd:"" help:"Start processing the stream, where it was left, and keeping its dead letters."`
-	Stop   processStop   `cmd:"" help:"Stop it: every shard ends what it has in flight and keeps its checkpoint."`
-	Status processStatus `cmd:"" help:"Show whether it runs, and the state of each shard."`
+	Start  processStart  `cmd:"" help:"Start ProcessStream, which continues at the checkpoints, and KeepDeadLetters."`
+	Stop   processStop   `cmd:"" help:"Stop processing. Every shard completes the records in flight and keeps its checkpoint."`
+	Status processStatus `cmd:"" help:"Show whether processing runs, and the state of each shard."`
 }
 
 func processing(c client.Client, r *config.Resources) endless {
@@ -24,7 +24,7 @@ func processing(c client.Client, r *config.Resources) endless {
 }
 
 type processStart struct {
-	CallFor time.Duration `help:"How long a worker keeps a shard until others can get it." default:"${call_for}"`
+	CallFor time.Duration `help:"How long a worker keeps a shard before another may take it." default:"${call_for}"`
 }
 
 // Validate reports what cannot work.

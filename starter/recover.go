@@ -16,12 +16,12 @@ import (
 )
 
 type recoverCommands struct {
-	Start   recoverStart   `cmd:"" default:"withargs" help:"Restore what is missing and index what came after it. Says how far it is until it ends."`
-	Status  recoverStatus  `cmd:"" help:"Show how far it is, or how the last one ended."`
-	Pause   recoverPause   `cmd:"" help:"Pause it."`
-	Resume  recoverResume  `cmd:"" help:"Resume it."`
-	Cancel  recoverCancel  `cmd:"" help:"End it: what is in flight comes to its end, shards go on. Another one goes on from there."`
-	SetRate recoverSetRate `cmd:"" help:"Have it go quicker, or slower."`
+	Start   recoverStart   `cmd:"" default:"withargs" help:"Restore what is missing, index later records from the backup, and verify. Shows progress until the recovery ends."`
+	Status  recoverStatus  `cmd:"" help:"Show the progress of the recovery, or the result of the last one."`
+	Pause   recoverPause   `cmd:"" help:"Pause the recovery."`
+	Resume  recoverResume  `cmd:"" help:"Resume the recovery."`
+	Cancel  recoverCancel  `cmd:"" help:"Cancel the recovery. Records in flight complete, and shards continue. Another recovery continues from there."`
+	SetRate recoverSetRate `cmd:"" help:"Change the rate of the recovery."`
 }
 
 func recovering(c client.Client) endless {
@@ -30,16 +30,16 @@ func recovering(c client.Client) endless {
 
 // sweepFlags are those that recover and replay have in common.
 type sweepFlags struct {
-	Indices   []string  `help:"Names or patterns of indices; none: all." placeholder:"telemetry-span-*"`
-	Into      string    `help:"Put this behind the name of each index, so that nothing that is there is touched." placeholder:"SUFFIX"`
-	From      time.Time `help:"Backfill what arrived from then on." format:"2006-01-02T15:04:05Z07:00" placeholder:"2026-11-23T13:00:00Z"`
-	To        time.Time `help:"Backfill what arrived up to then." format:"2006-01-02T15:04:05Z07:00" placeholder:"2026-11-23T14:00:00Z"`
-	Tenant    string    `help:"Backfill this tenant's records only."`
-	Inventory string    `help:"manifest.json of an S3 Inventory: a key, or s3://bucket/key." placeholder:"KEY"`
-	Mode      string    `help:"direct: into the index; ingest: through the stream, whose shards index what is not there." enum:"direct,ingest" default:"direct"`
-	Rate      float64   `help:"Records a second; 0: as many as live traffic does not feel." default:"0"`
-	Lanes     int       `help:"Pages of 1,000 objects to work on at once." default:"${lanes}"`
-	Follow    bool      `help:"Show how far it is until it ends." default:"true" negatable:""`
+	Indices   []string  `help:"Names or patterns of indices; default: all." placeholder:"telemetry-span-*"`
+	Into      string    `help:"Append this to the name of each index, so that existing indices stay unchanged." placeholder:"SUFFIX"`
+	From      time.Time `help:"Backfill records that arrived at this time or later." format:"2006-01-02T15:04:05Z07:00" placeholder:"2026-11-23T13:00:00Z"`
+	To        time.Time `help:"Backfill records that arrived up to this time." format:"2006-01-02T15:04:05Z07:00" placeholder:"2026-11-23T14:00:00Z"`
+	Tenant    string    `help:"Backfill only this tenant's records."`
+	Inventory string    `help:"Read the objects from the manifest.json of an S3 Inventory: a key, or s3://bucket/key." placeholder:"KEY"`
+	Mode      string    `help:"direct: into the index; ingest: through the stream, whose shards index what is missing." enum:"direct,ingest" default:"direct"`
+	Rate      float64   `help:"Records a second; 0: yield to live traffic." default:"0"`
+	Lanes     int       `help:"Pages of 1,000 objects in progress at once." default:"${lanes}"`
+	Follow    bool      `help:"Show progress until it ends." default:"true" negatable:""`
 }
 
 func (s sweepFlags) input() workflows.RecoverInput {
@@ -52,14 +52,14 @@ func (s sweepFlags) input() workflows.RecoverInput {
 }
 
 type recoverStart struct {
-	Snapshot   string        `help:"Snapshot to restore; none: the last good one." placeholder:"NAME"`
-	Before     time.Time     `help:"Restore the last good snapshot that was begun before then." format:"2006-01-02T15:04:05Z07:00" placeholder:"2026-11-23T13:00:00Z"`
-	NoSnapshot bool          `help:"Restore none: everything comes from the backup."`
+	Snapshot   string        `help:"Snapshot to restore; default: the last good one." placeholder:"NAME"`
+	Before     time.Time     `help:"Restore the last good snapshot that began before this time." format:"2006-01-02T15:04:05Z07:00" placeholder:"2026-11-23T13:00:00Z"`
+	NoSnapshot bool          `help:"Restore no snapshot; index everything from the backup."`
 	Replace    bool          `help:"Also replace indices that are healthy and older than the snapshot."`
-	DryRun     bool          `help:"Say what would be done, and change nothing."`
-	Lease      time.Duration `help:"How long shards stay paused when the recovery is not heard of." default:"${lease}"`
-	BackupWait time.Duration `help:"How long to wait for the backup before what it does not have counts as missing." default:"${backup_wait}"`
-	CallFor    time.Duration `help:"How long a worker keeps a page until it says how far it is." default:"${sweep_for}"`
+	DryRun     bool          `help:"Print the plan, and change nothing."`
+	Lease      time.Duration `help:"How long shards stay paused without a sign of the recovery." default:"${lease}"`
+	BackupWait time.Duration `help:"How long to wait for the backup before records that it lacks count as missing." default:"${backup_wait}"`
+	CallFor    time.Duration `help:"How long a worker keeps a page before it reports progress." default:"${sweep_for}"`
 	sweepFlags
 	format
 }
@@ -189,7 +189,7 @@ func commandRecovery(ctx context.Context, c client.Client, out output, command a
 }
 
 type recoverSetRate struct {
-	Rate float64 `arg:"" help:"Records a second; 0: as many as live traffic does not feel."`
+	Rate float64 `arg:"" help:"Records a second; 0: yield to live traffic."`
 	wait
 }
 

@@ -14,11 +14,11 @@ import (
 )
 
 type redriveCommands struct {
-	Start  redriveStart  `cmd:"" help:"Start it: what waits in the queue goes into the stream."`
-	Stop   redriveStop   `cmd:"" help:"Stop it: what is not in the stream yet stays in the queue."`
-	Pause  redrivePause  `cmd:"" help:"Pause it: what it holds goes back to the queue."`
-	Resume redriveResume `cmd:"" help:"Resume it. While others keep it paused, it waits for them."`
-	Status redriveStatus `cmd:"" help:"Show whether it runs, and what it has done."`
+	Start  redriveStart  `cmd:"" help:"Start Redrive."`
+	Stop   redriveStop   `cmd:"" help:"Stop Redrive. Records that are not in the stream yet stay in the queue."`
+	Pause  redrivePause  `cmd:"" help:"Pause Redrive. Records that it holds go back to the queue."`
+	Resume redriveResume `cmd:"" help:"Resume Redrive. Pauses of other owners stay."`
+	Status redriveStatus `cmd:"" help:"Show whether Redrive runs, and its counts."`
 }
 
 func redriving(c client.Client, r *config.Resources) endless {

@@ -21,13 +21,13 @@ func reprocessing(c client.Client, r *config.Resources) endless {
 }
 
 type reprocessStart struct {
-	Keys []string `arg:"" optional:"" help:"Keys of entries, as listed: ledger/open/… Without any, all that match."`
+	Keys []string `arg:"" optional:"" help:"Keys of entries, as listed: ledger/open/…; without any, all that match."`
 	selection
-	DryRun    bool          `help:"Say what would be done, and do nothing."`
-	Direct    bool          `help:"Write records into the index at once, instead of into the stream again. Shards and their circuits are not concerned."`
-	SettleFor time.Duration `help:"How long nothing may be seen of records that were put into the stream again, until they are left open." default:"${settle_for}"`
-	Wait      bool          `help:"Wait until it has ended, and say how far it is. A dry run always does."`
-	By        string        `help:"Who wants it, for others to see." default:"${operator}"`
+	DryRun    bool          `help:"Print what would be done, and do nothing."`
+	Direct    bool          `help:"Index records at once, instead of putting them into the stream. Shards and their circuits are not affected."`
+	SettleFor time.Duration `help:"How long to wait for the outcome of records in the stream before their entries stay open." default:"${settle_for}"`
+	Wait      bool          `help:"Wait until it ends, and show its progress. A dry run always waits."`
+	By        string        `help:"Who asks for it; shown in the status and in the ledger." default:"${operator}"`
 	format
 }
 

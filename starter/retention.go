@@ -16,8 +16,8 @@ import (
 )
 
 type retentionCommands struct {
-	Schedule retentionSchedule `cmd:"" help:"Delete what is old every day, or as often as you say, from now on."`
-	Run      retentionRun      `cmd:"" help:"Delete it now, or say what would be."`
+	Schedule retentionSchedule `cmd:"" help:"Delete old indices and documents every day, or at another interval."`
+	Run      retentionRun      `cmd:"" help:"Delete them now, or print which would be deleted."`
 }
 
 // retentionSettings say what is kept.
@@ -25,8 +25,8 @@ type retentionSettings struct {
 	// Repository has the snapshots that count.
 	Repository config.RepositoryName `embed:"" group:"elasticsearch"`
 
-	Days    map[string]int `help:"Days that indices are kept behind their date, or the day on which they last received a document, by type of record: span=30,metric=90,default=14. A type for which there is none is kept for ever. Documents in indices of a year, or undated ones, are kept so long behind the day on which they were received." placeholder:"TYPE=DAYS,…" mapsep:","`
-	Indices []string       `help:"Patterns of the indices to look at; all telemetry by default." placeholder:"telemetry-*"`
+	Days    map[string]int `help:"Days to keep a daily index after its date, or after the day on which it last received a document, by type of record: span=30,metric=90,default=14. A type without a number is kept for ever. In yearly and undated indices, documents are kept that long after their receipt." placeholder:"TYPE=DAYS,…" mapsep:","`
+	Indices []string       `help:"Patterns of the indices; default: all telemetry." placeholder:"telemetry-*"`
 }
 
 func (s retentionSettings) input() workflows.RetentionInput {
@@ -53,7 +53,7 @@ func (s retentionSchedule) Run(ctx context.Context, c client.Client, r *config.R
 
 type retentionRun struct {
 	retentionSettings
-	DryRun bool `help:"Only say which would be deleted."`
+	DryRun bool `help:"Print which would be deleted, and delete nothing."`
 	wait
 	format
 }

@@ -15,8 +15,8 @@ import (
 
 type sendCommand struct {
 	load.Settings
-	Prefix string  `name:"run" help:"What the id of each record begins with. The same again sends the same records, now as duplicates. Default: a new one." placeholder:"NAME"`
-	Bad    float64 `help:"Share of records, 0 to 1, that the collector takes and the index refuses." default:"0"`
+	Prefix string  `name:"run" help:"Prefix of the records' ids; default: a new one. The same prefix sends the same records again, as duplicates." placeholder:"NAME"`
+	Bad    float64 `help:"Share of records, from 0 to 1, that the collector accepts and Elasticsearch rejects." default:"0"`
 	format
 }
 

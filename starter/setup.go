@@ -28,13 +28,13 @@ import (
 )
 
 type setupCommand struct {
-	Shards         int `help:"Shards of the stream, if it is not there yet." default:"4"`
-	RetentionHours int `help:"Hours that the stream keeps a record. It is never made shorter." default:"24"`
-	IndexShards    int `help:"Primary shards of each index, from the next one that is made." default:"1" env:"MILLRACE_INDEX_SHARDS"`
-	Replicas       int `help:"Replicas of each index, from the next one that is made; none on a single node." default:"1" env:"MILLRACE_INDEX_REPLICAS"`
+	Shards         int `help:"Shards of the stream, if setup creates it." default:"4"`
+	RetentionHours int `help:"Hours for which the stream keeps a record. A longer retention stays." default:"24"`
+	IndexShards    int `help:"Primary shards of each new index." default:"1" env:"MILLRACE_INDEX_SHARDS"`
+	Replicas       int `help:"Replicas of each new index; 0 on a single node." default:"1" env:"MILLRACE_INDEX_REPLICAS"`
 
-	IndexDaysBack  int `help:"That of the collectors: with it, setup says whether the cluster has room for all indices." default:"8" env:"MILLRACE_INDEX_DAYS_BACK"`
-	IndexDaysAhead int `help:"That of the collectors." default:"1" env:"MILLRACE_INDEX_DAYS_AHEAD"`
+	IndexDaysBack  int `help:"Setting of the collectors. From it, setup computes whether the cluster has room for all indices." default:"8" env:"MILLRACE_INDEX_DAYS_BACK"`
+	IndexDaysAhead int `help:"Setting of the collectors, likewise." default:"1" env:"MILLRACE_INDEX_DAYS_AHEAD"`
 
 	config.Elasticsearch `group:"elasticsearch"`
 }

@@ -13,15 +13,15 @@ import (
 )
 
 type shardCommands struct {
-	Show   shardShow   `cmd:"" help:"Show all that is known of a shard."`
-	Pause  shardPause  `cmd:"" help:"Pause it: it ends what it has in flight and keeps its checkpoint."`
-	Resume shardResume `cmd:"" help:"Resume it. While others keep it paused, it waits for them."`
-	Lift   shardLift   `cmd:"" help:"Judge a tenant anew that is an offender: one most of whose records are refused."`
+	Show   shardShow   `cmd:"" help:"Show position, state, counts and errors of a shard."`
+	Pause  shardPause  `cmd:"" help:"Pause a shard. It completes the records in flight and keeps its checkpoint."`
+	Resume shardResume `cmd:"" help:"Resume a shard. Pauses of other owners stay."`
+	Lift   shardLift   `cmd:"" help:"Judge an offender, a tenant whose records are mostly rejected, anew."`
 }
 
 // shardArgument says which shard is meant.
 type shardArgument struct {
-	Shard string `arg:"" help:"Its id, or the number in it: shardId-000000000003, 000000000003 or 3."`
+	Shard string `arg:"" help:"Id of the shard, or its number: shardId-000000000003, 000000000003 or 3."`
 }
 
 type shardShow struct {
@@ -77,7 +77,7 @@ func (s shardResume) Run(ctx context.Context, c client.Client, r *config.Resourc
 
 type shardLift struct {
 	shardArgument
-	Tenant string `arg:"" help:"The offender, as starter shards names it."`
+	Tenant string `arg:"" help:"The tenant, as starter shards prints it."`
 	wait
 	format
 }

@@ -17,10 +17,10 @@ import (
 )
 
 type snapshotCommands struct {
-	Schedule snapshotSchedule `cmd:"" help:"Take one every hour, or as often as you say, from now on."`
-	Take     snapshotTake     `cmd:"" help:"Take one now."`
-	List     snapshotList     `cmd:"" help:"List them, and which of them a recovery would choose."`
-	Accept   snapshotAccept   `cmd:"" help:"Say that a suspect one is in order: nothing is missing that should be there."`
+	Schedule snapshotSchedule `cmd:"" help:"Take a snapshot every hour, or at another interval."`
+	Take     snapshotTake     `cmd:"" help:"Take a snapshot now."`
+	List     snapshotList     `cmd:"" help:"List snapshots, and the one that a recovery would choose."`
+	Accept   snapshotAccept   `cmd:"" help:"Accept a suspect snapshot: nothing is missing that should be there."`
 }
 
 // snapshotSettings are what each snapshot is taken with.
@@ -28,9 +28,9 @@ type snapshotSettings struct {
 	config.Repository `group:"elasticsearch"`
 
 	Every     model.Duration `help:"Interval of the schedule." default:"1h"`
-	KeepAll   model.Duration `help:"How long every snapshot is kept." default:"2d"`
-	KeepDaily model.Duration `help:"How long the last good one of each day is kept." default:"14d"`
-	Indices   []string       `help:"Patterns of the indices to take, the same each time; all telemetry by default." placeholder:"telemetry-*"`
+	KeepAll   model.Duration `help:"How long to keep every snapshot." default:"2d"`
+	KeepDaily model.Duration `help:"How long to keep the last good snapshot of each day." default:"14d"`
+	Indices   []string       `help:"Patterns of the indices in the snapshot, the same each time; default: all telemetry." placeholder:"telemetry-*"`
 }
 
 // Validate reports what the workflow would refuse.
@@ -54,7 +54,7 @@ func snapshotsOf(c client.Client, repository string) recurring {
 
 type snapshotSchedule struct {
 	snapshotSettings
-	Remove bool `help:"Remove the schedule. What is there stays."`
+	Remove bool `help:"Remove the schedule. Snapshots stay."`
 }
 
 // Run makes, changes or removes the schedule.
@@ -164,8 +164,8 @@ type snapshotAccept struct {
 	Repository config.RepositoryName `embed:"" group:"elasticsearch"`
 
 	Name   string `arg:"" help:"Name of the snapshot, as listed."`
-	By     string `help:"Who says so." default:"${operator}"`
-	Reason string `help:"Why it is in order." required:""`
+	By     string `help:"Who accepts it." default:"${operator}"`
+	Reason string `help:"Why nothing is missing." required:""`
 }
 
 // Run makes a suspect snapshot one that a recovery may choose.

@@ -11,8 +11,8 @@ import (
 )
 
 type streamCommands struct {
-	Pause  streamPause  `cmd:"" help:"Pause all shards, those too that come with resharding."`
-	Resume streamResume `cmd:"" help:"Resume all shards. One that others keep paused waits for them."`
+	Pause  streamPause  `cmd:"" help:"Pause all shards, including those that resharding creates."`
+	Resume streamResume `cmd:"" help:"Resume all shards. Pauses of other owners stay."`
 }
 
 type streamPause struct {

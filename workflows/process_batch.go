@@ -48,8 +48,8 @@ type BatchInput struct {
 // BatchLimits are the settings of ProcessBatch. A batch keeps those with which
 // it was started.
 type BatchLimits struct {
-	Attempts int           `name:"batch-attempts" env:"MILLRACE_BATCH_ATTEMPTS" group:"processing" default:"10" help:"Attempts at a record that cannot be decided about, until it goes to the ledger. What is transient costs none."`
-	Age      time.Duration `name:"batch-age" env:"MILLRACE_BATCH_AGE" group:"processing" default:"24h" help:"How long such a record may wait between those attempts in all. Time in which Elasticsearch cannot be reached does not count."`
+	Attempts int           `name:"batch-attempts" env:"MILLRACE_BATCH_ATTEMPTS" group:"processing" default:"10" help:"Attempts at a record in doubt before it goes to the ledger. Transient errors cost none."`
+	Age      time.Duration `name:"batch-age" env:"MILLRACE_BATCH_AGE" group:"processing" default:"24h" help:"Total time for which a record in doubt may wait between attempts. Time during which Elasticsearch is unreachable does not count."`
 }
 
 // Validate reports every limit that cannot work.

@@ -11,10 +11,10 @@ import (
 )
 
 type keysCommands struct {
-	Create createKey   `cmd:"" help:"Make a key for a tenant, and print it: the only time that it can be seen."`
-	List   listKeys    `cmd:"" help:"List keys, without what is secret."`
-	Revoke revokeKeys  `cmd:"" help:"Disable a key, or all keys of a tenant. Running collectors obey within seconds."`
-	Quota  changeQuota `cmd:"" help:"Set how much a tenant may send to each collector. Running collectors obey within seconds."`
+	Create createKey   `cmd:"" help:"Create a key for a tenant, and print it; it cannot be printed again."`
+	List   listKeys    `cmd:"" help:"List keys without their secrets."`
+	Revoke revokeKeys  `cmd:"" help:"Disable a key, or all keys of a tenant. Running collectors apply it within seconds."`
+	Quota  changeQuota `cmd:"" help:"Set how much a tenant may send to each collector. Running collectors apply it within seconds."`
 }
 
 // keyFile is where keys are kept, hashed.
@@ -25,7 +25,7 @@ type keyFile struct {
 type createKey struct {
 	keyFile
 	quotaFlags
-	Tenant string `help:"Whose key it is." required:""`
+	Tenant string `help:"Tenant of the key." required:""`
 }
 
 // Run makes a key, once its tenant has the quota that was asked for.
@@ -72,9 +72,9 @@ func (l listKeys) Run() error {
 
 type revokeKeys struct {
 	keyFile
-	Tenant string `help:"Whose key it is." required:""`
-	ID     string `help:"The key's id, as listed."`
-	All    bool   `help:"All keys of the tenant."`
+	Tenant string `help:"Tenant of the key." required:""`
+	ID     string `help:"Id of the key, as listed."`
+	All    bool   `help:"Disable all keys of the tenant."`
 }
 
 // Validate keeps a forgotten id from disabling all keys.

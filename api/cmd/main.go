@@ -19,21 +19,24 @@ AWS is configured by its own environment and files (AWS_REGION, AWS_PROFILE, AWS
 "starter setup", and the first API key by "collector keys create --tenant NAME".`
 
 type commands struct {
-	Serve serveCommand `cmd:"" default:"withargs" help:"Take telemetry until interrupted."`
-	Keys  keysCommands `cmd:"" help:"Make, list and revoke API keys."`
+	Serve serveCommand `cmd:"" default:"withargs" help:"Accept telemetry until interrupted."`
+	Keys  keysCommands `cmd:"" help:"Create, list and revoke API keys."`
 }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	parsed := kong.Parse(&commands{}, kong.Name("collector"), kong.Description(description),
-		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.ExplicitGroups([]kong.Group{
-			{Key: "aws", Title: "AWS"}, {Key: "durable", Title: "Making batches durable"},
-			{Key: "limits", Title: "Limits"}, {Key: "versioning", Title: "Versioning"}, {Key: "logging", Title: "Logging"},
-		}))
+	parsed := kong.Parse(&commands{}, append(options(), kong.BindTo(ctx, (*context.Context)(nil)))...)
 	if err := parsed.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "collector:", err)
 		os.Exit(1)
 	}
+}
+
+// options are how the command line is read and explained.
+func options() []kong.Option {
+	return []kong.Option{kong.Name("collector"), kong.Description(description), kong.ExplicitGroups([]kong.Group{
+		{Key: "aws", Title: "AWS"}, {Key: "durable", Title: "Making batches durable"},
+		{Key: "limits", Title: "Limits"}, {Key: "versioning", Title: "Versioning"}, {Key: "logging", Title: "Logging"},
+	})}
 }

@@ -9,8 +9,8 @@ import (
 
 // quotaFlags are the rates of a tenant.
 type quotaFlags struct {
-	RecordsRate *float64 `help:"Records a second that the tenant may send to each collector, 0: no limit; as before when it is left out."`
-	BytesRate   *float64 `help:"Bytes of bodies a second, after decompression, that it may send to each collector, 0: no limit; as before when it is left out."`
+	RecordsRate *float64 `help:"Records a second that the tenant may send to each collector; 0: no limit. Without the flag, the rate stays."`
+	BytesRate   *float64 `help:"Bytes of bodies a second, after decompression, that the tenant may send to each collector; 0: no limit. Without the flag, the rate stays."`
 }
 
 func (q quotaFlags) given() bool { return q.RecordsRate != nil || q.BytesRate != nil }
@@ -22,8 +22,8 @@ func (q quotaFlags) set(path, tenant string) error {
 type changeQuota struct {
 	keyFile
 	quotaFlags
-	Tenant  string `help:"Whose quota it is." required:""`
-	Default bool   `help:"Give the tenant the quota that collectors have by default."`
+	Tenant  string `help:"Tenant of the quota." required:""`
+	Default bool   `help:"Restore the collectors' default quota."`
 }
 
 // Validate keeps a command that says nothing from looking like a success.

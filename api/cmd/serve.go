@@ -28,18 +28,18 @@ import (
 
 type serveCommand struct {
 	Listen     string `help:"Address for HTTP: telemetry, /healthz, /readyz and /metrics." default:"127.0.0.1:8080" env:"MILLRACE_LISTEN"`
-	ListenGRPC string `name:"listen-grpc" help:"Address for OTLP over gRPC, empty: none." default:"127.0.0.1:4317" env:"MILLRACE_LISTEN_GRPC"`
-	TLSCert    string `name:"tls-cert" help:"PEM file of the certificate, for both." type:"existingfile" env:"MILLRACE_TLS_CERT"`
-	TLSKey     string `name:"tls-key" help:"PEM file of its key." type:"existingfile" env:"MILLRACE_TLS_KEY"`
-	Region     string `help:"Region that stands in each record; that of AWS when empty." env:"MILLRACE_REGION"`
+	ListenGRPC string `name:"listen-grpc" help:"Address for OTLP over gRPC; empty: none." default:"127.0.0.1:4317" env:"MILLRACE_LISTEN_GRPC"`
+	TLSCert    string `name:"tls-cert" help:"PEM file of the certificate for both addresses." type:"existingfile" env:"MILLRACE_TLS_CERT"`
+	TLSKey     string `name:"tls-key" help:"PEM file of the certificate's key." type:"existingfile" env:"MILLRACE_TLS_KEY"`
+	Region     string `help:"Region to write into each record; empty: AWS's." env:"MILLRACE_REGION"`
 
-	CORSOrigins api.Origins `name:"cors-origins" help:"Origins of web pages that may post, such as https://shop.example, or * for all; empty: none." env:"MILLRACE_CORS_ORIGINS"`
+	CORSOrigins api.Origins `name:"cors-origins" help:"Origins of web pages that may post (CORS), such as https://shop.example, or * for all; empty: none." env:"MILLRACE_CORS_ORIGINS"`
 
 	keyFile
 	api.Limits        `embed:"" group:"limits"`
 	ingest.Settings   `embed:"" group:"durable"`
 	config.Resources  `embed:"" group:"aws"`
-	PutConcurrency    int `name:"stream-puts" help:"Most PutRecords calls in flight for one batch." default:"4" group:"aws" env:"MILLRACE_STREAM_PUTS"`
+	PutConcurrency    int `name:"stream-puts" help:"Maximum PutRecords calls in flight for one batch." default:"4" group:"aws" env:"MILLRACE_STREAM_PUTS"`
 	config.Versioning `embed:"" group:"versioning"`
 	config.Logging    `embed:"" group:"logging"`
 }

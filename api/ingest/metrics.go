@@ -10,28 +10,28 @@ import (
 var (
 	sentRecords = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "millrace_ingest_records_total",
-		Help: "Records that were made durable, by the way they took: temporal or direct.",
+		Help: "Records made durable, by path: temporal or direct.",
 	}, []string{"way"})
 	sendSeconds = promauto.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "millrace_ingest_batch_seconds",
-		Help:    "Time to make a batch durable, by the way it took.",
+		Help:    "Time to make a batch durable, by path: temporal or direct.",
 		Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 	}, []string{"way"})
 	startsFailed = promauto.NewCounter(prometheus.CounterOpts{
 		Name: "millrace_ingest_starts_failed_total",
-		Help: "Batches whose workflow could not be started in time, and which took the direct way.",
+		Help: "Batches that took the direct path because their workflow did not start in time.",
 	})
 	failedRecords = promauto.NewCounter(prometheus.CounterOpts{
 		Name: "millrace_ingest_failed_records_total",
-		Help: "Records that could be made durable nowhere: their agents were told to come again.",
+		Help: "Records that no path made durable; their agents must retry.",
 	})
 	shedRecords = promauto.NewCounter(prometheus.CounterOpts{
 		Name: "millrace_ingest_shed_records_total",
-		Help: "Records that were not taken since too much waited for an answer already.",
+		Help: "Records not accepted because too many bytes waited for an answer (--ingest-pending-bytes); their agents must retry.",
 	})
 	breakerOpen = promauto.NewGauge(prometheus.GaugeOpts{
 		Name: "millrace_ingest_breaker_open",
-		Help: "1 while batches go directly into the stream because Temporal does not start workflows.",
+		Help: "1 while batches take the direct path because Temporal starts no workflows.",
 	})
 )
 

@@ -28,11 +28,11 @@ import (
 // Resources names what Millrace uses in AWS.
 type Resources struct {
 	Stream      string `help:"Kinesis data stream of the telemetry." default:"millrace-telemetry-stream" env:"MILLRACE_STREAM"`
-	Queue       string `help:"SQS queue that takes what the stream does not." default:"millrace-telemetry-queue" env:"MILLRACE_QUEUE"`
+	Queue       string `help:"SQS queue for records that the stream rejects." default:"millrace-telemetry-queue" env:"MILLRACE_QUEUE"`
 	DeadLetters string `help:"SQS queue of dead-letter messages." name:"dlq" default:"millrace-telemetry-dlq" env:"MILLRACE_DLQ"`
 	Bucket      string `help:"S3 bucket of ledger, backup and oversized messages." default:"millrace-telemetry" env:"MILLRACE_BUCKET"`
 	// Backups is another bucket that the backup is in: see BackupBucket.
-	Backups string `help:"S3 bucket of the backup, where it is another one, such as that of a Firehose." name:"backup-bucket" env:"MILLRACE_BACKUP_BUCKET"`
+	Backups string `help:"S3 bucket of the backup, if it is another one, such as a Firehose's; default: --bucket." name:"backup-bucket" env:"MILLRACE_BACKUP_BUCKET"`
 }
 
 // BackupBucket names the bucket of the backup.
@@ -64,8 +64,8 @@ func (r Resources) Validate() error {
 
 // Logging is how a process logs.
 type Logging struct {
-	LogLevel  slog.Level `help:"Least level to log: debug, info, warn or error." default:"info" env:"MILLRACE_LOG_LEVEL"`
-	LogFormat string     `help:"Form of a log line: text or json." enum:"text,json" default:"json" env:"MILLRACE_LOG_FORMAT"`
+	LogLevel  slog.Level `help:"Lowest level to log: debug, info, warn or error." default:"info" env:"MILLRACE_LOG_LEVEL"`
+	LogFormat string     `help:"Format of log lines: text or json." enum:"text,json" default:"json" env:"MILLRACE_LOG_FORMAT"`
 }
 
 // Logger makes the process's logger, on standard error, and its default.
@@ -149,11 +149,11 @@ func CheckTemporal(ctx context.Context, c client.Client) error {
 // Elasticsearch is where documents go, and how to authenticate there.
 type Elasticsearch struct {
 	URLs      []string `name:"elasticsearch-url" help:"Addresses of Elasticsearch or OpenSearch." default:"http://127.0.0.1:9200" env:"MILLRACE_ELASTICSEARCH_URL"`
-	Flavor    string   `name:"elasticsearch-flavor" help:"Which of them it is: elasticsearch or opensearch." enum:"elasticsearch,opensearch" default:"elasticsearch" env:"MILLRACE_ELASTICSEARCH_FLAVOR"`
-	APIKey    string   `name:"elasticsearch-api-key" help:"API key (base64)." env:"MILLRACE_ELASTICSEARCH_API_KEY"`
+	Flavor    string   `name:"elasticsearch-flavor" help:"elasticsearch or opensearch." enum:"elasticsearch,opensearch" default:"elasticsearch" env:"MILLRACE_ELASTICSEARCH_FLAVOR"`
+	APIKey    string   `name:"elasticsearch-api-key" help:"API key of the cluster (base64)." env:"MILLRACE_ELASTICSEARCH_API_KEY"`
 	Username  string   `name:"elasticsearch-username" help:"User for basic authentication." env:"MILLRACE_ELASTICSEARCH_USERNAME"`
 	Password  string   `name:"elasticsearch-password" help:"Password for basic authentication." env:"MILLRACE_ELASTICSEARCH_PASSWORD"`
-	CAFile    string   `name:"elasticsearch-ca" help:"PEM file of the authority that signed its certificate." type:"existingfile" env:"MILLRACE_ELASTICSEARCH_CA"`
+	CAFile    string   `name:"elasticsearch-ca" help:"PEM file of the authority that signed the cluster's certificate." type:"existingfile" env:"MILLRACE_ELASTICSEARCH_CA"`
 	AWSSigned bool     `name:"elasticsearch-sigv4" help:"Sign requests for Amazon OpenSearch Service." env:"MILLRACE_ELASTICSEARCH_SIGV4"`
 }
 

@@ -10,7 +10,7 @@ import (
 // RepositoryName says whose snapshots are meant: the same for starter and
 // worker.
 type RepositoryName struct {
-	Name string `name:"repository" help:"Name of the repository of snapshots." default:"millrace" env:"MILLRACE_SNAPSHOT_REPOSITORY"`
+	Name string `name:"repository" help:"Name of the snapshot repository." default:"millrace" env:"MILLRACE_SNAPSHOT_REPOSITORY"`
 }
 
 // Validate reports a name that no cluster would take.
@@ -22,8 +22,8 @@ func (r RepositoryName) Validate() error {
 type Repository struct {
 	RepositoryName
 
-	Type     string            `name:"repository-type" help:"Its type, should it have to be made: s3, or fs where all nodes share a folder below path.repo." enum:"s3,fs" default:"s3" env:"MILLRACE_SNAPSHOT_REPOSITORY_TYPE"`
-	Settings map[string]string `name:"repository-setting" help:"Settings of its type, beside bucket and base_path (s3) or location (fs): region, role_arn, storage_class, …" placeholder:"NAME=VALUE,…" mapsep:"," env:"MILLRACE_SNAPSHOT_REPOSITORY_SETTINGS"`
+	Type     string            `name:"repository-type" help:"Type of the repository, if it is registered anew: s3, or fs if all nodes share a folder below path.repo." enum:"s3,fs" default:"s3" env:"MILLRACE_SNAPSHOT_REPOSITORY_TYPE"`
+	Settings map[string]string `name:"repository-setting" help:"Settings of that type, besides bucket and base_path (s3) or location (fs): region, role_arn, storage_class, …" placeholder:"NAME=VALUE,…" mapsep:"," env:"MILLRACE_SNAPSHOT_REPOSITORY_SETTINGS"`
 }
 
 // For is the repository that is made where none is given: in the pipeline's

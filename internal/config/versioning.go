@@ -16,7 +16,7 @@ const Deployment = "millrace"
 
 // Versioning is which version of the code a process is.
 type Versioning struct {
-	BuildID string `name:"build-id" help:"Poll as this version of the worker deployment millrace, such as the tag of the image; empty: not versioned." env:"MILLRACE_BUILD_ID"`
+	BuildID string `name:"build-id" help:"Version of this process in the worker deployment millrace, such as the image's tag; empty: not versioned." env:"MILLRACE_BUILD_ID"`
 }
 
 // plugin makes each worker of a client one of this version. Workflows that say

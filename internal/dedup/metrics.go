@@ -8,7 +8,7 @@ func (c *Cache) Register(registry prometheus.Registerer) {
 	registry.MustRegister(
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "millrace_dedup_hits_total",
-			Help: "Records whose document was indexed before, as the cache knew: duplicates, unless they say something else.",
+			Help: "Records whose id was in the cache: duplicates, unless their content differs.",
 		}, func() float64 { return float64(c.Stats().Hits) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "millrace_dedup_ids",
@@ -16,7 +16,7 @@ func (c *Cache) Register(registry prometheus.Registerer) {
 		}, func() float64 { return float64(c.Stats().Size) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "millrace_dedup_evictions_total",
-			Help: "Document ids forgotten because the cache was full.",
+			Help: "Document ids evicted because the cache was full.",
 		}, func() float64 { return float64(c.Stats().Evictions) }),
 	)
 }

@@ -163,9 +163,9 @@ func (s *slot) quantile(percent uint64) time.Duration {
 
 var (
 	descDelay = prometheus.NewDesc("millrace_delay_seconds",
-		"Time from received by the collector to answered by Elasticsearch, of every record.", nil, nil)
+		"Time from received_at, the receipt by the collector, to the answer of Elasticsearch, of every record.", nil, nil)
 	descNegative = prometheus.NewDesc("millrace_delay_negative_total",
-		"Records that were received, by the collector's clock, after they were indexed.", nil, nil)
+		"Records received, by the collector's clock, after they were indexed: clocks differ.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.

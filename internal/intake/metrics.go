@@ -7,10 +7,10 @@ import (
 
 var putLimit = promauto.NewGauge(prometheus.GaugeOpts{
 	Name: "millrace_intake_concurrency_limit",
-	Help: "Batches that may be put into the stream at the same time: fewer while it throttles or does not answer.",
+	Help: "Limit of batches put into the stream at once: down to 4 while it throttles, to 1 while it does not answer.",
 })
 
 var taken = promauto.NewCounterVec(prometheus.CounterOpts{
 	Name: "millrace_intake_records_total",
-	Help: "Records of the collector that are durable, by where: stream, queue or ledger.",
+	Help: "Records of the collector made durable, by place: stream, queue or ledger.",
 }, []string{"where"})

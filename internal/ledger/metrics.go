@@ -8,11 +8,11 @@ import (
 var (
 	addedEntries = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "millrace_ledger_entries_added_total",
-		Help: "Entries that were new in the ledger, by kind: bulk, ingest, loss, or copy of what a ProcessBatch still holds.",
+		Help: "Entries written to the ledger, by kind: bulk, ingest, loss, or copy (records that a ProcessBatch still holds).",
 	}, []string{"kind"})
 	addedRecords = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "millrace_ledger_records_added_total",
-		Help: "Records in entries that were new in the ledger, by kind.",
+		Help: "Records written to the ledger, by kind of entry.",
 	}, []string{"kind"})
 )
 

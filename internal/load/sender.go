@@ -19,14 +19,14 @@ import (
 type Settings struct {
 	URL         string        `help:"Address of the collector." default:"http://127.0.0.1:8080" env:"MILLRACE_COLLECTOR_URL"`
 	Key         string        `help:"API key of a tenant." env:"MILLRACE_KEY"`
-	Records     uint64        `help:"Records to post, 0: until the time is over." default:"0"`
-	For         time.Duration `help:"Time to post for, 0: until all records are posted." default:"0s"`
-	Rate        float64       `help:"Records a second, 0: as fast as it goes." default:"0"`
-	Connections int           `help:"Connections that post at the same time." default:"8"`
-	PerPost     int           `help:"Records of a post." default:"10"`
-	Duplicates  float64       `help:"Share of records, 0 to 1, that are posted a second time." default:"0"`
-	Protocol    Protocol      `help:"What is posted: telemetry (our own) or otlp (spans over OTLP/HTTP)." enum:"telemetry,otlp" default:"telemetry"`
-	GiveUpAfter time.Duration `help:"How long one post is tried again before it is given up." default:"2m"`
+	Records     uint64        `help:"Records to post; 0: until --for is over." default:"0"`
+	For         time.Duration `help:"How long to post; 0: until all records are posted." default:"0s"`
+	Rate        float64       `help:"Records a second; 0: as fast as possible." default:"0"`
+	Connections int           `help:"Concurrent connections." default:"8"`
+	PerPost     int           `help:"Records per post." default:"10"`
+	Duplicates  float64       `help:"Share of records, from 0 to 1, to post twice." default:"0"`
+	Protocol    Protocol      `help:"telemetry (our own) or otlp (spans over OTLP/HTTP)." enum:"telemetry,otlp" default:"telemetry"`
+	GiveUpAfter time.Duration `help:"How long to retry a post." default:"2m"`
 	First       uint64        `kong:"-"` // number of the first record
 }
 

@@ -10,15 +10,15 @@ import (
 var (
 	sentRecords = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "millrace_queue_sent_records_total",
-		Help: "Records given to the fallback queue, by how they ended: taken, or the error code.",
+		Help: "Records sent to the fallback queue, by result: taken, or the error code.",
 	}, []string{"result"})
 	sentMessages = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "millrace_queue_sent_messages_total",
-		Help: "Messages that the fallback queue took, by where their records are: message, or overflow in S3.",
+		Help: "Messages sent to the fallback queue, by the place of their records: message, or overflow (in S3).",
 	}, []string{"records"})
 	receivedMessages = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "millrace_queue_received_messages_total",
-		Help: "Messages received from the fallback queue: whole, damaged, gone (an overflow that a second delivery found deleted), or unreadable at present.",
+		Help: "Messages received from the fallback queue: whole, damaged, gone (a second delivery whose overflow object is deleted), or unreadable at present.",
 	}, []string{"result"})
 	receivedRecords = promauto.NewCounter(prometheus.CounterOpts{
 		Name: "millrace_queue_received_records_total",
@@ -30,7 +30,7 @@ var (
 	})
 	deadLetters = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "millrace_queue_dead_letters_total",
-		Help: "Messages given to the dead-letter queue, by how they ended: taken, or the error code.",
+		Help: "Messages sent to the dead-letter queue, by result: taken, or the error code.",
 	}, []string{"result"})
 )
 
@@ -73,7 +73,7 @@ func countLetter(err error) {
 
 var receivedLetters = promauto.NewCounterVec(prometheus.CounterOpts{
 	Name: "millrace_queue_received_dead_letters_total",
-	Help: "Messages received from the dead-letter queue: letter, or unreadable. One that stays is counted each time.",
+	Help: "Messages received from the dead-letter queue: letter, or unreadable. An unreadable one counts at each receipt.",
 }, []string{"result"})
 
 // countReceived enters a letter that was received.

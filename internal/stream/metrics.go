@@ -10,11 +10,11 @@ import (
 var (
 	putRecords = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "millrace_stream_put_records_total",
-		Help: "Records given to PutRecords, by how they ended: taken, or the error code.",
+		Help: "Records sent with PutRecords, by result: taken, or the error code.",
 	}, []string{"result"})
 	readCalls = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "millrace_stream_read_calls_total",
-		Help: "Calls and subscription events that read a shard, by how they ended: ok, or the error code.",
+		Help: "Calls and subscription events that read a shard, by result: ok, or the error code.",
 	}, []string{"result"})
 	readRecords = promauto.NewCounter(prometheus.CounterOpts{
 		Name: "millrace_stream_read_records_total",
@@ -26,11 +26,11 @@ var (
 	})
 	readWaits = promauto.NewCounter(prometheus.CounterOpts{
 		Name: "millrace_stream_read_wait_seconds_total",
-		Help: "Time that reads waited for their turn within the budget of a shard.",
+		Help: "Time for which reads waited for the budget of their shard.",
 	})
 	losses = promauto.NewCounter(prometheus.CounterOpts{
 		Name: "millrace_stream_possible_losses_total",
-		Help: "Times that a reader found its checkpoint trimmed past the stream's retention.",
+		Help: "Readers that found records after their checkpoint trimmed.",
 	})
 )
 

@@ -22,23 +22,23 @@ type Settings struct {
 	BytesPerSecond int     `help:"Bytes read a second and shard. AWS allows 2 MiB to all readers together; negative: no limit." default:"2097152" env:"MILLRACE_STREAM_BYTES"`
 	// IdleWait is the least time from a page without records, at the tip of
 	// the shard, to the next call. It matters where calls are not limited.
-	IdleWait time.Duration `help:"Least time between calls while a shard is idle." default:"200ms" env:"MILLRACE_STREAM_IDLE_WAIT"`
+	IdleWait time.Duration `help:"Shortest time between calls while a shard is idle." default:"200ms" env:"MILLRACE_STREAM_IDLE_WAIT"`
 	// LimitPerCall is the most records of a page. More than the default cost
 	// memory and gain nothing: the head of a record alone is 200 bytes, and of
 	// those 5 calls of 2,500 records are beyond what may be read in a second.
-	LimitPerCall int `help:"Most records a GetRecords call returns, up to 10000." default:"2500" env:"MILLRACE_STREAM_LIMIT"`
+	LimitPerCall int `help:"Maximum records per GetRecords call, up to 10000." default:"2500" env:"MILLRACE_STREAM_LIMIT"`
 	// GiveUpAfter is how long Next waits out throttling and failures before
 	// it returns the error. The reader can still be used after that.
-	GiveUpAfter time.Duration `help:"How long a read waits out throttling and failures before it fails." default:"1m" env:"MILLRACE_STREAM_GIVE_UP"`
+	GiveUpAfter time.Duration `help:"How long a read retries after throttling and failures before it fails." default:"1m" env:"MILLRACE_STREAM_GIVE_UP"`
 	// AnswerWithin is how long a read waits for an answer, or by enhanced fan-out
 	// for the next event, which Kinesis sends at least every few seconds. A full
 	// page of 10 MiB has to arrive within it.
-	AnswerWithin time.Duration `help:"How long a read of a shard waits for an answer before it is tried again." default:"30s" env:"MILLRACE_STREAM_ANSWER_WITHIN"`
+	AnswerWithin time.Duration `help:"How long a read waits for an answer before it is retried." default:"30s" env:"MILLRACE_STREAM_ANSWER_WITHIN"`
 	// FanOut names the enhanced fan-out consumer with which this process reads.
 	// It is registered if it is not there, and costs extra at AWS.
-	FanOut string `name:"fan-out" help:"Read by enhanced fan-out, as the consumer of this name; empty: by polling." env:"MILLRACE_STREAM_FAN_OUT"`
+	FanOut string `name:"fan-out" help:"Name of an enhanced fan-out consumer to read with; empty: poll." env:"MILLRACE_STREAM_FAN_OUT"`
 	// PutConcurrency is the most PutRecords calls that one Put has in flight.
-	PutConcurrency int `help:"Most PutRecords calls in flight for one batch." default:"4" env:"MILLRACE_STREAM_PUTS"`
+	PutConcurrency int `help:"Maximum PutRecords calls in flight for one batch." default:"4" env:"MILLRACE_STREAM_PUTS"`
 }
 
 // Defaults of Settings.

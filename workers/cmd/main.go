@@ -39,14 +39,14 @@ import (
 type settings struct {
 	Listen     string   `help:"Address of /healthz, /readyz and /metrics." default:"127.0.0.1:9090" env:"MILLRACE_WORKER_LISTEN"`
 	Queues     []string `help:"Task queues to poll: ingest, redrive, process, range, index, backup, copy, dead, recover, sweep, snapshot." enum:"ingest,redrive,process,range,index,backup,copy,dead,recover,sweep,snapshot" default:"ingest,redrive,process,range,index,backup,copy,dead,recover,sweep,snapshot" env:"MILLRACE_QUEUES"`
-	DedupIDs   int      `name:"dedup-ids" help:"Ids of indexed records to remember, 27 bytes each." default:"10000000" env:"MILLRACE_DEDUP_IDS"`
-	IndexSlots int      `help:"Most shards to index at the same time." default:"16" env:"MILLRACE_INDEX_SLOTS"`
-	RangeSlots int      `help:"Most ranges of ProcessBatch workflows to try at the same time, 5 MiB each." default:"50" env:"MILLRACE_RANGE_SLOTS"`
-	CopySlots  int      `name:"backup-slots" help:"Most shards to back up at the same time." default:"16" env:"MILLRACE_BACKUP_SLOTS"`
-	BulkBytes  int      `help:"Most bytes of a bulk request, 0: the default of 5 MiB." default:"0" env:"MILLRACE_BULK_BYTES"`
-	Bulks      int      `name:"bulk-requests" help:"Most bulk requests in flight, of all shards together, 0: the default of 16." default:"0" env:"MILLRACE_BULK_REQUESTS"`
+	DedupIDs   int      `name:"dedup-ids" help:"Ids of indexed records to cache, 27 bytes each." default:"10000000" env:"MILLRACE_DEDUP_IDS"`
+	IndexSlots int      `help:"Maximum shards to index at once." default:"16" env:"MILLRACE_INDEX_SLOTS"`
+	RangeSlots int      `help:"Maximum ranges of ProcessBatch workflows to process at once, up to 5 MiB each." default:"50" env:"MILLRACE_RANGE_SLOTS"`
+	CopySlots  int      `name:"backup-slots" help:"Maximum shards to back up at once." default:"16" env:"MILLRACE_BACKUP_SLOTS"`
+	BulkBytes  int      `help:"Maximum bytes of a bulk request; 0: 5 MiB." default:"0" env:"MILLRACE_BULK_BYTES"`
+	Bulks      int      `name:"bulk-requests" help:"Maximum bulk requests in flight, of all shards together; 0: 16." default:"0" env:"MILLRACE_BULK_REQUESTS"`
 
-	BulkTimeout time.Duration `help:"How long a request to Elasticsearch may take. A bulk of which that is not enough twice is split." default:"30s" env:"MILLRACE_BULK_TIMEOUT"`
+	BulkTimeout time.Duration `help:"Timeout of a request to Elasticsearch. A bulk that times out twice is split." default:"30s" env:"MILLRACE_BULK_TIMEOUT"`
 
 	config.Resources         `embed:"" group:"aws"`
 	stream.Settings          `embed:"" group:"aws"`
@@ -70,15 +70,20 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var s settings
-	kong.Parse(&s, kong.Name("worker"), kong.Description(description), kong.ExplicitGroups([]kong.Group{
-		{Key: "aws", Title: "AWS"}, {Key: "elasticsearch", Title: "Elasticsearch"}, {Key: "processing", Title: "Processing"},
-		{Key: "redriving", Title: "Redriving"}, {Key: "recovering", Title: "Recovering"}, {Key: "backup", Title: "Backup"},
-		{Key: "versioning", Title: "Versioning"}, {Key: "logging", Title: "Logging"},
-	}))
+	kong.Parse(&s, options()...)
 	if err := s.run(ctx); err != nil {
 		slog.Error("the worker ends", "error", err)
 		os.Exit(1)
 	}
+}
+
+// options are how the command line is read and explained.
+func options() []kong.Option {
+	return []kong.Option{kong.Name("worker"), kong.Description(description), kong.ExplicitGroups([]kong.Group{
+		{Key: "aws", Title: "AWS"}, {Key: "elasticsearch", Title: "Elasticsearch"}, {Key: "processing", Title: "Processing"},
+		{Key: "redriving", Title: "Redriving"}, {Key: "recovering", Title: "Recovering"}, {Key: "backup", Title: "Backup"},
+		{Key: "versioning", Title: "Versioning"}, {Key: "logging", Title: "Logging"},
+	})}
 }
 
 // Validate reports every setting that cannot work.

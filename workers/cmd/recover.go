@@ -9,7 +9,7 @@ import (
 
 // Recovering is what recoveries may use of a worker.
 type Recovering struct {
-	RecoverSlots int `help:"Most pages of a recovery to work on at the same time; memory grows by 60 MiB with each." default:"4" env:"MILLRACE_RECOVER_SLOTS"`
+	RecoverSlots int `help:"Maximum pages of a recovery to process at once, up to 60 MiB each." default:"4" env:"MILLRACE_RECOVER_SLOTS"`
 	// Repository has the snapshots that a recovery restores.
 	Repository config.RepositoryName `embed:""`
 }
