@@ -68,8 +68,11 @@ func Metrics(registry *prometheus.Registry, prefix string) ([]Metric, error) {
 // described is a collector of one descriptor.
 type described struct{ *prometheus.Desc }
 
+// Describe implements prometheus.Collector.
 func (d described) Describe(to chan<- *prometheus.Desc) { to <- d.Desc }
-func (described) Collect(chan<- prometheus.Metric)      {}
+
+// Collect implements prometheus.Collector.
+func (described) Collect(chan<- prometheus.Metric) {}
 
 // typeOf returns the type of a vector without values, which Gather leaves out: who registers a descriptor again is told
 // which collector has it.
