@@ -35,7 +35,8 @@ type started struct {
 // The commands of temporal and tctl are made of the same words, so they cannot differ.
 func TestOperationsAreCurrent(t *testing.T) {
 	t.Parallel()
-	const shard, drain, batch = "$SHARD", "parked/telemetry-log-2026.11.23", "batch/…"
+	const shard, batch = "$SHARD", "batch/…"
+	drain := workflows.DrainIndexID("telemetry-log-2026.11.23")
 	hold := `{"by":"operator","reason":"maintenance","until":"2026-11-24T00:00:00Z"}`
 	steer := func(id, starter string) []operation {
 		return []operation{
@@ -52,6 +53,7 @@ func TestOperationsAreCurrent(t *testing.T) {
 		id: workflows.ProcessStreamID("$S"), workflow: workflows.ProcessStream, queue: workflows.ProcessQueue,
 		input: `{"stream":"$S"}`, stage: "process", conflict: "UseExisting",
 	})
+	ofStream, ofShard := process[2], status("", shard, workflows.StatusQuery)
 	recovery := started{id: workflows.RecoverID, workflow: workflows.Recover, queue: workflows.RecoverQueue, input: "{}"}
 	drill := started{id: workflows.DrillID, workflow: workflows.DrillRecovery, queue: workflows.RecoverQueue, input: "{}"}
 	snapshot := started{
@@ -71,8 +73,8 @@ func TestOperationsAreCurrent(t *testing.T) {
 		"process": append(process[:2], operation{
 			name:     "Status",
 			starter:  []string{"starter process status", "starter shards", "starter shard show 3"},
-			temporal: []string{process[2].temporal[0], query(process[2].temporal[0], shard), "temporal workflow describe --workflow-id " + shard},
-			tctl:     []string{process[2].tctl[0], query(process[2].tctl[0], shard), "tctl workflow describe --workflow_id " + shard},
+			temporal: []string{ofStream.temporal[0], ofShard.temporal[0], "temporal workflow describe --workflow-id " + shard},
+			tctl:     []string{ofStream.tctl[0], ofShard.tctl[0], "tctl workflow describe --workflow_id " + shard},
 		}),
 		"shard": {
 			command("Pause one", "starter shard pause 3 --for 10m --reason maintenance", shard, workflows.Pause, input[activities.Hold](t, hold)),
@@ -115,7 +117,7 @@ func TestOperationsAreCurrent(t *testing.T) {
 			command("Resume", "starter parked resume telemetry-log-2026.11.23", drain, workflows.Resume, ""),
 			cancel("Cancel", "starter parked cancel telemetry-log-2026.11.23", drain),
 			start(t, "starter parked start telemetry-log-2026.11.23", started{
-				id: workflows.DrainIndexID("telemetry-log-2026.11.23"), workflow: workflows.DrainIndex, queue: workflows.DeadQueue,
+				id: drain, workflow: workflows.DrainIndex, queue: workflows.DeadQueue,
 				input: `{"stream":"$S","index":"telemetry-log-2026.11.23"}`, stage: "dead", conflict: "UseExisting",
 			}),
 		},
@@ -212,13 +214,6 @@ func cancel(name, starter, id string) operation {
 func status(starter, id, query string) operation {
 	return operation{"Status", []string{starter}, []string{"temporal workflow query --workflow-id " + id + " --type " + query},
 		[]string{"tctl workflow query --workflow_id " + id + " --query_type " + query}}
-}
-
-// query is the same query to another workflow.
-func query(line, id string) string {
-	words := strings.Fields(line)
-	words[4] = id
-	return strings.Join(words, " ")
 }
 
 // command is an update, and in tctl, which has none, the signal of the same name.
