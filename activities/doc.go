@@ -1,7 +1,16 @@
-// Package activities does the work that workflows order. Each workflow family
-// has one struct of what its activities need; the methods are the activities.
+// Package activities is what workflows and workers agree on: a [Type] is the name of an
+// activity with what it takes and returns. The activities are in the packages below,
+// one for each family of workflows; each lists its types in types.go, and has one
+// struct of what they need, whose methods they are.
 //
-// IndexShard (index_shard.go) is where records spend their time: pipeline.go
-// moves them, lane.go keeps one tenant's flood from holding up the others, chunk.go
-// and settle.go take each to its outcome, mark.go says how far the shard is.
+//   - process indexes shards, and the ranges that a ProcessBatch holds;
+//   - supervise starts the workflow of each shard;
+//   - ingest puts the collector's batches into the stream, redrive what waits in SQS;
+//   - backups copies shards to S3;
+//   - deadletters keeps, reprocesses and drains what the ledger has;
+//   - snapshots makes and expires snapshots, and enforces retention;
+//   - recovery plans and does recoveries, replays and drills.
+//
+// What several of them need is in internal: indexing, deadletter, circuit, source,
+// control, longcall.
 package activities

@@ -6,8 +6,6 @@ import (
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
-
-	"millrace/internal/telemetry"
 )
 
 // Type is an activity type: the name that histories keep, with what the activity
@@ -55,61 +53,3 @@ func (f Future[Out]) Get(ctx workflow.Context, out *Out) error {
 	}
 	return f.Future.Get(ctx, out) //nolint:wrapcheck // as from the SDK
 }
-
-// The activity types, by the workflows that execute them. Each task queue's own list is
-// in package workers.
-const (
-	// Of IngestBatch and Reconcile.
-	PutBatch         Type[[]byte, PutResult]              = "PutBatch"
-	FinishBatch      Type[FinishInput, PutResult]         = "FinishBatch"
-	BuryBatch        Action[FinishInput]                  = "BuryBatch"
-	ReconcileBatches Type[ReconcileInput, ReconcileInput] = "ReconcileBatches"
-
-	// Of Redrive.
-	RedriveMessages Type[RedriveCall, RedriveProgress] = "RedriveMessages"
-
-	// Of ProcessStream and BackupStream.
-	SuperviseShards Type[SuperviseInput, SuperviseResult] = "SuperviseShards"
-	CommandShards   Action[CommandInput]                  = "CommandShards"
-
-	// Of ProcessShard and ProcessBatch.
-	IndexShard  Type[IndexInput, IndexResult] = "IndexShard"
-	IndexRange  Type[RangeInput, RangeResult] = "IndexRange"
-	BuryRange   Type[RangeInput, RangeResult] = "BuryRange"
-	CopyHeld    Type[HeldInput, HeldResult]   = "CopyHeld"
-	ReleaseHeld Action[HeldInput]             = "ReleaseHeld"
-
-	// Of BackupShard.
-	CopyShard Type[CopyInput, CopyResult] = "CopyShard"
-
-	// Of KeepDeadLetters, ReprocessDeadLetters and DrainIndex.
-	KeepLetters      Type[KeepCall, KeepProgress]           = "KeepLetters"
-	ReprocessEntries Type[ReprocessCall, ReprocessProgress] = "ReprocessEntries"
-	DrainParked      Type[DrainCall, DrainResult]           = "DrainParked"
-
-	// Of Recover and Replay.
-	PlanRecovery     Type[PlanInput, Plan]                            = "PlanRecovery"
-	HoldShards       Type[HoldInput, map[string]telemetry.Checkpoint] = "HoldShards"
-	ReleaseShards    Action[Hold]                                     = "ReleaseShards"
-	RestoreIndices   Type[RestoreInput, RestoreProgress]              = "RestoreIndices"
-	ExtendWindow     Type[ExtendInput, Plan]                          = "ExtendWindow"
-	SweepObjects     Type[SweepInput, SweepProgress]                  = "SweepObjects"
-	AwaitBackup      Type[AwaitInput, AwaitResult]                    = "AwaitBackup"
-	ConcludeRecovery Action[RecoverResult]                            = "ConcludeRecovery"
-
-	// Of DrillRecovery.
-	BeginDrill   Type[DrillCall, DrillBegun]   = "BeginDrill"
-	CompareDrill Type[DrillCall, DrillMissing] = "CompareDrill"
-	EndDrill     Type[DrillEnd, int]           = "EndDrill"
-
-	// Of SnapshotIndex.
-	PlanSnapshot    Type[SnapshotCall, SnapshotPlan]  = "PlanSnapshot"
-	BeginSnapshot   Type[SnapshotCall, SnapshotBegun] = "BeginSnapshot"
-	FollowSnapshot  Type[SnapshotCall, SnapshotLook]  = "FollowSnapshot"
-	AbandonSnapshot Action[SnapshotCall]              = "AbandonSnapshot"
-	ExpireSnapshots Type[ExpireCall, Expired]         = "ExpireSnapshots"
-
-	// Of EnforceRetention.
-	EnforceRetention Type[RetentionCall, Retirement] = "EnforceRetention"
-	TrimIndices      Type[TrimCall, Retirement]      = "TrimIndices"
-)

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"time"
 
-	"millrace/activities"
+	"millrace/activities/backups"
 	"millrace/deploy/local"
 	"millrace/deploy/pipeline"
 	"millrace/internal/archive"
@@ -24,7 +24,7 @@ const (
 	// compressor is about what one takes, in bytes.
 	compressor = 1 << 20
 	// pagesHeld is how many pages a shard has in memory: see
-	// activities.CopyShard.
+	// backups.CopyShard.
 	pagesHeld = 3
 	// usualRecord is more than a record of the benchmarks and its pointers take.
 	usualRecord = 768
@@ -48,7 +48,7 @@ func (b *bench) backup(ctx context.Context) error {
 	}}
 	bareloop := func(name string, more ...string) *contender {
 		return &contender{name: name, start: func(_ context.Context, run string) (drainer, error) {
-			return b.runBareloop(url, run, append(more, "-s3", address, "-bucket", run, "-object-bytes", strconv.Itoa(activities.DefaultBackupBytes))...)
+			return b.runBareloop(url, run, append(more, "-s3", address, "-bucket", run, "-object-bytes", strconv.Itoa(backups.DefaultBackupBytes))...)
 		}}
 	}
 	loop, plain := bareloop("bare loop"), bareloop("bare loop, plain", "-plain")
@@ -135,7 +135,7 @@ func (b *bench) compareBackup(backup, loop, plain *contender, records int) {
 	}
 	peak, idle := collect(backup.runs, peakOf), collect(backup.runs, idleOf).median()
 	page := mebibytes(min(stream.DefaultLimitPerCall*usualRecord, stream.MaxPageBytes))
-	shard := mebibytes(activities.DefaultBackupBytes+compressor) + pagesHeld*page
+	shard := mebibytes(backups.DefaultBackupBytes+compressor) + pagesHeld*page
 	b.figures.add("backup_peak_mib", peak.median(), "%s; of the worker", peak)
 	b.figures.add("backup_bound_mib", idle+collected*streamShards*shard,
 		"%s of a worker that is idle, and %d times %d shards of %.1f MiB: an object of --backup-bytes, a compressor, %d pages of --limit-per-call records",

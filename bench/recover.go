@@ -7,7 +7,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
-	"millrace/activities"
+	"millrace/activities/backups"
 	"millrace/bench/data"
 	"millrace/deploy/local"
 	"millrace/deploy/pipeline"
@@ -35,7 +35,7 @@ func fillBackup(ctx context.Context, address string, records int) error {
 	}
 	for n, record := range data.Records(records, recordsAt) {
 		chain := chains[n%streamShards]
-		if chain.Held().Bytes+int64(len(record)) > activities.DefaultBackupBytes {
+		if chain.Held().Bytes+int64(len(record)) > backups.DefaultBackupBytes {
 			if err := flush(chain); err != nil {
 				return err
 			}

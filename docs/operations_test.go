@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"millrace/activities"
+	"millrace/internal/control"
 	"millrace/tools/reference"
 	"millrace/workflows"
 )
@@ -77,11 +77,11 @@ func TestOperationsAreCurrent(t *testing.T) {
 			tctl:     []string{ofStream.tctl[0], ofShard.tctl[0], "tctl workflow describe --workflow_id " + shard},
 		}),
 		"shard": {
-			command("Pause one", "starter shard pause 3 --for 10m --reason maintenance", shard, workflows.Pause, input[activities.Hold](t, hold)),
+			command("Pause one", "starter shard pause 3 --for 10m --reason maintenance", shard, workflows.Pause, input[control.Hold](t, hold)),
 			command("Resume one", "starter shard resume 3", shard, workflows.Resume, ""),
-			command("Pause all", "starter stream pause --for 10m --reason maintenance", workflows.ProcessStreamID("$S"), workflows.Pause, input[activities.Hold](t, hold)),
+			command("Pause all", "starter stream pause --for 10m --reason maintenance", workflows.ProcessStreamID("$S"), workflows.Pause, input[control.Hold](t, hold)),
 			command("Resume all", "starter stream resume", workflows.ProcessStreamID("$S"), workflows.Resume, ""),
-			command("Lift the state of an offender", "starter shard lift 3 acme", shard, workflows.Lift, input[activities.Hold](t, `{"tenant":"acme"}`)),
+			command("Lift the state of an offender", "starter shard lift 3 acme", shard, workflows.Lift, input[control.Hold](t, `{"tenant":"acme"}`)),
 		},
 		"redrive": endless("redrive", started{
 			id: workflows.RedriveID("$Q"), workflow: workflows.Redrive, queue: workflows.RedriveQueue,

@@ -9,8 +9,8 @@ import (
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
 
-	"millrace/activities"
 	"millrace/internal/config"
+	"millrace/internal/control"
 	"millrace/workflows"
 )
 
@@ -74,7 +74,7 @@ func (b backupResume) Run(ctx context.Context, c client.Client, r *config.Resour
 }
 
 // commandBackup has BackupStream, and with it all shards, obey.
-func commandBackup(ctx context.Context, c client.Client, r *config.Resources, out output, command activities.Command, w wait, f format) error {
+func commandBackup(ctx context.Context, c client.Client, r *config.Resources, out output, command control.Command, w wait, f format) error {
 	b := backingUp(c, r)
 	status := backupReport{streamStatus: streamStatus{Workflow: b.id, Execution: executionRunning}}
 	if done, err := b.obey(ctx, out, command, w, &status.StreamStatus); err != nil || !done {
@@ -113,10 +113,10 @@ func (b *backupReport) ask(ctx context.Context, c client.Client) error {
 			if *status, err = launcher.ShardStatus(asking, b.Stream, shard.ID); err != nil {
 				return advise(err, workflows.BackupQueue)
 			}
-			if state == activities.StateClosed { // it does not know itself
+			if state == control.StateClosed { // it does not know itself
 				status.State = state
 			}
-			if nobody := status.State == activities.StatePaused || status.State == activities.StateClosed; nobody && !status.Checkpoint.ReadUpTo.IsZero() {
+			if nobody := status.State == control.StatePaused || status.State == control.StateClosed; nobody && !status.Checkpoint.ReadUpTo.IsZero() {
 				status.LagSeconds = time.Since(status.Checkpoint.ReadUpTo).Seconds() // it grows while no worker reads the shard
 			}
 			b.Shards[i].State = status.State

@@ -6,7 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"millrace/activities"
+	"millrace/activities/process"
+	"millrace/internal/control"
+	"millrace/internal/indexing"
 	"millrace/internal/outcome"
 	"millrace/internal/telemetry"
 	"millrace/workflows"
@@ -17,24 +19,24 @@ var badRange = telemetry.Range{Shard: "shardId-000000000001", First: sequence, L
 
 var odd = outcome.Error{Type: "odd_exception", Reason: "unknown"}
 
-func badEnds(r telemetry.Range) (ends []activities.LeftRange) {
+func badEnds(r telemetry.Range) (ends []process.LeftRange) {
 	for _, at := range []string{r.First, r.Last} {
 		single := r
 		single.First, single.Last, single.Count = at, at, 1
-		ends = append(ends, activities.LeftRange{Range: single, Cause: odd})
+		ends = append(ends, process.LeftRange{Range: single, Cause: odd})
 	}
 	return ends
 }
 
-func indexRange(_ context.Context, in activities.RangeInput) (activities.RangeResult, error) {
+func indexRange(_ context.Context, in process.RangeInput) (process.RangeResult, error) {
 	if in.Range.Count == 1 {
-		return activities.RangeResult{Left: badEnds(in.Range)[:1]}, nil
+		return process.RangeResult{Left: badEnds(in.Range)[:1]}, nil
 	}
-	return activities.RangeResult{Counts: activities.Counts{Records: 8, Indexed: 8}, Left: badEnds(in.Range)}, nil
+	return process.RangeResult{Counts: indexing.Counts{Records: 8, Indexed: 8}, Left: badEnds(in.Range)}, nil
 }
 
-func buryRange(_ context.Context, in activities.RangeInput) (activities.RangeResult, error) {
-	return activities.RangeResult{Counts: activities.Counts{Records: int64(in.Range.Count), DeadLetters: int64(in.Range.Count)}}, nil
+func buryRange(_ context.Context, in process.RangeInput) (process.RangeResult, error) {
+	return process.RangeResult{Counts: indexing.Counts{Records: int64(in.Range.Count), DeadLetters: int64(in.Range.Count)}}, nil
 }
 
 func TestBatchIsShownRetriedSkippedAndCanceled(t *testing.T) {
@@ -73,7 +75,7 @@ func TestBatchIsShownRetriedSkippedAndCanceled(t *testing.T) {
 	p.must("batch skip "+id+" --first "+badRange.Last+" --last "+badRange.Last+" --wait 0", "will skip")
 	await(t, "the dead letter", func() bool { return status().Counts.DeadLetters == 1 })
 	p.must("batch cancel "+id, id+": stopped")
-	if got := status(); got.Counts.DeadLetters != 2 || got.State != activities.StateDrained {
+	if got := status(); got.Counts.DeadLetters != 2 || got.State != control.StateDrained {
 		t.Errorf("in the end it is %+v", got)
 	}
 }

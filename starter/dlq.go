@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"millrace/activities"
 	"millrace/internal/archive"
 	"millrace/internal/config"
 	"millrace/internal/ledger"
@@ -156,7 +155,7 @@ func (l dlqList) Run(ctx context.Context, r *config.Resources, out output) error
 // that its holder has given up since: they are in entries of their own.
 func (l dlqList) collect(groups map[cause]*deadGroup, key string, e ledger.Entry, given graves) {
 	chosen := l.of("")
-	if !chosen.Written(e) || e.Resolution != nil && e.Resolution.How == activities.HowReleased {
+	if !chosen.Written(e) || e.Resolution != nil && e.Resolution.How == ledger.HowReleased {
 		return
 	}
 	add := func(err outcome.Error, records int, tenant, kind string) {

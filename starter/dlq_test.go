@@ -8,7 +8,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
-	"millrace/activities"
 	"millrace/deploy/local/localtest"
 	"millrace/internal/archive"
 	"millrace/internal/ledger"
@@ -98,7 +97,7 @@ func TestDeadLettersAreGroupedByError(t *testing.T) {
 	}
 	o.must("dlq list", "2 records in 1 entries: odd_exception", "batch/1: copies, nothing is given up", "2 records in 1 entries: document_parsing_exception")
 	o.must("dlq show "+held1, "batch/1 is at work on its records")
-	if err := book.Resolve(t.Context(), held1, ledger.Resolution{How: activities.HowReleased, By: "batch/1", At: at}); err != nil {
+	if err := book.Resolve(t.Context(), held1, ledger.Resolution{How: ledger.HowReleased, By: "batch/1", At: at}); err != nil {
 		t.Fatal(err)
 	}
 	var done []deadGroup

@@ -9,7 +9,7 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
-	"millrace/activities"
+	"millrace/activities/recovery"
 	"millrace/workflows"
 )
 
@@ -19,21 +19,21 @@ func (p pipeline) workOnDrills() {
 	p.t.Helper()
 	w := worker.New(p.client, workflows.RecoverQueue, worker.Options{})
 	w.RegisterWorkflow(workflows.DrillRecovery)
-	w.RegisterWorkflowWithOptions(func(_ workflow.Context, in workflows.RecoverInput) (activities.RecoverResult, error) {
-		result := activities.RecoverResult{Complete: true, Plan: activities.Plan{Snapshot: "snap"}, Restored: make([]activities.Restored, 2)}
+	w.RegisterWorkflowWithOptions(func(_ workflow.Context, in workflows.RecoverInput) (recovery.RecoverResult, error) {
+		result := recovery.RecoverResult{Complete: true, Plan: recovery.Plan{Snapshot: "snap"}, Restored: make([]recovery.Restored, 2)}
 		if in.NoSnapshot {
-			result = activities.RecoverResult{Missing: []activities.Gap{{Object: "backup/x", Reason: "it is empty"}}}
+			result = recovery.RecoverResult{Missing: []recovery.Gap{{Object: "backup/x", Reason: "it is empty"}}}
 		}
 		return result, nil
 	}, workflow.RegisterOptions{Name: "Recover"})
 	for name, function := range map[string]any{
-		"BeginDrill": func(context.Context, activities.DrillCall) (activities.DrillBegun, error) {
-			return activities.DrillBegun{Indices: 2, Documents: 30}, nil
+		"BeginDrill": func(context.Context, recovery.DrillCall) (recovery.DrillBegun, error) {
+			return recovery.DrillBegun{Indices: 2, Documents: 30}, nil
 		},
-		"CompareDrill": func(context.Context, activities.DrillCall) (activities.DrillMissing, error) {
-			return activities.DrillMissing{}, nil
+		"CompareDrill": func(context.Context, recovery.DrillCall) (recovery.DrillMissing, error) {
+			return recovery.DrillMissing{}, nil
 		},
-		"EndDrill": func(context.Context, activities.DrillEnd) (int, error) { return 2, nil },
+		"EndDrill": func(context.Context, recovery.DrillEnd) (int, error) { return 2, nil },
 	} {
 		w.RegisterActivityWithOptions(function, activity.RegisterOptions{Name: name})
 	}

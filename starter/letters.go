@@ -8,8 +8,9 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 
-	"millrace/activities"
+	"millrace/activities/deadletters"
 	"millrace/internal/config"
+	"millrace/internal/control"
 	"millrace/workflows"
 )
 
@@ -68,7 +69,7 @@ func (s lettersResume) Run(ctx context.Context, c client.Client, r *config.Resou
 	return commandLetters(ctx, c, r, out, s.resume(), s.wait, s.format)
 }
 
-func commandLetters(ctx context.Context, c client.Client, r *config.Resources, out output, command activities.Command, w wait, f format) error {
+func commandLetters(ctx context.Context, c client.Client, r *config.Resources, out output, command control.Command, w wait, f format) error {
 	keep := keeping(c, r)
 	status := letterStatus{Workflow: keep.id, Execution: executionRunning}
 	if done, err := keep.obey(ctx, out, command, w, &status.KeepStatus); err != nil || !done {
@@ -108,7 +109,7 @@ func (s *letterStatus) live(ctx context.Context, w endless) error {
 		return fmt.Errorf("describe %s: %w", w.id, err)
 	}
 	for _, pending := range described.GetPendingActivities() {
-		var now activities.KeepProgress
+		var now deadletters.KeepProgress
 		if pending.GetHeartbeatDetails() != nil && converter.GetDefaultDataConverter().FromPayloads(pending.GetHeartbeatDetails(), &now) == nil {
 			s.KeepProgress = now
 		}

@@ -15,8 +15,10 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 
-	"millrace/activities"
+	"millrace/activities/process"
+	"millrace/activities/supervise"
 	"millrace/deploy/local/localtest"
+	"millrace/internal/indexing"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 	"millrace/workflows"
@@ -171,7 +173,7 @@ func newPipeline(t *testing.T, withWorker bool) pipeline {
 
 func (p pipeline) work() {
 	p.t.Helper()
-	supervisor := &activities.Supervisor{Stream: p.stream, Shards: lister{}, Workflows: workflows.Launcher{Client: p.client}}
+	supervisor := &supervise.Supervisor{Stream: p.stream, Shards: lister{}, Workflows: workflows.Launcher{Client: p.client}}
 	for _, queue := range []string{workflows.ProcessQueue, workflows.RangeQueue, workflows.IndexQueue, workflows.RedriveQueue} {
 		w := worker.New(p.client, queue, worker.Options{MaxHeartbeatThrottleInterval: 50 * time.Millisecond})
 		w.RegisterWorkflow(workflows.ProcessStream)
@@ -197,8 +199,8 @@ var readUpTo = time.Unix(1_795_392_060, 0).UTC()
 
 // indexShard is an IndexShard that says how far it is until it is canceled,
 // and then has come one record further.
-func indexShard(ctx context.Context, in activities.IndexInput) (activities.IndexResult, error) {
-	progress := activities.Progress{
+func indexShard(ctx context.Context, in process.IndexInput) (process.IndexResult, error) {
+	progress := process.Progress{
 		Checkpoint: telemetry.Checkpoint{Sequence: sequence, ReadUpTo: readUpTo},
 		Counts:     in.Counts, LagSeconds: 7, Worker: "made-up-worker", LastError: "es_rejected_execution_exception:\n  queue full",
 	}
@@ -209,8 +211,8 @@ func indexShard(ctx context.Context, in activities.IndexInput) (activities.Index
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-	progress.Counts.Add(activities.Counts{Records: 1, Indexed: 1})
-	return activities.IndexResult{Progress: progress}, nil
+	progress.Counts.Add(indexing.Counts{Records: 1, Indexed: 1})
+	return process.IndexResult{Progress: progress}, nil
 }
 
 // leaves are all commands.

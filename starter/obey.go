@@ -8,7 +8,7 @@ import (
 
 	"go.temporal.io/sdk/client"
 
-	"millrace/activities"
+	"millrace/internal/control"
 	"millrace/workflows"
 )
 
@@ -32,16 +32,16 @@ func (p pause) Validate() error {
 	return nil
 }
 
-func (p pause) command() activities.Command {
-	hold := activities.Hold{By: p.By, Reason: p.Reason}
+func (p pause) command() control.Command {
+	hold := control.Hold{By: p.By, Reason: p.Reason}
 	if p.For > 0 {
 		hold.Until = time.Now().Add(p.For + time.Second).UTC().Truncate(time.Second) // not before that time
 	}
-	return activities.Command{Name: workflows.Pause, Hold: hold}
+	return control.Command{Name: workflows.Pause, Hold: hold}
 }
 
-func (h holder) resume() activities.Command {
-	return activities.Command{Name: workflows.Resume, Hold: activities.Hold{By: h.By}}
+func (h holder) resume() control.Command {
+	return control.Command{Name: workflows.Resume, Hold: control.Hold{By: h.By}}
 }
 
 // wait is how long a command waits until it is obeyed.
@@ -59,7 +59,7 @@ func (w wait) explain(waiting context.Context, err error, queue string) error {
 
 // obey sends a workflow a command, and learns its status from the answer. Without
 // waiting it sends a signal, which takes effect later.
-func (w endless) obey(ctx context.Context, out output, command activities.Command, limit wait, status any) (done bool, err error) {
+func (w endless) obey(ctx context.Context, out output, command control.Command, limit wait, status any) (done bool, err error) {
 	execution, err := w.execution(ctx)
 	if err != nil {
 		return false, err
@@ -86,7 +86,7 @@ func (w endless) obey(ctx context.Context, out output, command activities.Comman
 }
 
 // tell sends a workflow a signal, which waits for a worker if none runs.
-func tell(ctx context.Context, c client.Client, out output, id string, command activities.Command) error {
+func tell(ctx context.Context, c client.Client, out output, id string, command control.Command) error {
 	if err := c.SignalWorkflow(ctx, id, "", command.Name, command.Hold); err != nil {
 		return fmt.Errorf("signal %s to %s: %w", command.Name, id, err)
 	}
@@ -95,7 +95,7 @@ func tell(ctx context.Context, c client.Client, out output, id string, command a
 }
 
 // obeyed says how something is after a command.
-func obeyed(what, state string, by []activities.Hold) string {
+func obeyed(what, state string, by []control.Hold) string {
 	if len(by) == 0 {
 		return what + ": " + state
 	}

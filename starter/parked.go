@@ -7,8 +7,8 @@ import (
 
 	"go.temporal.io/sdk/client"
 
-	"millrace/activities"
 	"millrace/internal/config"
+	"millrace/internal/control"
 	"millrace/internal/telemetry"
 	"millrace/workflows"
 )
@@ -158,7 +158,7 @@ func (p parkedResume) Run(ctx context.Context, c client.Client, out output) erro
 	return p.obey(ctx, c, out, p.resume(), p.wait, p.format)
 }
 
-func (a indexArgument) obey(ctx context.Context, c client.Client, out output, command activities.Command, w wait, f format) error {
+func (a indexArgument) obey(ctx context.Context, c client.Client, out output, command control.Command, w wait, f format) error {
 	drain := a.drain(c)
 	status := parkedStatus{Workflow: drain.id, Execution: executionRunning}
 	if done, err := drain.obey(ctx, out, command, w, &status.DrainStatus); err != nil || !done {

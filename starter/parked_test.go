@@ -7,7 +7,8 @@ import (
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/worker"
 
-	"millrace/activities"
+	"millrace/activities/deadletters"
+	"millrace/internal/control"
 	"millrace/workflows"
 )
 
@@ -18,10 +19,10 @@ func TestAnOperatorSteersWhatIsParked(t *testing.T) {
 	p := newPipeline(t, false)
 	w := worker.New(p.client, workflows.DeadQueue, worker.Options{})
 	w.RegisterWorkflow(workflows.DrainIndex)
-	w.RegisterActivityWithOptions(func(_ context.Context, in activities.DrainCall) (activities.DrainResult, error) {
+	w.RegisterActivityWithOptions(func(_ context.Context, in deadletters.DrainCall) (deadletters.DrainResult, error) {
 		counts := in.Counts
 		counts.Indexed, counts.Refused = counts.Indexed+3, 1
-		return activities.DrainResult{Counts: counts, Out: true, Worker: "made-up-worker", LastError: "the index is closed"}, nil
+		return deadletters.DrainResult{Counts: counts, Out: true, Worker: "made-up-worker", LastError: "the index is closed"}, nil
 	}, activity.RegisterOptions{Name: "DrainParked"})
 	if err := w.Start(); err != nil {
 		t.Fatal(err)
@@ -43,19 +44,19 @@ func TestAnOperatorSteersWhatIsParked(t *testing.T) {
 	await(t, "the list", func() bool {
 		var got []parkedLine
 		p.mustJSON(&got, "parked list --json")
-		return len(got) == 1 && got[0].Index == name && got[0].State == activities.StateWaiting
+		return len(got) == 1 && got[0].Index == name && got[0].State == control.StateWaiting
 	})
 	p.must("parked list", "INDEX ", name+"  waiting ")
 	p.must("parked show "+name, "state       waiting\n", "came home   ", "refused     1, which stay in the ledger\n", "worker      made-up-worker", "last error  the index is closed")
 
 	p.must("parked pause "+name+" --reason repair", id+": paused, by operator (repair)")
-	if got := show(); got.State != activities.StatePaused || len(got.Holds) != 1 || got.Stream != streamName {
+	if got := show(); got.State != control.StatePaused || len(got.Holds) != 1 || got.Stream != streamName {
 		t.Errorf("paused it is %+v", got)
 	}
 	p.must("parked resume "+name, id+": ")
 	await(t, "the next call, at once", func() bool { return show().Counts.Indexed >= 6 })
 	p.must("parked pause "+name+" --wait 0", id+": will pause")
-	await(t, "the signal", func() bool { return show().State == activities.StatePaused })
+	await(t, "the signal", func() bool { return show().State == control.StatePaused })
 	p.must("parked start "+name, id+": runs already")
 
 	p.must("parked cancel "+name, id+": stopped")

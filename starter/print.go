@@ -8,7 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"millrace/activities"
+	"millrace/internal/control"
 )
 
 // output is where a command prints to.
@@ -43,7 +43,7 @@ func table(out output, rows ...[]string) {
 }
 
 // holds says who keeps something paused.
-func holds(all []activities.Hold) string {
+func holds(all []control.Hold) string {
 	texts := make([]string, len(all))
 	for i, hold := range all {
 		texts[i] = hold.By

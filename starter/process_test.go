@@ -3,8 +3,8 @@ package main
 import (
 	"testing"
 
-	"millrace/activities"
 	"millrace/deploy/local/localtest"
+	"millrace/internal/control"
 	"millrace/workflows"
 )
 
@@ -21,7 +21,7 @@ func TestProcessingStartsStopsAndGoesOn(t *testing.T) {
 		p.mustJSON(&status, "process status --json")
 		return len(status.Shards) == len(listed)
 	})
-	if status.Workflow != id || status.Execution != "Running" || status.State != activities.StateRunning || !status.Stream.Created.Equal(p.stream.Created) {
+	if status.Workflow != id || status.Execution != "Running" || status.State != control.StateRunning || !status.Stream.Created.Equal(p.stream.Created) {
 		t.Errorf("its status is %+v", status)
 	}
 	p.awaitHeartbeats()
@@ -39,7 +39,7 @@ func TestProcessingStartsStopsAndGoesOn(t *testing.T) {
 	await(t, "the shard to run again", func() bool {
 		var again shardStatus
 		r := p.run("shard", "show", "0", "--json")
-		return r.status == 0 && unmarshal(r.out, &again) && again.State == activities.StateRunning && again.Counts.Records > 0
+		return r.status == 0 && unmarshal(r.out, &again) && again.State == control.StateRunning && again.Counts.Records > 0
 	})
 }
 
@@ -54,7 +54,7 @@ func TestWithoutAWorker(t *testing.T) {
 	await(t, "the pause", func() bool {
 		var status streamStatus
 		p.mustJSON(&status, "process status --json")
-		return status.State == activities.StatePaused && len(status.Shards) > 0 && status.Shards[0].State == activities.StatePaused
+		return status.State == control.StatePaused && len(status.Shards) > 0 && status.Shards[0].State == control.StatePaused
 	})
 	p.must("process status", "paused by operator (later)")
 	p.must("process stop", id+": stopped")

@@ -11,7 +11,8 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
-	"millrace/activities"
+	"millrace/activities/recovery"
+	"millrace/internal/control"
 	"millrace/workflows"
 )
 
@@ -44,7 +45,7 @@ type sweepFlags struct {
 
 func (s sweepFlags) input() workflows.RecoverInput {
 	return workflows.RecoverInput{
-		RecoverRequest: activities.RecoverRequest{
+		RecoverRequest: recovery.RecoverRequest{
 			Indices: s.Indices, Into: s.Into, From: s.From, To: s.To, Tenant: s.Tenant, Inventory: s.Inventory, Mode: s.Mode,
 		},
 		Rate: s.Rate, Lanes: s.Lanes,
@@ -178,7 +179,7 @@ func (s recoverResume) Run(ctx context.Context, c client.Client, out output) err
 	return commandRecovery(ctx, c, out, s.resume(), s.wait)
 }
 
-func commandRecovery(ctx context.Context, c client.Client, out output, command activities.Command, limit wait) error {
+func commandRecovery(ctx context.Context, c client.Client, out output, command control.Command, limit wait) error {
 	w := recovering(c)
 	var progress workflows.RecoverProgress
 	if done, err := w.obey(ctx, out, command, limit, &progress); err != nil || !done {

@@ -11,7 +11,8 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
-	"millrace/activities"
+	"millrace/activities/recovery"
+	"millrace/internal/control"
 	"millrace/workflows"
 )
 
@@ -86,7 +87,7 @@ func recoverLine(p workflows.RecoverProgress) string {
 	case workflows.StageAwait:
 		line += "  for the backup to pass the window's end"
 	}
-	if p.State == activities.StatePaused {
+	if p.State == control.StatePaused {
 		line += "  paused by " + holds(p.Holds)
 	}
 	if p.LastError != "" {
@@ -115,7 +116,7 @@ var errIncomplete = errors.New("not all is back: see what is missing above")
 
 // conclude prints how it ended, and fails unless all is back.
 func (w endless) conclude(ctx context.Context, out output, run client.WorkflowRun, f format) error {
-	var result activities.RecoverResult
+	var result recovery.RecoverResult
 	err := run.Get(ctx, &result)
 	var canceled *temporal.CanceledError
 	if errors.As(err, &canceled) && canceled.HasDetails() {
@@ -140,7 +141,7 @@ func (w endless) conclude(ctx context.Context, out output, run client.WorkflowRu
 	return nil
 }
 
-func writeResult(out output, r activities.RecoverResult) {
+func writeResult(out output, r recovery.RecoverResult) {
 	for _, line := range r.Plan.Lines() {
 		fmt.Fprintln(out, line)
 	}
@@ -172,7 +173,7 @@ func writeResult(out output, r activities.RecoverResult) {
 	}
 }
 
-func counts(c activities.SweepCounts) string {
+func counts(c recovery.SweepCounts) string {
 	text := fmt.Sprintf("%d records of %d objects: %d indexed, %d were there, %d dead letters", c.Records, c.Objects, c.Indexed, c.Duplicates, c.Dead)
 	if c.Put > 0 {
 		text = fmt.Sprintf("%d records of %d objects: %d put into the stream, %d dead letters", c.Records, c.Objects, c.Put, c.Dead)
@@ -183,7 +184,7 @@ func counts(c activities.SweepCounts) string {
 	return text
 }
 
-func gapText(g activities.Gap) string {
+func gapText(g recovery.Gap) string {
 	records := "an unknown number of records"
 	if g.Records >= 0 {
 		records = fmt.Sprintf("%d records", g.Records)

@@ -9,7 +9,8 @@ import (
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/worker"
 
-	"millrace/activities"
+	"millrace/activities/recovery"
+	"millrace/internal/control"
 	"millrace/internal/index"
 	"millrace/internal/telemetry"
 	"millrace/workflows"
@@ -25,39 +26,39 @@ func (p pipeline) workOnRecoveries(mayEnd *atomic.Bool) {
 	w.RegisterWorkflow(workflows.Recover)
 	w.RegisterWorkflow(workflows.Replay)
 	for name, function := range map[string]any{
-		"PlanRecovery": func(_ context.Context, in activities.PlanInput) (activities.Plan, error) {
-			plan := activities.Plan{ID: in.ID, Papers: "papers/", Replay: in.Replay, Objects: 2, Records: 100, Pages: 1}
+		"PlanRecovery": func(_ context.Context, in recovery.PlanInput) (recovery.Plan, error) {
+			plan := recovery.Plan{ID: in.ID, Papers: "papers/", Replay: in.Replay, Objects: 2, Records: 100, Pages: 1}
 			if in.Replay {
-				plan.Broken = []activities.Gap{{Object: "backup/x", Records: -1, Reason: "before it: made up"}}
+				plan.Broken = []recovery.Gap{{Object: "backup/x", Records: -1, Reason: "before it: made up"}}
 			}
 			return plan, nil
 		},
-		"HoldShards": func(context.Context, activities.HoldInput) (map[string]telemetry.Checkpoint, error) {
+		"HoldShards": func(context.Context, recovery.HoldInput) (map[string]telemetry.Checkpoint, error) {
 			return map[string]telemetry.Checkpoint{}, nil
 		},
-		"ReleaseShards": func(context.Context, activities.Hold) error { return nil },
-		"RestoreIndices": func(context.Context, activities.RestoreInput) (activities.RestoreProgress, error) {
-			return activities.RestoreProgress{Restored: []activities.Restored{{Index: "telemetry-a", Documents: 7, Wanted: 7}}}, nil
+		"ReleaseShards": func(context.Context, control.Hold) error { return nil },
+		"RestoreIndices": func(context.Context, recovery.RestoreInput) (recovery.RestoreProgress, error) {
+			return recovery.RestoreProgress{Restored: []recovery.Restored{{Index: "telemetry-a", Documents: 7, Wanted: 7}}}, nil
 		},
-		"AwaitBackup": func(context.Context, activities.AwaitInput) (activities.AwaitResult, error) {
-			return activities.AwaitResult{Passed: true, Pages: 1, Objects: 2, Records: 100}, nil
+		"AwaitBackup": func(context.Context, recovery.AwaitInput) (recovery.AwaitResult, error) {
+			return recovery.AwaitResult{Passed: true, Pages: 1, Objects: 2, Records: 100}, nil
 		},
-		"ConcludeRecovery": func(context.Context, activities.RecoverResult) error { return nil },
+		"ConcludeRecovery": func(context.Context, recovery.RecoverResult) error { return nil },
 	} {
 		w.RegisterActivityWithOptions(function, activity.RegisterOptions{Name: name})
 	}
-	sweeps.RegisterActivityWithOptions(func(ctx context.Context, in activities.SweepInput) (activities.SweepProgress, error) {
-		done := activities.SweepProgress{Stage: in.Stage, Part: in.Part, Counts: activities.SweepCounts{Objects: 1, Records: 50, Indexed: 50}, Worker: "made-up-worker"}
+	sweeps.RegisterActivityWithOptions(func(ctx context.Context, in recovery.SweepInput) (recovery.SweepProgress, error) {
+		done := recovery.SweepProgress{Stage: in.Stage, Part: in.Part, Counts: recovery.SweepCounts{Objects: 1, Records: 50, Indexed: 50}, Worker: "made-up-worker"}
 		for !mayEnd.Load() {
 			activity.RecordHeartbeat(ctx, done)
 			select {
 			case <-ctx.Done():
-				done.Counts = activities.SweepCounts{}
+				done.Counts = recovery.SweepCounts{}
 				return done, nil
 			case <-time.After(20 * time.Millisecond):
 			}
 		}
-		done.Counts, done.Done = activities.SweepCounts{Objects: 2, Records: 100, Indexed: 90, Duplicates: 10}, true
+		done.Counts, done.Done = recovery.SweepCounts{Objects: 2, Records: 100, Indexed: 90, Duplicates: 10}, true
 		return done, nil
 	}, activity.RegisterOptions{Name: "SweepObjects"})
 	for _, one := range []worker.Worker{w, sweeps} {
@@ -107,7 +108,7 @@ func TestTheLineOfARecovery(t *testing.T) {
 	t.Parallel()
 	for want, p := range map[string]workflows.RecoverProgress{
 		"restore  [######........................]  20 %  1 of 5 shards": {
-			Stage: workflows.StageRestore, Restore: activities.RestoreProgress{Progress: index.Progress{Shards: 5, Done: 1, Bytes: 100, Copied: 20}},
+			Stage: workflows.StageRestore, Restore: recovery.RestoreProgress{Progress: index.Progress{Shards: 5, Done: 1, Bytes: 100, Copied: 20}},
 		},
 		"verify   [#############################.]  99 %  1 of 2 objects, 100 of about 100 records, 25/s, 1m5s left": {
 			Stage: workflows.StageVerify, Objects: 2, ObjectsDone: 1, Records: 100, RecordsDone: 100, Rate: 25, Remaining: 65,

@@ -8,8 +8,9 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 
-	"millrace/activities"
+	"millrace/activities/redrive"
 	"millrace/internal/config"
+	"millrace/internal/control"
 	"millrace/workflows"
 )
 
@@ -68,7 +69,7 @@ func (s redriveResume) Run(ctx context.Context, c client.Client, r *config.Resou
 	return commandRedrive(ctx, c, r, out, s.resume(), s.wait, s.format)
 }
 
-func commandRedrive(ctx context.Context, c client.Client, r *config.Resources, out output, command activities.Command, w wait, f format) error {
+func commandRedrive(ctx context.Context, c client.Client, r *config.Resources, out output, command control.Command, w wait, f format) error {
 	redrive := redriving(c, r)
 	status := queueStatus{Workflow: redrive.id, Execution: executionRunning}
 	if done, err := redrive.obey(ctx, out, command, w, &status.RedriveStatus); err != nil || !done {
@@ -109,7 +110,7 @@ func (s *queueStatus) live(ctx context.Context, w endless) error {
 		return fmt.Errorf("describe %s: %w", w.id, err)
 	}
 	for _, pending := range described.GetPendingActivities() {
-		var now activities.RedriveProgress
+		var now redrive.RedriveProgress
 		if pending.GetHeartbeatDetails() == nil ||
 			converter.GetDefaultDataConverter().FromPayloads(pending.GetHeartbeatDetails(), &now) != nil {
 			continue

@@ -7,14 +7,15 @@ import (
 
 	"go.temporal.io/sdk/activity"
 
-	"millrace/activities"
+	"millrace/activities/redrive"
+	"millrace/internal/control"
 	"millrace/workflows"
 )
 
 // redriveMessages is a RedriveMessages that has moved twelve records and holds
 // more until it is canceled.
-func redriveMessages(ctx context.Context, in activities.RedriveCall) (activities.RedriveProgress, error) {
-	progress := activities.RedriveProgress{Counts: in.Counts, Pace: 500, Worker: "made-up-worker", LastError: "the stream throttles"}
+func redriveMessages(ctx context.Context, in redrive.RedriveCall) (redrive.RedriveProgress, error) {
+	progress := redrive.RedriveProgress{Counts: in.Counts, Pace: 500, Worker: "made-up-worker", LastError: "the stream throttles"}
 	progress.Counts.Records += 12
 	for ctx.Err() == nil {
 		activity.RecordHeartbeat(ctx, progress)
@@ -46,13 +47,13 @@ func TestRedriveStartsPausesAndStops(t *testing.T) {
 	}
 
 	p.must("redrive pause --reason inspection", id+": paused, by operator (inspection)")
-	if got := status(); got.State != activities.StatePaused || got.Counts.Returned != 1 {
+	if got := status(); got.State != control.StatePaused || got.Counts.Returned != 1 {
 		t.Errorf("paused, it is %+v", got)
 	}
 	p.must("redrive resume", id+": running")
 	await(t, "the next call", func() bool { return status().Counts.Records == 24 })
 	p.must("redrive pause --wait 0", id+": will pause")
-	await(t, "the signal", func() bool { return status().State == activities.StatePaused })
+	await(t, "the signal", func() bool { return status().State == control.StatePaused })
 	p.must("redrive resume", id+": running")
 
 	p.must("redrive stop", id+": stopped")

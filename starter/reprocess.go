@@ -11,8 +11,9 @@ import (
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 
-	"millrace/activities"
+	"millrace/activities/deadletters"
 	"millrace/internal/config"
+	"millrace/internal/control"
 	"millrace/workflows"
 )
 
@@ -44,11 +45,11 @@ func (s reprocessStart) Validate() error {
 
 func (s reprocessStart) input(stream, queue string) workflows.ReprocessInput {
 	in := workflows.ReprocessInput{
-		Stream: stream, Queue: queue, Select: s.of(stream), Mode: activities.ModeIngest, DryRun: s.DryRun, By: s.By, SettleFor: s.SettleFor,
+		Stream: stream, Queue: queue, Select: s.of(stream), Mode: deadletters.ModeIngest, DryRun: s.DryRun, By: s.By, SettleFor: s.SettleFor,
 	}
 	in.Select.Keys = s.Keys
 	if s.Direct {
-		in.Mode = activities.ModeDirect
+		in.Mode = deadletters.ModeDirect
 	}
 	return in
 }
@@ -180,7 +181,7 @@ func liveReprocessing(ctx context.Context, w endless) (status workflows.Reproces
 		return status, fmt.Errorf("describe %s: %w", w.id, err)
 	}
 	for _, pending := range described.GetPendingActivities() {
-		var now activities.ReprocessProgress
+		var now deadletters.ReprocessProgress
 		if pending.GetActivityType().GetName() != "ReprocessEntries" || pending.GetHeartbeatDetails() == nil ||
 			converter.GetDefaultDataConverter().FromPayloads(pending.GetHeartbeatDetails(), &now) != nil {
 			continue
@@ -269,7 +270,7 @@ func (s reprocessResume) Run(ctx context.Context, c client.Client, r *config.Res
 	return commandReprocess(ctx, c, r, out, s.resume(), s.wait, s.format)
 }
 
-func commandReprocess(ctx context.Context, c client.Client, r *config.Resources, out output, command activities.Command, w wait, f format) error {
+func commandReprocess(ctx context.Context, c client.Client, r *config.Resources, out output, command control.Command, w wait, f format) error {
 	running := reprocessing(c, r)
 	var status workflows.ReprocessStatus
 	if done, err := running.obey(ctx, out, command, w, &status); err != nil || !done {

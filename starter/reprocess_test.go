@@ -10,7 +10,7 @@ import (
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/worker"
 
-	"millrace/activities"
+	"millrace/activities/deadletters"
 	"millrace/internal/ledger"
 	"millrace/workflows"
 )
@@ -18,15 +18,15 @@ import (
 // deadWork is a KeepLetters and a ReprocessEntries that are made up.
 type deadWork struct {
 	mu    sync.Mutex
-	calls []activities.ReprocessCall
+	calls []deadletters.ReprocessCall
 	// ends says whether a call of ReprocessEntries ends without a command, and how.
-	ends activities.ReprocessProgress
+	ends deadletters.ReprocessProgress
 }
 
-func (d *deadWork) keep(ctx context.Context, in activities.KeepCall) (activities.KeepProgress, error) {
-	progress := activities.KeepProgress{
-		Counts: activities.KeepCounts{Messages: 7, Entries: 2, Records: 30}, Worker: "made-up-worker", Stay: 1,
-		Unreadable: []activities.UnreadableLetter{{ID: "message-1", Error: "not a dead letter: it points at no records"}},
+func (d *deadWork) keep(ctx context.Context, in deadletters.KeepCall) (deadletters.KeepProgress, error) {
+	progress := deadletters.KeepProgress{
+		Counts: deadletters.KeepCounts{Messages: 7, Entries: 2, Records: 30}, Worker: "made-up-worker", Stay: 1,
+		Unreadable: []deadletters.UnreadableLetter{{ID: "message-1", Error: "not a dead letter: it points at no records"}},
 	}
 	for ctx.Err() == nil && !in.UntilEmpty {
 		activity.RecordHeartbeat(ctx, progress)
@@ -35,14 +35,14 @@ func (d *deadWork) keep(ctx context.Context, in activities.KeepCall) (activities
 	return progress, nil
 }
 
-func (d *deadWork) reprocess(ctx context.Context, in activities.ReprocessCall) (activities.ReprocessProgress, error) {
+func (d *deadWork) reprocess(ctx context.Context, in deadletters.ReprocessCall) (deadletters.ReprocessProgress, error) {
 	d.mu.Lock()
 	d.calls = append(d.calls, in)
 	progress := d.ends
 	d.mu.Unlock()
 	for ctx.Err() == nil && !progress.Done && progress.Stopped == "" {
-		activity.RecordHeartbeat(ctx, activities.ReprocessProgress{
-			Counts: activities.ReprocessCounts{Records: 40, Indexed: 30}, Waiting: 10, Worker: "made-up-worker",
+		activity.RecordHeartbeat(ctx, deadletters.ReprocessProgress{
+			Counts: deadletters.ReprocessCounts{Records: 40, Indexed: 30}, Waiting: 10, Worker: "made-up-worker",
 		})
 		rest(ctx)
 	}
@@ -56,17 +56,17 @@ func rest(ctx context.Context) {
 	}
 }
 
-func (d *deadWork) last() activities.ReprocessCall {
+func (d *deadWork) last() deadletters.ReprocessCall {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.calls) == 0 {
-		return activities.ReprocessCall{}
+		return deadletters.ReprocessCall{}
 	}
 	return d.calls[len(d.calls)-1]
 }
 
 // will says how the next call ends.
-func (d *deadWork) will(end activities.ReprocessProgress) {
+func (d *deadWork) will(end deadletters.ReprocessProgress) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.ends = end
@@ -99,7 +99,7 @@ func TestReprocessingIsStartedOnceFollowedAndSteered(t *testing.T) {
 		Error: "duration", ErrorType: "odd", Tenant: "acme", Type: "span", Stream: streamName, Shard: "s",
 		From: time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC), To: time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC),
 	}
-	if got := d.last(); !same(got.Select, want) || got.Mode != activities.ModeIngest || got.DryRun {
+	if got := d.last(); !same(got.Select, want) || got.Mode != deadletters.ModeIngest || got.DryRun {
 		t.Errorf("it was called with %+v", got)
 	}
 	// A second operator learns of the first.
@@ -117,18 +117,18 @@ func TestReprocessingIsStartedOnceFollowedAndSteered(t *testing.T) {
 	p.must("dlq status", "state       canceled\n")
 	p.fails("dlq pause", "it does not run (Canceled)")
 
-	d.will(activities.ReprocessProgress{Done: true, Counts: activities.ReprocessCounts{Records: 5, Indexed: 3, Refused: 1, Unrecoverable: 1, Resolved: 2},
+	d.will(deadletters.ReprocessProgress{Done: true, Counts: deadletters.ReprocessCounts{Records: 5, Indexed: 3, Refused: 1, Unrecoverable: 1, Resolved: 2},
 		Unrecoverable: []string{"ledger/open/x/loss"}, Errors: ledger.Groups{{Error: "odd", Reason: "so", Records: 1, Example: "ledger/open/x/y"}}})
 	p.must("dlq reprocess --direct --wait", "state          done\n", "into the index directly", "indexed        3\n", "refused again  1: they stay", "RECORDS  ERROR",
 		"odd: so", "ledger/open/x/y", "unrecoverable:\n  ledger/open/x/loss")
-	if got := d.last(); got.Mode != activities.ModeDirect {
+	if got := d.last(); got.Mode != deadletters.ModeDirect {
 		t.Errorf("it was called with %+v", got)
 	}
 	p.must("dlq reprocess ledger/open/a ledger/done/b --dry-run", id+"/dry-run: started", "a dry run, nothing is done", "would go into the stream again", "estimate")
 	if got := d.last(); !got.DryRun || len(got.Select.Keys) != 2 {
 		t.Errorf("it was called with %+v", got)
 	}
-	d.will(activities.ReprocessProgress{Stopped: "most are refused"})
+	d.will(deadletters.ReprocessProgress{Stopped: "most are refused"})
 	p.fails("dlq reprocess --wait", "state       stopped\n", "why         most are refused", id+" stopped: most are refused")
 
 	for args, want := range map[string]string{

@@ -10,7 +10,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
-	"millrace/activities"
+	"millrace/activities/snapshots"
 	"millrace/internal/config"
 	"millrace/workflows"
 )
@@ -71,7 +71,7 @@ func (s retentionRun) Run(ctx context.Context, c client.Client, r *config.Resour
 	}
 	waiting, cancel := context.WithTimeout(ctx, s.Wait)
 	defer cancel()
-	var result activities.Retirement
+	var result snapshots.Retirement
 	err := c.GetWorkflow(waiting, w.id, "").Get(waiting, &result)
 	var failed *temporal.ApplicationError
 	switch {

@@ -7,8 +7,8 @@ import (
 
 	"go.temporal.io/sdk/client"
 
-	"millrace/activities"
 	"millrace/internal/config"
+	"millrace/internal/control"
 	"millrace/workflows"
 )
 
@@ -89,12 +89,12 @@ func (shardLift) Help() string {
 
 // Run lifts an offender.
 func (s shardLift) Run(ctx context.Context, c client.Client, r *config.Resources, out output) error {
-	command := activities.Command{Name: activities.CommandLift, Hold: activities.Hold{Tenant: s.Tenant}}
+	command := control.Command{Name: control.CommandLift, Hold: control.Hold{Tenant: s.Tenant}}
 	return commandShard(ctx, c, r, out, s.Shard, command, s.wait, s.format)
 }
 
 // commandShard sends a shard a command, and prints its status after that.
-func commandShard(ctx context.Context, c client.Client, r *config.Resources, out output, name string, command activities.Command, w wait, f format) error {
+func commandShard(ctx context.Context, c client.Client, r *config.Resources, out output, name string, command control.Command, w wait, f format) error {
 	all, err := findShards(ctx, c, r)
 	if err != nil && w.Wait <= 0 {
 		var problem error
@@ -112,7 +112,7 @@ func commandShard(ctx context.Context, c client.Client, r *config.Resources, out
 	switch state, err := all.launcher.Look(ctx, all.stream, shard.ID); {
 	case err != nil:
 		return err
-	case state == "" || state == activities.StateClosed || state == activities.StateDrained:
+	case state == "" || state == control.StateClosed || state == control.StateDrained:
 		return fmt.Errorf("%s %s: it has no workflow that runs, its state is %s", command.Name, shard.ID, orDash(firstOf(state, shard.State)))
 	}
 	id := workflows.ProcessShardID(all.stream.Name, all.stream.Created, shard.ID)

@@ -11,8 +11,9 @@ import (
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
 
-	"millrace/activities"
+	"millrace/activities/supervise"
 	"millrace/internal/config"
+	"millrace/internal/control"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 	"millrace/workflows"
@@ -63,7 +64,7 @@ func (s shardsCommand) Run(ctx context.Context, c client.Client, r *config.Resou
 type shards struct {
 	launcher workflows.Launcher
 	stream   telemetry.StreamID
-	states   []activities.ShardState
+	states   []supervise.ShardState
 }
 
 // findShards asks ProcessStream for its shards. Before its first look at the
@@ -99,7 +100,7 @@ func listShards(ctx context.Context, c client.Client, r *config.Resources) (shar
 	found := shards{launcher: workflows.Launcher{Client: c}}
 	found.stream = telemetry.StreamID{Name: opened.Name(), ARN: opened.ARN(), Created: opened.Created()}
 	for _, shard := range listed {
-		found.states = append(found.states, activities.ShardState{ID: shard.ID, Parents: shard.Parents})
+		found.states = append(found.states, supervise.ShardState{ID: shard.ID, Parents: shard.Parents})
 	}
 	return found, nil
 }
@@ -108,7 +109,7 @@ func listShards(ctx context.Context, c client.Client, r *config.Resources) (shar
 const shardPrefix = "shardId-"
 
 // find returns a shard by its id, or by the number in it.
-func (s shards) find(name string) (activities.ShardState, error) {
+func (s shards) find(name string) (supervise.ShardState, error) {
 	id := name
 	if number, err := strconv.ParseUint(strings.TrimPrefix(name, shardPrefix), 10, 64); err == nil {
 		id = fmt.Sprintf("%s%012d", shardPrefix, number)
@@ -120,7 +121,7 @@ func (s shards) find(name string) (activities.ShardState, error) {
 		}
 		ids[i] = state.ID
 	}
-	return activities.ShardState{}, fmt.Errorf("stream %s has no shard %s; it has %s", s.stream.Name, id, orDash(strings.Join(ids, ", ")))
+	return supervise.ShardState{}, fmt.Errorf("stream %s has no shard %s; it has %s", s.stream.Name, id, orDash(strings.Join(ids, ", ")))
 }
 
 // shardStatus is how far a shard is at this moment.
@@ -131,7 +132,7 @@ type shardStatus struct {
 }
 
 // status asks the workflow of a shard, if it has one.
-func (s shards) status(ctx context.Context, shard activities.ShardState) (shardStatus, error) {
+func (s shards) status(ctx context.Context, shard supervise.ShardState) (shardStatus, error) {
 	id := workflows.ProcessShardID(s.stream.Name, s.stream.Created, shard.ID)
 	status := shardStatus{Workflow: id, Parents: shard.Parents}
 	status.Stream, status.Shard, status.State = s.stream.Name, shard.ID, orDash(shard.State)
@@ -142,10 +143,10 @@ func (s shards) status(ctx context.Context, shard activities.ShardState) (shardS
 	if status.ShardStatus, err = s.launcher.ShardStatus(ctx, id); err != nil {
 		return status, advise(err, workflows.ProcessQueue)
 	}
-	if state == activities.StateClosed { // it does not know itself
+	if state == control.StateClosed { // it does not know itself
 		status.State = state
 	}
-	if nobody := status.State == activities.StatePaused || status.State == activities.StateClosed; nobody && !status.Checkpoint.ReadUpTo.IsZero() {
+	if nobody := status.State == control.StatePaused || status.State == control.StateClosed; nobody && !status.Checkpoint.ReadUpTo.IsZero() {
 		status.LagSeconds = time.Since(status.Checkpoint.ReadUpTo).Seconds() // it grows while no worker reads the shard
 	}
 	return status, nil

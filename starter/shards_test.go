@@ -10,8 +10,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"go.temporal.io/api/enums/v1"
 
-	"millrace/activities"
+	"millrace/activities/supervise"
 	"millrace/deploy/local/localtest"
+	"millrace/internal/control"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 	"millrace/workflows"
@@ -56,7 +57,7 @@ func TestShardsAreShownLive(t *testing.T) {
 	}
 	var all []shardStatus
 	p.mustJSON(&all, "shards --json")
-	if len(all) != 3 || all[0].Checkpoint.Sequence != sequence || all[2].State != activities.StateBlocked || all[2].Parents[0] != "shardId-000000000001" {
+	if len(all) != 3 || all[0].Checkpoint.Sequence != sequence || all[2].State != control.StateBlocked || all[2].Parents[0] != "shardId-000000000001" {
 		t.Errorf("as JSON: %+v", all)
 	}
 	for _, name := range []string{"1", "000000000001", "shardId-000000000001"} {
@@ -74,7 +75,7 @@ func TestAShardIsPausedUntilNobodyHoldsIt(t *testing.T) {
 	t.Parallel()
 	p := started(t)
 	p.must("shard pause 1 --reason maintenance", "shardId-000000000001: paused, by operator (maintenance)")
-	if got := p.show("1"); got.State != activities.StatePaused || got.Counts.Records == 0 || got.LagSeconds < time.Since(readUpTo).Seconds()-60 {
+	if got := p.show("1"); got.State != control.StatePaused || got.Counts.Records == 0 || got.LagSeconds < time.Since(readUpTo).Seconds()-60 {
 		t.Errorf("paused, it is %+v", got)
 	}
 	before := time.Now()
@@ -82,21 +83,21 @@ func TestAShardIsPausedUntilNobodyHoldsIt(t *testing.T) {
 	if got := p.show("1"); len(got.Holds) != 2 || got.Holds[1].Until.Before(before.Add(10*time.Minute)) || got.Holds[1].Until.After(time.Now().Add(10*time.Minute+time.Second)) {
 		t.Errorf("its holds are %+v", got.Holds)
 	}
-	if got := p.show("0"); got.State != activities.StateRunning {
+	if got := p.show("0"); got.State != control.StateRunning {
 		t.Errorf("its neighbour is %+v", got)
 	}
 	p.must("shard resume 1", "shardId-000000000001: paused, by recovery until ")
 	var status shardStatus
 	p.mustJSON(&status, "shard resume 1 --by recovery --json")
-	if status.State != activities.StateRunning || len(status.Holds) != 0 {
+	if status.State != control.StateRunning || len(status.Holds) != 0 {
 		t.Errorf("resumed, it is %+v", status)
 	}
 	p.must("shard pause 1 --wait 0", "will pause")
-	await(t, "the signal", func() bool { return p.show("1").State == activities.StatePaused })
+	await(t, "the signal", func() bool { return p.show("1").State == control.StatePaused })
 	p.must("shard resume 1 --wait 0", "will resume")
-	await(t, "the signal", func() bool { return p.show("1").State == activities.StateRunning })
+	await(t, "the signal", func() bool { return p.show("1").State == control.StateRunning })
 	p.must("shard pause 1 --for 4s", "paused, by operator until ")
-	await(t, "the end of the pause", func() bool { return p.show("1").State == activities.StateRunning })
+	await(t, "the end of the pause", func() bool { return p.show("1").State == control.StateRunning })
 	p.fails("shard pause 2", "pause shardId-000000000002: it has no workflow that runs, its state is blocked")
 	p.fails("shard pause 9", "has no shard shardId-000000000009")
 }
@@ -106,17 +107,17 @@ func TestAStreamIsPausedAsAWhole(t *testing.T) {
 	p := started(t)
 	p.must("stream pause --reason rest", "process/made-up, 3 shards: paused, by operator (rest)")
 	for _, shard := range []string{"0", "1"} {
-		if got := p.show(shard); got.State != activities.StatePaused || len(got.Holds) != 1 {
+		if got := p.show(shard); got.State != control.StatePaused || len(got.Holds) != 1 {
 			t.Errorf("shard %s is %+v", shard, got)
 		}
 	}
 	p.must("process status", "process/made-up: paused\npaused by operator (rest)\n")
 	var status streamStatus
 	p.mustJSON(&status, "stream resume --json")
-	if status.Shards[0].State != activities.StateRunning || status.Shards[2].State != activities.StateBlocked {
+	if status.Shards[0].State != control.StateRunning || status.Shards[2].State != control.StateBlocked {
 		t.Errorf("resumed, its shards are %+v", status.Shards)
 	}
-	if status.State != activities.StateRunning || len(status.Holds) != 0 || p.show("0").State != activities.StateRunning {
+	if status.State != control.StateRunning || len(status.Holds) != 0 || p.show("0").State != control.StateRunning {
 		t.Errorf("resumed, it is %+v", status)
 	}
 }
@@ -137,7 +138,7 @@ func TestAShardIsToldToPauseWhereNoWorkerRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := telemetry.StreamID{Name: name, ARN: s.ARN(), Created: s.Created()}
-	if err := (workflows.Launcher{Client: p.client}).Start(t.Context(), activities.ShardStart{Stream: id, Shard: "shardId-000000000000"}); err != nil {
+	if err := (workflows.Launcher{Client: p.client}).Start(t.Context(), supervise.ShardStart{Stream: id, Shard: "shardId-000000000000"}); err != nil {
 		t.Fatal(err)
 	}
 	p.must("process start")

@@ -11,7 +11,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 
-	"millrace/activities"
+	"millrace/activities/snapshots"
 	"millrace/deploy/local/localtest"
 	"millrace/internal/archive"
 	"millrace/internal/config"
@@ -21,27 +21,27 @@ import (
 
 // workOnSnapshots runs a worker whose cluster is made up: a snapshot is
 // complete at once.
-func (p pipeline) workOnSnapshots(end activities.SnapshotLook) {
+func (p pipeline) workOnSnapshots(end snapshots.SnapshotLook) {
 	p.t.Helper()
 	w := worker.New(p.client, workflows.SnapshotQueue, worker.Options{})
 	w.RegisterWorkflow(workflows.SnapshotIndex)
 	w.RegisterWorkflow(workflows.EnforceRetention)
-	w.RegisterActivityWithOptions(func(context.Context, activities.TrimCall) (activities.Retirement, error) {
-		return activities.Retirement{Trimmed: []activities.Trim{{Index: "telemetry-span-undated", Documents: 5, Left: 2}}}, nil
+	w.RegisterActivityWithOptions(func(context.Context, snapshots.TrimCall) (snapshots.Retirement, error) {
+		return snapshots.Retirement{Trimmed: []snapshots.Trim{{Index: "telemetry-span-undated", Documents: 5, Left: 2}}}, nil
 	}, activity.RegisterOptions{Name: "TrimIndices"})
 	for name, function := range map[string]any{
-		"PlanSnapshot": func(_ context.Context, in activities.SnapshotCall) (activities.SnapshotPlan, error) {
-			return activities.SnapshotPlan{Name: in.Name, State: snapshot.Planned}, nil
+		"PlanSnapshot": func(_ context.Context, in snapshots.SnapshotCall) (snapshots.SnapshotPlan, error) {
+			return snapshots.SnapshotPlan{Name: in.Name, State: snapshot.Planned}, nil
 		},
-		"BeginSnapshot": func(context.Context, activities.SnapshotCall) (activities.SnapshotBegun, error) {
-			return activities.SnapshotBegun{Indices: 2, Documents: 30}, nil
+		"BeginSnapshot": func(context.Context, snapshots.SnapshotCall) (snapshots.SnapshotBegun, error) {
+			return snapshots.SnapshotBegun{Indices: 2, Documents: 30}, nil
 		},
-		"FollowSnapshot": func(context.Context, activities.SnapshotCall) (activities.SnapshotLook, error) { return end, nil },
-		"ExpireSnapshots": func(context.Context, activities.ExpireCall) (activities.Expired, error) {
-			return activities.Expired{Deleted: 4}, nil
+		"FollowSnapshot": func(context.Context, snapshots.SnapshotCall) (snapshots.SnapshotLook, error) { return end, nil },
+		"ExpireSnapshots": func(context.Context, snapshots.ExpireCall) (snapshots.Expired, error) {
+			return snapshots.Expired{Deleted: 4}, nil
 		},
-		"EnforceRetention": func(_ context.Context, in activities.RetentionCall) (activities.Retirement, error) {
-			result := activities.Retirement{Deleted: []string{"telemetry-span-2020.01.01"}, Documents: 7}
+		"EnforceRetention": func(_ context.Context, in snapshots.RetentionCall) (snapshots.Retirement, error) {
+			result := snapshots.Retirement{Deleted: []string{"telemetry-span-2020.01.01"}, Documents: 7}
 			if in.Days["log"] > 0 {
 				result.Uncovered = []string{"telemetry-log-2020.01.01: there is no good snapshot"}
 			}
@@ -62,8 +62,8 @@ func TestASnapshotThatFailsAgainAndAgainSaysWhy(t *testing.T) {
 	p := newPipeline(t, false)
 	w := worker.New(p.client, workflows.SnapshotQueue, worker.Options{})
 	w.RegisterWorkflow(workflows.SnapshotIndex)
-	w.RegisterActivityWithOptions(func(context.Context, activities.SnapshotCall) (activities.SnapshotPlan, error) {
-		return activities.SnapshotPlan{}, errors.New("repository type [s3] does not exist")
+	w.RegisterActivityWithOptions(func(context.Context, snapshots.SnapshotCall) (snapshots.SnapshotPlan, error) {
+		return snapshots.SnapshotPlan{}, errors.New("repository type [s3] does not exist")
 	}, activity.RegisterOptions{Name: "PlanSnapshot"})
 	if err := w.Start(); err != nil {
 		t.Fatal(err)
@@ -78,7 +78,7 @@ func TestSnapshotsAreTakenAndScheduled(t *testing.T) {
 	const id = "snapshot/millrace"
 	p.must("snapshot take --wait 0", id+": started")
 	p.must("snapshot schedule --every 6h --repository-type fs", "schedule "+id+": created, every 6h0m0s", "No worker polls millrace-snapshot yet")
-	p.workOnSnapshots(activities.SnapshotLook{State: snapshot.Success})
+	p.workOnSnapshots(snapshots.SnapshotLook{State: snapshot.Success})
 	p.must("snapshot take", "SUCCESS, 30 documents in 2 indices at the least; 4 old ones deleted")
 
 	p.must("snapshot schedule --every 2h --keep-all 3d --repository other --repository-setting region=eu-west-1", "schedule snapshot/other: created, every 2h0m0s")
@@ -115,14 +115,14 @@ func TestSnapshotsAreTakenAndScheduled(t *testing.T) {
 func TestASnapshotThatIsNoSuccessFailsTheCommand(t *testing.T) {
 	t.Parallel()
 	p := newPipeline(t, false)
-	p.workOnSnapshots(activities.SnapshotLook{State: snapshot.Partial, Reason: "1 of 2 shards are not in it"})
+	p.workOnSnapshots(snapshots.SnapshotLook{State: snapshot.Partial, Reason: "1 of 2 shards are not in it"})
 	p.fails("snapshot take", "SnapshotFailed: snapshot telemetry-", "is PARTIAL: 1 of 2 shards are not in it")
 }
 
 func TestRetentionIsRunAndScheduled(t *testing.T) {
 	t.Parallel()
 	p := newPipeline(t, false)
-	p.workOnSnapshots(activities.SnapshotLook{})
+	p.workOnSnapshots(snapshots.SnapshotLook{})
 	p.must("retention run --days span=7 --dry-run", "would delete 1 indices with 7 documents\n", "telemetry-span-2020.01.01",
 		"would delete 5 documents of 1 indices that are not of one day\n", "telemetry-span-undated: 5 documents, 2 are left for the next run")
 	p.must("retention run --days span=7", "deleted 1 indices with 7 documents\n")

@@ -6,8 +6,8 @@ import (
 
 	"go.temporal.io/sdk/client"
 
-	"millrace/activities"
 	"millrace/internal/config"
+	"millrace/internal/control"
 )
 
 type streamCommands struct {
@@ -38,7 +38,7 @@ func (s streamResume) Run(ctx context.Context, c client.Client, r *config.Resour
 }
 
 // commandStream has ProcessStream, and with it all shards, obey.
-func commandStream(ctx context.Context, c client.Client, r *config.Resources, out output, command activities.Command, w wait, f format) error {
+func commandStream(ctx context.Context, c client.Client, r *config.Resources, out output, command control.Command, w wait, f format) error {
 	p := processing(c, r)
 	status := streamStatus{Workflow: p.id, Execution: executionRunning}
 	if done, err := p.obey(ctx, out, command, w, &status.StreamStatus); err != nil || !done {

@@ -13,9 +13,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
-	"millrace/activities"
+	"millrace/activities/deadletters"
 	"millrace/internal/archive"
 	"millrace/internal/config"
+	"millrace/internal/deadletter"
 	"millrace/internal/intake"
 	"millrace/internal/ledger"
 	"millrace/internal/ops"
@@ -27,15 +28,15 @@ import (
 // Backends are what records go through in AWS. Each part is looked for when it
 // is first used, but for the stream.
 type Backends struct {
-	Bucket      *archive.Bucket
-	Backups     *archive.Bucket // the one that the backup is in
-	Stream      *stream.Stream  // nil until FindStream has found it
-	Fallback    *queue.Fallback
-	DeadLetters *queue.DeadLetters
-	Ledger      *ledger.Ledger
-	Morgue      *activities.Morgue
-	Intake      *intake.Intake // works without the stream, too: into the queue
-	S3          *s3.Client
+	Bucket          *archive.Bucket
+	Backups         *archive.Bucket // the one that the backup is in
+	Stream          *stream.Stream  // nil until FindStream has found it
+	Fallback        *queue.Fallback
+	DeadLetterQueue *queue.DeadLetters
+	Ledger          *ledger.Ledger
+	DeadLetters     *deadletter.Writer
+	Intake          *intake.Intake // works without the stream, too: into the queue
+	S3              *s3.Client
 
 	find  func(ctx context.Context) (*stream.Stream, error)
 	entry *streamEntry
@@ -51,16 +52,16 @@ func NewBackends(cfg aws.Config, names config.Resources, settings stream.Setting
 	bucket := archive.Open(client, names.Bucket)
 	b := &Backends{
 		Bucket: bucket, Backups: archive.Open(client, names.BackupBucket()), S3: client,
-		Fallback:    queue.NewFallback(queues, names.Queue, bucket.Under(overflowPrefix)),
-		DeadLetters: queue.NewDeadLetters(queues, names.DeadLetters),
-		Ledger:      ledger.New(bucket, names.Stream),
+		Fallback:        queue.NewFallback(queues, names.Queue, bucket.Under(overflowPrefix)),
+		DeadLetterQueue: queue.NewDeadLetters(queues, names.DeadLetters),
+		Ledger:          ledger.New(bucket, names.Stream),
 		find: func(ctx context.Context) (*stream.Stream, error) {
 			return stream.Open(ctx, streams, names.Stream, settings)
 		},
 		entry: &streamEntry{},
 	}
-	b.Morgue = activities.NewMorgue(b.Ledger, b.DeadLetters)
-	b.Intake = intake.New(b.entry, b.Fallback, b.Morgue, 0)
+	b.DeadLetters = deadletter.NewWriter(b.Ledger, b.DeadLetterQueue)
+	b.Intake = intake.New(b.entry, b.Fallback, b.DeadLetters, 0)
 	return b
 }
 
@@ -149,7 +150,7 @@ func Insist(ctx context.Context, what, advice string, step func(ctx context.Cont
 const recoveryPuts = 2
 
 // NewIntake makes a way into the stream for records that are already safe in
-// the ledger: what the stream will never take, the graveyard is told.
-func (b *Backends) NewIntake(g intake.Graveyard) activities.Intake {
-	return intake.New(b.Stream, b.Fallback, g, recoveryPuts)
+// the ledger: what the stream will never take, d is told.
+func (b *Backends) NewIntake(d intake.DeadLetters) deadletters.Ingester {
+	return intake.New(b.Stream, b.Fallback, d, recoveryPuts)
 }

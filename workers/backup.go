@@ -4,7 +4,8 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 
-	"millrace/activities"
+	"millrace/activities/backups"
+	"millrace/activities/supervise"
 	"millrace/workflows"
 )
 
@@ -20,7 +21,7 @@ const DefaultBackupSlots = 16
 const backupSlots = 10
 
 // Backup makes the worker for the workflows of the backup.
-func Backup(c client.Client, supervisor *activities.Supervisor) worker.Worker {
+func Backup(c client.Client, supervisor *supervise.Supervisor) worker.Worker {
 	w := worker.New(c, workflows.BackupQueue, worker.Options{
 		MaxConcurrentActivityExecutionSize: backupSlots,
 		MaxHeartbeatThrottleInterval:       heartbeatThrottle,
@@ -30,16 +31,16 @@ func Backup(c client.Client, supervisor *activities.Supervisor) worker.Worker {
 	return w
 }
 
-func registerBackup(w worker.Registry, supervisor *activities.Supervisor) {
+func registerBackup(w worker.Registry, supervisor *supervise.Supervisor) {
 	w.RegisterWorkflow(workflows.BackupStream)
 	w.RegisterWorkflow(workflows.BackupShard)
-	activities.SuperviseShards.Register(w, supervisor.SuperviseShards)
-	activities.CommandShards.Register(w, supervisor.CommandShards)
+	supervise.SuperviseShards.Register(w, supervisor.SuperviseShards)
+	supervise.CommandShards.Register(w, supervisor.CommandShards)
 }
 
 // Copy makes the worker for the shards: CopyShard and nothing else, so that its
 // slots bound the shards that this process backs up.
-func Copy(c client.Client, archivist *activities.Archivist, slots int) worker.Worker {
+func Copy(c client.Client, archivist *backups.Archivist, slots int) worker.Worker {
 	w := worker.New(c, workflows.CopyQueue, worker.Options{
 		DisableWorkflowWorker:              true,
 		MaxConcurrentActivityExecutionSize: slots,
@@ -51,6 +52,6 @@ func Copy(c client.Client, archivist *activities.Archivist, slots int) worker.Wo
 	return w
 }
 
-func registerCopy(w worker.Registry, archivist *activities.Archivist) {
-	activities.CopyShard.Register(w, archivist.CopyShard)
+func registerCopy(w worker.Registry, archivist *backups.Archivist) {
+	backups.CopyShard.Register(w, archivist.CopyShard)
 }

@@ -4,7 +4,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 
-	"millrace/activities"
+	"millrace/activities/deadletters"
 	"millrace/workflows"
 )
 
@@ -13,7 +13,7 @@ import (
 const deadSlots = 8
 
 // Dead makes the worker for the dead-letter queue and the ledger.
-func Dead(c client.Client, keeper *activities.Keeper, reprocessor *activities.Reprocessor) worker.Worker {
+func Dead(c client.Client, keeper *deadletters.Keeper, reprocessor *deadletters.Reprocessor) worker.Worker {
 	w := worker.New(c, workflows.DeadQueue, worker.Options{
 		MaxConcurrentActivityExecutionSize: deadSlots,
 		MaxHeartbeatThrottleInterval:       heartbeatThrottle,
@@ -23,11 +23,11 @@ func Dead(c client.Client, keeper *activities.Keeper, reprocessor *activities.Re
 	return w
 }
 
-func registerDead(w worker.Registry, keeper *activities.Keeper, reprocessor *activities.Reprocessor) {
+func registerDead(w worker.Registry, keeper *deadletters.Keeper, reprocessor *deadletters.Reprocessor) {
 	w.RegisterWorkflow(workflows.KeepDeadLetters)
 	w.RegisterWorkflowWithOptions(workflows.ReprocessDeadLetters, bounded)
 	w.RegisterWorkflow(workflows.DrainIndex)
-	activities.KeepLetters.Register(w, keeper.KeepLetters)
-	activities.ReprocessEntries.Register(w, reprocessor.ReprocessEntries)
-	activities.DrainParked.Register(w, reprocessor.DrainParked)
+	deadletters.KeepLetters.Register(w, keeper.KeepLetters)
+	deadletters.ReprocessEntries.Register(w, reprocessor.ReprocessEntries)
+	deadletters.DrainParked.Register(w, reprocessor.DrainParked)
 }

@@ -6,7 +6,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 
-	"millrace/activities"
+	"millrace/activities/process"
 	"millrace/workflows"
 )
 
@@ -27,7 +27,7 @@ const (
 
 // Index makes the worker for the shards: IndexShard and nothing else, so that
 // its slots bound the shards of this process.
-func Index(c client.Client, processor *activities.Processor, slots int) worker.Worker {
+func Index(c client.Client, processor *process.Processor, slots int) worker.Worker {
 	w := worker.New(c, workflows.IndexQueue, worker.Options{
 		DisableWorkflowWorker:              true,
 		MaxConcurrentActivityExecutionSize: slots,
@@ -39,6 +39,6 @@ func Index(c client.Client, processor *activities.Processor, slots int) worker.W
 	return w
 }
 
-func registerIndex(w worker.Registry, processor *activities.Processor) {
-	activities.IndexShard.Register(w, processor.IndexShard)
+func registerIndex(w worker.Registry, processor *process.Processor) {
+	process.IndexShard.Register(w, processor.IndexShard)
 }

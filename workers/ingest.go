@@ -4,7 +4,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 
-	"millrace/activities"
+	"millrace/activities/ingest"
 	"millrace/internal/intake"
 	"millrace/workflows"
 )
@@ -21,7 +21,7 @@ const (
 
 // Ingest makes the worker for IngestBatch and Reconcile. The collector runs it
 // on the client with which it starts batches, so that they begin right there.
-func Ingest(c client.Client, ingester *activities.Ingester) worker.Worker {
+func Ingest(c client.Client, ingester *ingest.Ingester) worker.Worker {
 	w := worker.New(c, workflows.IngestQueue, worker.Options{
 		MaxConcurrentLocalActivityExecutionSize: putSlots,
 		MaxConcurrentActivityExecutionSize:      finishSlots,
@@ -31,11 +31,11 @@ func Ingest(c client.Client, ingester *activities.Ingester) worker.Worker {
 	return w
 }
 
-func registerIngest(w worker.Registry, ingester *activities.Ingester) {
+func registerIngest(w worker.Registry, ingester *ingest.Ingester) {
 	w.RegisterWorkflowWithOptions(workflows.IngestBatch, bounded)
 	w.RegisterWorkflow(workflows.Reconcile)
-	activities.PutBatch.Register(w, ingester.PutBatch)
-	activities.FinishBatch.Register(w, ingester.FinishBatch)
-	activities.BuryBatch.Register(w, ingester.BuryBatch)
-	activities.ReconcileBatches.Register(w, ingester.ReconcileBatches)
+	ingest.PutBatch.Register(w, ingester.PutBatch)
+	ingest.FinishBatch.Register(w, ingester.FinishBatch)
+	ingest.BuryBatch.Register(w, ingester.BuryBatch)
+	ingest.ReconcileBatches.Register(w, ingester.ReconcileBatches)
 }

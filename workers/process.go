@@ -4,7 +4,8 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 
-	"millrace/activities"
+	"millrace/activities/process"
+	"millrace/activities/supervise"
 	"millrace/workflows"
 )
 
@@ -21,7 +22,7 @@ const (
 
 // Process makes the worker for the workflows of processing, and for those of
 // their activities that are not a shard.
-func Process(c client.Client, processor *activities.Processor, supervisor *activities.Supervisor) worker.Worker {
+func Process(c client.Client, processor *process.Processor, supervisor *supervise.Supervisor) worker.Worker {
 	w := worker.New(c, workflows.ProcessQueue, worker.Options{
 		MaxConcurrentActivityExecutionSize: processSlots,
 		MaxHeartbeatThrottleInterval:       heartbeatThrottle,
@@ -31,24 +32,24 @@ func Process(c client.Client, processor *activities.Processor, supervisor *activ
 	return w
 }
 
-func registerProcess(w worker.Registry, processor *activities.Processor, supervisor *activities.Supervisor) {
+func registerProcess(w worker.Registry, processor *process.Processor, supervisor *supervise.Supervisor) {
 	w.RegisterWorkflow(workflows.ProcessStream)
 	w.RegisterWorkflow(workflows.ProcessShard)
 	w.RegisterWorkflowWithOptions(workflows.ProcessBatch, bounded)
 	// It has moved to workflows.RangeQueue. Attempts that were begun before are
 	// tried again here.
-	activities.IndexRange.Register(w, processor.IndexRange)
-	activities.BuryRange.Register(w, processor.BuryRange)
-	activities.CopyHeld.Register(w, processor.CopyHeld)
-	activities.ReleaseHeld.Register(w, processor.ReleaseHeld)
-	activities.SuperviseShards.Register(w, supervisor.SuperviseShards)
-	activities.CommandShards.Register(w, supervisor.CommandShards)
+	process.IndexRange.Register(w, processor.IndexRange)
+	process.BuryRange.Register(w, processor.BuryRange)
+	process.CopyHeld.Register(w, processor.CopyHeld)
+	process.ReleaseHeld.Register(w, processor.ReleaseHeld)
+	supervise.SuperviseShards.Register(w, supervisor.SuperviseShards)
+	supervise.CommandShards.Register(w, supervisor.CommandShards)
 }
 
 // Range makes the worker for the attempts at ranges: IndexRange and nothing
 // else, so that those which wait for Elasticsearch do not delay the copies of what
 // they hold.
-func Range(c client.Client, processor *activities.Processor, slots int) worker.Worker {
+func Range(c client.Client, processor *process.Processor, slots int) worker.Worker {
 	w := worker.New(c, workflows.RangeQueue, worker.Options{
 		DisableWorkflowWorker:              true,
 		MaxConcurrentActivityExecutionSize: slots,
@@ -59,6 +60,6 @@ func Range(c client.Client, processor *activities.Processor, slots int) worker.W
 	return w
 }
 
-func registerRange(w worker.Registry, processor *activities.Processor) {
-	activities.IndexRange.Register(w, processor.IndexRange)
+func registerRange(w worker.Registry, processor *process.Processor) {
+	process.IndexRange.Register(w, processor.IndexRange)
 }

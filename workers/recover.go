@@ -4,7 +4,8 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 
-	"millrace/activities"
+	"millrace/activities/process"
+	"millrace/activities/recovery"
 	"millrace/internal/archive"
 	"millrace/internal/backup"
 	"millrace/internal/index"
@@ -23,64 +24,64 @@ const recoverSlots = 10
 
 // Recover makes the worker for the workflows of recoveries and replays, and for
 // those of their activities that are not a page.
-func Recover(c client.Client, recoverer *activities.Recoverer) worker.Worker {
+func Recover(c client.Client, recoverer *recovery.Recoverer) worker.Worker {
 	w := worker.New(c, workflows.RecoverQueue, worker.Options{
 		MaxConcurrentActivityExecutionSize: recoverSlots,
 		MaxHeartbeatThrottleInterval:       heartbeatThrottle,
-		WorkerStopTimeout:                  activities.DefaultDrainTimeout + stopMargin,
+		WorkerStopTimeout:                  process.DefaultDrainTimeout + stopMargin,
 	})
 	registerRecover(w, recoverer)
 	return w
 }
 
-func registerRecover(w worker.Registry, recoverer *activities.Recoverer) {
+func registerRecover(w worker.Registry, recoverer *recovery.Recoverer) {
 	w.RegisterWorkflowWithOptions(workflows.Recover, bounded)
 	w.RegisterWorkflowWithOptions(workflows.Replay, bounded)
 	w.RegisterWorkflowWithOptions(workflows.DrillRecovery, bounded)
-	activities.PlanRecovery.Register(w, recoverer.PlanRecovery)
-	activities.HoldShards.Register(w, recoverer.HoldShards)
-	activities.ReleaseShards.Register(w, recoverer.ReleaseShards)
-	activities.RestoreIndices.Register(w, recoverer.RestoreIndices)
-	activities.ExtendWindow.Register(w, recoverer.ExtendWindow)
-	activities.AwaitBackup.Register(w, recoverer.AwaitBackup)
-	activities.ConcludeRecovery.Register(w, recoverer.ConcludeRecovery)
-	activities.BeginDrill.Register(w, recoverer.BeginDrill)
-	activities.CompareDrill.Register(w, recoverer.CompareDrill)
-	activities.EndDrill.Register(w, recoverer.EndDrill)
+	recovery.PlanRecovery.Register(w, recoverer.PlanRecovery)
+	recovery.HoldShards.Register(w, recoverer.HoldShards)
+	recovery.ReleaseShards.Register(w, recoverer.ReleaseShards)
+	recovery.RestoreIndices.Register(w, recoverer.RestoreIndices)
+	recovery.ExtendWindow.Register(w, recoverer.ExtendWindow)
+	recovery.AwaitBackup.Register(w, recoverer.AwaitBackup)
+	recovery.ConcludeRecovery.Register(w, recoverer.ConcludeRecovery)
+	recovery.BeginDrill.Register(w, recoverer.BeginDrill)
+	recovery.CompareDrill.Register(w, recoverer.CompareDrill)
+	recovery.EndDrill.Register(w, recoverer.EndDrill)
 	// It has moved to workflows.SweepQueue. Calls that were begun before end here.
-	activities.SweepObjects.Register(w, recoverer.SweepObjects)
+	recovery.SweepObjects.Register(w, recoverer.SweepObjects)
 }
 
 // Sweep makes the worker for the pages: SweepObjects and nothing else, so that
 // its slots bound the pages that this process works on.
-func Sweep(c client.Client, sweeper *activities.Sweeper, slots int) worker.Worker {
+func Sweep(c client.Client, sweeper *recovery.Sweeper, slots int) worker.Worker {
 	w := worker.New(c, workflows.SweepQueue, worker.Options{
 		DisableWorkflowWorker:              true,
 		MaxConcurrentActivityExecutionSize: slots,
 		MaxConcurrentActivityTaskPollers:   2,
 		MaxHeartbeatThrottleInterval:       heartbeatThrottle,
-		WorkerStopTimeout:                  activities.DefaultDrainTimeout + stopMargin,
+		WorkerStopTimeout:                  process.DefaultDrainTimeout + stopMargin,
 	})
 	registerSweep(w, sweeper)
 	return w
 }
 
-func registerSweep(w worker.Registry, sweeper *activities.Sweeper) {
-	activities.SweepObjects.Register(w, sweeper.SweepObjects)
+func registerSweep(w worker.Registry, sweeper *recovery.Sweeper) {
+	recovery.SweepObjects.Register(w, sweeper.SweepObjects)
 }
 
 // Recoverer is what recoveries need, beside the rest of a worker: limiter is
 // the one that live traffic uses, too, and goes first in.
-func (b *Backends) Recoverer(documents *index.Client, limiter *limiter.Limiter, launcher workflows.Launcher, repository, identity string) *activities.Recoverer {
-	return &activities.Recoverer{
-		Sweeper: activities.Sweeper{
-			Stream: b.StreamID(), Bucket: b.Bucket, Backups: b.Backups, Documents: documents, Limiter: limiter, Ledger: b.Ledger, Graves: b.Morgue,
+func (b *Backends) Recoverer(documents *index.Client, limiter *limiter.Limiter, launcher workflows.Launcher, repository, identity string) *recovery.Recoverer {
+	return &recovery.Recoverer{
+		Sweeper: recovery.Sweeper{
+			Stream: b.StreamID(), Bucket: b.Bucket, Backups: b.Backups, Documents: documents, Limiter: limiter, Ledger: b.Ledger, DeadLetters: b.DeadLetters,
 			Worker: identity, Replayer: b.Stream, Shards: b.Stream, Workflows: launcher,
 		},
 		BucketName: b.Backups.Name(), Repository: repository,
 		Backup:  func(prefix string) backup.Described { return b.Backups.Under(prefix) },
 		Other:   func(name string) backup.Objects { return archive.Open(b.S3, name) },
-		Catalog: func(repository string) activities.Catalog { return snapshot.Open(b.Bucket, repository) },
+		Catalog: func(repository string) recovery.Catalog { return snapshot.Open(b.Bucket, repository) },
 		Cluster: documents, Batches: launcher, History: launcher, Positions: workflows.BackupLauncher{Launcher: launcher},
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
-	"millrace/activities"
+	"millrace/activities/recovery"
 	"millrace/deploy/local/localtest"
 	"millrace/workers"
 	"millrace/workflows"
@@ -18,7 +18,7 @@ import (
 
 // stuckBucket is one whose reads never return.
 type stuckBucket struct {
-	activities.Bucket
+	recovery.Bucket
 	reads chan struct{} // that wait
 	over  chan struct{} // closed when none has to any more
 }
@@ -34,7 +34,7 @@ func manyPages(ctx workflow.Context, pages int) error {
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{TaskQueue: workflows.SweepQueue, StartToCloseTimeout: time.Hour})
 	var last workflow.Future
 	for range pages {
-		last = workflow.ExecuteActivity(ctx, "SweepObjects", activities.SweepInput{})
+		last = workflow.ExecuteActivity(ctx, "SweepObjects", recovery.SweepInput{})
 	}
 	return last.Get(ctx, nil)
 }
@@ -46,7 +46,7 @@ func TestSlotsBoundThePagesOfAWorker(t *testing.T) {
 	const slots = 2
 	c := localtest.TemporalClient(t, localtest.TemporalNamespace(t, workflows.SearchAttributes...))
 	bucket := &stuckBucket{reads: make(chan struct{}, 100), over: make(chan struct{})}
-	recoverer := &activities.Recoverer{Sweeper: activities.Sweeper{Bucket: bucket}}
+	recoverer := &recovery.Recoverer{Sweeper: recovery.Sweeper{Bucket: bucket}}
 	recovering := workers.Recover(c, recoverer)
 	recovering.RegisterWorkflow(manyPages)
 	for _, w := range []worker.Worker{recovering, workers.Sweep(c, &recoverer.Sweeper, slots)} {

@@ -4,7 +4,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 
-	"millrace/activities"
+	"millrace/activities/redrive"
 	"millrace/workflows"
 )
 
@@ -12,7 +12,7 @@ import (
 const redriveSlots = 2
 
 // Redrive makes the worker for the fallback queue.
-func Redrive(c client.Client, redriver *activities.Redriver) worker.Worker {
+func Redrive(c client.Client, redriver *redrive.Redriver) worker.Worker {
 	w := worker.New(c, workflows.RedriveQueue, worker.Options{
 		MaxConcurrentActivityExecutionSize: redriveSlots,
 		MaxHeartbeatThrottleInterval:       heartbeatThrottle,
@@ -22,7 +22,7 @@ func Redrive(c client.Client, redriver *activities.Redriver) worker.Worker {
 	return w
 }
 
-func registerRedrive(w worker.Registry, redriver *activities.Redriver) {
+func registerRedrive(w worker.Registry, redriver *redrive.Redriver) {
 	w.RegisterWorkflow(workflows.Redrive)
-	activities.RedriveMessages.Register(w, redriver.RedriveMessages)
+	redrive.RedriveMessages.Register(w, redriver.RedriveMessages)
 }

@@ -4,7 +4,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 
-	"millrace/activities"
+	"millrace/activities/snapshots"
 	"millrace/internal/backup"
 	"millrace/internal/index"
 	"millrace/workflows"
@@ -15,7 +15,7 @@ import (
 const snapshotSlots = 4
 
 // Snapshot makes the worker for snapshots, and for the retention of indices.
-func Snapshot(c client.Client, snapshotter *activities.Snapshotter) worker.Worker {
+func Snapshot(c client.Client, snapshotter *snapshots.Snapshotter) worker.Worker {
 	w := worker.New(c, workflows.SnapshotQueue, worker.Options{
 		MaxConcurrentActivityExecutionSize: snapshotSlots,
 		WorkerStopTimeout:                  stopMargin,
@@ -24,23 +24,23 @@ func Snapshot(c client.Client, snapshotter *activities.Snapshotter) worker.Worke
 	return w
 }
 
-func registerSnapshot(w worker.Registry, snapshotter *activities.Snapshotter) {
+func registerSnapshot(w worker.Registry, snapshotter *snapshots.Snapshotter) {
 	w.RegisterWorkflowWithOptions(workflows.SnapshotIndex, bounded)
 	w.RegisterWorkflowWithOptions(workflows.EnforceRetention, bounded)
-	activities.PlanSnapshot.Register(w, snapshotter.PlanSnapshot)
-	activities.BeginSnapshot.Register(w, snapshotter.BeginSnapshot)
-	activities.FollowSnapshot.Register(w, snapshotter.FollowSnapshot)
-	activities.AbandonSnapshot.Register(w, snapshotter.AbandonSnapshot)
-	activities.ExpireSnapshots.Register(w, snapshotter.ExpireSnapshots)
-	activities.EnforceRetention.Register(w, snapshotter.EnforceRetention)
-	activities.TrimIndices.Register(w, snapshotter.TrimIndices)
+	snapshots.PlanSnapshot.Register(w, snapshotter.PlanSnapshot)
+	snapshots.BeginSnapshot.Register(w, snapshotter.BeginSnapshot)
+	snapshots.FollowSnapshot.Register(w, snapshotter.FollowSnapshot)
+	snapshots.AbandonSnapshot.Register(w, snapshotter.AbandonSnapshot)
+	snapshots.ExpireSnapshots.Register(w, snapshotter.ExpireSnapshots)
+	snapshots.EnforceRetention.Register(w, snapshotter.EnforceRetention)
+	snapshots.TrimIndices.Register(w, snapshotter.TrimIndices)
 }
 
 // Snapshotter is what snapshots and the retention of indices need.
-func (b *Backends) Snapshotter(documents *index.Client, launcher workflows.Launcher) *activities.Snapshotter {
-	return &activities.Snapshotter{
+func (b *Backends) Snapshotter(documents *index.Client, launcher workflows.Launcher) *snapshots.Snapshotter {
+	return &snapshots.Snapshotter{
 		Stream: b.StreamID(), Shards: b.Stream, Workflows: launcher, Cluster: documents, Bucket: b.Bucket,
-		Backup: activities.BackupChains{
+		Backup: snapshots.BackupChains{
 			Stream: b.StreamID(), Shards: b.Stream, Workflows: workflows.BackupLauncher{Launcher: launcher},
 			Store: b.Backups.Under(backup.Prefix), Ends: b.Backups.Under(backup.EndsPrefix),
 		},

@@ -11,7 +11,7 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
-	"millrace/activities"
+	"millrace/activities/recovery"
 	"millrace/workflows"
 )
 
@@ -21,7 +21,7 @@ import (
 // none is left (Temporal's documentation, "Versioning").
 func TestEachTaskQueueKnowsItsTypes(t *testing.T) {
 	t.Parallel()
-	recoverer := &activities.Recoverer{}
+	recoverer := &recovery.Recoverer{}
 	for queue, c := range map[string]struct {
 		register   func(worker.Registry)
 		workflows  string

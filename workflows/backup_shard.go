@@ -8,20 +8,21 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
-	"millrace/activities"
+	"millrace/activities/backups"
+	"millrace/internal/control"
 	"millrace/internal/telemetry"
 )
 
 // BackupShardInput is the input of BackupShard. All but stream and shard is
 // what a run hands over to the next.
 type BackupShardInput struct {
-	Stream     telemetry.StreamID      `json:"stream"`
-	Shard      string                  `json:"shard"`
-	Checkpoint telemetry.Checkpoint    `json:"checkpoint,omitzero"` // zero: TRIM_HORIZON
-	Counts     activities.BackupCounts `json:"counts,omitzero"`
-	Holds      holds                   `json:"holds,omitempty"`
-	Orders     orders                  `json:"orders,omitempty"`
-	Waiting    bool                    `json:"waiting,omitempty"`
+	Stream     telemetry.StreamID   `json:"stream"`
+	Shard      string               `json:"shard"`
+	Checkpoint telemetry.Checkpoint `json:"checkpoint,omitzero"` // zero: TRIM_HORIZON
+	Counts     backups.BackupCounts `json:"counts,omitzero"`
+	Holds      holds                `json:"holds,omitempty"`
+	Orders     orders               `json:"orders,omitempty"`
+	Waiting    bool                 `json:"waiting,omitempty"`
 	// CallFor is how long one call of CopyShard takes; DefaultBackupFor when
 	// zero.
 	CallFor time.Duration `json:"callFor,omitempty"`
@@ -31,17 +32,17 @@ type BackupShardInput struct {
 // result. The figures are those of the last call of CopyShard that ended;
 // BackupLauncher.ShardStatus knows those of the present one.
 type BackupShardStatus struct {
-	Stream     string                  `json:"stream"`
-	Shard      string                  `json:"shard"`
-	State      string                  `json:"state"`
-	Checkpoint telemetry.Checkpoint    `json:"checkpoint"` // all records up to it are durable in the backup
-	Counts     activities.BackupCounts `json:"counts"`
-	Held       int                     `json:"held"` // records read behind the checkpoint
-	LagSeconds float64                 `json:"lagSeconds"`
-	Worker     string                  `json:"worker,omitempty"` // that backed it up last
-	LastError  string                  `json:"lastError,omitempty"`
-	Holds      []activities.Hold       `json:"holds,omitempty"`
-	Children   []string                `json:"children,omitempty"` // once it is drained
+	Stream     string               `json:"stream"`
+	Shard      string               `json:"shard"`
+	State      string               `json:"state"`
+	Checkpoint telemetry.Checkpoint `json:"checkpoint"` // all records up to it are durable in the backup
+	Counts     backups.BackupCounts `json:"counts"`
+	Held       int                  `json:"held"` // records read behind the checkpoint
+	LagSeconds float64              `json:"lagSeconds"`
+	Worker     string               `json:"worker,omitempty"` // that backed it up last
+	LastError  string               `json:"lastError,omitempty"`
+	Holds      []control.Hold       `json:"holds,omitempty"`
+	Children   []string             `json:"children,omitempty"` // once it is drained
 }
 
 // backupShard is one run of BackupShard.
@@ -92,7 +93,7 @@ func (s *backupShard) setup(ctx workflow.Context) error {
 }
 
 // command obeys an operator. A pause is done once the held records are written.
-func (s *backupShard) command(ctx workflow.Context, name string, hold activities.Hold) (any, error) {
+func (s *backupShard) command(ctx workflow.Context, name string, hold control.Hold) (any, error) {
 	if s.in.Orders.late(hold) {
 		return s.status, nil
 	}
@@ -105,21 +106,21 @@ func (s *backupShard) command(ctx workflow.Context, name string, hold activities
 
 // copy runs one call of CopyShard.
 func (s *backupShard) copy(ctx workflow.Context) error {
-	err := callShard(ctx, s.machine, copyShardOptions(s.in.CallFor), activities.CopyShard, activities.CopyInput{
+	err := callShard(ctx, s.machine, copyShardOptions(s.in.CallFor), backups.CopyShard, backups.CopyInput{
 		Stream: s.in.Stream, Shard: s.in.Shard, For: s.in.CallFor,
 		Checkpoint: s.status.Checkpoint, Counts: s.status.Counts, Waiting: s.in.Waiting,
-	}, func(result activities.CopyResult) {
+	}, func(result backups.CopyResult) {
 		s.in.Waiting = result.Waiting
 		s.status.Children = result.Children
 		s.learn(ctx, result.CopyProgress)
-	}, func(last activities.CopyProgress) { s.learn(ctx, last) })
+	}, func(last backups.CopyProgress) { s.learn(ctx, last) })
 	if err != nil {
 		return fmt.Errorf("back up shard %s: %w", s.in.Shard, err)
 	}
 	return nil
 }
 
-func (s *backupShard) learn(ctx workflow.Context, p activities.CopyProgress) {
+func (s *backupShard) learn(ctx workflow.Context, p backups.CopyProgress) {
 	if p.Worker == "" { // the details of something else
 		return
 	}
@@ -127,7 +128,7 @@ func (s *backupShard) learn(ctx workflow.Context, p activities.CopyProgress) {
 	s.show(ctx)
 }
 
-func (s *BackupShardStatus) take(p activities.CopyProgress) {
+func (s *BackupShardStatus) take(p backups.CopyProgress) {
 	s.Checkpoint, s.Counts, s.Held, s.LagSeconds = p.Checkpoint, p.Counts, p.Held, p.LagSeconds
 	s.Worker, s.LastError = p.Worker, p.LastError
 }
@@ -141,14 +142,14 @@ func (s *backupShard) continueAsNew(ctx workflow.Context) error {
 
 // show brings up to date what operators see.
 func (s *backupShard) show(ctx workflow.Context) {
-	state := activities.StateRunning
+	state := control.StateRunning
 	switch {
 	case s.status.Checkpoint.Closed:
-		state = activities.StateDrained
+		state = control.StateDrained
 	case len(s.in.Holds) > 0:
-		state = activities.StatePaused
+		state = control.StatePaused
 	case s.in.Waiting:
-		state = activities.StateWaiting
+		state = control.StateWaiting
 	}
 	s.status.Holds = s.in.Holds
 	setState(ctx, &s.status.State, state)

@@ -15,8 +15,10 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
-	"millrace/activities"
+	"millrace/activities/backups"
+	"millrace/activities/supervise"
 	"millrace/deploy/local/localtest"
+	"millrace/internal/control"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
@@ -25,23 +27,23 @@ import (
 // three a shard is at its end.
 type madeUpCopy struct {
 	mu    sync.Mutex
-	calls []activities.CopyInput
+	calls []backups.CopyInput
 }
 
-func (m *madeUpCopy) CopyShard(ctx context.Context, in activities.CopyInput) (activities.CopyResult, error) {
+func (m *madeUpCopy) CopyShard(ctx context.Context, in backups.CopyInput) (backups.CopyResult, error) {
 	m.mu.Lock()
 	m.calls = append(m.calls, in)
 	m.mu.Unlock()
 	counts := in.Counts
 	counts.Objects++
 	for ctx.Err() == nil && counts.Objects < 3 {
-		activity.RecordHeartbeat(ctx, activities.CopyProgress{Checkpoint: in.Checkpoint, Counts: in.Counts, Worker: "made up", LagSeconds: 7, Held: 5})
+		activity.RecordHeartbeat(ctx, backups.CopyProgress{Checkpoint: in.Checkpoint, Counts: in.Counts, Worker: "made up", LagSeconds: 7, Held: 5})
 		select {
 		case <-ctx.Done():
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-	return activities.CopyResult{CopyProgress: activities.CopyProgress{Counts: counts, Worker: "made up", Checkpoint: telemetry.Checkpoint{
+	return backups.CopyResult{CopyProgress: backups.CopyProgress{Counts: counts, Worker: "made up", Checkpoint: telemetry.Checkpoint{
 		Sequence: string(rune('0' + counts.Objects)), Closed: counts.Objects == 3,
 	}}}, nil
 }
@@ -63,7 +65,7 @@ func newBackup(t *testing.T, copyShard any, shards *listed) (server, BackupLaunc
 		w.RegisterWorkflow(BackupStream)
 		w.RegisterWorkflow(BackupShard)
 		w.RegisterActivityWithOptions(copyShard, activity.RegisterOptions{Name: "CopyShard"})
-		w.RegisterActivity(&activities.Supervisor{Stream: testStream, Shards: shards, Workflows: launcher})
+		w.RegisterActivity(&supervise.Supervisor{Stream: testStream, Shards: shards, Workflows: launcher})
 		if err := w.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -76,10 +78,10 @@ func TestBackupOfAShardPausesAndGoesOn(t *testing.T) {
 	t.Parallel()
 	for name, tell := range map[string]func(s server, l BackupLauncher, id, command string) error{
 		"update": func(_ server, l BackupLauncher, _, command string) error {
-			return l.Command(t.Context(), testStream, "shard", activities.Command{Name: command, Hold: activities.Hold{Reason: "a test"}})
+			return l.Command(t.Context(), testStream, "shard", control.Command{Name: command, Hold: control.Hold{Reason: "a test"}})
 		},
 		"signal": func(s server, _ BackupLauncher, id, command string) error {
-			return s.SignalWorkflow(t.Context(), id, "", command, activities.Hold{Reason: "a test"})
+			return s.SignalWorkflow(t.Context(), id, "", command, control.Hold{Reason: "a test"})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -87,7 +89,7 @@ func TestBackupOfAShardPausesAndGoesOn(t *testing.T) {
 			made := &madeUpCopy{}
 			s, l := newBackup(t, made.CopyShard, &listed{})
 			id := BackupShardID(testStream.Name, testStream.Created, "shard")
-			if err := l.Start(t.Context(), activities.ShardStart{Stream: testStream, Shard: "shard"}); err != nil {
+			if err := l.Start(t.Context(), supervise.ShardStart{Stream: testStream, Shard: "shard"}); err != nil {
 				t.Fatal(err)
 			}
 			await(t, "the heartbeat", func() bool {
@@ -100,9 +102,9 @@ func TestBackupOfAShardPausesAndGoesOn(t *testing.T) {
 				}
 				await(t, "the pause", func() bool {
 					got, err := l.ShardStatus(t.Context(), testStream, "shard")
-					return err == nil && got.State == activities.StatePaused && got.Checkpoint.Sequence == sequence && len(got.Holds) == 1
+					return err == nil && got.State == control.StatePaused && got.Checkpoint.Sequence == sequence && len(got.Holds) == 1
 				})
-				if state, err := l.Look(t.Context(), testStream, "shard"); state != activities.StatePaused {
+				if state, err := l.Look(t.Context(), testStream, "shard"); state != control.StatePaused {
 					t.Errorf("its search attribute says %q, %v", state, err)
 				}
 				if err := tell(s, l, id, Resume); err != nil {
@@ -114,7 +116,7 @@ func TestBackupOfAShardPausesAndGoesOn(t *testing.T) {
 			if err := s.GetWorkflow(t.Context(), id, "").Get(t.Context(), &last); err != nil {
 				t.Fatal(err)
 			}
-			if last.State != activities.StateDrained || last.Counts.Objects != 3 || made.calls[2].Checkpoint.Sequence != "2" || made.calls[0].For != DefaultBackupFor {
+			if last.State != control.StateDrained || last.Counts.Objects != 3 || made.calls[2].Checkpoint.Sequence != "2" || made.calls[0].For != DefaultBackupFor {
 				t.Errorf("it ended with %+v, the calls are %+v", last, made.calls)
 			}
 			s.keep("backup", id, "shard_paused_by_"+name)
@@ -127,12 +129,12 @@ func TestBackupOfAShardGoesOnWhereAClosedRunHadCome(t *testing.T) {
 	made := &madeUpCopy{}
 	s, l := newBackup(t, made.CopyShard, &listed{})
 	ctx, id := t.Context(), BackupShardID(testStream.Name, testStream.Created, "shard")
-	start := activities.ShardStart{Stream: testStream, Shard: "shard"}
+	start := supervise.ShardStart{Stream: testStream, Shard: "shard"}
 	if err := l.Start(ctx, start); err != nil {
 		t.Fatal(err)
 	}
 	await(t, "the first call", func() bool { return made.count() == 1 })
-	if err := l.Command(ctx, testStream, "shard", activities.Command{Name: activities.CommandCancel}); err != nil {
+	if err := l.Command(ctx, testStream, "shard", control.Command{Name: control.CommandCancel}); err != nil {
 		t.Fatal(err)
 	}
 	var canceled *temporal.CanceledError
@@ -154,24 +156,24 @@ func TestBackupOfAShardGoesOnWhereAClosedRunHadCome(t *testing.T) {
 func TestBackupOfAShardLearnsFromTheHeartbeatOfADeadWorker(t *testing.T) {
 	t.Parallel()
 	dead, started := make(chan struct{}), make(chan struct{})
-	s, l := newBackup(t, func(ctx context.Context, _ activities.CopyInput) (activities.CopyResult, error) {
-		activity.RecordHeartbeat(ctx, activities.CopyProgress{
-			Checkpoint: telemetry.Checkpoint{Sequence: "15"}, Counts: activities.BackupCounts{Records: 15}, Worker: "dead",
+	s, l := newBackup(t, func(ctx context.Context, _ backups.CopyInput) (backups.CopyResult, error) {
+		activity.RecordHeartbeat(ctx, backups.CopyProgress{
+			Checkpoint: telemetry.Checkpoint{Sequence: "15"}, Counts: backups.BackupCounts{Records: 15}, Worker: "dead",
 		})
 		close(started)
 		<-dead
-		return activities.CopyResult{}, errors.New("too late")
+		return backups.CopyResult{}, errors.New("too late")
 	}, &listed{})
 	t.Cleanup(func() { close(dead) })
-	if err := l.Start(t.Context(), activities.ShardStart{Stream: testStream, Shard: "shard"}); err != nil {
+	if err := l.Start(t.Context(), supervise.ShardStart{Stream: testStream, Shard: "shard"}); err != nil {
 		t.Fatal(err)
 	}
 	<-started
-	if err := l.Command(t.Context(), testStream, "shard", activities.Command{Name: Pause}); err != nil {
+	if err := l.Command(t.Context(), testStream, "shard", control.Command{Name: Pause}); err != nil {
 		t.Fatal(err)
 	}
 	got, err := l.ShardStatus(t.Context(), testStream, "shard")
-	if err != nil || got.State != activities.StatePaused || got.Checkpoint.Sequence != "15" || got.Counts.Records != 15 {
+	if err != nil || got.State != control.StatePaused || got.Checkpoint.Sequence != "15" || got.Counts.Records != 15 {
 		t.Errorf("it is paused with %+v, %v", got, err)
 	}
 	s.keep("backup", BackupShardID(testStream.Name, testStream.Created, "shard"), "shard_worker_died")
@@ -193,7 +195,7 @@ func TestBackupStreamLooksAfterItsShards(t *testing.T) {
 	for range 2 { // drains the parent
 		for _, command := range []string{Pause, Resume} {
 			update, err := s.UpdateWorkflow(t.Context(), client.UpdateWorkflowOptions{
-				WorkflowID: id, UpdateName: command, WaitForStage: client.WorkflowUpdateStageCompleted, Args: []any{activities.Hold{By: "ops"}},
+				WorkflowID: id, UpdateName: command, WaitForStage: client.WorkflowUpdateStageCompleted, Args: []any{control.Hold{By: "ops"}},
 			})
 			if err != nil || update.Get(t.Context(), nil) != nil {
 				t.Fatalf("%s: %v", command, err)
@@ -201,7 +203,7 @@ func TestBackupStreamLooksAfterItsShards(t *testing.T) {
 		}
 		await(t, "the next call", func() bool {
 			state, err := l.Look(t.Context(), testStream, "a")
-			return err == nil && state != activities.StatePaused
+			return err == nil && state != control.StatePaused
 		})
 	}
 	s.awaitStates(id, map[string]string{"a": "drained", "b": "running"})
@@ -215,7 +217,7 @@ func TestBackupStreamLooksAfterItsShards(t *testing.T) {
 	if err := s.GetWorkflow(t.Context(), id, "").Get(t.Context(), nil); !errors.As(err, &canceled) {
 		t.Errorf("it ended with %v", err)
 	}
-	if state, err := l.Look(t.Context(), testStream, "b"); state != activities.StateClosed {
+	if state, err := l.Look(t.Context(), testStream, "b"); state != control.StateClosed {
 		t.Errorf("shard b is %q, %v", state, err)
 	}
 	s.keep("backup", id, "stream_resharded_and_stopped")
@@ -225,14 +227,14 @@ func TestBackupOfAShardContinuesAsNew(t *testing.T) {
 	t.Parallel()
 	env := new(testsuite.WorkflowTestSuite).NewTestWorkflowEnvironment()
 	env.RegisterWorkflow(BackupShard)
-	env.RegisterActivityWithOptions(func(_ context.Context, in activities.CopyInput) (activities.CopyResult, error) {
+	env.RegisterActivityWithOptions(func(_ context.Context, in backups.CopyInput) (backups.CopyResult, error) {
 		in.Counts.Records += 10
 		env.SetContinueAsNewSuggested(true)
-		return activities.CopyResult{Waiting: true, CopyProgress: activities.CopyProgress{
+		return backups.CopyResult{Waiting: true, CopyProgress: backups.CopyProgress{
 			Checkpoint: telemetry.Checkpoint{Sequence: "77"}, Counts: in.Counts, Worker: "w",
 		}}, nil
 	}, activity.RegisterOptions{Name: "CopyShard"})
-	env.ExecuteWorkflow(BackupShard, BackupShardInput{Stream: testStream, Shard: "shard", Counts: activities.BackupCounts{Records: 5}})
+	env.ExecuteWorkflow(BackupShard, BackupShardInput{Stream: testStream, Shard: "shard", Counts: backups.BackupCounts{Records: 5}})
 	var again *workflow.ContinueAsNewError
 	if err := env.GetWorkflowError(); !errors.As(err, &again) {
 		t.Fatalf("it ended with %v", err)

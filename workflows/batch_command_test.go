@@ -18,7 +18,8 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
-	"millrace/activities"
+	"millrace/activities/process"
+	"millrace/internal/indexing"
 	"millrace/internal/outcome"
 	"millrace/internal/telemetry"
 )
@@ -32,21 +33,21 @@ type slow struct {
 	tries   int
 }
 
-func (s *slow) IndexRange(ctx context.Context, in activities.RangeInput) (result activities.RangeResult, err error) {
+func (s *slow) IndexRange(ctx context.Context, in process.RangeInput) (result process.RangeResult, err error) {
 	s.mu.Lock()
 	s.tries++
 	s.mu.Unlock()
 	if in.Range != wholeRange { // the second attempt goes well
-		return activities.RangeResult{Counts: activities.Counts{Records: 1, Indexed: 1}}, nil
+		return process.RangeResult{Counts: indexing.Counts{Records: 1, Indexed: 1}}, nil
 	}
-	result.Counts = activities.Counts{Records: 8, Indexed: 8}
+	result.Counts = indexing.Counts{Records: 8, Indexed: 8}
 	for {
 		select {
 		case <-s.release:
-			result.Left = []activities.LeftRange{{Range: numbered(3, 3), Cause: badCause}, {Range: numbered(7, 7), Cause: badCause}}
+			result.Left = []process.LeftRange{{Range: numbered(3, 3), Cause: badCause}, {Range: numbered(7, 7), Cause: badCause}}
 			return result, nil
 		case <-ctx.Done():
-			result.Left = []activities.LeftRange{{Range: numbered(3, 3)}, {Range: numbered(7, 7)}}
+			result.Left = []process.LeftRange{{Range: numbered(3, 3)}, {Range: numbered(7, 7)}}
 			result.Untold = true
 			return result, nil
 		case <-time.After(20 * time.Millisecond):
@@ -121,9 +122,9 @@ func TestACommandReachesABranchThatIsBeingTried(t *testing.T) {
 			if err != nil || (canceled != nil) != (c.buried == outcome.TypeCanceled) {
 				t.Fatalf("it ended with %v", err)
 			}
-			want := activities.Counts{Records: 10, Indexed: 10}
+			want := indexing.Counts{Records: 10, Indexed: 10}
 			if c.buried != "" {
-				want = activities.Counts{Records: 10, Indexed: 8, DeadLetters: 2}
+				want = indexing.Counts{Records: 10, Indexed: 8, DeadLetters: 2}
 			}
 			if got.Counts != want || len(made.buried) != int(want.DeadLetters) {
 				t.Errorf("it ended with %+v, buried are %+v", got.Counts, made.buried)
@@ -258,7 +259,7 @@ func TestARunEndsWithinARound(t *testing.T) {
 	b := newBisected(func(int) bool { return true })
 	env := new(testsuite.WorkflowTestSuite).NewTestWorkflowEnvironment()
 	env.SetTestTimeout(5 * time.Minute)
-	env.RegisterActivityWithOptions(func(ctx context.Context, in activities.RangeInput) (activities.RangeResult, error) {
+	env.RegisterActivityWithOptions(func(ctx context.Context, in process.RangeInput) (process.RangeResult, error) {
 		if b.calls == 2 {
 			env.SetContinueAsNewSuggested(true)
 		}

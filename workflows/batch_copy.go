@@ -5,7 +5,7 @@ import (
 
 	"go.temporal.io/sdk/workflow"
 
-	"millrace/activities"
+	"millrace/activities/process"
 )
 
 // copyChange is the version from which on a ProcessBatch copies to the ledger
@@ -25,7 +25,7 @@ func (b *batch) copyInTime(ctx workflow.Context) {
 		return
 	}
 	if b.in.CopyAt.IsZero() {
-		b.in.CopyAt = workflow.Now(ctx).Add(activities.DefaultCopyAfter)
+		b.in.CopyAt = workflow.Now(ctx).Add(process.DefaultCopyAfter)
 	}
 	if b.in.Copied {
 		return
@@ -39,7 +39,7 @@ func (b *batch) copyInTime(ctx workflow.Context) {
 		defer func() { b.copying = false }()
 		options := rangeOptions
 		options.Summary = "copy what is left to the ledger: half of the stream's retention is over"
-		copied := activities.CopyHeld.Execute(workflow.WithActivityOptions(ctx, options), b.copyInput(ctx))
+		copied := process.CopyHeld.Execute(workflow.WithActivityOptions(ctx, options), b.copyInput(ctx))
 		if err := copied.Get(ctx, nil); err != nil {
 			workflow.GetLogger(ctx).Error("could not copy to the ledger what is held", "error", err)
 		}
@@ -48,14 +48,14 @@ func (b *batch) copyInTime(ctx workflow.Context) {
 }
 
 // copyInput says what is left.
-func (b *batch) copyInput(ctx workflow.Context) activities.HeldInput {
-	return activities.HeldInput{Stream: b.in.Stream, Range: b.in.Range, Pieces: pieces(b.in.Tree), Run: workflow.GetInfo(ctx).FirstRunID}
+func (b *batch) copyInput(ctx workflow.Context) process.HeldInput {
+	return process.HeldInput{Stream: b.in.Stream, Range: b.in.Range, Pieces: pieces(b.in.Tree), Run: workflow.GetInfo(ctx).FirstRunID}
 }
 
 // pieces are what is left of a tree.
-func pieces(tree *BatchNode) (left []activities.LeftRange) {
+func pieces(tree *BatchNode) (left []process.LeftRange) {
 	for _, leaf := range tree.leaves() {
-		left = append(left, activities.LeftRange{Range: leaf.Range, Cause: leaf.Cause})
+		left = append(left, process.LeftRange{Range: leaf.Range, Cause: leaf.Cause})
 	}
 	if n := len(left); n > mostCopied {
 		left[0].Range.Last = left[n-1].Range.Last
@@ -82,7 +82,7 @@ func (b *batch) release(ctx workflow.Context) error {
 	options := rangeOptions
 	options.Summary = "resolve what was copied to the ledger"
 	in := b.copyInput(ctx) // nothing is left
-	if err := activities.ReleaseHeld.Execute(workflow.WithActivityOptions(ctx, options), in).Get(ctx, nil); err != nil {
+	if err := process.ReleaseHeld.Execute(workflow.WithActivityOptions(ctx, options), in).Get(ctx, nil); err != nil {
 		return fmt.Errorf("release what was copied of %s: %w", b.in.Range, err)
 	}
 	return nil

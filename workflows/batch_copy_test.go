@@ -14,7 +14,7 @@ import (
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/worker"
 
-	"millrace/activities"
+	"millrace/activities/process"
 	"millrace/deploy/local/localtest"
 	"millrace/internal/telemetry"
 )
@@ -25,7 +25,7 @@ type copying struct {
 	mu     sync.Mutex
 	blocks chan struct{} // an attempt waits for it; nil: none does
 	did    []string      // in this order
-	copied []activities.HeldInput
+	copied []process.HeldInput
 }
 
 func (c *copying) note(what string) {
@@ -40,13 +40,13 @@ func (c *copying) has(what string) bool {
 	return slices.Contains(c.did, what)
 }
 
-func (c *copying) IndexRange(ctx context.Context, in activities.RangeInput) (activities.RangeResult, error) {
+func (c *copying) IndexRange(ctx context.Context, in process.RangeInput) (process.RangeResult, error) {
 	for c.blocks != nil {
 		select {
 		case <-c.blocks:
 			return c.stubborn.IndexRange(ctx, in)
 		case <-ctx.Done():
-			return activities.RangeResult{}, ctx.Err()
+			return process.RangeResult{}, ctx.Err()
 		case <-time.After(20 * time.Millisecond):
 			activity.RecordHeartbeat(ctx)
 		}
@@ -54,20 +54,20 @@ func (c *copying) IndexRange(ctx context.Context, in activities.RangeInput) (act
 	return c.stubborn.IndexRange(ctx, in)
 }
 
-func (c *copying) BuryRange(ctx context.Context, in activities.RangeInput) (activities.RangeResult, error) {
+func (c *copying) BuryRange(ctx context.Context, in process.RangeInput) (process.RangeResult, error) {
 	c.note("bury")
 	return c.stubborn.BuryRange(ctx, in)
 }
 
-func (c *copying) CopyHeld(_ context.Context, in activities.HeldInput) (activities.HeldResult, error) {
+func (c *copying) CopyHeld(_ context.Context, in process.HeldInput) (process.HeldResult, error) {
 	c.note("copy")
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.copied = append(c.copied, in)
-	return activities.HeldResult{Records: 1}, nil
+	return process.HeldResult{Records: 1}, nil
 }
 
-func (c *copying) ReleaseHeld(context.Context, activities.HeldInput) error {
+func (c *copying) ReleaseHeld(context.Context, process.HeldInput) error {
 	c.note("release")
 	return nil
 }

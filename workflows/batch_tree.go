@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"millrace/activities"
+	"millrace/activities/process"
 	"millrace/internal/outcome"
 	"millrace/internal/telemetry"
 )
@@ -105,7 +105,7 @@ func (n *BatchNode) size() int {
 
 // end enters what an attempt at a leaf has left, and then does with that what
 // an operator has asked for meanwhile.
-func (n *BatchNode) end(result activities.RangeResult, room int, now time.Time) {
+func (n *BatchNode) end(result process.RangeResult, room int, now time.Time) {
 	asked := n.Asked
 	n.Asked = ""
 	n.leave(result.Left, room, now)
@@ -115,7 +115,7 @@ func (n *BatchNode) end(result activities.RangeResult, room int, now time.Time) 
 	}
 }
 
-func (n *BatchNode) leave(left []activities.LeftRange, room int, now time.Time) {
+func (n *BatchNode) leave(left []process.LeftRange, room int, now time.Time) {
 	for i := range left {
 		if left[i].Cause.Type == "" { // it was interrupted
 			left[i].Cause = n.Cause

@@ -14,8 +14,9 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 
-	"millrace/activities"
+	"millrace/activities/deadletters"
 	"millrace/deploy/local/localtest"
+	"millrace/internal/control"
 	"millrace/internal/ledger"
 )
 
@@ -23,17 +24,17 @@ import (
 // one record, a call, which lasts until it is canceled, or three were taken.
 type madeUpDead struct {
 	mu    sync.Mutex
-	kept  []activities.KeepCall
-	calls []activities.ReprocessCall
+	kept  []deadletters.KeepCall
+	calls []deadletters.ReprocessCall
 }
 
-func (m *madeUpDead) KeepLetters(ctx context.Context, in activities.KeepCall) (activities.KeepProgress, error) {
+func (m *madeUpDead) KeepLetters(ctx context.Context, in deadletters.KeepCall) (deadletters.KeepProgress, error) {
 	m.mu.Lock()
 	m.kept = append(m.kept, in)
 	m.mu.Unlock()
-	progress := activities.KeepProgress{
+	progress := deadletters.KeepProgress{
 		Counts: in.Counts, Worker: "made up", Stay: 1,
-		Unreadable: []activities.UnreadableLetter{{ID: "smoke", Error: "not a dead letter"}},
+		Unreadable: []deadletters.UnreadableLetter{{ID: "smoke", Error: "not a dead letter"}},
 	}
 	progress.Counts.Messages++
 	for ctx.Err() == nil && !in.UntilEmpty {
@@ -43,7 +44,7 @@ func (m *madeUpDead) KeepLetters(ctx context.Context, in activities.KeepCall) (a
 	return progress, nil
 }
 
-func (m *madeUpDead) ReprocessEntries(ctx context.Context, in activities.ReprocessCall) (activities.ReprocessProgress, error) {
+func (m *madeUpDead) ReprocessEntries(ctx context.Context, in deadletters.ReprocessCall) (deadletters.ReprocessProgress, error) {
 	m.mu.Lock()
 	m.calls = append(m.calls, in)
 	m.mu.Unlock()
@@ -100,7 +101,7 @@ func (s server) begin(id string, workflow, in any) {
 func (s server) update(id, name string, answer any) {
 	s.t.Helper()
 	update, err := s.UpdateWorkflow(s.t.Context(), client.UpdateWorkflowOptions{
-		WorkflowID: id, UpdateName: name, WaitForStage: client.WorkflowUpdateStageCompleted, Args: []any{activities.Hold{Reason: "a test"}},
+		WorkflowID: id, UpdateName: name, WaitForStage: client.WorkflowUpdateStageCompleted, Args: []any{control.Hold{Reason: "a test"}},
 	})
 	if err == nil {
 		err = update.Get(s.t.Context(), answer)
@@ -126,7 +127,7 @@ func TestKeepingPausesResumesAndStops(t *testing.T) {
 	await(t, "the first call", func() bool { kept, _ := m.count(); return kept == 1 })
 	var paused KeepStatus
 	s.update(id, Pause, &paused)
-	if paused.State != activities.StatePaused || paused.Counts.Messages != 1 || paused.Stay != 1 || len(paused.Unreadable) != 1 || len(paused.Holds) != 1 {
+	if paused.State != control.StatePaused || paused.Counts.Messages != 1 || paused.Stay != 1 || len(paused.Unreadable) != 1 || len(paused.Holds) != 1 {
 		t.Fatalf("paused it is %+v", paused)
 	}
 	if err := s.SignalWorkflow(t.Context(), id, "", Resume, nil); err != nil { // does what an update does
@@ -153,12 +154,12 @@ func TestReprocessingPausesResumesAndEnds(t *testing.T) {
 		t.Errorf("the queue was looked into by %+v", m.kept)
 	}
 	first := m.calls[0]
-	if first.Run == "" || first.Mode != activities.ModeIngest || first.Select.Stream != "telemetry" || first.Select.Error != "odd" || first.Settle != DefaultSettleFor {
+	if first.Run == "" || first.Mode != deadletters.ModeIngest || first.Select.Stream != "telemetry" || first.Select.Error != "odd" || first.Settle != DefaultSettleFor {
 		t.Errorf("the first call is %+v", first)
 	}
 	var paused ReprocessStatus
 	s.update(id, Pause, &paused)
-	if paused.State != activities.StatePaused || paused.Done.Counts.Records != 1 || paused.By != "ada" || paused.Started.IsZero() {
+	if paused.State != control.StatePaused || paused.Done.Counts.Records != 1 || paused.By != "ada" || paused.Started.IsZero() {
 		t.Errorf("paused it is %+v", paused)
 	}
 	s.update(id, Resume, nil)
@@ -169,7 +170,7 @@ func TestReprocessingPausesResumesAndEnds(t *testing.T) {
 	await(t, "the pause by signal", func() bool {
 		var status ReprocessStatus
 		answer, err := s.QueryWorkflow(t.Context(), id, "", StatusQuery)
-		return err == nil && answer.Get(&status) == nil && status.State == activities.StatePaused && status.Done.Counts.Records == 2
+		return err == nil && answer.Get(&status) == nil && status.State == control.StatePaused && status.Done.Counts.Records == 2
 	})
 	s.update(id, Resume, nil)
 	var ended ReprocessStatus
@@ -181,7 +182,7 @@ func TestReprocessingPausesResumesAndEnds(t *testing.T) {
 	}
 	s.keep("dead", id, "reprocess_done")
 
-	s.begin(id, ReprocessDeadLetters, ReprocessInput{Stream: "telemetry", Mode: activities.ModeDirect})
+	s.begin(id, ReprocessDeadLetters, ReprocessInput{Stream: "telemetry", Mode: deadletters.ModeDirect})
 	await(t, "the call of the second run", func() bool { _, calls := m.count(); return calls == 4 })
 	if err := s.CancelWorkflow(t.Context(), id, ""); err != nil {
 		t.Fatal(err)

@@ -7,7 +7,8 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
-	"millrace/activities"
+	"millrace/activities/deadletters"
+	"millrace/internal/control"
 )
 
 // Parked is the signal that there is more to bring home. It comes with the start,
@@ -17,11 +18,11 @@ const Parked = "parked"
 // DrainInput is the input of DrainIndex. All but stream and index is what a run
 // hands over to the next.
 type DrainInput struct {
-	Stream string                     `json:"stream"`
-	Index  string                     `json:"index"`
-	Counts activities.ReprocessCounts `json:"counts,omitzero"`
-	Probes int                        `json:"probes,omitempty"` // in a row that found the index out of service
-	Holds  holds                      `json:"holds,omitempty"`
+	Stream string                      `json:"stream"`
+	Index  string                      `json:"index"`
+	Counts deadletters.ReprocessCounts `json:"counts,omitzero"`
+	Probes int                         `json:"probes,omitempty"` // in a row that found the index out of service
+	Holds  holds                       `json:"holds,omitempty"`
 	// CallFor is how long one call of DrainParked takes; DefaultCallFor when zero.
 	CallFor time.Duration `json:"callFor,omitempty"`
 }
@@ -29,13 +30,13 @@ type DrainInput struct {
 // DrainStatus is what DrainIndex answers to the query status, and its result. The
 // figures are those of the last call of DrainParked that ended.
 type DrainStatus struct {
-	Stream    string                     `json:"stream"`
-	Index     string                     `json:"index"`
-	State     string                     `json:"state"`
-	Counts    activities.ReprocessCounts `json:"counts"`
-	Worker    string                     `json:"worker,omitempty"`
-	LastError string                     `json:"lastError,omitempty"`
-	Holds     []activities.Hold          `json:"holds,omitempty"`
+	Stream    string                      `json:"stream"`
+	Index     string                      `json:"index"`
+	State     string                      `json:"state"`
+	Counts    deadletters.ReprocessCounts `json:"counts"`
+	Worker    string                      `json:"worker,omitempty"`
+	LastError string                      `json:"lastError,omitempty"`
+	Holds     []control.Hold              `json:"holds,omitempty"`
 }
 
 // drain is one run of DrainIndex.
@@ -124,8 +125,8 @@ func (d *drain) bringHome(ctx workflow.Context) (done bool, err error) {
 	d.receive(ctx)
 	d.more = 0
 	call := d.call.begin(ctx, drainOptions(d.in.CallFor))
-	var result activities.DrainResult
-	err = activities.DrainParked.Execute(call, activities.DrainCall{
+	var result deadletters.DrainResult
+	err = deadletters.DrainParked.Execute(call, deadletters.DrainCall{
 		Stream: d.in.Stream, Index: d.in.Index, Run: workflow.GetInfo(ctx).WorkflowExecution.RunID,
 		For: d.in.CallFor, Counts: d.status.Counts,
 	}).Get(ctx, &result)
@@ -151,7 +152,7 @@ func (d *drain) bringHome(ctx workflow.Context) (done bool, err error) {
 }
 
 // command obeys an operator. A pause is done when nothing is in flight any more.
-func (d *drain) command(ctx workflow.Context, name string, hold activities.Hold) (any, error) {
+func (d *drain) command(ctx workflow.Context, name string, hold control.Hold) (any, error) {
 	d.in.Holds.obey(name, hold)
 	if name == Pause {
 		if err := d.call.drain(ctx); err != nil {
@@ -164,12 +165,12 @@ func (d *drain) command(ctx workflow.Context, name string, hold activities.Hold)
 
 // show brings up to date what operators see.
 func (d *drain) show(ctx workflow.Context) {
-	state := activities.StateRunning
+	state := control.StateRunning
 	switch {
 	case len(d.in.Holds) > 0:
-		state = activities.StatePaused
+		state = control.StatePaused
 	case d.in.Probes > 0:
-		state = activities.StateWaiting
+		state = control.StateWaiting
 	}
 	d.status.Holds = d.in.Holds
 	setState(ctx, &d.status.State, state)

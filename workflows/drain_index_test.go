@@ -11,23 +11,25 @@ import (
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/worker"
 
-	"millrace/activities"
+	"millrace/activities/deadletters"
+	"millrace/activities/process"
 	"millrace/deploy/local/localtest"
+	"millrace/internal/control"
 )
 
 // parkedFor is an index that is out of service for some calls.
 type parkedFor struct {
 	mu    sync.Mutex
 	out   int
-	calls []activities.DrainCall
+	calls []deadletters.DrainCall
 	then  func(call int) // before a call ends
 }
 
-func (p *parkedFor) DrainParked(_ context.Context, in activities.DrainCall) (activities.DrainResult, error) {
+func (p *parkedFor) DrainParked(_ context.Context, in deadletters.DrainCall) (deadletters.DrainResult, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.calls = append(p.calls, in)
-	result := activities.DrainResult{Counts: in.Counts, Worker: "made up"}
+	result := deadletters.DrainResult{Counts: in.Counts, Worker: "made up"}
 	if result.Out = len(p.calls) <= p.out; result.Out {
 		result.LastError = "index_closed_exception: closed"
 	} else {
@@ -68,7 +70,7 @@ func TestDrainIndexProbesUntilTheIndexTakesWrites(t *testing.T) {
 	if got.State != StateDone || got.Counts.Indexed != 5 || len(p.calls) != 4 {
 		t.Errorf("it ended with %+v after %d calls", got, len(p.calls))
 	}
-	if during.State != activities.StateWaiting || during.LastError == "" {
+	if during.State != control.StateWaiting || during.LastError == "" {
 		t.Errorf("while the index is out of service it is %+v", during)
 	}
 	if took := env.Now().Sub(began); took < 7*firstProbe {
@@ -114,7 +116,7 @@ func TestDrainIndexOnAServer(t *testing.T) {
 	await(t, "the first call", func() bool { p.mu.Lock(); defer p.mu.Unlock(); return len(p.calls) == 1 })
 	var paused DrainStatus
 	s.update(id, Pause, &paused)
-	if paused.State != activities.StatePaused || len(paused.Holds) != 1 || paused.Stream != testStream.Name {
+	if paused.State != control.StatePaused || len(paused.Holds) != 1 || paused.Stream != testStream.Name {
 		t.Fatalf("paused it is %+v", paused)
 	}
 	if err := s.SignalWorkflow(t.Context(), id, "", Resume, nil); err != nil {
@@ -127,7 +129,7 @@ func TestDrainIndexOnAServer(t *testing.T) {
 	s.keep("drain_index", id, "paused_and_done")
 }
 
-var _ activities.DrainStarter = Launcher{}
+var _ process.DrainStarter = Launcher{}
 
 // TestDrainIndexWaitsNoLongerThanTheLongestProbe also after many.
 func TestDrainIndexWaitsNoLongerThanTheLongestProbe(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"millrace/activities"
+	"millrace/activities/recovery"
 )
 
 // DrillInput is the input of DrillRecovery. Every field is optional: {} brings
@@ -42,10 +43,10 @@ const (
 	drillSettle = 10 * time.Second
 )
 
-// recovery is what is asked of Recover.
+// recovering is what is asked of Recover.
 func (in DrillInput) recovery(suffix string) RecoverInput {
 	return RecoverInput{
-		RecoverRequest: activities.RecoverRequest{Indices: in.Indices, NoSnapshot: in.NoSnapshot, Into: suffix},
+		RecoverRequest: recovery.RecoverRequest{Indices: in.Indices, NoSnapshot: in.NoSnapshot, Into: suffix},
 		Rate:           in.Rate, Lanes: in.Lanes, BackupWait: in.BackupWait, CallFor: in.CallFor,
 	}
 }
@@ -61,23 +62,23 @@ func (in DrillInput) Validate() error {
 
 // DrillResult is what a drill has come to.
 type DrillResult struct {
-	Suffix   string                  `json:"suffix"` // of the copies
-	State    string                  `json:"state"`
-	Stage    string                  `json:"stage"`
-	Began    time.Time               `json:"began"`
-	Ended    time.Time               `json:"ended,omitzero"`
-	Complete bool                    `json:"complete"`
-	Live     activities.DrillBegun   `json:"live"`
-	Snapshot string                  `json:"snapshot,omitempty"`
-	Restored int                     `json:"restored"` // indices
-	Backfill activities.SweepCounts  `json:"backfill,omitzero"`
-	Verify   activities.SweepCounts  `json:"verify,omitzero"`
-	Fewer    activities.DrillMissing `json:"fewer,omitzero"`     // documents in the copies than in the indices
-	Missing  []activities.Gap        `json:"missing,omitempty"`  // by the recovery
-	Papers   string                  `json:"papers,omitempty"`   // of the recovery, in the bucket
-	Warnings []string                `json:"warnings,omitempty"` // of its plan
-	Removed  int                     `json:"removed"`            // copies
-	Error    string                  `json:"error,omitempty"`
+	Suffix   string                `json:"suffix"` // of the copies
+	State    string                `json:"state"`
+	Stage    string                `json:"stage"`
+	Began    time.Time             `json:"began"`
+	Ended    time.Time             `json:"ended,omitzero"`
+	Complete bool                  `json:"complete"`
+	Live     recovery.DrillBegun   `json:"live"`
+	Snapshot string                `json:"snapshot,omitempty"`
+	Restored int                   `json:"restored"` // indices
+	Backfill recovery.SweepCounts  `json:"backfill,omitzero"`
+	Verify   recovery.SweepCounts  `json:"verify,omitzero"`
+	Fewer    recovery.DrillMissing `json:"fewer,omitzero"`     // documents in the copies than in the indices
+	Missing  []recovery.Gap        `json:"missing,omitempty"`  // by the recovery
+	Papers   string                `json:"papers,omitempty"`   // of the recovery, in the bucket
+	Warnings []string              `json:"warnings,omitempty"` // of its plan
+	Removed  int                   `json:"removed"`            // copies
+	Error    string                `json:"error,omitempty"`
 }
 
 // Error types of a DrillRecovery that failed.
@@ -106,7 +107,7 @@ const (
 // Its history has about 40 events, whatever there is to be brought back.
 func DrillRecovery(ctx workflow.Context, in DrillInput) (DrillResult, error) {
 	if err := in.Validate(); err != nil {
-		return DrillResult{}, temporal.NewNonRetryableApplicationError("the input: "+err.Error(), activities.InvalidRequest, nil)
+		return DrillResult{}, temporal.NewNonRetryableApplicationError("the input: "+err.Error(), recovery.InvalidRequest, nil)
 	}
 	if workflow.GetInfo(ctx).WorkflowExecution.ID != DrillID {
 		return drillAsChild(ctx, in)
@@ -115,7 +116,7 @@ func DrillRecovery(ctx workflow.Context, in DrillInput) (DrillResult, error) {
 		in.Within = DefaultDrillWithin
 	}
 	began := workflow.Now(ctx).UTC()
-	d := &drill{in: in, call: activities.DrillCall{Suffix: activities.DrillSuffix(began), Began: began, Indices: in.Indices}}
+	d := &drill{in: in, call: recovery.DrillCall{Suffix: recovery.DrillSuffix(began), Began: began, Indices: in.Indices}}
 	d.Suffix, d.Began = d.call.Suffix, began
 	d.show(ctx, drillCounting)
 	if err := workflow.SetQueryHandler(ctx, StatusQuery, func() (DrillResult, error) { return d.DrillResult, nil }); err != nil {
@@ -153,11 +154,11 @@ func taken(err error, text string) error {
 type drill struct {
 	DrillResult
 	in   DrillInput
-	call activities.DrillCall
+	call recovery.DrillCall
 }
 
 func (d *drill) run(ctx workflow.Context) error {
-	if err := drillStep(ctx, "count the documents", activities.BeginDrill, d.call, &d.Live); err != nil {
+	if err := drillStep(ctx, "count the documents", recovery.BeginDrill, d.call, &d.Live); err != nil {
 		return err
 	}
 	if d.Live.Documents == 0 {
@@ -171,7 +172,7 @@ func (d *drill) run(ctx workflow.Context) error {
 		return err
 	}
 	d.show(ctx, drillComparing)
-	return drillStep(ctx, "hold the copies against the indices", activities.CompareDrill, d.call, &d.Fewer)
+	return drillStep(ctx, "hold the copies against the indices", recovery.CompareDrill, d.call, &d.Fewer)
 }
 
 // recover runs the recovery, for as long as the drill may take.
@@ -189,7 +190,7 @@ func (d *drill) recover(ctx workflow.Context) error {
 	// Also when the drill is canceled: what writes into the copies must have ended.
 	waiting, done := workflow.NewDisconnectedContext(ctx)
 	defer done()
-	var result activities.RecoverResult
+	var result recovery.RecoverResult
 	switch ended := running.Get(waiting, &result); {
 	case err != nil:
 		return err
@@ -217,17 +218,17 @@ func drillStep[In, Out any](ctx workflow.Context, summary string, step activitie
 // conclude removes the copies, however it went, and says how.
 func (d *drill) conclude(ctx workflow.Context, failed error) (DrillResult, error) {
 	d.Complete = failed == nil && d.Complete && d.Fewer.Indices == 0
-	end := activities.DrillEnd{DrillCall: d.call, End: activities.DrillComplete}
+	end := recovery.DrillEnd{DrillCall: d.call, End: recovery.DrillComplete}
 	switch {
 	case failed != nil:
-		end.End, d.Error = activities.DrillFailed, reason(failed)
+		end.End, d.Error = recovery.DrillFailed, reason(failed)
 	case !d.Complete:
-		end.End, d.Error = activities.DrillIncomplete, d.lacking()
+		end.End, d.Error = recovery.DrillIncomplete, d.lacking()
 	}
 	removing, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
 	d.show(removing, drillRemoving)
-	if err := drillStep(removing, "remove the copies", activities.EndDrill, end, &d.Removed); err != nil {
+	if err := drillStep(removing, "remove the copies", recovery.EndDrill, end, &d.Removed); err != nil {
 		return d.DrillResult, err
 	}
 	d.Ended = workflow.Now(ctx).UTC()

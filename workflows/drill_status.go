@@ -6,7 +6,7 @@ import (
 
 	"go.temporal.io/sdk/workflow"
 
-	"millrace/activities"
+	"millrace/internal/control"
 )
 
 // lacking says what did not come back.
@@ -30,7 +30,7 @@ func (r DrillResult) lacking() string {
 // show brings up to date what operators see.
 func (d *drill) show(ctx workflow.Context, stage string) {
 	d.Stage = stage
-	setState(ctx, &d.State, activities.StateRunning)
+	setState(ctx, &d.State, control.StateRunning)
 	workflow.SetCurrentDetails(ctx, d.Markdown())
 }
 

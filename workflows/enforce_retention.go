@@ -10,7 +10,8 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
-	"millrace/activities"
+	"millrace/activities/snapshots"
+	"millrace/internal/control"
 	"millrace/internal/snapshot"
 	"millrace/internal/telemetry"
 )
@@ -93,16 +94,16 @@ const RetentionUncovered = "RetentionUncovered"
 // there is more.
 //
 // Its history has about two dozen events.
-func EnforceRetention(ctx workflow.Context, in RetentionInput) (activities.Retirement, error) {
-	var result activities.Retirement
+func EnforceRetention(ctx workflow.Context, in RetentionInput) (snapshots.Retirement, error) {
+	var result snapshots.Retirement
 	state := ""
-	setState(ctx, &state, activities.StateRunning)
+	setState(ctx, &state, control.StateRunning)
 	in = in.WithDefaults()
 	if err := in.Validate(); err != nil {
 		setState(ctx, &state, stateFailed)
 		return result, temporal.NewNonRetryableApplicationError("the input: "+err.Error(), "InvalidInput", nil)
 	}
-	result, err := deleteOld(ctx, activities.RetentionCall{Repository: in.Repository, Indices: in.Indices, Days: in.byType(), DryRun: in.DryRun})
+	result, err := deleteOld(ctx, snapshots.RetentionCall{Repository: in.Repository, Indices: in.Indices, Days: in.byType(), DryRun: in.DryRun})
 	if err != nil {
 		setState(ctx, &state, stateFailed)
 		return result, fmt.Errorf("delete what is past its retention: %w", err)
@@ -120,16 +121,16 @@ func EnforceRetention(ctx workflow.Context, in RetentionInput) (activities.Retir
 
 // deleteOld deletes indices of a day, and beside that the documents of others:
 // neither holds up the other.
-func deleteOld(ctx workflow.Context, call activities.RetentionCall) (activities.Retirement, error) {
-	var result, trimmed activities.Retirement
+func deleteOld(ctx workflow.Context, call snapshots.RetentionCall) (snapshots.Retirement, error) {
+	var result, trimmed snapshots.Retirement
 	options := snapshotOptions
 	options.Summary, options.ScheduleToCloseTimeout = "delete what is past its retention", retentionWithin
-	whole := activities.EnforceRetention.Execute(workflow.WithActivityOptions(ctx, options), call)
+	whole := snapshots.EnforceRetention.Execute(workflow.WithActivityOptions(ctx, options), call)
 	if workflow.GetVersion(ctx, "trim indices", workflow.DefaultVersion, 1) == workflow.DefaultVersion {
 		err := whole.Get(ctx, &result)
 		return result, err
 	}
-	parts := activities.TrimIndices.Execute(workflow.WithActivityOptions(ctx, trimOptions), activities.TrimCall{RetentionCall: call, For: trimFor})
+	parts := snapshots.TrimIndices.Execute(workflow.WithActivityOptions(ctx, trimOptions), snapshots.TrimCall{RetentionCall: call, For: trimFor})
 	err := errors.Join(whole.Get(ctx, &result), parts.Get(ctx, &trimmed))
 	return result.And(trimmed), err
 }
@@ -140,7 +141,7 @@ const mostNamed = 5
 // retentionWithin bounds how long it is tried: the next day's run begins anew.
 const retentionWithin = 12 * time.Hour
 
-func retirementMarkdown(r activities.Retirement, dry bool) string {
+func retirementMarkdown(r snapshots.Retirement, dry bool) string {
 	done := "Deleted"
 	if dry {
 		done = "Would delete"

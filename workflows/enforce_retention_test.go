@@ -9,28 +9,28 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 
-	"millrace/activities"
+	"millrace/activities/snapshots"
 	"millrace/deploy/local/localtest"
 )
 
 func TestEnforceRetention(t *testing.T) {
 	t.Parallel()
 	c := localtest.TemporalClient(t, localtest.TemporalNamespace(t, SearchAttributes...))
-	calls := make(chan activities.RetentionCall, 10)
+	calls := make(chan snapshots.RetentionCall, 10)
 	w := worker.New(c, SnapshotQueue, worker.Options{})
 	w.RegisterWorkflow(EnforceRetention)
-	w.RegisterActivityWithOptions(func(_ context.Context, in activities.RetentionCall) (activities.Retirement, error) {
+	w.RegisterActivityWithOptions(func(_ context.Context, in snapshots.RetentionCall) (snapshots.Retirement, error) {
 		calls <- in
-		result := activities.Retirement{Deleted: []string{"telemetry-span-2020.01.01"}, Documents: 3}
+		result := snapshots.Retirement{Deleted: []string{"telemetry-span-2020.01.01"}, Documents: 3}
 		if !in.DryRun {
 			result.Uncovered = []string{"telemetry-log-2020.01.01: there is no good snapshot"}
 		}
 		return result, nil
 	}, activity.RegisterOptions{Name: "EnforceRetention"})
-	trims := make(chan activities.TrimCall, 10)
-	w.RegisterActivityWithOptions(func(_ context.Context, in activities.TrimCall) (activities.Retirement, error) {
+	trims := make(chan snapshots.TrimCall, 10)
+	w.RegisterActivityWithOptions(func(_ context.Context, in snapshots.TrimCall) (snapshots.Retirement, error) {
 		trims <- in
-		result := activities.Retirement{Trimmed: []activities.Trim{{Index: "telemetry-span-undated", Documents: 5, Left: 2}}}
+		result := snapshots.Retirement{Trimmed: []snapshots.Trim{{Index: "telemetry-span-undated", Documents: 5, Left: 2}}}
 		if !in.DryRun {
 			result.Uncovered = []string{"telemetry-log-2019: 8 documents: there is no good snapshot"}
 		}
@@ -41,7 +41,7 @@ func TestEnforceRetention(t *testing.T) {
 	}
 	t.Cleanup(w.Stop)
 	id := RetentionID("s")
-	run := func(in RetentionInput) (result activities.Retirement, err error) {
+	run := func(in RetentionInput) (result snapshots.Retirement, err error) {
 		started, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: SnapshotQueue}, EnforceRetention, in)
 		if err != nil {
 			t.Fatal(err)

@@ -9,7 +9,7 @@ import (
 
 	"go.temporal.io/sdk/workflow"
 
-	"millrace/activities"
+	"millrace/internal/control"
 )
 
 // Operator is in whose name a pause is made that does not say.
@@ -17,15 +17,15 @@ const Operator = "operator"
 
 // holds are who keeps a shard, or all of a stream, paused, and until when: a
 // recovery and an operator may do so at the same time.
-type holds []activities.Hold
+type holds []control.Hold
 
 // obey makes a hold, in place of one by the same, or lifts it.
-func (h *holds) obey(command string, hold activities.Hold) {
+func (h *holds) obey(command string, hold control.Hold) {
 	if hold.By == "" {
 		hold.By = Operator
 	}
 	// A new slice: the old one stands in what queries were answered.
-	others := slices.DeleteFunc(slices.Clone(*h), func(o activities.Hold) bool { return o.By == hold.By })
+	others := slices.DeleteFunc(slices.Clone(*h), func(o control.Hold) bool { return o.By == hold.By })
 	if command == Pause {
 		others = append(others, hold)
 	}
@@ -39,7 +39,7 @@ type orders map[string]uint64
 
 // late reports whether a later command in the name of the same holder has been
 // obeyed already.
-func (o *orders) late(hold activities.Hold) bool {
+func (o *orders) late(hold control.Hold) bool {
 	by := cmp.Or(hold.By, Operator)
 	if hold.Order < (*o)[by] {
 		return hold.Order > 0
@@ -77,7 +77,7 @@ func (h *holds) wait(ctx workflow.Context) error {
 
 // after returns those that are not over yet.
 func (h *holds) after(now time.Time) holds {
-	return slices.DeleteFunc(slices.Clone(*h), func(o activities.Hold) bool { return !o.Until.IsZero() && !o.Until.After(now) })
+	return slices.DeleteFunc(slices.Clone(*h), func(o control.Hold) bool { return !o.Until.IsZero() && !o.Until.After(now) })
 }
 
 // next returns when the first hold expires; zero if none does.
@@ -93,7 +93,7 @@ func (h *holds) next() (next time.Time) {
 var commands = []string{Pause, Resume}
 
 // onCommand obeys who pauses and resumes.
-func onCommand(ctx workflow.Context, obey func(ctx workflow.Context, name string, hold activities.Hold) (any, error)) error {
+func onCommand(ctx workflow.Context, obey func(ctx workflow.Context, name string, hold control.Hold) (any, error)) error {
 	return accept(ctx, commands, obey)
 }
 
@@ -128,7 +128,7 @@ func logUnobeyed(ctx workflow.Context, signal string, err error) {
 // and returns the highest generation among them.
 func (h *holds) takeSignals(ctx workflow.Context) (generation uint64) {
 	for {
-		name, hold, got := takeSignal[activities.Hold](ctx, commands)
+		name, hold, got := takeSignal[control.Hold](ctx, commands)
 		if !got {
 			return generation
 		}

@@ -7,7 +7,8 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
-	"millrace/activities"
+	"millrace/activities/ingest"
+	"millrace/internal/control"
 )
 
 // IngestStatus is what IngestBatch answers to the query status, and its result.
@@ -23,7 +24,7 @@ type IngestStatus struct {
 // ingestion is one run of IngestBatch.
 type ingestion struct {
 	status IngestStatus
-	left   activities.FinishInput
+	left   ingest.FinishInput
 }
 
 // IngestBatch makes one batch of the collector durable. Its input is a pack of
@@ -33,7 +34,7 @@ type ingestion struct {
 // takes. Canceling it writes what is left to the ledger first.
 func IngestBatch(ctx workflow.Context, batch []byte) (IngestStatus, error) {
 	i := &ingestion{}
-	i.status.State = activities.StateRunning
+	i.status.State = control.StateRunning
 	answer := func() (IngestStatus, error) { return i.status, nil }
 	if err := workflow.SetQueryHandler(ctx, StatusQuery, answer); err != nil {
 		return i.status, fmt.Errorf("answer the query %s: %w", StatusQuery, err)
@@ -46,7 +47,7 @@ func IngestBatch(ctx workflow.Context, batch []byte) (IngestStatus, error) {
 		return i.status, err
 	}
 	if i.status.Left == 0 {
-		i.show(ctx, activities.StateDrained)
+		i.show(ctx, control.StateDrained)
 		return i.status, nil
 	}
 	return i.status, i.bury(ctx)
@@ -57,12 +58,12 @@ func IngestBatch(ctx workflow.Context, batch []byte) (IngestStatus, error) {
 func (i *ingestion) put(ctx workflow.Context, batch []byte) (done bool, err error) {
 	ctx, cancel := workflow.NewDisconnectedContext(ctx) // it is short, and a cancel wants to know what is left
 	defer cancel()
-	var result activities.PutResult
-	err = activities.PutBatch.ExecuteLocal(workflow.WithLocalActivityOptions(ctx, putBatchOptions), batch).Get(ctx, &result)
+	var result ingest.PutResult
+	err = ingest.PutBatch.ExecuteLocal(workflow.WithLocalActivityOptions(ctx, putBatchOptions), batch).Get(ctx, &result)
 	var application *temporal.ApplicationError
 	switch {
-	case errors.As(err, &application) && application.Type() == activities.DamagedBatch:
-		return false, temporal.NewNonRetryableApplicationError("put the batch", activities.DamagedBatch, err)
+	case errors.As(err, &application) && application.Type() == ingest.DamagedBatch:
+		return false, temporal.NewNonRetryableApplicationError("put the batch", ingest.DamagedBatch, err)
 	case err != nil: // a timeout, or a panic: how far it came is not known
 		i.status.LastError = err.Error()
 		i.status.Left = 1 // at the least
@@ -70,22 +71,22 @@ func (i *ingestion) put(ctx workflow.Context, batch []byte) (done bool, err erro
 		i.learn(result)
 	}
 	if i.status.Left == 0 {
-		i.status.State = activities.StateDrained
+		i.status.State = control.StateDrained
 		return true, nil
 	}
 	return false, nil
 }
 
-func (i *ingestion) learn(result activities.PutResult) {
+func (i *ingestion) learn(result ingest.PutResult) {
 	i.status.Records, i.status.Left, i.status.LastError = result.Records, len(result.Left), result.Error
 	i.left.Left = result.Left
 }
 
 // finish tries again until nothing is left, or the workflow is canceled.
 func (i *ingestion) finish(ctx workflow.Context) error {
-	i.show(ctx, activities.StateWaiting)
-	var result activities.PutResult
-	err := activities.FinishBatch.Execute(workflow.WithActivityOptions(ctx, finishBatchOptions), i.left).Get(ctx, &result)
+	i.show(ctx, control.StateWaiting)
+	var result ingest.PutResult
+	err := ingest.FinishBatch.Execute(workflow.WithActivityOptions(ctx, finishBatchOptions), i.left).Get(ctx, &result)
 	if temporal.IsCanceledError(err) { // before a worker took it
 		return nil
 	}
@@ -101,17 +102,17 @@ func (i *ingestion) bury(ctx workflow.Context) error {
 	ctx, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
 	i.left.Error = i.status.LastError
-	if err := activities.BuryBatch.Execute(workflow.WithActivityOptions(ctx, finishBatchOptions), i.left).Get(ctx, nil); err != nil {
+	if err := ingest.BuryBatch.Execute(workflow.WithActivityOptions(ctx, finishBatchOptions), i.left).Get(ctx, nil); err != nil {
 		return fmt.Errorf("write the rest of the batch to the ledger: %w", err)
 	}
-	i.show(ctx, activities.StateDrained)
+	i.show(ctx, control.StateDrained)
 	return temporal.NewCanceledError(i.status)
 }
 
 // show brings up to date what operators see. A batch on its straight way needs
 // none of it, which saves an event each.
 func (i *ingestion) show(ctx workflow.Context, state string) {
-	if state == activities.StateWaiting {
+	if state == control.StateWaiting {
 		if err := workflow.UpsertTypedSearchAttributes(ctx, Stage.ValueSet("ingest")); err != nil {
 			workflow.GetLogger(ctx).Error("could not set the search attribute", "stage", "ingest", "error", err)
 		}

@@ -15,8 +15,9 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 
-	"millrace/activities"
+	"millrace/activities/ingest"
 	"millrace/deploy/local/localtest"
+	"millrace/internal/control"
 	"millrace/internal/intake"
 	"millrace/internal/pack"
 )
@@ -50,7 +51,7 @@ func (s *sink) Put(_ context.Context, batch string, records [][]byte) (left []in
 	return left, err
 }
 
-func (s *sink) BuryIngest(_ context.Context, _ string, dead []intake.Dead) error {
+func (s *sink) WriteIngest(_ context.Context, _ string, dead []intake.Refused) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, d := range dead {
@@ -85,7 +86,7 @@ func newIngestServer(t *testing.T, s *sink) server {
 	w := worker.New(c, IngestQueue, worker.Options{MaxHeartbeatThrottleInterval: 50 * time.Millisecond})
 	w.RegisterWorkflow(IngestBatch)
 	w.RegisterWorkflow(Reconcile)
-	w.RegisterActivity(&activities.Ingester{Intake: s, Batches: launcher, Graveyard: s})
+	w.RegisterActivity(&ingest.Ingester{Intake: s, Batches: launcher, DeadLetters: s})
 	if err := w.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +127,7 @@ func TestIngestBatchPutsInOneTask(t *testing.T) {
 	if err := s.GetWorkflow(t.Context(), id, "").Get(t.Context(), &got); err != nil {
 		t.Fatal(err)
 	}
-	if want := (IngestStatus{State: activities.StateDrained, Records: 2}); got != want || !to.has("a", "b") {
+	if want := (IngestStatus{State: control.StateDrained, Records: 2}); got != want || !to.has("a", "b") {
 		t.Errorf("it ended with %+v", got)
 	}
 	// Started, one workflow task with its marker, completed: nothing a batch
@@ -145,7 +146,7 @@ func TestIngestBatchGoesOnUntilAllIsTaken(t *testing.T) {
 	id := s.startIngest("refused", "a", "b", "c", "d")
 	await(t, "the state waiting", func() bool {
 		status := s.ingestStatus(id)
-		return status.State == activities.StateWaiting && status.Left == 2 && status.LastError != ""
+		return status.State == control.StateWaiting && status.Left == 2 && status.LastError != ""
 	})
 	await(t, "the search attributes", func() bool {
 		found, err := s.CountWorkflow(t.Context(), &workflowservice.CountWorkflowExecutionsRequest{
@@ -158,7 +159,7 @@ func TestIngestBatchGoesOnUntilAllIsTaken(t *testing.T) {
 	if err := s.GetWorkflow(t.Context(), id, "").Get(t.Context(), &got); err != nil {
 		t.Fatal(err)
 	}
-	if got.State != activities.StateDrained || got.Left != 0 || got.Records != 4 || !to.has("a", "b", "c", "d") {
+	if got.State != control.StateDrained || got.Left != 0 || got.Records != 4 || !to.has("a", "b", "c", "d") {
 		t.Errorf("it ended with %+v, taken are %v", got, to.taken)
 	}
 	if len(to.taken) != 4 { // what the stream took is not put again
@@ -185,7 +186,7 @@ func TestIngestBatchThatIsCanceledGoesToTheLedgerFirst(t *testing.T) {
 	to := &sink{refuse: map[string]bool{"b": true}}
 	s := newIngestServer(t, to)
 	id := s.startIngest("canceled", "a", "b")
-	await(t, "the state waiting", func() bool { return s.ingestStatus(id).State == activities.StateWaiting })
+	await(t, "the state waiting", func() bool { return s.ingestStatus(id).State == control.StateWaiting })
 	if err := s.CancelWorkflow(t.Context(), id, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +207,7 @@ func TestReconcileReplaysWhatWasTerminated(t *testing.T) {
 	s := newIngestServer(t, to)
 	completed := s.startIngest("completed", "x")
 	terminated := s.startIngest("terminated", "a", "b")
-	await(t, "the state waiting", func() bool { return s.ingestStatus(terminated).State == activities.StateWaiting })
+	await(t, "the state waiting", func() bool { return s.ingestStatus(terminated).State == control.StateWaiting })
 	if err := s.TerminateWorkflow(t.Context(), terminated, "", "a test"); err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +231,7 @@ func TestReconcileReplaysWhatWasTerminated(t *testing.T) {
 	s.keep("ingest", terminated, "replayed")
 	s.keep("reconcile", ReconcileID, "replayed")
 	// To look again changes nothing.
-	ingester := activities.Ingester{Batches: s.Launcher}
+	ingester := ingest.Ingester{Batches: s.Launcher}
 	replays := 0
 	err := s.UnfinishedIngests(t.Context(), time.Time{}, func(id, run string) error {
 		batch, err := ingester.Batches.IngestInput(t.Context(), id, run)
@@ -249,9 +250,9 @@ func TestReconcileReplaysWhatWasTerminated(t *testing.T) {
 	}
 }
 
-// TestWhatNobodyCanReadIsToldFromWhatTemporalDoesNotAnswer: the former no
+// TestUnreadableInputDiffersFromAnUnreachableTemporal: the former no
 // attempt will read.
-func TestWhatNobodyCanReadIsToldFromWhatTemporalDoesNotAnswer(t *testing.T) {
+func TestUnreadableInputDiffersFromAnUnreachableTemporal(t *testing.T) {
 	t.Parallel()
 	s := newIngestServer(t, &sink{})
 	closed := func(workflow string, input any) (id, run string) {
@@ -265,7 +266,7 @@ func TestWhatNobodyCanReadIsToldFromWhatTemporalDoesNotAnswer(t *testing.T) {
 		}
 		return started.GetID(), started.GetRunID()
 	}
-	ingest, ingestRun := closed("IngestBatch", "no bytes: a text")
+	batchOf, ingestRun := closed("IngestBatch", "no bytes: a text")
 	batch, batchRun := closed("ProcessBatch", "no range: a text")
 	empty, emptyRun := closed("ProcessBatch", BatchInput{Stream: testStream})
 	gone, canceled := context.WithCancel(t.Context())
@@ -274,15 +275,15 @@ func TestWhatNobodyCanReadIsToldFromWhatTemporalDoesNotAnswer(t *testing.T) {
 		read    func() error
 		forever bool
 	}{
-		"an ingest that is none":   {func() error { _, err := s.IngestInput(t.Context(), ingest, ingestRun); return err }, true},
+		"an ingest that is none":   {func() error { _, err := s.IngestInput(t.Context(), batchOf, ingestRun); return err }, true},
 		"a batch that is none":     {func() error { _, err := s.RestartBatch(t.Context(), batch, batchRun); return err }, true},
 		"a batch without a range":  {func() error { _, err := s.RestartBatch(t.Context(), empty, emptyRun); return err }, true},
 		"an ingest that is gone":   {func() error { _, err := s.IngestInput(t.Context(), "ingest/gone", ingestRun); return err }, true},
 		"a batch that is gone":     {func() error { _, err := s.RestartBatch(t.Context(), "batch/gone", batchRun); return err }, true},
-		"an ingest without answer": {func() error { _, err := s.IngestInput(gone, ingest, ingestRun); return err }, false},
+		"an ingest without answer": {func() error { _, err := s.IngestInput(gone, batchOf, ingestRun); return err }, false},
 		"a batch without answer":   {func() error { _, err := s.RestartBatch(gone, batch, batchRun); return err }, false},
 	} {
-		if err := c.read(); err == nil || errors.Is(err, activities.ErrUnreadable) != c.forever {
+		if err := c.read(); err == nil || errors.Is(err, ingest.ErrUnreadable) != c.forever {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -297,7 +298,7 @@ func TestAnInputThatIsNoBatchFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	var application *temporal.ApplicationError
-	if err := run.Get(t.Context(), nil); !errors.As(err, &application) || application.Type() != activities.DamagedBatch {
+	if err := run.Get(t.Context(), nil); !errors.As(err, &application) || application.Type() != ingest.DamagedBatch {
 		t.Errorf("it ended with %v", err)
 	}
 }

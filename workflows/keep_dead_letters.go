@@ -7,16 +7,17 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
-	"millrace/activities"
+	"millrace/activities/deadletters"
+	"millrace/internal/control"
 )
 
 // KeepInput is the input of KeepDeadLetters. All but the queue is optional, or
 // what a run hands over to the next.
 type KeepInput struct {
-	Queue      string                        `json:"queue"`
-	Counts     activities.KeepCounts         `json:"counts,omitzero"`
-	Unreadable []activities.UnreadableLetter `json:"unreadable,omitempty"`
-	Holds      holds                         `json:"holds,omitempty"`
+	Queue      string                         `json:"queue"`
+	Counts     deadletters.KeepCounts         `json:"counts,omitzero"`
+	Unreadable []deadletters.UnreadableLetter `json:"unreadable,omitempty"`
+	Holds      holds                          `json:"holds,omitempty"`
 	// CallFor is how long one call of KeepLetters takes; DefaultCallFor when
 	// zero.
 	CallFor time.Duration `json:"callFor,omitempty"`
@@ -27,8 +28,8 @@ type KeepInput struct {
 type KeepStatus struct {
 	Queue string `json:"queue"`
 	State string `json:"state"`
-	activities.KeepProgress
-	Holds []activities.Hold `json:"holds,omitempty"`
+	deadletters.KeepProgress
+	Holds []control.Hold `json:"holds,omitempty"`
 }
 
 // keeping is one run of KeepDeadLetters.
@@ -53,7 +54,7 @@ func KeepDeadLetters(ctx workflow.Context, in KeepInput) error {
 	if k.in.CallFor <= 0 {
 		k.in.CallFor = DefaultCallFor
 	}
-	k.status = KeepStatus{Queue: in.Queue, KeepProgress: activities.KeepProgress{Counts: in.Counts, Unreadable: in.Unreadable, Stay: len(in.Unreadable)}}
+	k.status = KeepStatus{Queue: in.Queue, KeepProgress: deadletters.KeepProgress{Counts: in.Counts, Unreadable: in.Unreadable, Stay: len(in.Unreadable)}}
 	k.show(ctx)
 	answer := func() (KeepStatus, error) { return k.status, nil }
 	if err := workflow.SetQueryHandler(ctx, StatusQuery, answer); err != nil {
@@ -94,8 +95,8 @@ func (k *keeping) run(ctx workflow.Context) error {
 func (k *keeping) keep(ctx workflow.Context) error {
 	call := k.call.begin(ctx, keepOptions(k.in.CallFor))
 	defer k.call.end()
-	var progress activities.KeepProgress
-	err := activities.KeepLetters.Execute(call, activities.KeepCall{
+	var progress deadletters.KeepProgress
+	err := deadletters.KeepLetters.Execute(call, deadletters.KeepCall{
 		Queue: k.in.Queue, For: k.in.CallFor, Counts: k.status.Counts, Unreadable: k.status.Unreadable,
 	}).Get(ctx, &progress)
 	if temporal.IsCanceledError(err) { // before a worker took it
@@ -110,7 +111,7 @@ func (k *keeping) keep(ctx workflow.Context) error {
 }
 
 // command obeys an operator. A pause is done when nothing is held any more.
-func (k *keeping) command(ctx workflow.Context, name string, hold activities.Hold) (any, error) {
+func (k *keeping) command(ctx workflow.Context, name string, hold control.Hold) (any, error) {
 	k.in.Holds.obey(name, hold)
 	if name == Pause {
 		if err := k.call.drain(ctx); err != nil {
@@ -123,9 +124,9 @@ func (k *keeping) command(ctx workflow.Context, name string, hold activities.Hol
 
 // show brings up to date what operators see.
 func (k *keeping) show(ctx workflow.Context) {
-	state := activities.StateRunning
+	state := control.StateRunning
 	if len(k.in.Holds) > 0 {
-		state = activities.StatePaused
+		state = control.StatePaused
 	}
 	k.status.Holds = k.in.Holds
 	setState(ctx, &k.status.State, state)

@@ -14,7 +14,9 @@ import (
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 
-	"millrace/activities"
+	"millrace/activities/process"
+	"millrace/activities/supervise"
+	"millrace/internal/control"
 	"millrace/internal/outcome"
 	"millrace/internal/telemetry"
 )
@@ -39,7 +41,7 @@ func (l Launcher) StartBatch(ctx context.Context, stream telemetry.StreamID, r t
 
 // Start starts the ProcessShard of a shard: at the beginning of what the
 // stream keeps, or where an earlier run, that was closed, had come to.
-func (l Launcher) Start(ctx context.Context, start activities.ShardStart) error {
+func (l Launcher) Start(ctx context.Context, start supervise.ShardStart) error {
 	id := ProcessShardID(start.Stream.Name, start.Stream.Created, start.Shard)
 	last, err := lastStatus(ctx, l, id, func(in ShardInput) ShardStatus {
 		return ShardStatus{Checkpoint: in.Checkpoint, Counts: in.Counts}
@@ -123,7 +125,7 @@ func (l Launcher) ShardStatus(ctx context.Context, id string) (ShardStatus, erro
 		return status, fmt.Errorf("describe %s: %w", id, err)
 	}
 	for _, pending := range described.GetPendingActivities() {
-		var live activities.Progress
+		var live process.Progress
 		if pending.GetHeartbeatDetails() == nil ||
 			converter.GetDefaultDataConverter().FromPayloads(pending.GetHeartbeatDetails(), &live) != nil {
 			continue
@@ -154,7 +156,7 @@ func (l Launcher) look(ctx context.Context, id string) (string, error) {
 func stateOf(info *workflowpb.WorkflowExecutionInfo) (string, error) {
 	switch info.GetStatus() {
 	case enums.WORKFLOW_EXECUTION_STATUS_RUNNING, enums.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW:
-		state := activities.StateRunning
+		state := control.StateRunning
 		if payload := info.GetSearchAttributes().GetIndexedFields()[State.GetName()]; payload != nil {
 			if err := converter.GetDefaultDataConverter().FromPayload(payload, &state); err != nil {
 				return "", fmt.Errorf("read the state of %s: %w", info.GetExecution().GetWorkflowId(), err)
@@ -162,26 +164,26 @@ func stateOf(info *workflowpb.WorkflowExecutionInfo) (string, error) {
 		}
 		return state, nil
 	case enums.WORKFLOW_EXECUTION_STATUS_COMPLETED:
-		return activities.StateDrained, nil
+		return control.StateDrained, nil
 	}
-	return activities.StateClosed, nil
+	return control.StateClosed, nil
 }
 
 // Command pauses, resumes or cancels the workflow of a shard, and waits until
 // that is done. That it does not run is success.
-func (l Launcher) Command(ctx context.Context, stream telemetry.StreamID, shard string, command activities.Command) error {
+func (l Launcher) Command(ctx context.Context, stream telemetry.StreamID, shard string, command control.Command) error {
 	return l.commandIfRunning(ctx, ProcessShardID(stream.Name, stream.Created, shard), command)
 }
 
-func (l Launcher) commandIfRunning(ctx context.Context, id string, command activities.Command) error {
+func (l Launcher) commandIfRunning(ctx context.Context, id string, command control.Command) error {
 	if err := l.command(ctx, id, command); err != nil && !isNotFound(err) {
 		return fmt.Errorf("%s %s: %w", command.Name, id, err)
 	}
 	return nil
 }
 
-func (l Launcher) command(ctx context.Context, id string, command activities.Command) error {
-	if command.Name == activities.CommandCancel {
+func (l Launcher) command(ctx context.Context, id string, command control.Command) error {
+	if command.Name == control.CommandCancel {
 		if err := l.Client.CancelWorkflow(ctx, id, ""); err != nil {
 			return err
 		}

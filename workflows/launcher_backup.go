@@ -6,7 +6,9 @@ import (
 
 	"go.temporal.io/sdk/converter"
 
-	"millrace/activities"
+	"millrace/activities/backups"
+	"millrace/activities/supervise"
+	"millrace/internal/control"
 	"millrace/internal/telemetry"
 )
 
@@ -16,7 +18,7 @@ type BackupLauncher struct{ Launcher }
 
 // Start starts the BackupShard of a shard: at the beginning of what the stream
 // keeps, or where an earlier run, that was closed, had come to.
-func (l BackupLauncher) Start(ctx context.Context, start activities.ShardStart) error {
+func (l BackupLauncher) Start(ctx context.Context, start supervise.ShardStart) error {
 	id := BackupShardID(start.Stream.Name, start.Stream.Created, start.Shard)
 	last, err := lastStatus(ctx, l.Launcher, id, func(in BackupShardInput) BackupShardStatus {
 		return BackupShardStatus{Checkpoint: in.Checkpoint, Counts: in.Counts}
@@ -38,7 +40,7 @@ func (l BackupLauncher) Look(ctx context.Context, stream telemetry.StreamID, sha
 
 // Command pauses, resumes or cancels the workflow of a shard, and waits until
 // that is done. That it does not run is success.
-func (l BackupLauncher) Command(ctx context.Context, stream telemetry.StreamID, shard string, command activities.Command) error {
+func (l BackupLauncher) Command(ctx context.Context, stream telemetry.StreamID, shard string, command control.Command) error {
 	return l.commandIfRunning(ctx, BackupShardID(stream.Name, stream.Created, shard), command)
 }
 
@@ -64,7 +66,7 @@ func (l BackupLauncher) ShardStatus(ctx context.Context, stream telemetry.Stream
 		return status, fmt.Errorf("describe %s: %w", id, err)
 	}
 	for _, pending := range described.GetPendingActivities() {
-		var live activities.CopyProgress
+		var live backups.CopyProgress
 		if pending.GetHeartbeatDetails() == nil ||
 			converter.GetDefaultDataConverter().FromPayloads(pending.GetHeartbeatDetails(), &live) != nil {
 			continue

@@ -13,7 +13,7 @@ import (
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 
-	"millrace/activities"
+	"millrace/activities/ingest"
 )
 
 // StartIngest starts the IngestBatch of a pack of records: once it returns
@@ -35,7 +35,7 @@ func (l Launcher) StartReconcile(ctx context.Context) error {
 		ID: ReconcileID, TaskQueue: IngestQueue, StaticSummary: "replay batches whose workflow was closed unfinished",
 		WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
 		TypedSearchAttributes:    temporal.NewSearchAttributes(Stage.ValueSet("ingest")),
-	}, Reconcile, activities.ReconcileInput{})
+	}, Reconcile, ingest.ReconcileInput{})
 	if err != nil {
 		return fmt.Errorf("start %s: %w", ReconcileID, err)
 	}
@@ -43,7 +43,7 @@ func (l Launcher) StartReconcile(ctx context.Context) error {
 }
 
 // IngestInput returns the input of a run of IngestBatch, from its history. The
-// error wraps activities.ErrUnreadable when it can never be had.
+// error wraps ingest.ErrUnreadable when it can never be had.
 func (l Launcher) IngestInput(ctx context.Context, id, run string) (batch []byte, err error) {
 	err = l.input(ctx, id, run, &batch)
 	return batch, err
@@ -53,7 +53,7 @@ func (l Launcher) IngestInput(ctx context.Context, id, run string) (batch []byte
 func (l Launcher) input(ctx context.Context, id, run string, in any) error {
 	events := l.Client.GetWorkflowHistory(ctx, id, run, false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	if !events.HasNext() {
-		return fmt.Errorf("%w: the history is empty", activities.ErrUnreadable)
+		return fmt.Errorf("%w: the history is empty", ingest.ErrUnreadable)
 	}
 	first, err := events.Next()
 	if err != nil {
@@ -61,7 +61,7 @@ func (l Launcher) input(ctx context.Context, id, run string, in any) error {
 	}
 	input := first.GetWorkflowExecutionStartedEventAttributes().GetInput()
 	if err := converter.GetDefaultDataConverter().FromPayloads(input, in); err != nil {
-		return fmt.Errorf("%w: decode it: %w", activities.ErrUnreadable, err)
+		return fmt.Errorf("%w: decode it: %w", ingest.ErrUnreadable, err)
 	}
 	return nil
 }
@@ -71,7 +71,7 @@ func (l Launcher) input(ctx context.Context, id, run string, in any) error {
 func lasting(err error) error {
 	var lost *serviceerror.DataLoss
 	if isNotFound(err) || errors.As(err, &lost) {
-		return fmt.Errorf("%w: %w", activities.ErrUnreadable, err)
+		return fmt.Errorf("%w: %w", ingest.ErrUnreadable, err)
 	}
 	return err
 }
@@ -132,7 +132,7 @@ func (l Launcher) RestartBatch(ctx context.Context, id, run string) (started boo
 		return false, err
 	}
 	if in.Range.First == "" { // it was started by hand, without
-		return false, fmt.Errorf("%w: it has no range", activities.ErrUnreadable)
+		return false, fmt.Errorf("%w: it has no range", ingest.ErrUnreadable)
 	}
 	return l.again(ctx, client.StartWorkflowOptions{
 		ID: id, TaskQueue: ProcessQueue,

@@ -7,13 +7,14 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/converter"
 
-	"millrace/activities"
+	"millrace/activities/process"
+	"millrace/internal/control"
 	"millrace/internal/telemetry"
 )
 
 // CommandStream has ProcessStream pause or resume all shards, and waits until
 // that is done; false if it does not run.
-func (l Launcher) CommandStream(ctx context.Context, stream telemetry.StreamID, command activities.Command) (running bool, err error) {
+func (l Launcher) CommandStream(ctx context.Context, stream telemetry.StreamID, command control.Command) (running bool, err error) {
 	id := ProcessStreamID(stream.Name)
 	err = l.command(ctx, id, command)
 	if isNotFound(err) {
@@ -62,7 +63,7 @@ func (l Launcher) ProcessedShards(ctx context.Context, stream string) (shards []
 // Live returns what the present call of IndexShard says, nothing between two
 // calls; false if there are to be none: the shard has no workflow, or it is
 // drained, paused or tripped.
-func (l Launcher) Live(ctx context.Context, stream telemetry.StreamID, shard string) (said activities.Progress, running bool, err error) {
+func (l Launcher) Live(ctx context.Context, stream telemetry.StreamID, shard string) (said process.Progress, running bool, err error) {
 	id := ProcessShardID(stream.Name, stream.Created, shard)
 	described, err := l.Client.DescribeWorkflowExecution(ctx, id, "")
 	if isNotFound(err) {
@@ -72,11 +73,11 @@ func (l Launcher) Live(ctx context.Context, stream telemetry.StreamID, shard str
 		return said, false, fmt.Errorf("describe %s: %w", id, err)
 	}
 	state, err := stateOf(described.GetWorkflowExecutionInfo())
-	if err != nil || state != activities.StateRunning && state != activities.StateWaiting {
+	if err != nil || state != control.StateRunning && state != control.StateWaiting {
 		return said, false, err
 	}
 	for _, pending := range described.GetPendingActivities() {
-		var progress activities.Progress
+		var progress process.Progress
 		if details := pending.GetHeartbeatDetails(); details != nil &&
 			converter.GetDefaultDataConverter().FromPayloads(details, &progress) == nil {
 			said = progress

@@ -10,7 +10,9 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
-	"millrace/activities"
+	"millrace/activities/process"
+	"millrace/internal/control"
+	"millrace/internal/indexing"
 	"millrace/internal/outcome"
 	"millrace/internal/telemetry"
 )
@@ -38,11 +40,11 @@ type BatchInput struct {
 	MaxAge time.Duration `json:"maxAge,omitempty"`
 	// CopyAt is when what it still holds is copied to the ledger: at half of the
 	// stream's retention, counted from the arrival of the first record. Without
-	// it, activities.DefaultCopyAfter behind the start.
-	CopyAt time.Time         `json:"copyAt,omitzero"`
-	Copied bool              `json:"copied,omitempty"` // that has been done
-	Tree   *BatchNode        `json:"tree,omitempty"`
-	Counts activities.Counts `json:"counts,omitzero"`
+	// it, process.DefaultCopyAfter behind the start.
+	CopyAt time.Time       `json:"copyAt,omitzero"`
+	Copied bool            `json:"copied,omitempty"` // that has been done
+	Tree   *BatchNode      `json:"tree,omitempty"`
+	Counts indexing.Counts `json:"counts,omitzero"`
 }
 
 // BatchLimits are the settings of ProcessBatch. A batch keeps those with which
@@ -66,14 +68,14 @@ func (l BatchLimits) Validate() error {
 
 // BatchStatus is what ProcessBatch answers to the query status, and its result.
 type BatchStatus struct {
-	Range       telemetry.Range   `json:"range"`
-	Cause       outcome.Error     `json:"cause"`
-	State       string            `json:"state"`
-	Counts      activities.Counts `json:"counts"`
-	Tree        *BatchNode        `json:"tree"`
-	MaxAttempts int               `json:"maxAttempts"`
-	CopyAt      time.Time         `json:"copyAt,omitzero"` // when what it holds then is copied to the ledger
-	Copied      bool              `json:"copied,omitempty"`
+	Range       telemetry.Range `json:"range"`
+	Cause       outcome.Error   `json:"cause"`
+	State       string          `json:"state"`
+	Counts      indexing.Counts `json:"counts"`
+	Tree        *BatchNode      `json:"tree"`
+	MaxAttempts int             `json:"maxAttempts"`
+	CopyAt      time.Time       `json:"copyAt,omitzero"` // when what it holds then is copied to the ledger
+	Copied      bool            `json:"copied,omitempty"`
 }
 
 // batch is one run of ProcessBatch.
@@ -130,12 +132,12 @@ func (b *batch) run(ctx workflow.Context) (BatchStatus, error) {
 		if workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
 			return b.status(), b.continueAsNew(ctx)
 		}
-		b.show(ctx, activities.StateRunning)
+		b.show(ctx, control.StateRunning)
 		if err := b.round(ctx); err != nil && ctx.Err() == nil {
 			return b.status(), err
 		}
 		if b.in.Tree.open() && ctx.Err() == nil && b.in.Tree.due(workflow.Now(ctx)) == nil {
-			b.show(ctx, activities.StateWaiting)
+			b.show(ctx, control.StateWaiting)
 			b.wait(ctx)
 		}
 	}
@@ -157,7 +159,7 @@ func (b *batch) run(ctx workflow.Context) (BatchStatus, error) {
 	if err := b.release(ctx); err != nil {
 		return b.status(), err
 	}
-	b.show(ctx, activities.StateDrained)
+	b.show(ctx, control.StateDrained)
 	if !canceled {
 		return b.status(), nil
 	}
@@ -208,17 +210,17 @@ func (b *batch) try(ctx workflow.Context, leaf *BatchNode) error {
 	last := leaf.Attempts+1 >= b.in.MaxAttempts || leaf.Waited >= b.in.MaxAge
 	leaf.State = NodeRunning
 	workflow.SetCurrentDetails(ctx, b.status().Markdown())
-	var result activities.RangeResult
+	var result process.RangeResult
 	room := b.in.Tree.room()
-	in := activities.RangeInput{Stream: b.in.Stream, Range: leaf.Range, Last: last, Most: room, Untold: leaf.Untold}
+	in := process.RangeInput{Stream: b.in.Stream, Range: leaf.Range, Last: last, Most: room, Untold: leaf.Untold}
 	call, interrupt := workflow.WithCancel(workflow.WithActivityOptions(ctx, attemptOptions))
 	b.interrupt = interrupt
 	defer func() { b.interrupt = nil }()
-	err := activities.IndexRange.Execute(call, in).Get(ctx, &result)
+	err := process.IndexRange.Execute(call, in).Get(ctx, &result)
 	switch {
 	case err == nil:
 	case call.Err() != nil: // no worker had taken it, or that died: what it has achieved is unknown
-		result = activities.RangeResult{Left: []activities.LeftRange{{Range: leaf.Range, Cause: leaf.Cause}}, Untold: true}
+		result = process.RangeResult{Left: []process.LeftRange{{Range: leaf.Range, Cause: leaf.Cause}}, Untold: true}
 	default:
 		leaf.State = NodeWaiting
 		return fmt.Errorf("index %s: %w", leaf.Range, err)
@@ -231,9 +233,9 @@ func (b *batch) try(ctx workflow.Context, leaf *BatchNode) error {
 
 // bury writes a piece to the ledger.
 func (b *batch) bury(ctx workflow.Context, leaf *BatchNode, cause outcome.Error) error {
-	var result activities.RangeResult
-	in := activities.RangeInput{Stream: b.in.Stream, Range: leaf.Range, Cause: cause, Untold: leaf.Untold}
-	if err := activities.BuryRange.Execute(workflow.WithActivityOptions(ctx, rangeOptions), in).Get(ctx, &result); err != nil {
+	var result process.RangeResult
+	in := process.RangeInput{Stream: b.in.Stream, Range: leaf.Range, Cause: cause, Untold: leaf.Untold}
+	if err := process.BuryRange.Execute(workflow.WithActivityOptions(ctx, rangeOptions), in).Get(ctx, &result); err != nil {
 		leaf.Untold = true
 		return fmt.Errorf("write %s to the ledger: %w", leaf.Range, err)
 	}

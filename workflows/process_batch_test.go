@@ -20,7 +20,9 @@ import (
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/worker"
 
-	"millrace/activities"
+	"millrace/activities/process"
+	"millrace/internal/control"
+	"millrace/internal/indexing"
 	"millrace/internal/outcome"
 	"millrace/internal/telemetry"
 )
@@ -31,7 +33,7 @@ type stubborn struct {
 	mu     sync.Mutex // a server may begin an attempt while one that it gave up still runs
 	bad    int
 	tried  []telemetry.Range
-	buried []activities.RangeInput
+	buried []process.RangeInput
 }
 
 var (
@@ -40,31 +42,31 @@ var (
 	badCause   = outcome.Error{Type: "odd", Reason: "unknown", Status: 418}
 )
 
-func (s *stubborn) IndexRange(_ context.Context, in activities.RangeInput) (activities.RangeResult, error) {
+func (s *stubborn) IndexRange(_ context.Context, in process.RangeInput) (process.RangeResult, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tried = append(s.tried, in.Range)
 	good := int64(in.Range.Count)
-	var left []activities.LeftRange
+	var left []process.LeftRange
 	switch {
 	case len(s.tried) > s.bad:
 	case in.Last:
 		good--
 		s.buried = append(s.buried, in)
-		return activities.RangeResult{Counts: activities.Counts{Records: good + 1, Indexed: good, DeadLetters: 1}}, nil
+		return process.RangeResult{Counts: indexing.Counts{Records: good + 1, Indexed: good, DeadLetters: 1}}, nil
 	default:
 		good--
-		left = []activities.LeftRange{{Range: badRecord, Cause: badCause}}
+		left = []process.LeftRange{{Range: badRecord, Cause: badCause}}
 	}
-	return activities.RangeResult{Counts: activities.Counts{Records: good, Indexed: good}, Left: left}, nil
+	return process.RangeResult{Counts: indexing.Counts{Records: good, Indexed: good}, Left: left}, nil
 }
 
-func (s *stubborn) BuryRange(_ context.Context, in activities.RangeInput) (activities.RangeResult, error) {
+func (s *stubborn) BuryRange(_ context.Context, in process.RangeInput) (process.RangeResult, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.buried = append(s.buried, in)
 	n := int64(in.Range.Count)
-	return activities.RangeResult{Counts: activities.Counts{Records: n, DeadLetters: n}}, nil
+	return process.RangeResult{Counts: indexing.Counts{Records: n, DeadLetters: n}}, nil
 }
 
 func (s *stubborn) register(w worker.Registry) {
@@ -185,7 +187,7 @@ func TestProcessBatchCanceledWritesToTheLedgerFirst(t *testing.T) {
 	await(t, "the first attempt", func() bool {
 		answer, err := s.QueryWorkflow(ctx, id, "", StatusQuery)
 		var got BatchStatus
-		return err == nil && answer.Get(&got) == nil && got.State == activities.StateWaiting && got.Tree.leaves()[0].Range == badRecord
+		return err == nil && answer.Get(&got) == nil && got.State == control.StateWaiting && got.Tree.leaves()[0].Range == badRecord
 	})
 	if err := s.CancelWorkflow(ctx, id, ""); err != nil {
 		t.Fatal(err)
@@ -253,7 +255,7 @@ func numbered(first, last int) telemetry.Range {
 	return telemetry.Range{Shard: "shard", First: strconv.Itoa(first), Last: strconv.Itoa(last), Count: last - first + 1}
 }
 
-func (b *bisected) IndexRange(_ context.Context, in activities.RangeInput) (result activities.RangeResult, err error) {
+func (b *bisected) IndexRange(_ context.Context, in process.RangeInput) (result process.RangeResult, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.calls++
@@ -264,12 +266,12 @@ func (b *bisected) IndexRange(_ context.Context, in activities.RangeInput) (resu
 	}
 	if len(result.Left) > most && !result.Left[0].Half {
 		first, last := result.Left[0].Range, result.Left[len(result.Left)-1].Range
-		result.Left = []activities.LeftRange{{Range: numbered(number(first.First), number(last.Last)), Cause: badCause}}
+		result.Left = []process.LeftRange{{Range: numbered(number(first.First), number(last.Last)), Cause: badCause}}
 	}
 	return result, nil
 }
 
-func (b *bisected) try(first, last int, final bool, result *activities.RangeResult) {
+func (b *bisected) try(first, last int, final bool, result *process.RangeResult) {
 	bad := 0
 	for n := first; n <= last; n++ {
 		if b.bad(n) {
@@ -283,30 +285,30 @@ func (b *bisected) try(first, last int, final bool, result *activities.RangeResu
 		for n := first; n <= last; n++ {
 			b.indexed[n] = true
 		}
-		result.Counts.Add(activities.Counts{Records: count, Indexed: count})
+		result.Counts.Add(indexing.Counts{Records: count, Indexed: count})
 	case count > 64:
 		result.Left = append(result.Left,
-			activities.LeftRange{Range: numbered(first, half-1), Cause: badCause, Half: true},
-			activities.LeftRange{Range: numbered(half, last), Cause: badCause, Half: true})
+			process.LeftRange{Range: numbered(first, half-1), Cause: badCause, Half: true},
+			process.LeftRange{Range: numbered(half, last), Cause: badCause, Half: true})
 	case count > 1:
 		b.try(first, half-1, final, result)
 		b.try(half, last, final, result)
 	case final:
 		b.dead[first] = badCause.Type
-		result.Counts.Add(activities.Counts{Records: 1, DeadLetters: 1})
+		result.Counts.Add(indexing.Counts{Records: 1, DeadLetters: 1})
 	default:
-		result.Left = append(result.Left, activities.LeftRange{Range: numbered(first, first), Cause: badCause})
+		result.Left = append(result.Left, process.LeftRange{Range: numbered(first, first), Cause: badCause})
 	}
 }
 
-func (b *bisected) BuryRange(_ context.Context, in activities.RangeInput) (activities.RangeResult, error) {
+func (b *bisected) BuryRange(_ context.Context, in process.RangeInput) (process.RangeResult, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for n := number(in.Range.First); n <= number(in.Range.Last); n++ {
 		b.dead[n] = in.Cause.Type
 	}
 	count := int64(in.Range.Count)
-	return activities.RangeResult{Counts: activities.Counts{Records: count, DeadLetters: count}}, nil
+	return process.RangeResult{Counts: indexing.Counts{Records: count, DeadLetters: count}}, nil
 }
 
 func (b *bisected) register(w worker.Registry) {
@@ -414,7 +416,7 @@ func TestATreeStaysWithinItsBounds(t *testing.T) {
 			now = next
 		}
 		leaf, room := tree.due(now), tree.room()
-		result, err := b.IndexRange(t.Context(), activities.RangeInput{Range: leaf.Range, Most: room, Last: leaf.Attempts+1 >= attempts})
+		result, err := b.IndexRange(t.Context(), process.RangeInput{Range: leaf.Range, Most: room, Last: leaf.Attempts+1 >= attempts})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -456,10 +458,10 @@ func TestABatchGoesOnWhenAWorkerDiedInAnAttempt(t *testing.T) {
 	dead := make(chan struct{})
 	b, half := newBisected(func(n int) bool { return n == poison }), numbered(101, 200)
 	s := newServer(t, func(w worker.Registry) {
-		w.RegisterActivityWithOptions(func(ctx context.Context, in activities.RangeInput) (activities.RangeResult, error) {
+		w.RegisterActivityWithOptions(func(ctx context.Context, in process.RangeInput) (process.RangeResult, error) {
 			if in.Range == half && activity.GetInfo(ctx).Attempt == 1 {
 				<-dead
-				return activities.RangeResult{}, errors.New("too late")
+				return process.RangeResult{}, errors.New("too late")
 			}
 			return b.IndexRange(ctx, in)
 		}, activity.RegisterOptions{Name: "IndexRange"})

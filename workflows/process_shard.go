@@ -8,7 +8,10 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
-	"millrace/activities"
+	"millrace/activities/process"
+	"millrace/internal/circuit"
+	"millrace/internal/control"
+	"millrace/internal/indexing"
 	"millrace/internal/telemetry"
 )
 
@@ -16,11 +19,11 @@ import (
 // name and input, too, since tctl knows no updates.
 const (
 	StatusQuery = "status"
-	Pause       = activities.CommandPause  // input: activities.Hold, or nothing
-	Resume      = activities.CommandResume // input: activities.Hold, of which By matters, or nothing
-	// Lift is for ProcessShard alone. Input: activities.Hold, of which Tenant
+	Pause       = control.CommandPause  // input: control.Hold, or nothing
+	Resume      = control.CommandResume // input: control.Hold, of which By matters, or nothing
+	// Lift is for ProcessShard alone. Input: control.Hold, of which Tenant
 	// matters, or nothing for all tenants.
-	Lift = activities.CommandLift
+	Lift = control.CommandLift
 )
 
 // ShardInput is the input of ProcessShard. All but stream and shard is what a
@@ -29,17 +32,17 @@ type ShardInput struct {
 	Stream     telemetry.StreamID   `json:"stream"`
 	Shard      string               `json:"shard"`
 	Checkpoint telemetry.Checkpoint `json:"checkpoint,omitzero"` // zero: TRIM_HORIZON
-	Counts     activities.Counts    `json:"counts,omitzero"`
+	Counts     indexing.Counts      `json:"counts,omitzero"`
 	Holds      holds                `json:"holds,omitempty"`
 	Orders     orders               `json:"orders,omitempty"`
 	Waiting    bool                 `json:"waiting,omitempty"`
-	Circuit    circuit              `json:"circuit,omitzero"`
+	Circuit    probing              `json:"circuit,omitzero"`
 	// CallFor is how long one call of IndexShard takes; DefaultCallFor when zero.
 	CallFor time.Duration `json:"callFor,omitempty"`
 	// Generation is the highest of those that a recovery has given it.
 	Generation uint64 `json:"generation,omitempty"`
 	// Tenants are what the last call of IndexShard knew of them.
-	Tenants []activities.TenantState `json:"tenants,omitempty"`
+	Tenants []circuit.TenantState `json:"tenants,omitempty"`
 }
 
 // ShardStatus is what ProcessShard answers to the query status, and its
@@ -50,14 +53,14 @@ type ShardStatus struct {
 	Shard      string               `json:"shard"`
 	State      string               `json:"state"`
 	Checkpoint telemetry.Checkpoint `json:"checkpoint"`
-	Counts     activities.Counts    `json:"counts"`
+	Counts     indexing.Counts      `json:"counts"`
 	LagSeconds float64              `json:"lagSeconds"`
 	Worker     string               `json:"worker,omitempty"` // that indexed it last
 	LastError  string               `json:"lastError,omitempty"`
-	Holds      []activities.Hold    `json:"holds,omitempty"`
+	Holds      []control.Hold       `json:"holds,omitempty"`
 	// Offenders are the tenants most of whose records are refused.
-	Offenders []activities.TenantState `json:"offenders,omitempty"`
-	Children  []string                 `json:"children,omitempty"` // once it is drained
+	Offenders []circuit.TenantState `json:"offenders,omitempty"`
+	Children  []string              `json:"children,omitempty"` // once it is drained
 }
 
 // shard is one run of ProcessShard.
@@ -110,7 +113,7 @@ func (s *shard) setup(ctx workflow.Context) error {
 
 // lift obeys an operator who knows that a tenant's records are good now: it is
 // judged anew, by what comes.
-func (s *shard) lift(ctx workflow.Context, _ string, of activities.Hold) (any, error) {
+func (s *shard) lift(ctx workflow.Context, _ string, of control.Hold) (any, error) {
 	s.lifted = append(s.lifted, of.Tenant)
 	if err := s.machine.long.drain(ctx); err != nil { // which says once more what it knows
 		return nil, err
@@ -125,14 +128,14 @@ func (s *shard) forgetLifted() {
 	if len(s.lifted) == 0 {
 		return
 	}
-	s.in.Tenants = slices.DeleteFunc(slices.Clone(s.in.Tenants), func(t activities.TenantState) bool {
+	s.in.Tenants = slices.DeleteFunc(slices.Clone(s.in.Tenants), func(t circuit.TenantState) bool {
 		return slices.Contains(s.lifted, t.Tenant) || slices.Contains(s.lifted, "")
 	})
 	s.lifted = nil
 }
 
 // command obeys an operator. A pause is done when the shard has drained.
-func (s *shard) command(ctx workflow.Context, name string, hold activities.Hold) (any, error) {
+func (s *shard) command(ctx workflow.Context, name string, hold control.Hold) (any, error) {
 	if s.in.Orders.late(hold) {
 		return s.status, nil
 	}
@@ -163,24 +166,24 @@ func (s *shard) awaitProbe(ctx workflow.Context) bool {
 // index runs one call of IndexShard.
 func (s *shard) index(ctx workflow.Context) error {
 	s.forgetLifted()
-	err := callShard(ctx, s.machine, indexShardOptions(s.in.CallFor), activities.IndexShard, activities.IndexInput{
+	err := callShard(ctx, s.machine, indexShardOptions(s.in.CallFor), process.IndexShard, process.IndexInput{
 		Stream: s.in.Stream, Shard: s.in.Shard, For: s.in.CallFor,
 		Checkpoint: s.status.Checkpoint, Counts: s.status.Counts, Waiting: s.in.Waiting,
 		Probe: s.in.Circuit.Trips > 0 && !s.in.Circuit.Forced, Force: s.in.Circuit.Forced,
 		Generation: s.in.Generation, Tenants: s.in.Tenants,
-	}, func(result activities.IndexResult) {
+	}, func(result process.IndexResult) {
 		s.in.Circuit.learn(result.Tripped, workflow.Now(ctx))
 		s.in.Waiting = result.Waiting
 		s.status.Children = result.Children
 		s.learn(ctx, result.Progress)
-	}, func(last activities.Progress) { s.learn(ctx, last) })
+	}, func(last process.Progress) { s.learn(ctx, last) })
 	if err != nil {
 		return fmt.Errorf("index shard %s: %w", s.in.Shard, err)
 	}
 	return nil
 }
 
-func (s *shard) learn(ctx workflow.Context, p activities.Progress) {
+func (s *shard) learn(ctx workflow.Context, p process.Progress) {
 	if p.Worker == "" { // the details of something else
 		return
 	}
@@ -191,36 +194,36 @@ func (s *shard) learn(ctx workflow.Context, p activities.Progress) {
 }
 
 // offenders are those of some tenants.
-func offenders(of []activities.TenantState) []activities.TenantState {
-	return slices.DeleteFunc(slices.Clone(of), func(t activities.TenantState) bool { return !t.Offends() })
+func offenders(of []circuit.TenantState) []circuit.TenantState {
+	return slices.DeleteFunc(slices.Clone(of), func(t circuit.TenantState) bool { return !t.Offends() })
 }
 
-// circuit is open while most tenants' records are refused: the shard stands
+// probing is the state of a circuit that is open while most tenants' records are refused: the shard stands
 // still at its checkpoint, so that neither ledger nor dead-letter queue is
 // flooded, and probes its way back. To resume the shard is to process them all
 // the same.
-type circuit struct {
+type probing struct {
 	Trips   int       `json:"trips"` // in a row
 	ProbeAt time.Time `json:"probeAt"`
 	Forced  bool      `json:"forced,omitempty"` // for one call
 }
 
-func (c *circuit) learn(tripped bool, now time.Time) {
+func (c *probing) learn(tripped bool, now time.Time) {
 	if !tripped {
-		*c = circuit{}
+		*c = probing{}
 		return
 	}
 	c.ProbeAt = now.Add(min(firstProbe<<min(c.Trips, 16), longestProbe))
 	c.Trips++
 }
 
-func (c *circuit) waits(now time.Time) bool { return c.Trips > 0 && !c.Forced && now.Before(c.ProbeAt) }
+func (c *probing) waits(now time.Time) bool { return c.Trips > 0 && !c.Forced && now.Before(c.ProbeAt) }
 
 // continueAsNew hands over to the next run.
 func (s *shard) continueAsNew(ctx workflow.Context) error {
 	s.in.Generation = max(s.in.Generation, s.in.Holds.takeSignals(ctx))
 	for {
-		_, of, got := takeSignal[activities.Hold](ctx, []string{Lift})
+		_, of, got := takeSignal[control.Hold](ctx, []string{Lift})
 		if !got {
 			break
 		}
@@ -233,16 +236,16 @@ func (s *shard) continueAsNew(ctx workflow.Context) error {
 
 // show brings up to date what operators see.
 func (s *shard) show(ctx workflow.Context) {
-	state := activities.StateRunning
+	state := control.StateRunning
 	switch {
 	case s.status.Checkpoint.Closed:
-		state = activities.StateDrained
+		state = control.StateDrained
 	case len(s.in.Holds) > 0:
-		state = activities.StatePaused
+		state = control.StatePaused
 	case s.in.Circuit.Trips > 0:
-		state = activities.StateTripped
+		state = control.StateTripped
 	case s.in.Waiting:
-		state = activities.StateWaiting
+		state = control.StateWaiting
 	}
 	s.status.Holds, s.status.Offenders = s.in.Holds, offenders(s.in.Tenants)
 	setState(ctx, &s.status.State, state)

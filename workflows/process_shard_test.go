@@ -13,7 +13,10 @@ import (
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/workflow"
 
-	"millrace/activities"
+	"millrace/activities/process"
+	"millrace/internal/circuit"
+	"millrace/internal/control"
+	"millrace/internal/indexing"
 	"millrace/internal/telemetry"
 )
 
@@ -21,22 +24,22 @@ var testStream = telemetry.StreamID{Name: "s", ARN: "arn:s", Created: time.Unix(
 
 // calls is a fake IndexShard: it hands each call to the next function.
 type calls struct {
-	inputs []activities.IndexInput
-	next   []func(ctx context.Context, in activities.IndexInput) (activities.IndexResult, error)
+	inputs []process.IndexInput
+	next   []func(ctx context.Context, in process.IndexInput) (process.IndexResult, error)
 }
 
-func (c *calls) run(ctx context.Context, in activities.IndexInput) (activities.IndexResult, error) {
+func (c *calls) run(ctx context.Context, in process.IndexInput) (process.IndexResult, error) {
 	n := len(c.inputs)
 	c.inputs = append(c.inputs, in)
 	return c.next[min(n, len(c.next)-1)](ctx, in)
 }
 
 // reaches ends a call at a sequence number.
-func reaches(sequence string, closed bool) func(context.Context, activities.IndexInput) (activities.IndexResult, error) {
-	return func(_ context.Context, in activities.IndexInput) (activities.IndexResult, error) {
+func reaches(sequence string, closed bool) func(context.Context, process.IndexInput) (process.IndexResult, error) {
+	return func(_ context.Context, in process.IndexInput) (process.IndexResult, error) {
 		counts := in.Counts
-		counts.Add(activities.Counts{Records: 10, Indexed: 10})
-		return activities.IndexResult{Progress: activities.Progress{
+		counts.Add(indexing.Counts{Records: 10, Indexed: 10})
+		return process.IndexResult{Progress: process.Progress{
 			Checkpoint: telemetry.Checkpoint{Sequence: sequence, Closed: closed}, Counts: counts, Worker: "w",
 		}}, nil
 	}
@@ -65,7 +68,7 @@ func status(t *testing.T, env *testsuite.TestWorkflowEnvironment) (s ShardStatus
 
 func TestProcessShardGoesOnFromCheckpointToCheckpoint(t *testing.T) {
 	t.Parallel()
-	c := &calls{next: []func(context.Context, activities.IndexInput) (activities.IndexResult, error){
+	c := &calls{next: []func(context.Context, process.IndexInput) (process.IndexResult, error){
 		reaches("10", false), reaches("20", false), reaches("30", true),
 	}}
 	env := shardEnv(t, c)
@@ -79,14 +82,14 @@ func TestProcessShardGoesOnFromCheckpointToCheckpoint(t *testing.T) {
 		}
 	}
 	got := status(t, env)
-	if got.State != activities.StateDrained || got.Checkpoint.Sequence != "30" || got.Counts.Records != 30 || got.Worker != "w" {
+	if got.State != control.StateDrained || got.Checkpoint.Sequence != "30" || got.Counts.Records != 30 || got.Worker != "w" {
 		t.Errorf("in the end the status is %+v", got)
 	}
 }
 
 func TestProcessShardRunsWhenNoHoldIsLeft(t *testing.T) {
 	t.Parallel()
-	c := &calls{next: []func(context.Context, activities.IndexInput) (activities.IndexResult, error){reaches("20", true)}}
+	c := &calls{next: []func(context.Context, process.IndexInput) (process.IndexResult, error){reaches("20", true)}}
 	env := shardEnv(t, c)
 	begin := env.Now()
 	held := holds{{By: "recover", Until: begin.Add(time.Minute)}, {By: "ops"}}
@@ -97,7 +100,7 @@ func TestProcessShardRunsWhenNoHoldIsLeft(t *testing.T) {
 			}
 		}, after)
 	}
-	env.RegisterDelayedCallback(func() { env.SignalWorkflow(Resume, activities.Hold{By: "ops"}) }, time.Hour)
+	env.RegisterDelayedCallback(func() { env.SignalWorkflow(Resume, control.Hold{By: "ops"}) }, time.Hour)
 	env.ExecuteWorkflow(ProcessShard, ShardInput{Stream: testStream, Shard: "shard", Holds: held})
 	if err := env.GetWorkflowError(); err != nil || len(c.inputs) != 1 {
 		t.Fatalf("%d calls, %v", len(c.inputs), err)
@@ -111,7 +114,7 @@ func TestProcessShardContinuesAsNewWithAllItKnows(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := &calls{next: []func(context.Context, activities.IndexInput) (activities.IndexResult, error){reaches("10", false)}}
+			c := &calls{next: []func(context.Context, process.IndexInput) (process.IndexResult, error){reaches("10", false)}}
 			env := shardEnv(t, c)
 			in.Stream, in.Shard, in.Checkpoint, in.CallFor = testStream, "shard", telemetry.Checkpoint{Sequence: "7"}, time.Minute
 			env.SetContinueAsNewSuggested(true)
@@ -132,17 +135,17 @@ func TestProcessShardContinuesAsNewWithAllItKnows(t *testing.T) {
 }
 
 // trips ends a call with an open circuit.
-func trips(context.Context, activities.IndexInput) (activities.IndexResult, error) {
-	return activities.IndexResult{Tripped: true, Progress: activities.Progress{Worker: "w", LastError: "mapper_parsing_exception"}}, nil
+func trips(context.Context, process.IndexInput) (process.IndexResult, error) {
+	return process.IndexResult{Tripped: true, Progress: process.Progress{Worker: "w", LastError: "mapper_parsing_exception"}}, nil
 }
 
 func TestProcessShardProbesItsWayBack(t *testing.T) {
 	t.Parallel()
-	c := &calls{next: []func(context.Context, activities.IndexInput) (activities.IndexResult, error){trips, trips, reaches("10", false), reaches("20", true)}}
+	c := &calls{next: []func(context.Context, process.IndexInput) (process.IndexResult, error){trips, trips, reaches("10", false), reaches("20", true)}}
 	env := shardEnv(t, c)
 	begin := env.Now()
 	env.RegisterDelayedCallback(func() {
-		if got := status(t, env); got.State != activities.StateTripped || got.LastError == "" || len(c.inputs) != 1 {
+		if got := status(t, env); got.State != control.StateTripped || got.LastError == "" || len(c.inputs) != 1 {
 			t.Errorf("with an open circuit it is %+v after %d calls", got, len(c.inputs))
 		}
 	}, firstProbe-time.Second)
@@ -162,7 +165,7 @@ func TestProcessShardProbesItsWayBack(t *testing.T) {
 
 func TestAnOperatorForcesATrippedShard(t *testing.T) {
 	t.Parallel()
-	c := &calls{next: []func(context.Context, activities.IndexInput) (activities.IndexResult, error){trips, reaches("10", false), reaches("20", true)}}
+	c := &calls{next: []func(context.Context, process.IndexInput) (process.IndexResult, error){trips, reaches("10", false), reaches("20", true)}}
 	env := shardEnv(t, c)
 	env.RegisterDelayedCallback(func() { env.SignalWorkflow(Resume, nil) }, time.Second)
 	env.ExecuteWorkflow(ProcessShard, ShardInput{Stream: testStream, Shard: "shard"})
@@ -178,10 +181,10 @@ func TestAnOperatorForcesATrippedShard(t *testing.T) {
 // give up its records.
 func TestARecoveryForcesNoTrippedShard(t *testing.T) {
 	t.Parallel()
-	c := &calls{next: []func(context.Context, activities.IndexInput) (activities.IndexResult, error){trips, reaches("10", false), reaches("20", true)}}
+	c := &calls{next: []func(context.Context, process.IndexInput) (process.IndexResult, error){trips, reaches("10", false), reaches("20", true)}}
 	env := shardEnv(t, c)
-	env.RegisterDelayedCallback(func() { env.SignalWorkflow(Pause, activities.Hold{By: recoverHolder}) }, time.Second)
-	env.RegisterDelayedCallback(func() { env.SignalWorkflow(Resume, activities.Hold{By: recoverHolder}) }, 2*time.Second)
+	env.RegisterDelayedCallback(func() { env.SignalWorkflow(Pause, control.Hold{By: recoverHolder}) }, time.Second)
+	env.RegisterDelayedCallback(func() { env.SignalWorkflow(Resume, control.Hold{By: recoverHolder}) }, 2*time.Second)
 	env.ExecuteWorkflow(ProcessShard, ShardInput{Stream: testStream, Shard: "shard"})
 	if err := env.GetWorkflowError(); err != nil {
 		t.Fatal(err)
@@ -192,12 +195,12 @@ func TestARecoveryForcesNoTrippedShard(t *testing.T) {
 }
 
 // offends ends a call that knows two tenants, one of them an offender.
-func offends(_ context.Context, in activities.IndexInput) (activities.IndexResult, error) {
+func offends(_ context.Context, in process.IndexInput) (process.IndexResult, error) {
 	known := in.Tenants
 	if known == nil {
-		known = []activities.TenantState{{Tenant: "bad", Records: 1000, Refused: 900, Since: time.Unix(1, 0).UTC()}, {Tenant: "good", Records: 10}}
+		known = []circuit.TenantState{{Tenant: "bad", Records: 1000, Refused: 900, Since: time.Unix(1, 0).UTC()}, {Tenant: "good", Records: 10}}
 	}
-	return activities.IndexResult{Progress: activities.Progress{Worker: "w", Tenants: known}}, nil
+	return process.IndexResult{Progress: process.Progress{Worker: "w", Tenants: known}}, nil
 }
 
 // TestAnOperatorLiftsAnOffender: what is known of tenants goes from call to call,
@@ -208,13 +211,13 @@ func TestAnOperatorLiftsAnOffender(t *testing.T) {
 	var during ShardStatus
 	c := &calls{}
 	env := shardEnv(t, c)
-	waits := func(ctx context.Context, in activities.IndexInput) (activities.IndexResult, error) {
+	waits := func(ctx context.Context, in process.IndexInput) (process.IndexResult, error) {
 		during = status(t, env)
-		env.SignalWorkflow(Lift, activities.Hold{Tenant: "bad"})
+		env.SignalWorkflow(Lift, control.Hold{Tenant: "bad"})
 		<-ctx.Done()
 		return offends(ctx, in)
 	}
-	c.next = []func(context.Context, activities.IndexInput) (activities.IndexResult, error){offends, waits, offends, reaches("20", true)}
+	c.next = []func(context.Context, process.IndexInput) (process.IndexResult, error){offends, waits, offends, reaches("20", true)}
 	env.ExecuteWorkflow(ProcessShard, ShardInput{Stream: testStream, Shard: "shard"})
 	if err := env.GetWorkflowError(); err != nil {
 		t.Fatal(err)

@@ -8,7 +8,8 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
-	"millrace/activities"
+	"millrace/activities/supervise"
+	"millrace/internal/control"
 	"millrace/internal/telemetry"
 )
 
@@ -17,21 +18,21 @@ import (
 type StreamInput struct {
 	Stream string `json:"stream"`
 	// CallFor is how long a worker keeps a shard; DefaultCallFor when zero.
-	CallFor time.Duration           `json:"callFor,omitempty"`
-	ID      telemetry.StreamID      `json:"id,omitzero"`
-	Shards  []activities.ShardState `json:"shards,omitempty"`
-	Holds   holds                   `json:"holds,omitempty"`
-	Orders  orders                  `json:"orders,omitempty"`
+	CallFor time.Duration          `json:"callFor,omitempty"`
+	ID      telemetry.StreamID     `json:"id,omitzero"`
+	Shards  []supervise.ShardState `json:"shards,omitempty"`
+	Holds   holds                  `json:"holds,omitempty"`
+	Orders  orders                 `json:"orders,omitempty"`
 	// Generation is the highest of those that a recovery has given it.
 	Generation uint64 `json:"generation,omitempty"`
 }
 
 // StreamStatus is what ProcessStream and BackupStream answer to the query status.
 type StreamStatus struct {
-	Stream telemetry.StreamID      `json:"stream"`
-	State  string                  `json:"state"`
-	Shards []activities.ShardState `json:"shards"`
-	Holds  []activities.Hold       `json:"holds,omitempty"`
+	Stream telemetry.StreamID     `json:"stream"`
+	State  string                 `json:"state"`
+	Shards []supervise.ShardState `json:"shards"`
+	Holds  []control.Hold         `json:"holds,omitempty"`
 }
 
 // processing is one run of ProcessStream, or of another consumer of a stream.
@@ -100,7 +101,7 @@ func (p *processing) run(ctx workflow.Context) error {
 	// Canceled: that is how processing is stopped.
 	stopping, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
-	if err := p.tellShards(stopping, activities.Command{Name: activities.CommandCancel}); err != nil {
+	if err := p.tellShards(stopping, control.Command{Name: control.CommandCancel}); err != nil {
 		return err
 	}
 	if err := awaitHandlers(ctx); err != nil {
@@ -119,7 +120,7 @@ func (p *processing) finishCommands(ctx workflow.Context) error {
 		if err := workflow.Await(ctx, func() bool { return p.commands == 0 }); err != nil {
 			return nil // canceled, which the caller looks at
 		}
-		name, hold, got := takeSignal[activities.Hold](ctx, commands)
+		name, hold, got := takeSignal[control.Hold](ctx, commands)
 		if !got {
 			return nil
 		}
@@ -150,8 +151,8 @@ func (p *processing) supervise(ctx workflow.Context) error {
 	if left := p.in.Holds.next().Sub(workflow.Now(ctx)); left > 0 {
 		callFor = min(callFor, left)
 	}
-	var result activities.SuperviseResult
-	err := activities.SuperviseShards.Execute(call, activities.SuperviseInput{
+	var result supervise.SuperviseResult
+	err := supervise.SuperviseShards.Execute(call, supervise.SuperviseInput{
 		Stream: p.in.Stream, ID: p.in.ID, Shards: p.in.Shards, Holds: p.in.Holds, For: callFor, CallFor: p.in.CallFor,
 		Generation: p.in.Generation,
 	}).Get(ctx, &result)
@@ -169,7 +170,7 @@ func (p *processing) supervise(ctx workflow.Context) error {
 
 // command obeys an operator: it tells all shards, and those that are started
 // later.
-func (p *processing) command(ctx workflow.Context, name string, hold activities.Hold) (any, error) {
+func (p *processing) command(ctx workflow.Context, name string, hold control.Hold) (any, error) {
 	p.commands++
 	defer func() { p.commands-- }()
 	if hold.Order == 0 {
@@ -185,23 +186,23 @@ func (p *processing) command(ctx workflow.Context, name string, hold activities.
 	if err := p.call.drain(ctx); err != nil {
 		return nil, err
 	}
-	if err := p.tellShards(ctx, activities.Command{Name: name, Hold: hold}); err != nil {
+	if err := p.tellShards(ctx, control.Command{Name: name, Hold: hold}); err != nil {
 		return nil, err
 	}
 	return p.status(), nil
 }
 
-func (p *processing) tellShards(ctx workflow.Context, command activities.Command) error {
-	in := activities.CommandInput{Stream: p.in.ID, Command: command}
+func (p *processing) tellShards(ctx workflow.Context, command control.Command) error {
+	in := supervise.CommandInput{Stream: p.in.ID, Command: command}
 	for _, shard := range p.in.Shards {
-		if shard.State != activities.StateDrained && shard.State != activities.StateBlocked {
+		if shard.State != control.StateDrained && shard.State != control.StateBlocked {
 			in.Shards = append(in.Shards, shard.ID)
 		}
 	}
 	if len(in.Shards) == 0 {
 		return nil
 	}
-	err := activities.CommandShards.Execute(workflow.WithActivityOptions(ctx, commandOptions(p.queue)), in).Get(ctx, nil)
+	err := supervise.CommandShards.Execute(workflow.WithActivityOptions(ctx, commandOptions(p.queue)), in).Get(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("%s all shards: %w", command.Name, err)
 	}
@@ -214,9 +215,9 @@ func (p *processing) status() StreamStatus {
 
 // show brings up to date what operators see.
 func (p *processing) show(ctx workflow.Context) {
-	state := activities.StateRunning
+	state := control.StateRunning
 	if len(p.in.Holds) > 0 {
-		state = activities.StatePaused
+		state = control.StatePaused
 	}
 	setState(ctx, &p.state, state)
 	workflow.SetCurrentDetails(ctx, p.status().Markdown())

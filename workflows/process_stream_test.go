@@ -14,8 +14,9 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 
-	"millrace/activities"
+	"millrace/activities/supervise"
 	"millrace/deploy/local/localtest"
+	"millrace/internal/control"
 	"millrace/internal/stream"
 )
 
@@ -40,7 +41,7 @@ func (l *listed) set(shards ...stream.Shard) {
 // newStream runs a ProcessStream over shards that last until they are told.
 func newStream(t *testing.T, shard *madeUpShard, shards *listed) (s server, id string) {
 	t.Helper()
-	supervisor := &activities.Supervisor{Stream: testStream, Shards: shards}
+	supervisor := &supervise.Supervisor{Stream: testStream, Shards: shards}
 	s = newServer(t, func(w worker.Registry) {
 		shard.register(w)
 		w.RegisterActivity(supervisor)
@@ -102,7 +103,7 @@ func TestStreamStartsChildrenWhenTheirParentsAreDrained(t *testing.T) {
 		for calls := range 2 {
 			await(t, "the next call", func() bool { return shard.countOf(name) > calls })
 			for _, command := range []string{Pause, Resume} {
-				if err := s.Command(t.Context(), testStream, name, activities.Command{Name: command}); err != nil {
+				if err := s.Command(t.Context(), testStream, name, control.Command{Name: command}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -142,7 +143,7 @@ func TestStreamPausesResumesAndStopsAllShards(t *testing.T) {
 	tell := func(command string) {
 		t.Helper()
 		update, err := s.UpdateWorkflow(t.Context(), client.UpdateWorkflowOptions{
-			WorkflowID: id, UpdateName: command, WaitForStage: client.WorkflowUpdateStageCompleted, Args: []any{activities.Hold{By: "ops"}},
+			WorkflowID: id, UpdateName: command, WaitForStage: client.WorkflowUpdateStageCompleted, Args: []any{control.Hold{By: "ops"}},
 		})
 		if err != nil || update.Get(t.Context(), nil) != nil {
 			t.Fatalf("%s: %v", command, err)
@@ -157,11 +158,11 @@ func TestStreamPausesResumesAndStopsAllShards(t *testing.T) {
 		}
 	}
 	tell(Pause)
-	look(activities.StatePaused)
+	look(control.StatePaused)
 	shards.set(stream.Shard{ID: "a"}, stream.Shard{ID: "b"}, stream.Shard{ID: "c"})
 	s.awaitStates(id, map[string]string{"a": "paused", "b": "paused", "c": "paused"}) // one that came meanwhile, too
 	tell(Resume)
-	look(activities.StateRunning)
+	look(control.StateRunning)
 	if err := s.CancelWorkflow(t.Context(), id, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +170,7 @@ func TestStreamPausesResumesAndStopsAllShards(t *testing.T) {
 	if err := s.GetWorkflow(t.Context(), id, "").Get(t.Context(), nil); !errors.As(err, &canceled) {
 		t.Errorf("it ended with %v", err)
 	}
-	look(activities.StateClosed)
+	look(control.StateClosed)
 	s.keep("process", id, "stream_stopped")
 }
 
@@ -180,11 +181,11 @@ func TestALateCommandIsIgnored(t *testing.T) {
 	shards := &listed{}
 	shards.set(stream.Shard{ID: "a"})
 	s, id := newStream(t, &madeUpShard{endless: true}, shards)
-	s.awaitStates(id, map[string]string{"a": activities.StateRunning})
+	s.awaitStates(id, map[string]string{"a": control.StateRunning})
 	shard := ProcessShardID(testStream.Name, testStream.Created, "a")
 	tell := func(name, by string, order uint64) {
 		t.Helper()
-		command := activities.Command{Name: name, Hold: activities.Hold{By: by, Order: order}}
+		command := control.Command{Name: name, Hold: control.Hold{By: by, Order: order}}
 		if running, err := s.CommandStream(t.Context(), testStream, command); err != nil || !running {
 			t.Fatal(running, err)
 		}
@@ -195,7 +196,7 @@ func TestALateCommandIsIgnored(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, holds := range [][]activities.Hold{s.streamStatus(id).Holds, said.Holds} {
+		for _, holds := range [][]control.Hold{s.streamStatus(id).Holds, said.Holds} {
 			for _, hold := range holds {
 				of = append(of, hold.By)
 			}
@@ -208,7 +209,7 @@ func TestALateCommandIsIgnored(t *testing.T) {
 	}
 	tell(Resume, recoverHolder, 12)
 	tell(Pause, recoverHolder, 11)
-	late := activities.Command{Name: Pause, Hold: activities.Hold{By: recoverHolder, Order: 11}}
+	late := control.Command{Name: Pause, Hold: control.Hold{By: recoverHolder, Order: 11}}
 	if err := s.Command(t.Context(), testStream, "a", late); err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +234,7 @@ func TestStreamStartsAgainAShardThatWasTerminated(t *testing.T) {
 	s.awaitStates(id, map[string]string{"a": "running"})
 	await(t, "the first call", func() bool { return shard.count() == 1 })
 	for _, command := range []string{Pause, Resume} {
-		if err := s.Command(t.Context(), testStream, "a", activities.Command{Name: command}); err != nil {
+		if err := s.Command(t.Context(), testStream, "a", control.Command{Name: command}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -256,7 +257,7 @@ func TestAShardWhoseHistoryIsGoneBeginsAnew(t *testing.T) {
 	shard := &madeUpShard{endless: true}
 	options := localtest.TemporalNamespace(t, SearchAttributes...)
 	s := serverIn(t, options, 0, shard.register)
-	start := activities.ShardStart{Stream: testStream, Shard: "a"}
+	start := supervise.ShardStart{Stream: testStream, Shard: "a"}
 	id := ProcessShardID(testStream.Name, testStream.Created, "a")
 	for n, want := range []string{"", "1", ""} { // at first, after a stop, and when that is forgotten
 		if err := s.Start(t.Context(), start); err != nil {
@@ -266,7 +267,7 @@ func TestAShardWhoseHistoryIsGoneBeginsAnew(t *testing.T) {
 		if got := shard.last().Checkpoint.Sequence; got != want {
 			t.Errorf("start %d begins at %q", n, got)
 		}
-		if err := s.Command(t.Context(), testStream, "a", activities.Command{Name: activities.CommandCancel}); err != nil {
+		if err := s.Command(t.Context(), testStream, "a", control.Command{Name: control.CommandCancel}); err != nil {
 			t.Fatal(err)
 		}
 		if n != 1 {
@@ -294,15 +295,15 @@ func TestAStreamIsPausedForAWhile(t *testing.T) {
 	s.awaitStates(id, map[string]string{"a": "running"})
 	update, err := s.UpdateWorkflow(t.Context(), client.UpdateWorkflowOptions{
 		WorkflowID: id, UpdateName: Pause, WaitForStage: client.WorkflowUpdateStageCompleted,
-		Args: []any{activities.Hold{By: "ops", Until: time.Now().Add(3 * time.Second)}},
+		Args: []any{control.Hold{By: "ops", Until: time.Now().Add(3 * time.Second)}},
 	})
 	var paused StreamStatus
-	if err != nil || update.Get(t.Context(), &paused) != nil || paused.State != activities.StatePaused {
+	if err != nil || update.Get(t.Context(), &paused) != nil || paused.State != control.StatePaused {
 		t.Fatalf("paused it is %+v: %v", paused, err)
 	}
 	await(t, "the end of the pause", func() bool {
 		status := s.streamStatus(id)
-		return status.State == activities.StateRunning && len(status.Holds) == 0
+		return status.State == control.StateRunning && len(status.Holds) == 0
 	})
 	s.awaitStates(id, map[string]string{"a": "running"})
 	s.keep("process", id, "stream_paused_for_a_while")
@@ -326,11 +327,11 @@ func TestAStreamThatContinuesAsNewLosesNoSignal(t *testing.T) {
 	for range 7 { // Temporal suggests it from 4 MiB on
 		signal("noise", make([]byte, 700<<10))
 	}
-	signal(Pause, activities.Hold{By: "ops"})
-	signal(Pause, activities.Hold{By: "others"})
+	signal(Pause, control.Hold{By: "ops"})
+	signal(Pause, control.Hold{By: "others"})
 	await(t, "the next run", func() bool { return s.runOf(id) != first })
 	s.awaitStates(id, map[string]string{"a": "paused", "b": "paused"})
-	if got := s.streamStatus(id); got.State != activities.StatePaused || len(got.Holds) != 2 {
+	if got := s.streamStatus(id); got.State != control.StatePaused || len(got.Holds) != 2 {
 		t.Errorf("the stream is %s, held by %+v", got.State, got.Holds)
 	}
 	for _, shard := range []string{"a", "b"} {

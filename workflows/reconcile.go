@@ -5,22 +5,23 @@ import (
 
 	"go.temporal.io/sdk/workflow"
 
-	"millrace/activities"
+	"millrace/activities/ingest"
+	"millrace/internal/control"
 )
 
 // Reconcile replays, minute by minute, the batches of the collector and the
 // ranges of shards whose workflow was terminated, or failed: no other process works
 // on their records, and their history is kept for the retention of the
 // namespace only.
-func Reconcile(ctx workflow.Context, in activities.ReconcileInput) error {
+func Reconcile(ctx workflow.Context, in ingest.ReconcileInput) error {
 	state := ""
-	answer := func() (activities.ReconcileInput, error) { return in, nil }
+	answer := func() (ingest.ReconcileInput, error) { return in, nil }
 	if err := workflow.SetQueryHandler(ctx, StatusQuery, answer); err != nil {
 		return fmt.Errorf("answer the query %s: %w", StatusQuery, err)
 	}
-	setState(ctx, &state, activities.StateRunning)
+	setState(ctx, &state, control.StateRunning)
 	for !workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
-		if err := activities.ReconcileBatches.Execute(workflow.WithActivityOptions(ctx, reconcileOptions), in).Get(ctx, &in); err != nil {
+		if err := ingest.ReconcileBatches.Execute(workflow.WithActivityOptions(ctx, reconcileOptions), in).Get(ctx, &in); err != nil {
 			return fmt.Errorf("reconcile ingest batches: %w", err)
 		}
 		workflow.SetCurrentDetails(ctx, fmt.Sprintf("%d batches were replayed; those that closed up to %s are done.",

@@ -9,7 +9,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
-	"millrace/activities"
+	"millrace/activities/recovery"
 	"millrace/internal/telemetry"
 )
 
@@ -31,7 +31,7 @@ type RateInput struct {
 // restores what is missing from the last good snapshot, and brings back all
 // that came after it.
 type RecoverInput struct {
-	activities.RecoverRequest
+	recovery.RecoverRequest
 	// DryRun returns the plan, and changes nothing.
 	DryRun bool `json:"dryRun,omitempty"`
 	// Rate is where setRate begins.
@@ -56,16 +56,16 @@ type RecoverState struct {
 	ID         string                          `json:"id"`
 	Began      time.Time                       `json:"began"`
 	Stage      string                          `json:"stage"`
-	Plan       activities.Plan                 `json:"plan"`
+	Plan       recovery.Plan                   `json:"plan"`
 	Generation uint64                          `json:"generation,omitempty"`
 	Held       bool                            `json:"held,omitempty"`
 	Order      uint64                          `json:"order,omitempty"` // of the last command to shards
 	Reached    map[string]telemetry.Checkpoint `json:"reached,omitempty"`
-	Restore    activities.RestoreProgress      `json:"restore,omitzero"`
+	Restore    recovery.RestoreProgress        `json:"restore,omitzero"`
 	Backfill   Sweep                           `json:"backfill,omitzero"`
 	Verify     Sweep                           `json:"verify,omitzero"`
 	Verified   bool                            `json:"verified,omitempty"`
-	Gaps       []activities.Gap                `json:"gaps,omitempty"`
+	Gaps       []recovery.Gap                  `json:"gaps,omitempty"`
 	Holds      holds                           `json:"holds,omitempty"`
 }
 
@@ -73,17 +73,17 @@ type RecoverState struct {
 const (
 	StageSetup    = "setup"
 	StageRestore  = "restore"
-	StageBackfill = activities.SweepBackfill
+	StageBackfill = recovery.SweepBackfill
 	StageAwait    = "await" // the backup
-	StageVerify   = activities.SweepVerify
+	StageVerify   = recovery.SweepVerify
 	StageDone     = "done"
 )
 
 // recoverHolder is in whose name shards are paused.
 const recoverHolder = "recover"
 
-// recovery is one run of Recover or Replay.
-type recovery struct {
+// recovering is one run of Recover or Replay.
+type recovering struct {
 	*RecoverState
 	in      RecoverInput
 	replay  bool
@@ -137,9 +137,9 @@ func (in RecoverInput) withDefaults() RecoverInput {
 // a child of that name, and fails if there is one already. Canceled or failed
 // at any point, it leaves the shards running, and can be started again: nothing
 // is restored twice.
-func Recover(ctx workflow.Context, in RecoverInput) (activities.RecoverResult, error) {
+func Recover(ctx workflow.Context, in RecoverInput) (recovery.RecoverResult, error) {
 	if err := in.Validate(); err != nil {
-		return activities.RecoverResult{}, temporal.NewNonRetryableApplicationError(err.Error(), activities.InvalidRequest, nil)
+		return recovery.RecoverResult{}, temporal.NewNonRetryableApplicationError(err.Error(), recovery.InvalidRequest, nil)
 	}
 	if workflow.GetInfo(ctx).WorkflowExecution.ID != RecoverID {
 		return recoverAsChild(ctx, in)
@@ -149,7 +149,7 @@ func Recover(ctx workflow.Context, in RecoverInput) (activities.RecoverResult, e
 
 // Replay indexes a window of the backup once more, into the indices that it was
 // in, or into others behind a suffix.
-func Replay(ctx workflow.Context, in RecoverInput) (activities.RecoverResult, error) {
+func Replay(ctx workflow.Context, in RecoverInput) (recovery.RecoverResult, error) {
 	err := in.Validate()
 	if in.From.IsZero() || in.To.IsZero() {
 		err = errors.Join(err, errors.New("from, to: say which time is to be replayed"))
@@ -158,13 +158,13 @@ func Replay(ctx workflow.Context, in RecoverInput) (activities.RecoverResult, er
 		err = errors.Join(err, errors.New("snapshot, before, replace: a replay restores nothing, see Recover"))
 	}
 	if err != nil {
-		return activities.RecoverResult{}, temporal.NewNonRetryableApplicationError(err.Error(), activities.InvalidRequest, nil)
+		return recovery.RecoverResult{}, temporal.NewNonRetryableApplicationError(err.Error(), recovery.InvalidRequest, nil)
 	}
 	return newRecovery(ctx, in, true).main(ctx, Replay)
 }
 
 // recoverAsChild runs the recovery under the id that is its lock.
-func recoverAsChild(ctx workflow.Context, in RecoverInput) (result activities.RecoverResult, err error) {
+func recoverAsChild(ctx workflow.Context, in RecoverInput) (result recovery.RecoverResult, err error) {
 	ctx = workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
 		WorkflowID: RecoverID, TaskQueue: RecoverQueue, WaitForCancellation: true, StaticSummary: "recovery",
 		TypedSearchAttributes: temporal.NewSearchAttributes(Stage.ValueSet(recoverHolder)),
@@ -174,13 +174,13 @@ func recoverAsChild(ctx workflow.Context, in RecoverInput) (result activities.Re
 	var already *temporal.ChildWorkflowExecutionAlreadyStartedError
 	if errors.As(err, &already) {
 		return result, temporal.NewNonRetryableApplicationError("a recovery runs already, as workflow "+RecoverID+
-			": follow it with `starter recover status`, or end it with `starter recover cancel`", activities.InvalidRequest, nil)
+			": follow it with `starter recover status`, or end it with `starter recover cancel`", recovery.InvalidRequest, nil)
 	}
 	return result, err
 }
 
-func newRecovery(ctx workflow.Context, in RecoverInput, replay bool) *recovery {
-	r := &recovery{in: in.withDefaults(), RecoverState: in.State, replay: replay}
+func newRecovery(ctx workflow.Context, in RecoverInput, replay bool) *recovering {
+	r := &recovering{in: in.withDefaults(), RecoverState: in.State, replay: replay}
 	if r.RecoverState == nil {
 		kind, info := "recover", workflow.GetInfo(ctx)
 		if replay {
@@ -194,7 +194,7 @@ func newRecovery(ctx workflow.Context, in RecoverInput, replay bool) *recovery {
 	return r
 }
 
-func (r *recovery) main(ctx workflow.Context, self any) (activities.RecoverResult, error) {
+func (r *recovering) main(ctx workflow.Context, self any) (recovery.RecoverResult, error) {
 	r.show(ctx)
 	answer := func() (RecoverProgress, error) { return r.progress(), nil }
 	for _, query := range []string{ProgressQuery, StatusQuery} {
@@ -221,7 +221,7 @@ func (r *recovery) main(ctx workflow.Context, self any) (activities.RecoverResul
 }
 
 // run goes on at its stage.
-func (r *recovery) run(ctx workflow.Context) error {
+func (r *recovering) run(ctx workflow.Context) error {
 	stop := r.keepHeld(ctx)
 	defer stop()
 	for r.Stage != StageDone {
@@ -248,9 +248,9 @@ func (r *recovery) run(ctx workflow.Context) error {
 }
 
 // setup makes the plan, pauses all shards, and freezes it.
-func (r *recovery) setup(ctx workflow.Context) (err error) {
+func (r *recovering) setup(ctx workflow.Context) (err error) {
 	if r.in.DryRun || !r.replay {
-		if err := r.plan(ctx, activities.PlanInput{}); err != nil || r.in.DryRun {
+		if err := r.plan(ctx, recovery.PlanInput{}); err != nil || r.in.DryRun {
 			if err == nil {
 				r.Stage = StageDone
 			}
@@ -262,7 +262,7 @@ func (r *recovery) setup(ctx workflow.Context) (err error) {
 			return err
 		}
 	}
-	if err := r.plan(ctx, activities.PlanInput{Freeze: true, Reached: r.Reached, Normal: r.Plan.Normal}); err != nil {
+	if err := r.plan(ctx, recovery.PlanInput{Freeze: true, Reached: r.Reached, Normal: r.Plan.Normal}); err != nil {
 		return err
 	}
 	r.Backfill = Sweep{Stage: StageBackfill, Pages: r.Plan.Pages}
@@ -273,9 +273,9 @@ func (r *recovery) setup(ctx workflow.Context) (err error) {
 	return nil
 }
 
-func (r *recovery) plan(ctx workflow.Context, in activities.PlanInput) error {
+func (r *recovering) plan(ctx workflow.Context, in recovery.PlanInput) error {
 	in.ID, in.Request, in.Replay, in.Rate, in.DryRun = r.ID, r.in.RecoverRequest, r.replay, r.in.Rate, r.in.DryRun
-	err := activities.PlanRecovery.Execute(workflow.WithActivityOptions(ctx, planOptions), in).Get(ctx, &r.Plan)
+	err := recovery.PlanRecovery.Execute(workflow.WithActivityOptions(ctx, planOptions), in).Get(ctx, &r.Plan)
 	if err != nil {
 		return fmt.Errorf("plan: %w", err)
 	}
@@ -285,8 +285,8 @@ func (r *recovery) plan(ctx workflow.Context, in activities.PlanInput) error {
 
 // restore restores what the plan says, ensures that nothing was indexed meanwhile
 // beside it, and releases the shards.
-func (r *recovery) restore(ctx workflow.Context, stopRenewing func()) error {
-	err := activities.RestoreIndices.Execute(workflow.WithActivityOptions(ctx, restoreOptions), activities.RestoreInput{Papers: r.Plan.Papers}).Get(ctx, &r.Restore)
+func (r *recovering) restore(ctx workflow.Context, stopRenewing func()) error {
+	err := recovery.RestoreIndices.Execute(workflow.WithActivityOptions(ctx, restoreOptions), recovery.RestoreInput{Papers: r.Plan.Papers}).Get(ctx, &r.Restore)
 	if err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
@@ -296,7 +296,7 @@ func (r *recovery) restore(ctx workflow.Context, stopRenewing func()) error {
 			return err
 		}
 		if moved(before, r.Reached) {
-			err := activities.ExtendWindow.Execute(workflow.WithActivityOptions(ctx, planOptions), activities.ExtendInput{
+			err := recovery.ExtendWindow.Execute(workflow.WithActivityOptions(ctx, planOptions), recovery.ExtendInput{
 				Papers: r.Plan.Papers, Request: r.in.RecoverRequest, Reached: r.Reached,
 			}).Get(ctx, &r.Plan)
 			if err != nil {
@@ -324,7 +324,7 @@ func moved(before, now map[string]telemetry.Checkpoint) bool {
 }
 
 // sweepList goes through a list, and then on to the next stage.
-func (r *recovery) sweepList(ctx workflow.Context, list *Sweep, next string) error {
+func (r *recovering) sweepList(ctx workflow.Context, list *Sweep, next string) error {
 	if list.Began.IsZero() {
 		list.Began = workflow.Now(ctx).UTC()
 	}
@@ -353,13 +353,13 @@ func (r *recovery) sweepList(ctx workflow.Context, list *Sweep, next string) err
 }
 
 // await waits for the backup, and learns what there is to verify.
-func (r *recovery) await(ctx workflow.Context) error {
-	var found activities.AwaitResult
-	in := activities.AwaitInput{Papers: r.Plan.Papers, For: r.in.BackupWait, Request: r.in.RecoverRequest}
-	if r.in.Mode == activities.ModeIngest {
+func (r *recovering) await(ctx workflow.Context) error {
+	var found recovery.AwaitResult
+	in := recovery.AwaitInput{Papers: r.Plan.Papers, For: r.in.BackupWait, Request: r.in.RecoverRequest}
+	if r.in.Mode == recovery.ModeIngest {
 		in.Put = workflow.Now(ctx).UTC()
 	}
-	err := activities.AwaitBackup.Execute(workflow.WithActivityOptions(ctx, awaitOptions(r.in.BackupWait)), in).Get(ctx, &found)
+	err := recovery.AwaitBackup.Execute(workflow.WithActivityOptions(ctx, awaitOptions(r.in.BackupWait)), in).Get(ctx, &found)
 	if err != nil {
 		return fmt.Errorf("wait for the backup: %w", err)
 	}
@@ -372,7 +372,7 @@ func (r *recovery) await(ctx workflow.Context) error {
 
 // conclude ends the recovery, however it went: shards go on, and the result is
 // in the bucket.
-func (r *recovery) conclude(ctx workflow.Context, failed error) (activities.RecoverResult, error) {
+func (r *recovering) conclude(ctx workflow.Context, failed error) (recovery.RecoverResult, error) {
 	ctx, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
 	if r.Held {
@@ -393,7 +393,7 @@ func (r *recovery) conclude(ctx workflow.Context, failed error) (activities.Reco
 		result.GoOn = r.goOn()
 	}
 	if r.Plan.Papers != "" && !r.in.DryRun && r.Stage != StageSetup {
-		if err := activities.ConcludeRecovery.Execute(workflow.WithActivityOptions(ctx, concludeOptions), result).Get(ctx, nil); err != nil {
+		if err := recovery.ConcludeRecovery.Execute(workflow.WithActivityOptions(ctx, concludeOptions), result).Get(ctx, nil); err != nil {
 			return result, fmt.Errorf("write the result: %w", err)
 		}
 	}
@@ -406,7 +406,7 @@ func (r *recovery) conclude(ctx workflow.Context, failed error) (activities.Reco
 }
 
 // goOn says what to do after an end that came early.
-func (r *recovery) goOn() string {
+func (r *recovering) goOn() string {
 	switch begun := r.Stage != StageSetup && len(r.Plan.Restore) > 0; {
 	case begun && r.in.Into != "":
 		return "start it again into another suffix, or delete the copies *-" + r.in.Into + " first: a snapshot is not restored over them"
@@ -419,11 +419,11 @@ func (r *recovery) goOn() string {
 }
 
 // result is what there is to say.
-func (r *recovery) result(ctx workflow.Context) activities.RecoverResult {
+func (r *recovering) result(ctx workflow.Context) recovery.RecoverResult {
 	missing := r.missing()
 	restored, _ := r.Restore.Total()
 	verified := r.Verified || r.replay && r.Stage == StageDone && !r.in.DryRun // there is nothing to hold a replay against
-	return activities.RecoverResult{
+	return recovery.RecoverResult{
 		ID: r.ID, Began: r.Began, Ended: workflow.Now(ctx).UTC(), Plan: r.Plan, Restored: r.Restore.Restored, Indices: restored,
 		Backfill: r.Backfill.Counts, Verify: r.Verify.Counts, Verified: r.Verified, Papers: r.Plan.Papers, Missing: missing,
 		Complete: verified && len(missing) == 0 && r.Verify.Counts.Missing == 0,
@@ -431,17 +431,17 @@ func (r *recovery) result(ctx workflow.Context) activities.RecoverResult {
 }
 
 // missing is what could not be brought back, as far as that is known.
-func (r *recovery) missing() []activities.Gap {
-	missing := append(append([]activities.Gap{}, r.Gaps...), r.Plan.Broken...)
+func (r *recovering) missing() []recovery.Gap {
+	missing := append(append([]recovery.Gap{}, r.Gaps...), r.Plan.Broken...)
 	for _, restored := range r.Restore.Restored {
 		if restored.Documents < restored.Wanted {
-			missing = append(missing, activities.Gap{
+			missing = append(missing, recovery.Gap{
 				Index: restored.Index, Records: restored.Wanted - restored.Documents, Reason: "the restored index has fewer documents than the snapshot",
 			})
 		}
 	}
 	for _, kept := range r.Plan.Fewer {
-		missing = append(missing, activities.Gap{
+		missing = append(missing, recovery.Gap{
 			Index: kept.Index, Records: kept.Wanted - kept.Documents, Reason: "the index was kept, and has fewer documents than the snapshot",
 		})
 	}

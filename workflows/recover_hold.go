@@ -6,25 +6,26 @@ import (
 
 	"go.temporal.io/sdk/workflow"
 
-	"millrace/activities"
+	"millrace/activities/recovery"
+	"millrace/internal/control"
 )
 
 // hold pauses all shards, for as long as the lease, and learns where they are.
 // Before they go on, their workers forget which ids are indexed.
-func (r *recovery) hold(ctx workflow.Context) error {
+func (r *recovering) hold(ctx workflow.Context) error {
 	r.Generation = max(r.Generation, uint64(workflow.Now(ctx).UnixMilli()))
 	r.Held = true // before it is done: what is told to some shards has to be taken back
 	r.Reached = nil
-	err := activities.HoldShards.Execute(workflow.WithActivityOptions(ctx, holdOptions), activities.HoldInput{Hold: r.lease(ctx)}).Get(ctx, &r.Reached)
+	err := recovery.HoldShards.Execute(workflow.WithActivityOptions(ctx, holdOptions), recovery.HoldInput{Hold: r.lease(ctx)}).Get(ctx, &r.Reached)
 	if err != nil {
 		return fmt.Errorf("pause all shards: %w", err)
 	}
 	return nil
 }
 
-func (r *recovery) lease(ctx workflow.Context) activities.Hold {
+func (r *recovering) lease(ctx workflow.Context) control.Hold {
 	r.Order = nextOrder(ctx, r.Order)
-	return activities.Hold{
+	return control.Hold{
 		By: recoverHolder, Reason: "recovery " + r.ID, Until: workflow.Now(ctx).Add(r.in.Lease).UTC().Truncate(time.Second),
 		Generation: r.Generation, Order: r.Order,
 	}
@@ -32,7 +33,7 @@ func (r *recovery) lease(ctx workflow.Context) activities.Hold {
 
 // keepHeld renews the lease while the shards are held, until it is told to
 // stop. A recovery that is gone does not: then the lease ends, and the shards go on.
-func (r *recovery) keepHeld(ctx workflow.Context) (stop func()) {
+func (r *recovering) keepHeld(ctx workflow.Context) (stop func()) {
 	stopped, ended := false, false
 	renewing, cancel := workflow.WithCancel(ctx)
 	workflow.GoNamed(renewing, "renew the lease", func(ctx workflow.Context) {
@@ -47,7 +48,7 @@ func (r *recovery) keepHeld(ctx workflow.Context) (stop func()) {
 			if !r.Held {
 				continue
 			}
-			err := activities.HoldShards.Execute(workflow.WithActivityOptions(ctx, holdOptions), activities.HoldInput{Hold: r.lease(ctx), Renew: true}).Get(ctx, nil)
+			err := recovery.HoldShards.Execute(workflow.WithActivityOptions(ctx, holdOptions), recovery.HoldInput{Hold: r.lease(ctx), Renew: true}).Get(ctx, nil)
 			if err != nil {
 				return // canceled
 			}
@@ -66,9 +67,9 @@ func (r *recovery) keepHeld(ctx workflow.Context) (stop func()) {
 }
 
 // release lets the shards go on.
-func (r *recovery) release(ctx workflow.Context) error {
+func (r *recovering) release(ctx workflow.Context) error {
 	r.Order = nextOrder(ctx, r.Order)
-	err := activities.ReleaseShards.Execute(workflow.WithActivityOptions(ctx, releaseOptions), activities.Hold{By: recoverHolder, Generation: r.Generation, Order: r.Order}).Get(ctx, nil)
+	err := recovery.ReleaseShards.Execute(workflow.WithActivityOptions(ctx, releaseOptions), control.Hold{By: recoverHolder, Generation: r.Generation, Order: r.Order}).Get(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("resume all shards: %w", err)
 	}
@@ -78,7 +79,7 @@ func (r *recovery) release(ctx workflow.Context) error {
 
 // command obeys an operator who pauses or resumes. A pause is done when nothing
 // is in flight.
-func (r *recovery) command(ctx workflow.Context, name string, hold activities.Hold) (any, error) {
+func (r *recovering) command(ctx workflow.Context, name string, hold control.Hold) (any, error) {
 	r.Holds.obey(name, hold)
 	r.show(ctx)
 	if name == Pause && r.sweep != nil {
@@ -91,7 +92,7 @@ func (r *recovery) command(ctx workflow.Context, name string, hold activities.Ho
 }
 
 // setRate obeys an operator who wants it to be quicker, or slower.
-func (r *recovery) setRate(ctx workflow.Context, _ string, in RateInput) (any, error) {
+func (r *recovering) setRate(ctx workflow.Context, _ string, in RateInput) (any, error) {
 	if in.Rate < 0 {
 		return nil, fmt.Errorf("rate: %g is negative", in.Rate)
 	}

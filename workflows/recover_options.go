@@ -5,7 +5,7 @@ import (
 
 	"go.temporal.io/sdk/workflow"
 
-	"millrace/activities"
+	"millrace/activities/recovery"
 )
 
 // Of Recover and Replay.
@@ -60,7 +60,7 @@ var (
 // sweepOptions are for a call of SweepObjects, which bounds its own time.
 func sweepOptions(stage string, callFor time.Duration) workflow.ActivityOptions {
 	summary := "index what is in the backup"
-	if stage == activities.SweepVerify {
+	if stage == recovery.SweepVerify {
 		summary = "compare index and backup"
 	}
 	return workflow.ActivityOptions{

@@ -9,7 +9,8 @@ import (
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/workflow"
 
-	"millrace/activities"
+	"millrace/activities/recovery"
+	"millrace/internal/control"
 )
 
 // RecoverProgress is what Recover and Replay answer to the query progress. Its
@@ -20,27 +21,27 @@ type RecoverProgress struct {
 	Stage string `json:"stage"`
 	State string `json:"state"`
 	// Of the stage.
-	Objects     int64                      `json:"objects"`
-	ObjectsDone int64                      `json:"objectsDone"`
-	Records     int64                      `json:"records"` // estimated
-	RecordsDone int64                      `json:"recordsDone"`
-	Rate        float64                    `json:"rate"`                // records a second
-	Remaining   float64                    `json:"remaining,omitempty"` // seconds
-	Limit       float64                    `json:"limit,omitempty"`     // of the rate; see setRate
-	Pace        activities.Pace            `json:"pace,omitzero"`       // how far it gives way to live traffic while there is no limit
-	Calls       int                        `json:"calls,omitempty"`     // of SweepObjects, that are under way
-	Restore     activities.RestoreProgress `json:"restore,omitzero"`
-	Backfill    activities.SweepCounts     `json:"backfill"`
-	Verify      activities.SweepCounts     `json:"verify,omitzero"`
-	Held        bool                       `json:"held,omitempty"` // shards are paused
-	Holds       []activities.Hold          `json:"holds,omitempty"`
-	Missing     int                        `json:"missing,omitempty"`
-	Verified    bool                       `json:"verified,omitempty"`
-	Papers      string                     `json:"papers,omitempty"`
-	LastError   string                     `json:"lastError,omitempty"`
+	Objects     int64                    `json:"objects"`
+	ObjectsDone int64                    `json:"objectsDone"`
+	Records     int64                    `json:"records"` // estimated
+	RecordsDone int64                    `json:"recordsDone"`
+	Rate        float64                  `json:"rate"`                // records a second
+	Remaining   float64                  `json:"remaining,omitempty"` // seconds
+	Limit       float64                  `json:"limit,omitempty"`     // of the rate; see setRate
+	Pace        recovery.Pace            `json:"pace,omitzero"`       // how far it gives way to live traffic while there is no limit
+	Calls       int                      `json:"calls,omitempty"`     // of SweepObjects, that are under way
+	Restore     recovery.RestoreProgress `json:"restore,omitzero"`
+	Backfill    recovery.SweepCounts     `json:"backfill"`
+	Verify      recovery.SweepCounts     `json:"verify,omitzero"`
+	Held        bool                     `json:"held,omitempty"` // shards are paused
+	Holds       []control.Hold           `json:"holds,omitempty"`
+	Missing     int                      `json:"missing,omitempty"`
+	Verified    bool                     `json:"verified,omitempty"`
+	Papers      string                   `json:"papers,omitempty"`
+	LastError   string                   `json:"lastError,omitempty"`
 }
 
-func (r *recovery) progress() RecoverProgress {
+func (r *recovering) progress() RecoverProgress {
 	p := RecoverProgress{
 		ID: r.ID, Stage: r.Stage, State: r.state, Limit: r.in.Rate, Restore: r.Restore, Backfill: r.Backfill.Counts, Verify: r.Verify.Counts,
 		Held: r.Held, Holds: r.Holds, Missing: len(r.missing()), Papers: r.Plan.Papers, LastError: r.problem,
@@ -137,7 +138,7 @@ func (l Launcher) queryProgress(ctx context.Context, id string) (p RecoverProgre
 func (p *RecoverProgress) addPending(pendings []*workflowpb.PendingActivityInfo) (calls int) {
 	for _, pending := range pendings {
 		name := pending.GetActivityType().GetName()
-		if name == string(activities.SweepObjects) {
+		if name == string(recovery.SweepObjects) {
 			calls++
 		}
 		if failure := pending.GetLastFailure(); failure != nil {
@@ -147,16 +148,16 @@ func (p *RecoverProgress) addPending(pendings []*workflowpb.PendingActivityInfo)
 		if details == nil {
 			continue
 		}
-		var live activities.SweepProgress
-		var restore activities.RestoreProgress
+		var live recovery.SweepProgress
+		var restore recovery.RestoreProgress
 		switch name {
-		case string(activities.SweepObjects):
+		case string(recovery.SweepObjects):
 			if converter.GetDefaultDataConverter().FromPayloads(details, &live) != nil {
 				continue
 			}
 			p.ObjectsDone, p.RecordsDone = p.ObjectsDone+live.Counts.Objects, p.RecordsDone+live.Counts.Records
 			p.LastError, p.Pace = live.LastError, live.Pace
-		case string(activities.RestoreIndices):
+		case string(recovery.RestoreIndices):
 			if converter.GetDefaultDataConverter().FromPayloads(details, &restore) == nil {
 				p.Restore, p.LastError = restore, restore.LastError
 			}
@@ -167,13 +168,13 @@ func (p *RecoverProgress) addPending(pendings []*workflowpb.PendingActivityInfo)
 }
 
 // show brings up to date what operators see.
-func (r *recovery) show(ctx workflow.Context) {
-	state := activities.StateRunning
+func (r *recovering) show(ctx workflow.Context) {
+	state := control.StateRunning
 	switch {
 	case len(r.Holds) > 0:
-		state = activities.StatePaused
+		state = control.StatePaused
 	case r.Stage == StageDone:
-		state = activities.StateDrained
+		state = control.StateDrained
 	}
 	setState(ctx, &r.state, state)
 	workflow.SetCurrentDetails(ctx, r.progress().Markdown()+r.Plan.Markdown())

@@ -12,7 +12,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 
-	"millrace/activities"
+	"millrace/activities/recovery"
 )
 
 // moments is a recovery that has moved whenever it is asked something: a look is
@@ -52,7 +52,7 @@ func (m *moments) QueryWorkflow(context.Context, string, string, string, ...any)
 func (m *moments) DescribeWorkflowExecution(context.Context, string, string) (*workflowservice.DescribeWorkflowExecutionResponse, error) {
 	described := &workflowservice.DescribeWorkflowExecutionResponse{}
 	for _, records := range strings.Fields(m.next()) {
-		var live activities.SweepProgress
+		var live recovery.SweepProgress
 		if _, err := fmt.Sscan(records, &live.Counts.Records); err != nil {
 			m.t.Fatal(err)
 		}

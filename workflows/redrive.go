@@ -7,15 +7,16 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
-	"millrace/activities"
+	"millrace/activities/redrive"
+	"millrace/internal/control"
 )
 
 // RedriveInput is the input of Redrive. All but the queue is optional, or what
 // a run hands over to the next.
 type RedriveInput struct {
-	Queue  string                   `json:"queue"`
-	Counts activities.RedriveCounts `json:"counts,omitzero"`
-	Holds  holds                    `json:"holds,omitempty"`
+	Queue  string                `json:"queue"`
+	Counts redrive.RedriveCounts `json:"counts,omitzero"`
+	Holds  holds                 `json:"holds,omitempty"`
 	// CallFor is how long one call of RedriveMessages takes; DefaultCallFor
 	// when zero.
 	CallFor time.Duration `json:"callFor,omitempty"`
@@ -24,13 +25,13 @@ type RedriveInput struct {
 // RedriveStatus is what Redrive answers to the query status. The figures are
 // those of the last call of RedriveMessages that ended.
 type RedriveStatus struct {
-	Queue     string                   `json:"queue"`
-	State     string                   `json:"state"`
-	Counts    activities.RedriveCounts `json:"counts"`
-	Pace      float64                  `json:"pace,omitempty"` // records a second, while the stream throttles
-	Worker    string                   `json:"worker,omitempty"`
-	LastError string                   `json:"lastError,omitempty"`
-	Holds     []activities.Hold        `json:"holds,omitempty"`
+	Queue     string                `json:"queue"`
+	State     string                `json:"state"`
+	Counts    redrive.RedriveCounts `json:"counts"`
+	Pace      float64               `json:"pace,omitempty"` // records a second, while the stream throttles
+	Worker    string                `json:"worker,omitempty"`
+	LastError string                `json:"lastError,omitempty"`
+	Holds     []control.Hold        `json:"holds,omitempty"`
 }
 
 // redriving is one run of Redrive.
@@ -88,8 +89,8 @@ func (r *redriving) run(ctx workflow.Context) error {
 func (r *redriving) redrive(ctx workflow.Context) error {
 	call := r.call.begin(ctx, redriveOptions(r.in.CallFor))
 	defer r.call.end()
-	var progress activities.RedriveProgress
-	err := activities.RedriveMessages.Execute(call, activities.RedriveCall{
+	var progress redrive.RedriveProgress
+	err := redrive.RedriveMessages.Execute(call, redrive.RedriveCall{
 		Queue: r.in.Queue, Counts: r.status.Counts, For: r.in.CallFor,
 	}).Get(ctx, &progress)
 	if temporal.IsCanceledError(err) { // before a worker took it
@@ -105,7 +106,7 @@ func (r *redriving) redrive(ctx workflow.Context) error {
 }
 
 // command obeys an operator. A pause is done when nothing is held any more.
-func (r *redriving) command(ctx workflow.Context, name string, hold activities.Hold) (any, error) {
+func (r *redriving) command(ctx workflow.Context, name string, hold control.Hold) (any, error) {
 	r.in.Holds.obey(name, hold)
 	if name == Pause {
 		if err := r.call.drain(ctx); err != nil {
@@ -118,9 +119,9 @@ func (r *redriving) command(ctx workflow.Context, name string, hold activities.H
 
 // show brings up to date what operators see.
 func (r *redriving) show(ctx workflow.Context) {
-	state := activities.StateRunning
+	state := control.StateRunning
 	if len(r.in.Holds) > 0 {
-		state = activities.StatePaused
+		state = control.StatePaused
 	}
 	r.status.Holds = r.in.Holds
 	setState(ctx, &r.status.State, state)

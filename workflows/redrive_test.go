@@ -11,8 +11,9 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 
-	"millrace/activities"
+	"millrace/activities/redrive"
 	"millrace/deploy/local/localtest"
+	"millrace/internal/control"
 )
 
 // madeUpQueue is a RedriveMessages that redrives one record a call, which
@@ -22,11 +23,11 @@ type madeUpQueue struct {
 	calls int
 }
 
-func (m *madeUpQueue) RedriveMessages(ctx context.Context, in activities.RedriveCall) (activities.RedriveProgress, error) {
+func (m *madeUpQueue) RedriveMessages(ctx context.Context, in redrive.RedriveCall) (redrive.RedriveProgress, error) {
 	m.mu.Lock()
 	m.calls++
 	m.mu.Unlock()
-	progress := activities.RedriveProgress{Counts: in.Counts, Worker: "made up"}
+	progress := redrive.RedriveProgress{Counts: in.Counts, Worker: "made up"}
 	progress.Counts.Records++
 	for ctx.Err() == nil {
 		activity.RecordHeartbeat(ctx, progress)
@@ -62,13 +63,13 @@ func TestRedrivePausesResumesAndStops(t *testing.T) {
 	}
 	await(t, "the first call", func() bool { return queue.count() == 1 })
 	update, err := c.UpdateWorkflow(t.Context(), client.UpdateWorkflowOptions{
-		WorkflowID: id, UpdateName: Pause, WaitForStage: client.WorkflowUpdateStageCompleted, Args: []any{activities.Hold{Reason: "a test"}},
+		WorkflowID: id, UpdateName: Pause, WaitForStage: client.WorkflowUpdateStageCompleted, Args: []any{control.Hold{Reason: "a test"}},
 	})
 	var paused RedriveStatus
 	if err == nil {
 		err = update.Get(t.Context(), &paused)
 	}
-	if err != nil || paused.State != activities.StatePaused || paused.Counts.Records != 1 || len(paused.Holds) != 1 {
+	if err != nil || paused.State != control.StatePaused || paused.Counts.Records != 1 || len(paused.Holds) != 1 {
 		t.Fatalf("paused it is %+v: %v", paused, err)
 	}
 	// A signal does what an update does.

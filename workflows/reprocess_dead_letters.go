@@ -8,7 +8,8 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
-	"millrace/activities"
+	"millrace/activities/deadletters"
+	"millrace/internal/control"
 	"millrace/internal/ledger"
 )
 
@@ -33,11 +34,11 @@ type ReprocessInput struct {
 	SettleFor time.Duration `json:"settleFor,omitempty"`
 	// CallFor is how long one call of ReprocessEntries takes; DefaultCallFor
 	// when zero.
-	CallFor  time.Duration                `json:"callFor,omitempty"`
-	Holds    holds                        `json:"holds,omitempty"`
-	Started  time.Time                    `json:"started,omitzero"`
-	Kept     bool                         `json:"kept,omitempty"` // the queue has been looked into
-	Progress activities.ReprocessProgress `json:"progress,omitzero"`
+	CallFor  time.Duration                 `json:"callFor,omitempty"`
+	Holds    holds                         `json:"holds,omitempty"`
+	Started  time.Time                     `json:"started,omitzero"`
+	Kept     bool                          `json:"kept,omitempty"` // the queue has been looked into
+	Progress deadletters.ReprocessProgress `json:"progress,omitzero"`
 }
 
 // InvalidInput is the type of the error for an input that cannot be meant.
@@ -49,8 +50,8 @@ func (in ReprocessInput) Validate() error {
 	if in.Stream == "" {
 		errs = append(errs, errors.New("the input needs a stream: the name of the one into which records go"))
 	}
-	if in.Mode != "" && in.Mode != activities.ModeIngest && in.Mode != activities.ModeDirect {
-		errs = append(errs, fmt.Errorf("mode %q: give %s or %s", in.Mode, activities.ModeIngest, activities.ModeDirect))
+	if in.Mode != "" && in.Mode != deadletters.ModeIngest && in.Mode != deadletters.ModeDirect {
+		errs = append(errs, fmt.Errorf("mode %q: give %s or %s", in.Mode, deadletters.ModeIngest, deadletters.ModeDirect))
 	}
 	if in.SettleFor < 0 || in.CallFor < 0 {
 		errs = append(errs, errors.New("settleFor, callFor: a time is negative"))
@@ -63,7 +64,7 @@ func (in ReprocessInput) withDefaults() ReprocessInput {
 		in.Select.Stream = in.Stream
 	}
 	if in.Mode == "" {
-		in.Mode = activities.ModeIngest
+		in.Mode = deadletters.ModeIngest
 	}
 	if in.By == "" {
 		in.By = Operator
@@ -81,15 +82,15 @@ func (in ReprocessInput) withDefaults() ReprocessInput {
 // its result. The figures are those of the last call of ReprocessEntries that
 // ended.
 type ReprocessStatus struct {
-	Stream  string                       `json:"stream"`
-	State   string                       `json:"state"`
-	Select  ledger.Selection             `json:"select"`
-	Mode    string                       `json:"mode"`
-	DryRun  bool                         `json:"dryRun,omitempty"`
-	By      string                       `json:"by"`
-	Started time.Time                    `json:"started"`
-	Done    activities.ReprocessProgress `json:"progress"`
-	Holds   []activities.Hold            `json:"holds,omitempty"`
+	Stream  string                        `json:"stream"`
+	State   string                        `json:"state"`
+	Select  ledger.Selection              `json:"select"`
+	Mode    string                        `json:"mode"`
+	DryRun  bool                          `json:"dryRun,omitempty"`
+	By      string                        `json:"by"`
+	Started time.Time                     `json:"started"`
+	Done    deadletters.ReprocessProgress `json:"progress"`
+	Holds   []control.Hold                `json:"holds,omitempty"`
 }
 
 // States of ReprocessDeadLetters that others do not have.
@@ -169,8 +170,8 @@ func (r *reprocess) ended() bool { return r.in.Progress.Done || r.in.Progress.St
 // keep has the dead-letter queue read. That it cannot be is no reason not to
 // reprocess what the ledger has.
 func (r *reprocess) keep(ctx workflow.Context) {
-	var progress activities.KeepProgress
-	err := activities.KeepLetters.Execute(workflow.WithActivityOptions(ctx, keepFirstOptions), activities.KeepCall{
+	var progress deadletters.KeepProgress
+	err := deadletters.KeepLetters.Execute(workflow.WithActivityOptions(ctx, keepFirstOptions), deadletters.KeepCall{
 		Queue: r.in.Queue, For: keepFirstFor, UntilEmpty: true,
 	}).Get(ctx, &progress)
 	if err != nil && ctx.Err() == nil {
@@ -183,8 +184,8 @@ func (r *reprocess) keep(ctx workflow.Context) {
 func (r *reprocess) reprocess(ctx workflow.Context) error {
 	call := r.call.begin(ctx, reprocessOptions)
 	defer r.call.end()
-	var progress activities.ReprocessProgress
-	err := activities.ReprocessEntries.Execute(call, activities.ReprocessCall{
+	var progress deadletters.ReprocessProgress
+	err := deadletters.ReprocessEntries.Execute(call, deadletters.ReprocessCall{
 		Stream: r.in.Stream, Select: r.in.Select, Mode: r.in.Mode, DryRun: r.in.DryRun, Run: workflow.GetInfo(ctx).FirstRunID,
 		Settle: r.in.SettleFor, For: r.in.CallFor, Progress: r.in.Progress,
 	}).Get(ctx, &progress)
@@ -199,7 +200,7 @@ func (r *reprocess) reprocess(ctx workflow.Context) error {
 }
 
 // command obeys an operator. A pause is done when nothing is under way.
-func (r *reprocess) command(ctx workflow.Context, name string, hold activities.Hold) (any, error) {
+func (r *reprocess) command(ctx workflow.Context, name string, hold control.Hold) (any, error) {
 	r.in.Holds.obey(name, hold)
 	if name == Pause {
 		if err := r.call.drain(ctx); err != nil {
@@ -219,14 +220,14 @@ func (r *reprocess) status() ReprocessStatus {
 
 // show brings up to date what operators see.
 func (r *reprocess) show(ctx workflow.Context) {
-	state := activities.StateRunning
+	state := control.StateRunning
 	switch {
 	case r.in.Progress.Stopped != "":
 		state = StateStopped
 	case r.in.Progress.Done:
 		state = StateDone
 	case len(r.in.Holds) > 0:
-		state = activities.StatePaused
+		state = control.StatePaused
 	}
 	setState(ctx, &r.state, state)
 	workflow.SetCurrentDetails(ctx, r.status().Markdown())

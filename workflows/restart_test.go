@@ -10,7 +10,8 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/worker"
 
-	"millrace/activities"
+	"millrace/activities/supervise"
+	"millrace/internal/control"
 	"millrace/internal/telemetry"
 )
 
@@ -48,7 +49,7 @@ func TestATerminatedProcessBatchIsStartedAgain(t *testing.T) {
 	}
 	answer, err := s.QueryWorkflow(ctx, ids[0], "", StatusQuery)
 	var got BatchStatus
-	if err != nil || answer.Get(&got) != nil || got.Range != wholeRange || got.Cause.Type != badCause.Type || got.State == activities.StateDrained {
+	if err != nil || answer.Get(&got) != nil || got.Range != wholeRange || got.Cause.Type != badCause.Type || got.State == control.StateDrained {
 		t.Errorf("the new run is %+v: %v", got, err)
 	}
 	described, err := s.DescribeWorkflowExecution(ctx, ids[0], "")
@@ -145,11 +146,11 @@ func TestShardsOfEarlierStreamsAreKnown(t *testing.T) {
 	for _, shard := range want {
 		stream := testStream
 		stream.Created = shard.StreamCreated
-		if err := s.Start(ctx, activities.ShardStart{Stream: stream, Shard: shard.Shard}); err != nil {
+		if err := s.Start(ctx, supervise.ShardStart{Stream: stream, Shard: shard.Shard}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.Start(ctx, activities.ShardStart{Stream: other, Shard: "shardId-000000000000"}); err != nil {
+	if err := s.Start(ctx, supervise.ShardStart{Stream: other, Shard: "shardId-000000000000"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.TerminateWorkflow(ctx, ProcessShardID(earlier.Name, earlier.Created, want[0].Shard), "", "a test"); err != nil {

@@ -19,8 +19,11 @@ import (
 	"go.temporal.io/sdk/worker"
 	"google.golang.org/protobuf/encoding/protojson"
 
-	"millrace/activities"
+	"millrace/activities/process"
+	"millrace/activities/supervise"
 	"millrace/deploy/local/localtest"
+	"millrace/internal/control"
+	"millrace/internal/indexing"
 	"millrace/internal/telemetry"
 )
 
@@ -103,21 +106,21 @@ func (s server) keep(family, id, name string) {
 // canceled; with 3 it is at its end.
 type madeUpShard struct {
 	mu      sync.Mutex
-	calls   []activities.IndexInput
+	calls   []process.IndexInput
 	endless bool // each call lasts until it is canceled
 }
 
-func (m *madeUpShard) IndexShard(ctx context.Context, in activities.IndexInput) (activities.IndexResult, error) {
+func (m *madeUpShard) IndexShard(ctx context.Context, in process.IndexInput) (process.IndexResult, error) {
 	m.mu.Lock()
 	m.calls = append(m.calls, in)
 	m.mu.Unlock()
 	counts := in.Counts
-	counts.Add(activities.Counts{Records: 1, Indexed: 1})
-	result := activities.IndexResult{Progress: activities.Progress{Counts: counts, Worker: "made up", Checkpoint: telemetry.Checkpoint{
+	counts.Add(indexing.Counts{Records: 1, Indexed: 1})
+	result := process.IndexResult{Progress: process.Progress{Counts: counts, Worker: "made up", Checkpoint: telemetry.Checkpoint{
 		Sequence: string(rune('0' + counts.Records)), Closed: counts.Records == 3,
 	}}}
 	for m.endless && counts.Records < 3 && ctx.Err() == nil {
-		activity.RecordHeartbeat(ctx, activities.Progress{Checkpoint: in.Checkpoint, Counts: in.Counts, Worker: "made up", LagSeconds: 7})
+		activity.RecordHeartbeat(ctx, process.Progress{Checkpoint: in.Checkpoint, Counts: in.Counts, Worker: "made up", LagSeconds: 7})
 		select {
 		case <-ctx.Done():
 		case <-time.After(20 * time.Millisecond):
@@ -144,7 +147,7 @@ func (m *madeUpShard) countOf(shard string) (calls int) {
 	return calls
 }
 
-func (m *madeUpShard) last() activities.IndexInput {
+func (m *madeUpShard) last() process.IndexInput {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.calls[len(m.calls)-1]
@@ -158,10 +161,10 @@ func TestShardPausesWhenDrainedAndGoesOn(t *testing.T) {
 	t.Parallel()
 	for name, tell := range map[string]func(s server, id, command string) error{
 		"update": func(s server, id, command string) error {
-			return s.Command(t.Context(), testStream, "shard", activities.Command{Name: command, Hold: activities.Hold{Reason: "a test"}})
+			return s.Command(t.Context(), testStream, "shard", control.Command{Name: command, Hold: control.Hold{Reason: "a test"}})
 		},
 		"signal": func(s server, id, command string) error {
-			return s.SignalWorkflow(t.Context(), id, "", command, activities.Hold{Reason: "a test"})
+			return s.SignalWorkflow(t.Context(), id, "", command, control.Hold{Reason: "a test"})
 		},
 		"signal_without_input": func(s server, id, command string) error {
 			return s.SignalWorkflow(t.Context(), id, "", command, nil)
@@ -172,7 +175,7 @@ func TestShardPausesWhenDrainedAndGoesOn(t *testing.T) {
 			shard := &madeUpShard{endless: true}
 			s := newServer(t, shard.register)
 			id := ProcessShardID(testStream.Name, testStream.Created, "shard")
-			if err := s.Start(t.Context(), activities.ShardStart{Stream: testStream, Shard: "shard"}); err != nil {
+			if err := s.Start(t.Context(), supervise.ShardStart{Stream: testStream, Shard: "shard"}); err != nil {
 				t.Fatal(err)
 			}
 			await(t, "the heartbeat", func() bool {
@@ -191,10 +194,10 @@ func TestShardPausesWhenDrainedAndGoesOn(t *testing.T) {
 				paused, err = s.query(t.Context(), id)
 				return err == nil && (name == "update" || paused.Checkpoint.Sequence != "")
 			})
-			if paused.State != activities.StatePaused || paused.Checkpoint.Sequence != "1" || len(paused.Holds) != 1 {
+			if paused.State != control.StatePaused || paused.Checkpoint.Sequence != "1" || len(paused.Holds) != 1 {
 				t.Errorf("it is paused with %+v", paused)
 			}
-			if state, err := s.Look(t.Context(), testStream, "shard"); state != activities.StatePaused {
+			if state, err := s.Look(t.Context(), testStream, "shard"); state != control.StatePaused {
 				t.Errorf("its search attribute says %q, %v", state, err)
 			}
 			if said, running, err := s.Live(t.Context(), testStream, "shard"); running || err != nil {
@@ -220,7 +223,7 @@ func TestShardPausesWhenDrainedAndGoesOn(t *testing.T) {
 			if err := s.GetWorkflow(t.Context(), id, "").Get(t.Context(), &last); err != nil {
 				t.Fatal(err)
 			}
-			if last.State != activities.StateDrained || last.Counts.Records != 3 || shard.calls[2].Checkpoint.Sequence != "2" {
+			if last.State != control.StateDrained || last.Counts.Records != 3 || shard.calls[2].Checkpoint.Sequence != "2" {
 				t.Errorf("it ended with %+v, the last call began at %+v", last, shard.calls[2].Checkpoint)
 			}
 			s.keep("process", id, "shard_paused_by_"+name)
@@ -233,12 +236,12 @@ func TestShardGoesOnWhereAClosedRunHadCome(t *testing.T) {
 	shard := &madeUpShard{endless: true}
 	s := newServer(t, shard.register)
 	ctx, id := t.Context(), ProcessShardID(testStream.Name, testStream.Created, "shard")
-	start := activities.ShardStart{Stream: testStream, Shard: "shard"}
+	start := supervise.ShardStart{Stream: testStream, Shard: "shard"}
 	if err := s.Start(ctx, start); err != nil {
 		t.Fatal(err)
 	}
 	await(t, "the first call", func() bool { return shard.count() == 1 })
-	if err := s.Command(ctx, testStream, "shard", activities.Command{Name: activities.CommandCancel}); err != nil {
+	if err := s.Command(ctx, testStream, "shard", control.Command{Name: control.CommandCancel}); err != nil {
 		t.Fatal(err)
 	}
 	var canceled *temporal.CanceledError
@@ -248,7 +251,7 @@ func TestShardGoesOnWhereAClosedRunHadCome(t *testing.T) {
 	}
 	s.keep("process", id, "shard_canceled")
 	for n, want := range []string{"1", "1"} {
-		if state, err := s.Look(ctx, testStream, "shard"); state != activities.StateClosed {
+		if state, err := s.Look(ctx, testStream, "shard"); state != control.StateClosed {
 			t.Errorf("it is %q, %v", state, err)
 		}
 		if err := s.Start(ctx, start); err != nil {
@@ -270,26 +273,26 @@ func TestShardLearnsFromTheHeartbeatOfADeadWorker(t *testing.T) {
 	t.Parallel()
 	dead, started := make(chan struct{}), make(chan struct{})
 	s := newServer(t, func(w worker.Registry) {
-		w.RegisterActivityWithOptions(func(ctx context.Context, _ activities.IndexInput) (activities.IndexResult, error) {
-			activity.RecordHeartbeat(ctx, activities.Progress{
-				Checkpoint: telemetry.Checkpoint{Sequence: "15"}, Counts: activities.Counts{Records: 15, Indexed: 15}, Worker: "dead",
+		w.RegisterActivityWithOptions(func(ctx context.Context, _ process.IndexInput) (process.IndexResult, error) {
+			activity.RecordHeartbeat(ctx, process.Progress{
+				Checkpoint: telemetry.Checkpoint{Sequence: "15"}, Counts: indexing.Counts{Records: 15, Indexed: 15}, Worker: "dead",
 			})
 			close(started)
 			<-dead
-			return activities.IndexResult{}, errors.New("too late")
+			return process.IndexResult{}, errors.New("too late")
 		}, activity.RegisterOptions{Name: "IndexShard"})
 	})
 	t.Cleanup(func() { close(dead) })
-	if err := s.Start(t.Context(), activities.ShardStart{Stream: testStream, Shard: "shard"}); err != nil {
+	if err := s.Start(t.Context(), supervise.ShardStart{Stream: testStream, Shard: "shard"}); err != nil {
 		t.Fatal(err)
 	}
 	<-started
-	if err := s.Command(t.Context(), testStream, "shard", activities.Command{Name: Pause}); err != nil {
+	if err := s.Command(t.Context(), testStream, "shard", control.Command{Name: Pause}); err != nil {
 		t.Fatal(err)
 	}
 	id := ProcessShardID(testStream.Name, testStream.Created, "shard")
 	got, err := s.query(t.Context(), id)
-	if err != nil || got.State != activities.StatePaused || got.Checkpoint.Sequence != "15" || got.Counts.Records != 15 {
+	if err != nil || got.State != control.StatePaused || got.Checkpoint.Sequence != "15" || got.Counts.Records != 15 {
 		t.Errorf("it is paused with %+v, %v", got, err)
 	}
 	s.keep("process", id, "shard_worker_died")
@@ -301,11 +304,11 @@ func TestAPauseThatIsOverAtOnceIsAnswered(t *testing.T) {
 	t.Parallel()
 	shard := &madeUpShard{endless: true}
 	s := newServer(t, shard.register)
-	if err := s.Start(t.Context(), activities.ShardStart{Stream: testStream, Shard: "shard"}); err != nil {
+	if err := s.Start(t.Context(), supervise.ShardStart{Stream: testStream, Shard: "shard"}); err != nil {
 		t.Fatal(err)
 	}
 	await(t, "the first call", func() bool { return shard.count() == 1 })
-	err := s.Command(t.Context(), testStream, "shard", activities.Command{Name: Pause, Hold: activities.Hold{Until: time.Unix(0, 0).UTC()}})
+	err := s.Command(t.Context(), testStream, "shard", control.Command{Name: Pause, Hold: control.Hold{Until: time.Unix(0, 0).UTC()}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"millrace/activities"
+	"millrace/internal/control"
 )
 
 // shardMachine runs one long activity for a shard again and again, from checkpoint
@@ -49,7 +50,7 @@ func (m *shardMachine) run(ctx workflow.Context) error {
 }
 
 // apply applies a command. A pause is done when the present call has drained.
-func (m *shardMachine) apply(ctx workflow.Context, name string, hold activities.Hold) error {
+func (m *shardMachine) apply(ctx workflow.Context, name string, hold control.Hold) error {
 	m.holds.obey(name, hold)
 	if name == Pause {
 		return m.long.drain(ctx)

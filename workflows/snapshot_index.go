@@ -11,6 +11,8 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"millrace/activities"
+	"millrace/activities/snapshots"
+	"millrace/internal/control"
 	"millrace/internal/index"
 	"millrace/internal/snapshot"
 	"millrace/internal/telemetry"
@@ -86,19 +88,19 @@ const (
 // SnapshotStatus is what SnapshotIndex answers to the query status, and its
 // result.
 type SnapshotStatus struct {
-	Repository string                   `json:"repository"`
-	Name       string                   `json:"name"`
-	State      string                   `json:"state"` // of the workflow
-	Snapshot   activities.SnapshotLook  `json:"snapshot"`
-	Begun      activities.SnapshotBegun `json:"begun"`
-	LastGood   time.Time                `json:"lastGood,omitzero"` // of the last good one when this began
-	Expired    activities.Expired       `json:"expired,omitzero"`
+	Repository string                  `json:"repository"`
+	Name       string                  `json:"name"`
+	State      string                  `json:"state"` // of the workflow
+	Snapshot   snapshots.SnapshotLook  `json:"snapshot"`
+	Begun      snapshots.SnapshotBegun `json:"begun"`
+	LastGood   time.Time               `json:"lastGood,omitzero"` // of the last good one when this began
+	Expired    snapshots.Expired       `json:"expired,omitzero"`
 }
 
 // snapshotting is one run of SnapshotIndex.
 type snapshotting struct {
 	in     SnapshotInput
-	call   activities.SnapshotCall
+	call   snapshots.SnapshotCall
 	status SnapshotStatus
 	begun  time.Time
 }
@@ -115,9 +117,9 @@ type snapshotting struct {
 func SnapshotIndex(ctx workflow.Context, in SnapshotInput) (SnapshotStatus, error) {
 	s := &snapshotting{in: in.WithDefaults(), begun: workflow.Now(ctx)}
 	name := fmt.Sprintf("telemetry-%s-%.6s", s.begun.UTC().Format("2006.01.02-15.04.05"), workflow.GetInfo(ctx).WorkflowExecution.RunID)
-	s.call = activities.SnapshotCall{Repository: s.in.Repository, Name: name, Indices: s.in.Indices}
+	s.call = snapshots.SnapshotCall{Repository: s.in.Repository, Name: name, Indices: s.in.Indices}
 	s.status = SnapshotStatus{Repository: s.in.Repository.Name, Name: name}
-	s.show(ctx, activities.StateRunning)
+	s.show(ctx, control.StateRunning)
 	answer := func() (SnapshotStatus, error) { return s.status, nil }
 	if err := workflow.SetQueryHandler(ctx, StatusQuery, answer); err != nil {
 		return s.status, fmt.Errorf("answer the query %s: %w", StatusQuery, err)
@@ -152,8 +154,8 @@ func (s *snapshotting) run(ctx workflow.Context) error {
 			"snapshot %s was taken, but %s. Snapshots are no longer deleted. Recover what is missing; if nothing is, accept it: starter snapshot accept %s",
 			s.status.Name, s.status.Snapshot.Suspect, s.status.Name))
 	}
-	call := activities.ExpireCall{Repository: s.in.Repository.Name, Retention: s.in.Retention}
-	if err := snapshotStep(ctx, s, "delete old snapshots", activities.ExpireSnapshots, call, &s.status.Expired); err != nil {
+	call := snapshots.ExpireCall{Repository: s.in.Repository.Name, Retention: s.in.Retention}
+	if err := snapshotStep(ctx, s, "delete old snapshots", snapshots.ExpireSnapshots, call, &s.status.Expired); err != nil {
 		return s.fail(ctx, SnapshotFailed, fmt.Errorf("snapshot %s was taken, but old ones could not be deleted: %w", s.status.Name, err))
 	}
 	return nil
@@ -164,20 +166,20 @@ func (s *snapshotting) run(ctx workflow.Context) error {
 // keeping between the two is in an open workflow then, which Temporal may list
 // a little later.
 func (s *snapshotting) begin(ctx workflow.Context) error {
-	var plan activities.SnapshotPlan
-	if err := snapshotStep(ctx, s, "where is every shard?", activities.PlanSnapshot, s.call, &plan); err != nil {
+	var plan snapshots.SnapshotPlan
+	if err := snapshotStep(ctx, s, "where is every shard?", snapshots.PlanSnapshot, s.call, &plan); err != nil {
 		return s.fail(ctx, SnapshotFailed, err)
 	}
 	s.status.LastGood, s.status.Name, s.call.Name = plan.LastGood, plan.Name, plan.Name
 	s.status.Snapshot.State = plan.State
-	s.show(ctx, activities.StateRunning)
+	s.show(ctx, control.StateRunning)
 	if plan.State != snapshot.Planned { // an earlier run has begun it
 		return nil
 	}
 	if err := workflow.Sleep(ctx, listedWithin); err != nil {
 		return err
 	}
-	if err := snapshotStep(ctx, s, "begin the snapshot", activities.BeginSnapshot, s.call, &s.status.Begun); err != nil {
+	if err := snapshotStep(ctx, s, "begin the snapshot", snapshots.BeginSnapshot, s.call, &s.status.Begun); err != nil {
 		return s.fail(ctx, SnapshotFailed, err)
 	}
 	return nil
@@ -187,10 +189,10 @@ func (s *snapshotting) begin(ctx workflow.Context) error {
 func (s *snapshotting) follow(ctx workflow.Context) error {
 	began := workflow.Now(ctx)
 	for {
-		if err := snapshotStep(ctx, s, "how far is it?", activities.FollowSnapshot, s.call, &s.status.Snapshot); err != nil {
+		if err := snapshotStep(ctx, s, "how far is it?", snapshots.FollowSnapshot, s.call, &s.status.Snapshot); err != nil {
 			return s.fail(ctx, SnapshotFailed, err)
 		}
-		s.show(ctx, activities.StateRunning)
+		s.show(ctx, control.StateRunning)
 		switch s.status.Snapshot.State {
 		case snapshot.Success, snapshot.Partial, snapshot.Failed:
 			return nil
@@ -247,7 +249,7 @@ func (s *snapshotting) fail(ctx workflow.Context, kind string, err error) error 
 func (s *snapshotting) abandon(ctx workflow.Context) error {
 	ctx, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
-	if err := activities.AbandonSnapshot.Execute(s.patiently(ctx, "end the snapshot"), s.call).Get(ctx, nil); err != nil {
+	if err := snapshots.AbandonSnapshot.Execute(s.patiently(ctx, "end the snapshot"), s.call).Get(ctx, nil); err != nil {
 		return fmt.Errorf("end the snapshot: %w", err)
 	}
 	s.status.Snapshot.State = snapshot.Failed

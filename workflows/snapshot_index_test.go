@@ -16,7 +16,7 @@ import (
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/worker"
 
-	"millrace/activities"
+	"millrace/activities/snapshots"
 	"millrace/deploy/local/localtest"
 	"millrace/internal/index"
 	"millrace/internal/snapshot"
@@ -28,9 +28,9 @@ type madeUpCluster struct {
 	mu       sync.Mutex
 	did      []string
 	names    map[string]bool
-	plan     activities.SnapshotPlan
+	plan     snapshots.SnapshotPlan
 	looks    int // before it has ended; negative: it never does
-	end      activities.SnapshotLook
+	end      snapshots.SnapshotLook
 	expiring error
 }
 
@@ -54,7 +54,7 @@ func (m *madeUpCluster) done() []string {
 
 func (m *madeUpCluster) register(w worker.Registry) {
 	activities := map[string]any{
-		"PlanSnapshot": func(_ context.Context, in activities.SnapshotCall) (activities.SnapshotPlan, error) {
+		"PlanSnapshot": func(_ context.Context, in snapshots.SnapshotCall) (snapshots.SnapshotPlan, error) {
 			m.note("plan", in.Name)
 			plan := m.plan
 			if plan.Name == "" {
@@ -62,27 +62,27 @@ func (m *madeUpCluster) register(w worker.Registry) {
 			}
 			return plan, nil
 		},
-		"BeginSnapshot": func(_ context.Context, in activities.SnapshotCall) (activities.SnapshotBegun, error) {
+		"BeginSnapshot": func(_ context.Context, in snapshots.SnapshotCall) (snapshots.SnapshotBegun, error) {
 			m.note("begin", in.Name)
-			return activities.SnapshotBegun{Indices: 2, Documents: 3, Open: 1}, nil
+			return snapshots.SnapshotBegun{Indices: 2, Documents: 3, Open: 1}, nil
 		},
-		"FollowSnapshot": func(_ context.Context, in activities.SnapshotCall) (activities.SnapshotLook, error) {
+		"FollowSnapshot": func(_ context.Context, in snapshots.SnapshotCall) (snapshots.SnapshotLook, error) {
 			m.note("follow", in.Name)
 			m.mu.Lock()
 			defer m.mu.Unlock()
 			m.looks--
 			if m.looks != -1 {
-				return activities.SnapshotLook{State: snapshot.InProgress, Progress: index.Progress{Shards: 2, Done: 1}}, nil
+				return snapshots.SnapshotLook{State: snapshot.InProgress, Progress: index.Progress{Shards: 2, Done: 1}}, nil
 			}
 			return m.end, nil
 		},
-		"AbandonSnapshot": func(_ context.Context, in activities.SnapshotCall) error {
+		"AbandonSnapshot": func(_ context.Context, in snapshots.SnapshotCall) error {
 			m.note("abandon", in.Name)
 			return nil
 		},
-		"ExpireSnapshots": func(_ context.Context, in activities.ExpireCall) (activities.Expired, error) {
+		"ExpireSnapshots": func(_ context.Context, in snapshots.ExpireCall) (snapshots.Expired, error) {
 			m.note("expire "+in.Retention.KeepAll.String(), "")
-			return activities.Expired{Deleted: 1, Kept: 4}, m.expiring
+			return snapshots.Expired{Deleted: 1, Kept: 4}, m.expiring
 		},
 	}
 	for name, function := range activities {
@@ -133,7 +133,7 @@ func kindOf(err error) string {
 
 func TestSnapshotIndexOnAServer(t *testing.T) {
 	t.Parallel()
-	good := activities.SnapshotLook{State: snapshot.Success}
+	good := snapshots.SnapshotLook{State: snapshot.Success}
 	for name, c := range map[string]struct {
 		cluster *madeUpCluster
 		kind    string // of the error
@@ -145,23 +145,23 @@ func TestSnapshotIndexOnAServer(t *testing.T) {
 			did:     []string{"plan", "begin", "follow", "expire 2d"},
 		},
 		"partial": {
-			cluster: &madeUpCluster{end: activities.SnapshotLook{State: snapshot.Partial, Reason: "1 of 2 shards are not in it"}},
+			cluster: &madeUpCluster{end: snapshots.SnapshotLook{State: snapshot.Partial, Reason: "1 of 2 shards are not in it"}},
 			kind:    SnapshotFailed, text: "is PARTIAL: 1 of 2 shards are not in it",
 			did: []string{"plan", "begin", "follow"},
 		},
 		"suspect": {
-			cluster: &madeUpCluster{end: activities.SnapshotLook{State: snapshot.Success, Suspect: "an index has vanished"}},
+			cluster: &madeUpCluster{end: snapshots.SnapshotLook{State: snapshot.Success, Suspect: "an index has vanished"}},
 			kind:    SnapshotSuspect, text: "an index has vanished. Snapshots are no longer deleted. Recover what is missing; if nothing is, accept it: starter snapshot accept telemetry-",
 			did: []string{"plan", "begin", "follow"},
 		},
 		"adopted": {
-			cluster: &madeUpCluster{plan: activities.SnapshotPlan{Name: "earlier", State: snapshot.InProgress, LastGood: time.Now()}, looks: 1, end: good},
+			cluster: &madeUpCluster{plan: snapshots.SnapshotPlan{Name: "earlier", State: snapshot.InProgress, LastGood: time.Now()}, looks: 1, end: good},
 			did:     []string{"plan", "follow", "expire 2d"},
 		},
 		"overdue": {
 			cluster: &madeUpCluster{
-				plan: activities.SnapshotPlan{Name: "earlier", State: snapshot.InProgress, LastGood: time.Now().Add(-3 * time.Hour)},
-				end:  activities.SnapshotLook{State: snapshot.Failed, Reason: "gone"},
+				plan: snapshots.SnapshotPlan{Name: "earlier", State: snapshot.InProgress, LastGood: time.Now().Add(-3 * time.Hour)},
+				end:  snapshots.SnapshotLook{State: snapshot.Failed, Reason: "gone"},
 			},
 			kind: SnapshotOverdue, text: "no snapshot has succeeded since ",
 			did: []string{"plan", "follow"},
@@ -216,7 +216,7 @@ func (m *madeUpCluster) inTime(t *testing.T, in SnapshotInput) (*testsuite.TestW
 // A snapshot that takes for ever ends as an alarm, and with few looks at it.
 func TestASnapshotThatDoesNotEndIsAnAlarm(t *testing.T) {
 	t.Parallel()
-	m := &madeUpCluster{looks: -1000, plan: activities.SnapshotPlan{Name: "slow", State: snapshot.InProgress, LastGood: time.Now()}}
+	m := &madeUpCluster{looks: -1000, plan: snapshots.SnapshotPlan{Name: "slow", State: snapshot.InProgress, LastGood: time.Now()}}
 	env, err := m.inTime(t, SnapshotInput{Every: model.Duration(24 * time.Hour)})
 	if kindOf(err) != SnapshotOverdue || !strings.Contains(err.Error(), "it goes on, and the next run will follow it") {
 		t.Errorf("it ended with %q: %v", kindOf(err), err)
@@ -231,7 +231,7 @@ func TestASnapshotThatDoesNotEndIsAnAlarm(t *testing.T) {
 
 func TestASnapshotWhoseRetentionFailsSaysThatItWasTaken(t *testing.T) {
 	t.Parallel()
-	m := &madeUpCluster{end: activities.SnapshotLook{State: snapshot.Success}, expiring: errors.New("no permission")}
+	m := &madeUpCluster{end: snapshots.SnapshotLook{State: snapshot.Success}, expiring: errors.New("no permission")}
 	_, err := m.inTime(t, SnapshotInput{})
 	if kindOf(err) != SnapshotFailed && kindOf(err) != SnapshotOverdue || !strings.Contains(err.Error(), "was taken, but old ones could not be deleted") {
 		t.Errorf("it ended with %q: %v", kindOf(err), err)

@@ -5,7 +5,8 @@ import (
 	"strings"
 	"time"
 
-	"millrace/activities"
+	"millrace/internal/control"
+	"millrace/internal/indexing"
 )
 
 // Markdown shows the status in the Temporal UI.
@@ -164,7 +165,7 @@ func (t *table) row(name, value string) {
 	t.WriteString("| " + name + " | " + value + " |\n")
 }
 
-func (t *table) counts(c activities.Counts) {
+func (t *table) counts(c indexing.Counts) {
 	t.row("Records", fmt.Sprintf("%d, of them %d indexed, %d duplicates, %d dead letters, %d handed over to %d ProcessBatch",
 		c.Records, c.Indexed, c.Duplicates, c.DeadLetters, c.HandedOver, c.Batches))
 	if c.Conflicts+c.Unchecked > 0 {
@@ -175,7 +176,7 @@ func (t *table) counts(c activities.Counts) {
 	}
 }
 
-func describe(h activities.Hold) string {
+func describe(h control.Hold) string {
 	text := h.By
 	if !h.Until.IsZero() {
 		text += " until " + h.Until.UTC().Format(time.RFC3339)

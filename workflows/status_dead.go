@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"millrace/activities"
+	"millrace/activities/deadletters"
 )
 
 // Markdown shows the status in the Temporal UI.
@@ -71,7 +71,7 @@ func cell(text string) string { return strings.NewReplacer("\n", " ", "|", "\\|"
 // Way says in words which way records go.
 func (s ReprocessStatus) Way() string {
 	way := "into the stream again"
-	if s.Mode == activities.ModeDirect {
+	if s.Mode == deadletters.ModeDirect {
 		way = "into the index directly"
 	}
 	if s.DryRun {

@@ -6,24 +6,24 @@ import (
 
 	"go.temporal.io/sdk/workflow"
 
-	"millrace/activities"
+	"millrace/activities/recovery"
 )
 
 // Sweep is how far the objects of a list are gone through. It is what a run
 // hands over to the next.
 type Sweep struct {
-	Stage   string                 `json:"stage"`
-	Pages   int                    `json:"pages"`
-	Next    int                    `json:"next"`           // next page to begin
-	Open    []activities.Part      `json:"open,omitempty"` // of pages that are begun, and that no call works on
-	Counts  activities.SweepCounts `json:"counts"`
-	Missing []activities.Gap       `json:"missing,omitempty"`
-	Began   time.Time              `json:"began"`
+	Stage   string               `json:"stage"`
+	Pages   int                  `json:"pages"`
+	Next    int                  `json:"next"`           // next page to begin
+	Open    []recovery.Part      `json:"open,omitempty"` // of pages that are begun, and that no call works on
+	Counts  recovery.SweepCounts `json:"counts"`
+	Missing []recovery.Gap       `json:"missing,omitempty"`
+	Began   time.Time            `json:"began"`
 	// Worked is how long the calls that ended have taken, each by its part of the
 	// lanes that were in one at the same time.
 	Worked time.Duration `json:"worked"`
 	// Pace is how far the last call gave way to live traffic.
-	Pace activities.Pace `json:"pace,omitzero"`
+	Pace recovery.Pace `json:"pace,omitzero"`
 }
 
 // sweeping runs a Sweep: some pages at a time, each by calls of SweepObjects.
@@ -100,7 +100,7 @@ func (s *sweeping) lane(ctx workflow.Context) {
 }
 
 // take returns where to go on.
-func (s *sweeping) take() (part activities.Part, more bool) {
+func (s *sweeping) take() (part recovery.Part, more bool) {
 	if len(s.Open) > 0 {
 		part, s.Open = s.Open[0], s.Open[1:]
 		return part, true
@@ -109,18 +109,18 @@ func (s *sweeping) take() (part activities.Part, more bool) {
 		return part, false
 	}
 	s.Next++
-	return activities.Part{Page: s.Next - 1}, true
+	return recovery.Part{Page: s.Next - 1}, true
 }
 
 // call runs one call of SweepObjects, and returns how far it came.
-func (s *sweeping) call(ctx workflow.Context, part activities.Part) (activities.Part, bool) {
+func (s *sweeping) call(ctx workflow.Context, part recovery.Part) (recovery.Part, bool) {
 	call, interrupt := workflow.WithCancel(workflow.WithActivityOptions(ctx, sweepOptions(s.Stage, s.callFor)))
 	defer interrupt()
 	s.calls = append(s.calls, interrupt)
 	began := s.tick(ctx)
 	s.working++
-	var result activities.SweepProgress
-	err := activities.SweepObjects.Execute(call, activities.SweepInput{
+	var result recovery.SweepProgress
+	err := recovery.SweepObjects.Execute(call, recovery.SweepInput{
 		Papers: s.papers, Stage: s.Stage, Part: part, Rate: s.rate() / float64(s.atWork()), Pace: s.Pace, For: s.callFor,
 	}).Get(ctx, &result)
 	s.Worked += s.tick(ctx) - began

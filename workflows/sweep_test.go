@@ -14,7 +14,8 @@ import (
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/workflow"
 
-	"millrace/activities"
+	"millrace/activities/recovery"
+	"millrace/internal/control"
 	"millrace/internal/telemetry"
 )
 
@@ -31,7 +32,7 @@ type madeUpSweeps struct {
 
 	mu     sync.Mutex
 	done   map[string]map[int]int // objects, by stage and page
-	sweeps []activities.SweepInput
+	sweeps []recovery.SweepInput
 	plans  int
 	holds  int
 }
@@ -40,7 +41,7 @@ func newMadeUpSweeps(t *testing.T, pages int) *madeUpSweeps {
 	return &madeUpSweeps{t: t, pages: pages, done: map[string]map[int]int{StageBackfill: {}, StageVerify: {}}}
 }
 
-func (m *madeUpSweeps) sweep(_ context.Context, in activities.SweepInput) (activities.SweepProgress, error) {
+func (m *madeUpSweeps) sweep(_ context.Context, in recovery.SweepInput) (recovery.SweepProgress, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.sweeps = append(m.sweeps, in)
@@ -51,10 +52,10 @@ func (m *madeUpSweeps) sweep(_ context.Context, in activities.SweepInput) (activ
 	pages[in.Part.Page]++
 	in.Part.Object++
 	in.Pace.Share += 0.01
-	return activities.SweepProgress{
+	return recovery.SweepProgress{
 		Stage: in.Stage, Part: in.Part, Done: in.Part.Object == madeObjects, Pace: in.Pace,
-		Counts:  activities.SweepCounts{Objects: 1, Records: madeRecords, Indexed: madeRecords - 1, Missing: 1},
-		Missing: []activities.Gap{{Records: 1, Reason: "made up"}},
+		Counts:  recovery.SweepCounts{Objects: 1, Records: madeRecords, Indexed: madeRecords - 1, Missing: 1},
+		Missing: []recovery.Gap{{Records: 1, Reason: "made up"}},
 	}, nil
 }
 
@@ -67,22 +68,22 @@ func (m *madeUpSweeps) env(id string) *testsuite.TestWorkflowEnvironment {
 	env.RegisterWorkflow(Recover)
 	env.RegisterWorkflow(Replay)
 	for name, made := range map[string]any{
-		"PlanRecovery": func(context.Context, activities.PlanInput) (activities.Plan, error) {
+		"PlanRecovery": func(context.Context, recovery.PlanInput) (recovery.Plan, error) {
 			m.plans++
-			return activities.Plan{Papers: "papers/", Pages: m.pages, Objects: int64(m.pages * madeObjects), Records: int64(m.pages * madeObjects * madeRecords)}, nil
+			return recovery.Plan{Papers: "papers/", Pages: m.pages, Objects: int64(m.pages * madeObjects), Records: int64(m.pages * madeObjects * madeRecords)}, nil
 		},
-		"HoldShards": func(context.Context, activities.HoldInput) (map[string]telemetry.Checkpoint, error) {
+		"HoldShards": func(context.Context, recovery.HoldInput) (map[string]telemetry.Checkpoint, error) {
 			m.holds++
 			return map[string]telemetry.Checkpoint{"shard": {Sequence: "1"}}, nil
 		},
-		"RestoreIndices": func(context.Context, activities.RestoreInput) (activities.RestoreProgress, error) {
-			return activities.RestoreProgress{}, nil
+		"RestoreIndices": func(context.Context, recovery.RestoreInput) (recovery.RestoreProgress, error) {
+			return recovery.RestoreProgress{}, nil
 		},
-		"ReleaseShards": func(context.Context, activities.Hold) error { return nil },
-		"AwaitBackup": func(context.Context, activities.AwaitInput) (activities.AwaitResult, error) {
-			return activities.AwaitResult{Pages: m.pages, Objects: int64(m.pages * madeObjects)}, nil
+		"ReleaseShards": func(context.Context, control.Hold) error { return nil },
+		"AwaitBackup": func(context.Context, recovery.AwaitInput) (recovery.AwaitResult, error) {
+			return recovery.AwaitResult{Pages: m.pages, Objects: int64(m.pages * madeObjects)}, nil
 		},
-		"ConcludeRecovery": func(context.Context, activities.RecoverResult) error { return nil },
+		"ConcludeRecovery": func(context.Context, recovery.RecoverResult) error { return nil },
 		"SweepObjects":     m.sweep,
 	} {
 		env.RegisterActivityWithOptions(made, activity.RegisterOptions{Name: name})
@@ -104,7 +105,7 @@ func progressOf(t *testing.T, env *testsuite.TestWorkflowEnvironment) (p Recover
 }
 
 // window is what a replay has to name.
-var window = activities.RecoverRequest{From: time.Unix(1_800_000_000, 0), To: time.Unix(1_800_003_600, 0)}
+var window = recovery.RecoverRequest{From: time.Unix(1_800_000_000, 0), To: time.Unix(1_800_003_600, 0)}
 
 // A page that is alone gets all of the rate, and the status shows what it does.
 func TestTheRateIsThatOfTheLanesThatWork(t *testing.T) {
@@ -147,7 +148,7 @@ func TestARecoveryContinuesAsNew(t *testing.T) {
 			t.Parallel()
 			m := newMadeUpSweeps(t, pages)
 			var last RecoverProgress
-			var result activities.RecoverResult
+			var result recovery.RecoverResult
 			runs := 0
 			for in := c.in; ; runs++ {
 				if runs > 50 {
@@ -193,7 +194,7 @@ func TestARecoveryContinuesAsNew(t *testing.T) {
 					}
 				}
 			}
-			all := activities.SweepCounts{Objects: pages * madeObjects, Records: pages * madeObjects * madeRecords,
+			all := recovery.SweepCounts{Objects: pages * madeObjects, Records: pages * madeObjects * madeRecords,
 				Indexed: pages * madeObjects * (madeRecords - 1), Missing: pages * madeObjects}
 			if result.Backfill != all || name == "recover" && result.Verify != all || len(result.Missing) != pages*madeObjects*len(c.stages) {
 				t.Errorf("in the end it has %+v, and misses %d", result, len(result.Missing))

@@ -16,7 +16,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
-	"millrace/activities"
+	activity "millrace/activities/ingest"
 	"millrace/api"
 	"millrace/api/ingest"
 	"millrace/internal/config"
@@ -150,7 +150,7 @@ func (c *serveCommand) work(ctx context.Context, temporal *config.Connecting, la
 	if c.Mode == ingest.Direct {
 		return func() {}
 	}
-	ingester := &activities.Ingester{Intake: b.Intake, Batches: launcher, Graveyard: b.Morgue}
+	ingester := &activity.Ingester{Intake: b.Intake, Batches: launcher, DeadLetters: b.DeadLetters}
 	stopped := make(chan func(), 1)
 	go func() {
 		stop, err := c.startWorker(ctx, temporal, ingester)
@@ -164,7 +164,7 @@ func (c *serveCommand) work(ctx context.Context, temporal *config.Connecting, la
 	return func() { (<-stopped)() }
 }
 
-func (c *serveCommand) startWorker(ctx context.Context, temporal *config.Connecting, ingester *activities.Ingester) (stop func(), err error) {
+func (c *serveCommand) startWorker(ctx context.Context, temporal *config.Connecting, ingester *activity.Ingester) (stop func(), err error) {
 	if err := workers.Insist(ctx, "reach Temporal", "set TEMPORAL_ADDRESS, or start Temporal", temporal.Connect); err != nil {
 		return nil, err
 	}

@@ -22,15 +22,15 @@ type Queue interface {
 	Send(ctx context.Context, records [][]byte) (rest []int, err error)
 }
 
-// Graveyard writes records into the ledger, with their payload, and then tells
-// the dead-letter queue. To bury them again under the same name changes
+// DeadLetters writes records into the ledger, with their payload, and then tells
+// the dead-letter queue. To write them again under the same name changes
 // nothing but that there may be two messages.
-type Graveyard interface {
-	BuryIngest(ctx context.Context, batch string, dead []Dead) error
+type DeadLetters interface {
+	WriteIngest(ctx context.Context, batch string, refused []Refused) error
 }
 
-// Dead is a record that the stream will never take.
-type Dead struct {
+// Refused is a record that the stream will never take.
+type Refused struct {
 	Position     int // in its batch
 	Data         []byte
 	Code, Reason string
@@ -39,10 +39,10 @@ type Dead struct {
 // Intake is the way into the stream, and around it. It is safe for concurrent
 // use.
 type Intake struct {
-	stream    Stream
-	queue     Queue
-	graveyard Graveyard
-	turns     *turns
+	stream      Stream
+	queue       Queue
+	deadLetters DeadLetters
+	turns       *turns
 }
 
 // DefaultConcurrency is how many batches are put at the same time, at the most:
@@ -51,11 +51,11 @@ const DefaultConcurrency = 16
 
 // New makes an Intake that puts at most concurrency batches at the same time;
 // zero is DefaultConcurrency.
-func New(s Stream, q Queue, g Graveyard, concurrency int) *Intake {
+func New(s Stream, q Queue, d DeadLetters, concurrency int) *Intake {
 	if concurrency <= 0 {
 		concurrency = DefaultConcurrency
 	}
-	return &Intake{stream: s, queue: q, graveyard: g, turns: newTurns(concurrency)}
+	return &Intake{stream: s, queue: q, deadLetters: d, turns: newTurns(concurrency)}
 }
 
 const (
@@ -76,12 +76,12 @@ const (
 // that are durable nowhere yet, in order, and why. batch names the records in
 // the ledger.
 func (i *Intake) Put(ctx context.Context, batch string, records [][]byte) (left []int, err error) {
-	rejected, dead := i.putIntoStream(ctx, records)
-	taken.WithLabelValues("stream").Add(float64(len(records) - len(rejected) - len(dead)))
-	if len(dead) > 0 {
-		if buryErr := i.bury(ctx, batch, dead); buryErr != nil {
-			err = fmt.Errorf("bury what the stream will never take: %w", buryErr)
-			for _, d := range dead {
+	rejected, refused := i.putIntoStream(ctx, records)
+	taken.WithLabelValues("stream").Add(float64(len(records) - len(rejected) - len(refused)))
+	if len(refused) > 0 {
+		if writeErr := i.writeDeadLetters(ctx, batch, refused); writeErr != nil {
+			err = fmt.Errorf("write what the stream will never take to the ledger: %w", writeErr)
+			for _, d := range refused {
 				left = append(left, d.Position)
 			}
 		}
@@ -103,19 +103,19 @@ func (i *Intake) Put(ctx context.Context, batch string, records [][]byte) (left 
 // putIntoStream tries the stream, and tries again, with what it throttles. An
 // entry that has no answer is not tried again, and none waits for long until it
 // is its turn: the queue is the better place when the stream is away.
-func (i *Intake) putIntoStream(ctx context.Context, records [][]byte) (rejected []int, dead []Dead) {
+func (i *Intake) putIntoStream(ctx context.Context, records [][]byte) (rejected []int, refused []Refused) {
 	at := Positions(len(records))
 	for attempt, wait := 1, firstWait; ; attempt, wait = attempt+1, 2*wait {
 		rejections, err := i.putOnce(ctx, Pick(records, at), len(records))
 		if err != nil {
-			return append(rejected, at...), dead
+			return append(rejected, at...), refused
 		}
 		var again []int
 		for _, r := range rejections {
 			position := at[r.Position]
 			switch {
 			case r.Invalid:
-				dead = append(dead, Dead{Position: position, Data: records[position], Code: r.Code, Reason: r.Message})
+				refused = append(refused, Refused{Position: position, Data: records[position], Code: r.Code, Reason: r.Message})
 			case r.Code == stream.CodeUnavailable:
 				rejected = append(rejected, position)
 			default:
@@ -123,7 +123,7 @@ func (i *Intake) putIntoStream(ctx context.Context, records [][]byte) (rejected 
 			}
 		}
 		if len(again) == 0 || attempt == streamAttempts || !backoff.Wait(ctx, wait) {
-			return append(rejected, again...), dead
+			return append(rejected, again...), refused
 		}
 		at = again
 	}
@@ -181,13 +181,13 @@ func (i *Intake) send(ctx context.Context, records [][]byte) ([]int, error) {
 	return rest, err
 }
 
-func (i *Intake) bury(ctx context.Context, batch string, dead []Dead) error {
+func (i *Intake) writeDeadLetters(ctx context.Context, batch string, refused []Refused) error {
 	ctx, cancel := withPart(ctx)
 	defer cancel()
-	if err := i.graveyard.BuryIngest(ctx, batch, dead); err != nil {
+	if err := i.deadLetters.WriteIngest(ctx, batch, refused); err != nil {
 		return err
 	}
-	taken.WithLabelValues("ledger").Add(float64(len(dead)))
+	taken.WithLabelValues("ledger").Add(float64(len(refused)))
 	return nil
 }
 

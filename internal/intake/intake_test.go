@@ -31,7 +31,7 @@ type graves struct {
 	err  error
 }
 
-func (g *graves) BuryIngest(_ context.Context, _ string, dead []intake.Dead) error {
+func (g *graves) WriteIngest(_ context.Context, _ string, dead []intake.Refused) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.err != nil {

@@ -114,6 +114,30 @@ type Resolution struct {
 	At   time.Time `json:"at"`
 }
 
+// How an entry is resolved.
+const (
+	HowIndexed    = "indexed"
+	HowSuperseded = "superseded" // some of its records were refused again: another entry has them
+	// HowReleased is how a copy is resolved: its ProcessBatch has ended, and each of
+	// its records is indexed, or in an entry of its own.
+	HowReleased = "released"
+)
+
+// How a record of an entry ends well: Record.Ended.
+const (
+	EndedIndexed        = "indexed"
+	EndedIndexedBefore  = "indexed before"
+	EndedReplacedPrefix = "replaced by " // and the key of the entry that has it now
+)
+
+// IsIndexed reports whether a record of the entry was indexed from there. One that was
+// refused again, or given up, is in no index. One that a ProcessBatch held may have
+// been indexed by it: those that it gave up are in open entries.
+func (e Entry) IsIndexed(r Record) bool {
+	return e.Resolution != nil && (e.Resolution.How == HowIndexed || e.Resolution.How == HowReleased) ||
+		r.Ended == EndedIndexed || r.Ended == EndedIndexedBefore
+}
+
 // Places of entries. The audit and operators' tools know them, too.
 const (
 	open     = "ledger/open/"

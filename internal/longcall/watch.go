@@ -7,6 +7,9 @@ import (
 	"go.temporal.io/sdk/activity"
 )
 
+// DefaultDrain is how long what is in flight may take after a call was stopped.
+const DefaultDrain = 10 * time.Second
+
 // Watch looks after a call that works in goroutines of its own: it sends
 // heartbeats, and ends the call when it is time.
 type Watch struct {
@@ -16,9 +19,8 @@ type Watch struct {
 	// Tick returns the details of a heartbeat, and why the call is to end, if it
 	// is. due says that its time is over, which is for the call to decide: one
 	// that ends before it has achieved anything never gets on.
-	Tick    func(due bool) (details any, end error)
-	Stop    func(reason error) // begin nothing new
-	Abandon func()             // give up what is in flight
+	Tick func(due bool) (details any, end error)
+	Call *Call
 }
 
 // Until watches until the call has finished.
@@ -30,7 +32,7 @@ func (w Watch) Until(ctx context.Context, finished <-chan struct{}) {
 	var drained <-chan time.Time
 	end := func(reason error) {
 		if reason != nil && drained == nil {
-			w.Stop(reason)
+			w.Call.Stop(reason)
 			drained = time.After(w.Drain)
 		}
 	}
@@ -56,7 +58,7 @@ func (w Watch) Until(ctx context.Context, finished <-chan struct{}) {
 			stopping = nil
 			end(ErrWorkerStopping)
 		case <-drained:
-			w.Abandon()
+			w.Call.Abandon()
 		}
 	}
 }

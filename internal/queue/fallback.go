@@ -148,7 +148,7 @@ func (f *Fallback) Receive(ctx context.Context, limit int, wait, visibility time
 	}
 	out, err := f.client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
 		QueueUrl:            url,
-		MaxNumberOfMessages: int32(min(max(limit, 1), maxBatch)),
+		MaxNumberOfMessages: int32(min(max(limit, 1), MaxBatch)),
 		WaitTimeSeconds:     wholeSeconds(min(wait, maxWait)),
 		VisibilityTimeout:   wholeSeconds(min(max(visibility, leastVisibility), maxVisibility)),
 		MessageSystemAttributeNames: []types.MessageSystemAttributeName{

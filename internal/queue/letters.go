@@ -32,7 +32,7 @@ func (d *DeadLetters) Receive(ctx context.Context, limit int, wait, visibility t
 	}
 	out, err := d.client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
 		QueueUrl:                    url,
-		MaxNumberOfMessages:         int32(min(max(limit, 1), maxBatch)),
+		MaxNumberOfMessages:         int32(min(max(limit, 1), MaxBatch)),
 		WaitTimeSeconds:             wholeSeconds(min(wait, maxWait)),
 		VisibilityTimeout:           wholeSeconds(min(max(visibility, leastVisibility), maxVisibility)),
 		MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameSentTimestamp},

@@ -15,7 +15,7 @@ import (
 
 // Limits of SQS (developer guide, 'Amazon SQS message quotas').
 const (
-	maxBatch      = 10 // entries of a SendMessageBatch, messages of a ReceiveMessage
+	MaxBatch      = 10 // entries of a SendMessageBatch, messages of a ReceiveMessage
 	maxWait       = 20 * time.Second
 	maxVisibility = 12 * time.Hour
 

@@ -39,7 +39,7 @@ func (q *queue) send(ctx context.Context, bodies []string) []error {
 	limit := int(q.limit.Load())
 	for from := 0; from < len(bodies); {
 		to, size := from, 0
-		for to < len(bodies) && to < from+maxBatch && (to == from || size+len(bodies[to]) <= limit) {
+		for to < len(bodies) && to < from+MaxBatch && (to == from || size+len(bodies[to]) <= limit) {
 			size += len(bodies[to])
 			to++
 		}

@@ -3,6 +3,7 @@ package telemetry
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -20,6 +21,19 @@ type Range struct {
 	FirstSub int64 `json:"firstSub,omitempty"`
 	LastSub  int64 `json:"lastSub,omitempty"`
 	Count    int   `json:"count"`
+}
+
+// Contains reports whether a sequence number lies within the range.
+func (r Range) Contains(sequence string) bool {
+	return CompareSequence(r.First, sequence) <= 0 && CompareSequence(sequence, r.Last) <= 0
+}
+
+// Ranges of a shard, which may overlap.
+type Ranges []Range
+
+// Has reports whether a sequence number lies within one of them.
+func (s Ranges) Has(sequence string) bool {
+	return slices.ContainsFunc(s, func(r Range) bool { return r.Contains(sequence) })
 }
 
 // String names the range in logs and errors: shard and sequence numbers.

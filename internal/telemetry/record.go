@@ -252,3 +252,12 @@ func PartitionKey(data []byte) (string, error) {
 	}
 	return r.DocID.PartitionKey(), nil
 }
+
+// IndexOf is the index that a stream record names; nil of one that no collector wrote.
+func IndexOf(data []byte) []byte {
+	r, err := Parse(data)
+	if err != nil {
+		return nil
+	}
+	return r.Index
+}

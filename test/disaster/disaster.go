@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"millrace/activities"
+	"millrace/internal/control"
 	"millrace/test/kit/poll"
 	"millrace/workflows"
 )
@@ -75,7 +75,7 @@ func (d *drilling) pauseAndResume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if p.State != activities.StatePaused || still.State != activities.StatePaused || still.RecordsDone != p.RecordsDone || still.Stage != workflows.StageBackfill {
+	if p.State != control.StatePaused || still.State != control.StatePaused || still.RecordsDone != p.RecordsDone || still.Stage != workflows.StageBackfill {
 		return fmt.Errorf("paused, the recovery went from %+v to %+v", p, still)
 	}
 	if _, err := d.pipeline.Starter(ctx, "recover", "resume", "--wait", "1m"); err != nil {

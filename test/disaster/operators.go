@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"millrace/activities"
+	"millrace/internal/control"
 	"millrace/internal/telemetry"
 	"millrace/test/kit/audit"
 	"millrace/workflows"
@@ -144,7 +144,7 @@ func terminated(ctx context.Context, d *drilling) error {
 	if err := d.temporal.TerminateWorkflow(ctx, workflows.RecoverID, "", "drill"); err != nil {
 		return fmt.Errorf("terminate the recovery: %w", err)
 	}
-	paused, err := d.inState(ctx, activities.StatePaused)
+	paused, err := d.inState(ctx, control.StatePaused)
 	if err != nil {
 		return err
 	}
@@ -153,7 +153,7 @@ func terminated(ctx context.Context, d *drilling) error {
 	}
 	d.say("terminated the recovery, with all shards paused for it")
 	if err := d.until(ctx, "the shards to go on when the lease ends", func() (bool, error) {
-		running, err := d.inState(ctx, activities.StateRunning)
+		running, err := d.inState(ctx, control.StateRunning)
 		return running == shards, err
 	}); err != nil {
 		return err

@@ -14,7 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
-	"millrace/activities"
+	"millrace/activities/recovery"
 	"millrace/internal/backup"
 	"millrace/internal/load"
 	"millrace/internal/telemetry"
@@ -59,7 +59,7 @@ func damagedBackup(ctx context.Context, d *drilling) error {
 		return fmt.Errorf("of a damaged backup it says %+v", result)
 	}
 	for _, object := range damaged {
-		if !slices.ContainsFunc(result.Missing, func(g activities.Gap) bool { return g.Object == object.key && g.Reason != "" }) {
+		if !slices.ContainsFunc(result.Missing, func(g recovery.Gap) bool { return g.Object == object.key && g.Reason != "" }) {
 			err = errors.Join(err, fmt.Errorf("%s is not listed in %+v", object.key, result.Missing))
 		}
 	}

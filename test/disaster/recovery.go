@@ -9,7 +9,7 @@ import (
 
 	"go.temporal.io/api/enums/v1"
 
-	"millrace/activities"
+	"millrace/activities/recovery"
 	"millrace/test/kit/poll"
 	"millrace/workflows"
 )
@@ -106,7 +106,7 @@ func (d *drilling) awaitBackfill(ctx context.Context, share float64) error {
 }
 
 // conclude waits until the recovery has ended, and returns its result.
-func (d *drilling) conclude(ctx context.Context) (result activities.RecoverResult, err error) {
+func (d *drilling) conclude(ctx context.Context) (result recovery.RecoverResult, err error) {
 	if _, err := d.await(ctx, "the recovery to end", func(workflows.RecoverProgress) bool {
 		described, err := d.temporal.DescribeWorkflowExecution(ctx, workflows.RecoverID, "")
 		return err == nil && described.GetWorkflowExecutionInfo().GetStatus() != enums.WORKFLOW_EXECUTION_STATUS_RUNNING
@@ -122,7 +122,7 @@ func (d *drilling) conclude(ctx context.Context) (result activities.RecoverResul
 }
 
 // complete waits until the recovery has ended, and holds it to its word.
-func (d *drilling) complete(ctx context.Context) (activities.RecoverResult, error) {
+func (d *drilling) complete(ctx context.Context) (recovery.RecoverResult, error) {
 	result, err := d.conclude(ctx)
 	if err == nil && (!result.Complete || !result.Verified || len(result.Missing) > 0) {
 		err = fmt.Errorf("the recovery is not complete, it misses %+v", result.Missing)

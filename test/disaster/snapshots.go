@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"millrace/activities"
+	"millrace/activities/recovery"
 	"millrace/deploy/local"
 	"millrace/internal/telemetry"
 	"millrace/test/kit/poll"
@@ -18,7 +18,7 @@ import (
 
 // fromGood waits until the recovery has ended, which must have restored the good
 // snapshot.
-func (d *drilling) fromGood(ctx context.Context) (activities.RecoverResult, error) {
+func (d *drilling) fromGood(ctx context.Context) (recovery.RecoverResult, error) {
 	result, err := d.complete(ctx)
 	if err == nil && (result.Plan.Snapshot != d.good || len(result.Restored) == 0 || result.Backfill.Indexed == 0) {
 		err = fmt.Errorf("it is not snapshot %s and the backup that it all came from: %+v", d.good, result)
@@ -103,7 +103,7 @@ func repositoryUnreachable(ctx context.Context, d *drilling) (err error) {
 	if err := reopen(); err != nil {
 		return err
 	}
-	if failed == nil || !strings.Contains(failed.Error(), activities.RepositoryUnreachable) || d.last.Stage != workflows.StageSetup || d.last.Held {
+	if failed == nil || !strings.Contains(failed.Error(), recovery.RepositoryUnreachable) || d.last.Stage != workflows.StageSetup || d.last.Held {
 		return fmt.Errorf("without its repository the recovery came to %+v, with %+v: %w", d.last, result, failed)
 	}
 	d.say("it fails: %.300s", failed)

@@ -13,8 +13,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
-	"millrace/activities"
 	"millrace/deploy/pipeline"
+	"millrace/internal/control"
 	"millrace/internal/load"
 	"millrace/test/kit/audit"
 )
@@ -29,7 +29,7 @@ var isolation = []scenario{
 }
 
 // closeIndex closes one index for longer than records wait for it
-// (activities.DefaultParkAfter): they are parked, and the others are indexed.
+// (process.DefaultParkAfter): they are parked, and the others are indexed.
 func closeIndex(ctx context.Context, s *running) error {
 	path := "/" + s.index("log")
 	if err := s.until(ctx, func() (bool, error) { // until it is there
@@ -123,7 +123,7 @@ func sendOnlyPoison(ctx context.Context, s *running) error {
 			return false, err
 		}
 		for shard, state := range states {
-			if state != activities.StateRunning && state != activities.StateDrained { // an earlier scenario's, that was split
+			if state != control.StateRunning && state != control.StateDrained { // an earlier scenario's, that was split
 				b.stopped[shard] = state
 			}
 		}
@@ -197,7 +197,7 @@ func checkPoison(ctx context.Context, s *running, report audit.Report) error {
 	}
 	open := 0
 	for _, state := range states {
-		if state != activities.StateDrained {
+		if state != control.StateDrained {
 			open++
 		}
 	}

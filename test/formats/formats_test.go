@@ -22,7 +22,14 @@ import (
 	"testing"
 	"time"
 
-	"millrace/activities"
+	"millrace/activities/backups"
+	"millrace/activities/deadletters"
+	"millrace/activities/ingest"
+	"millrace/activities/process"
+	"millrace/activities/recovery"
+	"millrace/activities/redrive"
+	"millrace/activities/snapshots"
+	"millrace/activities/supervise"
 	"millrace/api"
 	"millrace/internal/backup"
 	"millrace/internal/ledger"
@@ -37,18 +44,18 @@ var record = flag.Bool("record", false, "write the golden files anew, unless wha
 // formats are the roots of what is encoded as JSON and kept, or read by others.
 var formats = []any{
 	// Inputs, results and heartbeats of activities.
-	activities.FinishInput{}, activities.PutResult{}, activities.ReconcileInput{},
-	activities.RedriveCall{}, activities.RedriveProgress{},
-	activities.SuperviseInput{}, activities.SuperviseResult{}, activities.CommandInput{},
-	activities.IndexInput{}, activities.IndexResult{}, activities.RangeInput{}, activities.RangeResult{},
-	activities.HeldInput{}, activities.HeldResult{}, activities.CopyInput{}, activities.CopyResult{},
-	activities.KeepCall{}, activities.KeepProgress{}, activities.ReprocessCall{}, activities.ReprocessProgress{},
-	activities.DrainCall{}, activities.DrainResult{},
-	activities.PlanInput{}, activities.Plan{}, activities.HoldInput{}, activities.RestoreInput{}, activities.RestoreProgress{},
-	activities.ExtendInput{}, activities.SweepInput{}, activities.SweepProgress{}, activities.AwaitInput{}, activities.AwaitResult{},
-	activities.RecoverResult{}, activities.DrillCall{}, activities.DrillBegun{}, activities.DrillMissing{}, activities.DrillEnd{},
-	activities.SnapshotCall{}, activities.SnapshotPlan{}, activities.SnapshotBegun{}, activities.SnapshotLook{},
-	activities.ExpireCall{}, activities.Expired{}, activities.RetentionCall{}, activities.Retirement{}, activities.TrimCall{},
+	ingest.FinishInput{}, ingest.PutResult{}, ingest.ReconcileInput{},
+	redrive.RedriveCall{}, redrive.RedriveProgress{},
+	supervise.SuperviseInput{}, supervise.SuperviseResult{}, supervise.CommandInput{},
+	process.IndexInput{}, process.IndexResult{}, process.RangeInput{}, process.RangeResult{},
+	process.HeldInput{}, process.HeldResult{}, backups.CopyInput{}, backups.CopyResult{},
+	deadletters.KeepCall{}, deadletters.KeepProgress{}, deadletters.ReprocessCall{}, deadletters.ReprocessProgress{},
+	deadletters.DrainCall{}, deadletters.DrainResult{},
+	recovery.PlanInput{}, recovery.Plan{}, recovery.HoldInput{}, recovery.RestoreInput{}, recovery.RestoreProgress{},
+	recovery.ExtendInput{}, recovery.SweepInput{}, recovery.SweepProgress{}, recovery.AwaitInput{}, recovery.AwaitResult{},
+	recovery.RecoverResult{}, recovery.DrillCall{}, recovery.DrillBegun{}, recovery.DrillMissing{}, recovery.DrillEnd{},
+	snapshots.SnapshotCall{}, snapshots.SnapshotPlan{}, snapshots.SnapshotBegun{}, snapshots.SnapshotLook{},
+	snapshots.ExpireCall{}, snapshots.Expired{}, snapshots.RetentionCall{}, snapshots.Retirement{}, snapshots.TrimCall{},
 	// Inputs, results, queries and updates of workflows.
 	workflows.IngestStatus{}, workflows.RedriveInput{}, workflows.RedriveStatus{},
 	workflows.StreamInput{}, workflows.StreamStatus{}, workflows.ShardInput{}, workflows.ShardStatus{},
@@ -61,7 +68,7 @@ var formats = []any{
 	workflows.SnapshotInput{}, workflows.SnapshotStatus{}, workflows.RetentionInput{},
 	// Objects in buckets, and messages.
 	ledger.Entry{}, snapshot.Record{}, snapshot.Noted{}, snapshot.Retired{}, snapshot.Based{}, snapshot.Trimmed{},
-	activities.Listed{}, activities.ReportLine{}, activities.Gap{},
+	recovery.Listed{}, recovery.ReportLine{}, recovery.Gap{},
 	backup.Generation{}, queue.DeadLetter{},
 	// What operators and agents read and write.
 	api.Key{}, api.Rejection{}, ops.Readiness{},

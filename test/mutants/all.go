@@ -7,11 +7,11 @@ import "slices"
 var PanicsAtBad = Mutant{
 	Name: "panics-at-bad", Clause: "none: a panic is to be survived", Scenario: "record-that-panics",
 	Edits: []Edit{{
-		File: "activities/chunk.go",
-		Old:  "\t\tr, err := telemetry.Parse(c.records[i].Data)\n\t\treplayed :=",
-		New:  "\t\tif strings.Contains(string(c.records[i].Data), `\"not a number\"`) {\n\t\t\tpanic(\"a bug\")\n\t\t}\n\t\tr, err := telemetry.Parse(c.records[i].Data)\n\t\treplayed :=",
+		File: "internal/indexing/chunk.go",
+		Old:  "\t\tr, err := telemetry.Parse(c.Records[i].Data)\n\t\treplayed :=",
+		New:  "\t\tif strings.Contains(string(c.Records[i].Data), `\"not a number\"`) {\n\t\t\tpanic(\"a bug\")\n\t\t}\n\t\tr, err := telemetry.Parse(c.Records[i].Data)\n\t\treplayed :=",
 	}, {
-		File: "activities/chunk.go",
+		File: "internal/indexing/chunk.go",
 		Old:  "\t\"slices\"\n", New: "\t\"slices\"\n\t\"strings\"\n",
 	}},
 }
@@ -32,7 +32,7 @@ var records = []Mutant{
 	{
 		Name: "checkpoint-early", Clause: "the mark passes only what is durable elsewhere", Scenario: "elasticsearch-down",
 		Edits: []Edit{{
-			File: "activities/pipeline.go",
+			File: "activities/process/pipeline.go",
 			Old:  "\t\tif !ok || !p.settle(c, place) {\n\t\t\treturn\n\t\t}\n\t\tp.finish(c)\n",
 			New:  "\t\tif !ok {\n\t\t\treturn\n\t\t}\n\t\tp.finish(c)\n\t\tif !p.settle(c, place) {\n\t\t\treturn\n\t\t}\n",
 		}},
@@ -40,7 +40,7 @@ var records = []Mutant{
 	{
 		Name: "marks-before-success", Clause: "an id is marked only when it is indexed", Scenario: "all-poison",
 		Edits: []Edit{{
-			File: "activities/chunk.go",
+			File: "internal/indexing/chunk.go",
 			Old:  "\t\tc.add(r, now)\n\t\tc.at = append(c.at, i)\n",
 			New:  "\t\tseen.Mark(seen.Generation(), r.DocID, r.Digest.Short())\n\t\tc.add(r, now)\n\t\tc.at = append(c.at, i)\n",
 		}},
@@ -48,9 +48,9 @@ var records = []Mutant{
 	{
 		Name: "trusts-the-status", Clause: "each item's status is looked at", Scenario: "elasticsearch-429",
 		Edits: []Edit{{
-			File: "activities/settle.go",
+			File: "internal/indexing/run.go",
 			Old:  "\t\t\tagain = append(again, i)\n",
-			New:  "\t\t\tc.counts.Indexed++\n",
+			New:  "\t\t\tc.Counts.Indexed++\n",
 		}},
 	},
 	{
@@ -64,7 +64,7 @@ var records = []Mutant{
 	{
 		Name: "deletes-before-the-put", Clause: "a message is deleted only when its records are in the stream", Scenario: "stream-throttled",
 		Edits: []Edit{{
-			File: "activities/redrive.go",
+			File: "activities/redrive/redrive.go",
 			Old:  "\tbegun, extended := time.Now(), time.Now()\n",
 			New:  "\tfor _, l := range loads {\n\t\t_ = r.Queue.Delete(r.work, l.Message)\n\t}\n\tbegun, extended := time.Now(), time.Now()\n",
 		}},
@@ -72,7 +72,7 @@ var records = []Mutant{
 	{
 		Name: "skips-the-ledger", Clause: "what is not indexed is in the ledger, with its payload", Scenario: "scattered-poison",
 		Edits: []Edit{{
-			File: "activities/bury.go",
+			File: "activities/process/dead_letters.go",
 			Old:  "\tif len(anew) == 0 {\n",
 			New:  "\tif len(anew) > 0 || len(anew) == 0 {\n",
 		}},
@@ -91,13 +91,13 @@ var records = []Mutant{
 	},
 	{
 		Name: "sends-no-letter", Clause: "the dead-letter queue reports what is in the ledger", Scenario: "scattered-poison",
-		Edits: []Edit{{File: "activities/herald.go", Old: "untaken, err := h.dlq.Send(ctx, letters)\n", New: "untaken, err := []int(nil), ctx.Err()\n"}},
+		Edits: []Edit{{File: "internal/deadletter/notifier.go", Old: "untaken, err := n.dlq.Send(ctx, letters)\n", New: "untaken, err := []int(nil), ctx.Err()\n"}},
 	},
 	{
 		Name: "hands-nothing-over", Clause: "the mark passes a range only when its ProcessBatch has started", Scenario: "canceled-and-terminated",
 		Edits: []Edit{{
-			File: "activities/bury.go",
-			Old:  "\tstart := func() error { return s.Batches.StartBatch(s.work, s.Stream, h.Range, h.cause, h.copyAt) }\n",
+			File: "activities/process/handover.go",
+			Old:  "\tstart := func() error { return b.starter.StartBatch(b.call.Work, b.stream, h.Range, h.cause, h.copyAt) }\n",
 			New:  "\tstart := func() error { return nil }\n",
 		}},
 	},
@@ -128,34 +128,34 @@ var records = []Mutant{
 	{
 		Name: "forgets-what-was-terminated", Clause: "what an operator terminates is taken up again", Scenario: "canceled-and-terminated",
 		Edits: []Edit{{
-			File: "activities/ingest.go",
+			File: "activities/ingest/ingest.go",
 			Old:  "if err := g.Batches.UnfinishedBatches(ctx, since, takeUp(g.Batches.RestartBatch)); err != nil {",
 			New:  "if err := error(nil); err != nil {",
 		}},
 	},
 	{
 		Name: "resolves-too-early", Clause: "an entry is done only when each of its records has ended well",
-		Test: Test{"./activities", "TestReprocessingBringsEveryRecordHome"},
+		Test: Test{"./activities/deadletters", "TestReprocessingBringsEveryRecordHome"},
 		Edits: []Edit{{
-			File: "activities/reprocess_entry.go",
+			File: "activities/deadletters/reprocess_entry.go",
 			Old:  "\t\tif record.Ended == \"\" {\n\t\t\treturn r, false\n\t\t}\n",
 			New:  "",
 		}},
 	},
 	{
 		Name: "deletes-letters-first", Clause: "a dead letter is deleted only when the ledger has what it reports",
-		Test: Test{"./activities", "TestNoLetterIsLostWhenItsKeeperDies"},
+		Test: Test{"./activities/deadletters", "TestNoLetterIsLostWhenItsKeeperDies"},
 		Edits: []Edit{{
-			File: "activities/keep_letters.go",
+			File: "activities/deadletters/keep_letters.go",
 			Old:  "\terr := l.Damaged\n\tif err == nil {\n\t\terr = k.keep(l)\n\t}\n",
 			New:  "\t_ = k.Queue.Delete(k.work, l)\n\terr := l.Damaged\n\tif err == nil {\n\t\terr = k.keep(l)\n\t}\n",
 		}},
 	},
 	{
 		Name: "takes-what-is-held", Clause: "what a ProcessBatch holds is not brought home by another while it runs",
-		Test: Test{"./activities", "TestWhatABatchHoldsIsLeftToIt"},
+		Test: Test{"./activities/deadletters", "TestReprocessingLeavesHeldRecordsToTheirBatch"},
 		Edits: []Edit{{
-			File: "activities/reprocess_gather.go",
+			File: "activities/deadletters/reprocess_gather.go",
 			Old:  "\t\tif i.held = held; held || err != nil {\n",
 			New:  "\t\tif i.held = held && false; err != nil {\n",
 		}},
@@ -171,30 +171,30 @@ var records = []Mutant{
 	},
 	{
 		Name: "forgets-its-copy", Clause: "what the stream has no longer is indexed from its copy",
-		Test: Test{"./activities", "TestWhatIsTrimmedIsIndexedFromTheCopy"},
+		Test: Test{"./activities/process", "TestWhatIsTrimmedIsIndexedFromTheCopy"},
 		Edits: []Edit{{
-			File: "activities/index_range.go",
+			File: "activities/process/index_range.go",
 			Old:  "\t\tif len(found) < r.Count {\n",
 			New:  "\t\tif r.Count < 0 {\n",
 		}},
 	},
 	{
 		Name: "tells-an-id-raw", Clause: "the dead-letter queue takes each letter, whatever an id holds",
-		Test:  Test{"./activities", "TestLettersHoldOnlyWhatSQSTakes"},
+		Test:  Test{"./internal/deadletter", "TestLettersHoldOnlyWhatSQSTakes"},
 		Edits: []Edit{{File: "internal/queue/deadletter.go", Old: "\treturn ascii(text), nil\n", New: "\treturn string(text), nil\n"}},
 	},
 	{
 		Name: "forgets-untold-entries", Clause: "what an outage of the dead-letter queue kept back is told later", Scenario: "dead-letter-queue-down",
 		Edits: []Edit{{
-			File: "activities/morgue.go",
-			Old:  "\t\tif err := m.ledger.NoteUntold(ctx, keys[at]); err != nil {\n",
+			File: "internal/deadletter/writer.go",
+			Old:  "\t\tif err := w.ledger.NoteUntold(ctx, keys[at]); err != nil {\n",
 			New:  "\t\tif err := error(nil); at < 0 {\n",
 		}},
 	},
 	{
 		Name: "passes-without-the-ledger", Clause: "the mark passes a bad record only when the ledger has it", Scenario: "ledger-down",
 		Edits: []Edit{{
-			File: "activities/morgue.go",
+			File: "internal/deadletter/writer.go",
 			Old:  "\t\treturn fmt.Errorf(\"write to the ledger: %w\", err)\n",
 			New:  "\t\tslog.ErrorContext(ctx, fmt.Sprint(\"the ledger is away: \", err))\n",
 		}},
@@ -242,7 +242,7 @@ var records = []Mutant{
 	},
 	{
 		Name: "blames-all-for-one", Clause: "one tenant's poison delays no other tenant",
-		Test:  Test{"./activities", "TestMostTenantsMustOffend"},
-		Edits: []Edit{{File: "activities/tenants.go", Old: "\tcircuitOffenders = 2\n", New: "\tcircuitOffenders = 1\n"}},
+		Test:  Test{"./internal/circuit", "TestMostTenantsMustOffend"},
+		Edits: []Edit{{File: "internal/circuit/tenants.go", Old: "\tleastOffenders = 2\n", New: "\tleastOffenders = 1\n"}},
 	},
 }

@@ -90,8 +90,8 @@ func TestAnEditThatDoesNotFitIsReported(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, old := range []string{"no such text in it", "return"} {
-		m := mutants.Mutant{Name: "unfit", Edits: []mutants.Edit{{File: "activities/chunk.go", Old: old}}}
-		if _, err := m.Replace(root, t.TempDir()); err == nil || !strings.Contains(err.Error(), "activities/chunk.go") {
+		m := mutants.Mutant{Name: "unfit", Edits: []mutants.Edit{{File: "internal/indexing/chunk.go", Old: old}}}
+		if _, err := m.Replace(root, t.TempDir()); err == nil || !strings.Contains(err.Error(), "internal/indexing/chunk.go") {
 			t.Errorf("an edit of %q gives %v", old, err)
 		}
 	}

@@ -15,8 +15,8 @@ var pasts = []Mutant{
 	},
 	{
 		Name: "takes-earlier-shards-over", Clause: "a stream that was made anew is read from its beginning",
-		Test:  Test{"./activities", "TestAShardOfAStreamThatWasMadeAnewIsNotTheEarlierOne"},
-		Edits: []Edit{{File: "activities/replaced.go", Old: "\t\tin.Shards = nil\n", New: ""}},
+		Test:  Test{"./activities/supervise", "TestAShardOfAStreamThatWasMadeAnewIsNotTheEarlierOne"},
+		Edits: []Edit{{File: "activities/supervise/supervise.go", Old: "\t\tin.Shards = nil\n", New: ""}},
 	},
 	{
 		Name: "trusts-an-iterator", Clause: "what is trimmed ahead of a reader is reported",
@@ -30,8 +30,8 @@ var pasts = []Mutant{
 	},
 	{
 		Name: "calls-a-short-read-lost", Clause: "what is still in the stream is never called lost",
-		Test:  Test{"./activities", "TestAShortReadIsNoLoss"},
-		Edits: []Edit{{File: "activities/index_range.go", Old: "len(records) >= r.Count || tries == shortReads", New: "len(records) >= r.Count || tries >= 1"}},
+		Test:  Test{"./activities/process", "TestAShortReadIsNoLoss"},
+		Edits: []Edit{{File: "activities/process/index_range.go", Old: "len(records) >= r.Count || tries == shortReads", New: "len(records) >= r.Count || tries >= 1"}},
 	},
 	{
 		Name: "chains-by-hour", Clause: "arrivals out of order hide no object of the backup",

@@ -51,8 +51,8 @@ var strangers = []Mutant{
 	},
 	{
 		Name: "looks-for-no-earlier-post", Clause: "a resend whose index has changed is found where it was",
-		Test:  Test{"./activities", "TestAResendIsNotWrittenBesideItsEarlierPost"},
-		Edits: []Edit{{File: "activities/earlier.go", Old: "\tif len(c.earlier) == 0 {\n", New: "\tif len(c.earlier) >= 0 {\n"}},
+		Test:  Test{"./internal/indexing", "TestAResendIsNotWrittenBesideItsEarlierPost"},
+		Edits: []Edit{{File: "internal/indexing/resent.go", Old: "\tif len(c.resent) == 0 {\n", New: "\tif len(c.resent) >= 0 {\n"}},
 	},
 	{
 		Name: "heads-by-name", Clause: "no member of a body takes the place of the head's",
@@ -66,23 +66,23 @@ var strangers = []Mutant{
 	},
 	{
 		Name: "circuit-of-the-shard", Clause: "poison is judged by tenant",
-		Test: Test{"./activities", "TestAnOffenderCostsOthersNothing"},
+		Test: Test{"./activities/process", "TestAnOffenderCostsOthersNothing"},
 		Edits: []Edit{
-			{File: "activities/circuit.go", Old: "\tfor tenant, sample := range of.tally() {\n", New: "\tfor _, sample := range of.tally() {\n"},
-			{File: "activities/circuit.go", Old: "c.tenants.enter(tenant, sample,", New: "c.tenants.enter(\"all\", sample,"},
-			{File: "activities/circuit.go", Old: "c.tenants.mostOffend(now)", New: "c.tenants[\"all\"] != nil && c.tenants[\"all\"].Offends()"},
-			{File: "activities/circuit.go", Old: "func(tenant string) bool { return c.tenants[tenant].Offends() }", New: "func(string) bool { return false }"},
+			{File: "internal/circuit/circuit.go", Old: "\tfor tenant, sample := range tally {\n", New: "\tfor _, sample := range tally {\n"},
+			{File: "internal/circuit/circuit.go", Old: "c.tenants.enter(tenant, sample,", New: "c.tenants.enter(\"all\", sample,"},
+			{File: "internal/circuit/circuit.go", Old: "c.tenants.mostOffend(now)", New: "c.tenants[\"all\"] != nil && c.tenants[\"all\"].Offends()"},
+			{File: "internal/circuit/circuit.go", Old: "s != nil && s.Offends()", New: "s != nil && false"},
 		},
 	},
 	{
 		Name: "span-not-list", Clause: "a sparse entry has only the records that it lists",
-		Test:  Test{"./activities", "TestLookUpsReadTheListOfASparseEntry"},
-		Edits: []Edit{{File: "activities/buried.go", Old: "\treturn has, true\n", New: "\treturn len(list) > 0, true\n"}},
+		Test:  Test{"./activities/process", "TestLookUpsReadTheListOfASparseEntry"},
+		Edits: []Edit{{File: "internal/deadletter/open.go", Old: "\treturn has, true\n", New: "\treturn len(list) > 0, true\n"}},
 	},
 	{
 		Name: "never-parked", Clause: "an index that alone is out of service holds no shard",
-		Test:  Test{"./activities", "TestAnIndexParksWhenItHasRefusedForLong"},
-		Edits: []Edit{{File: "activities/parking.go", Old: "\tif !item.IndexAlone {\n", New: "\tif !item.IndexAlone || p.after > 0 {\n"}},
+		Test:  Test{"./internal/indexing", "TestAnIndexParksWhenItHasRefusedForLong"},
+		Edits: []Edit{{File: "internal/indexing/parking.go", Old: "\tif !item.IndexAlone {\n", New: "\tif !item.IndexAlone || p.after > 0 {\n"}},
 	},
 	{
 		Name: "drain-misses-the-last", Clause: "all that is parked comes home",
@@ -91,17 +91,17 @@ var strangers = []Mutant{
 	},
 	{
 		Name: "letter-holds-mark", Clause: "no outage of the dead-letter queue holds a mark",
-		Test: Test{"./activities", "TestAnOutageCostsOneAttempt"},
+		Test: Test{"./internal/deadletter", "TestAnOutageCostsOneAttempt"},
 		Edits: []Edit{{
-			File: "activities/morgue.go",
-			Old:  "\tfor _, at := range m.herald.tell(ctx, entries, keys) {\n",
-			New:  "\tfor _, at := range m.herald.tell(ctx, entries, keys) {\n\t\tif at >= 0 {\n\t\t\treturn fmt.Errorf(\"no letter about %s\", keys[at])\n\t\t}\n",
+			File: "internal/deadletter/writer.go",
+			Old:  "\tfor _, at := range w.notifier.notify(ctx, entries, keys) {\n",
+			New:  "\tfor _, at := range w.notifier.notify(ctx, entries, keys) {\n\t\tif at >= 0 {\n\t\t\treturn fmt.Errorf(\"no letter about %s\", keys[at])\n\t\t}\n",
 		}},
 	},
 	{
 		Name: "never-yields", Clause: "no record waits for another tenant's flood",
-		Test:  Test{"./activities", "TestAFloodYieldsToOthersOfItsChunk"},
-		Edits: []Edit{{File: "activities/lane.go", Old: "return s.slow[n] || s.large[s.tenants.of[n]]", New: "return s.slow[n]"}},
+		Test:  Test{"./activities/process", "TestAFloodYieldsToOthersOfItsChunk"},
+		Edits: []Edit{{File: "activities/process/lane.go", Old: "return s.slow[n] || s.large[s.tenants.Of[n]]", New: "return s.slow[n]"}},
 	},
 	{
 		Name: "batches-a-flood-with-others", Clause: "no record waits for another tenant's flood",
@@ -110,7 +110,7 @@ var strangers = []Mutant{
 	},
 	{
 		Name: "takes-conflicts-for-duplicates", Clause: "the same id with another content is never called a duplicate",
-		Test:  Test{"./activities", "TestAConflictIsNoDuplicate"},
-		Edits: []Edit{{File: "activities/compare.go", Old: "\tcase same:\n", New: "\tcase same || known:\n"}},
+		Test:  Test{"./internal/indexing", "TestAConflictIsNoDuplicate"},
+		Edits: []Edit{{File: "internal/indexing/compare.go", Old: "\tcase same:\n", New: "\tcase same || known:\n"}},
 	},
 }

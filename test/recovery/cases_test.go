@@ -10,9 +10,10 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
-	"millrace/activities"
+	"millrace/activities/recovery"
 	"millrace/internal/archive"
 	"millrace/internal/backup"
+	"millrace/internal/control"
 	"millrace/workflows"
 )
 
@@ -53,7 +54,7 @@ func (w *world) running() bool {
 	w.must(err)
 	for _, shard := range shards {
 		state, err := w.launcher.Look(w.t.Context(), w.StreamID(), shard.ID)
-		if err != nil || state != activities.StateRunning {
+		if err != nil || state != control.StateRunning {
 			return false
 		}
 	}
@@ -185,7 +186,7 @@ func TestIntoASuffix(t *testing.T) {
 	w.indexed()
 	w.backUp()
 	before := w.states()
-	result := w.result(w.begin(workflows.RecoverInput{RecoverRequest: activities.RecoverRequest{Into: "drill"}}))
+	result := w.result(w.begin(workflows.RecoverInput{RecoverRequest: recovery.RecoverRequest{Into: "drill"}}))
 	if !result.Complete || len(result.Restored) != 2 {
 		t.Errorf("the result is %+v", result)
 	}
@@ -225,9 +226,9 @@ func TestTwoAtOnceAndOneThatIsCanceled(t *testing.T) {
 		t.Errorf("one under another id: %v", err)
 	}
 	w.await("the backfill", func() bool { p := w.progress(); return p.Stage == workflows.StageBackfill && p.RecordsDone > 300 })
-	paused := w.update(workflows.Pause, activities.Hold{Reason: "a test"})
+	paused := w.update(workflows.Pause, control.Hold{Reason: "a test"})
 	at := w.progress()
-	if paused.State != activities.StatePaused || at.RecordsDone >= 4000 {
+	if paused.State != control.StatePaused || at.RecordsDone >= 4000 {
 		t.Errorf("paused it is %+v", at)
 	}
 	w.must(w.client.SignalWorkflow(t.Context(), workflows.RecoverID, "", workflows.SetRate, workflows.RateInput{Rate: 300}))
@@ -235,7 +236,7 @@ func TestTwoAtOnceAndOneThatIsCanceled(t *testing.T) {
 	w.await("it to go on", func() bool { p := w.progress(); return p.RecordsDone > at.RecordsDone && p.Limit == 300 })
 	w.must(w.client.CancelWorkflow(t.Context(), workflows.RecoverID, ""))
 	var canceled *temporal.CanceledError
-	var result activities.RecoverResult
+	var result recovery.RecoverResult
 	if err := first.Get(t.Context(), nil); !errors.As(err, &canceled) || canceled.Details(&result) != nil || result.Complete || result.GoOn == "" {
 		t.Errorf("canceled it ended with %v, %+v", err, result)
 	}
@@ -302,7 +303,7 @@ func TestReplayOfATenant(t *testing.T) {
 	to := w.turn()
 	w.send("later", 100, 0)
 	w.backUp()
-	in := workflows.RecoverInput{RecoverRequest: activities.RecoverRequest{
+	in := workflows.RecoverInput{RecoverRequest: recovery.RecoverRequest{
 		From: began, To: to, Into: "question", Tenant: "tenant-a",
 	}}
 	run := w.replay("x", in)
@@ -354,7 +355,7 @@ func TestWhatAReplayLacks(t *testing.T) {
 	all := w.objects()
 	w.must(w.Backups.Delete(t.Context(), all[1].Key))
 	w.cut(all[4])
-	in := workflows.RecoverInput{RecoverRequest: activities.RecoverRequest{From: began, To: time.Now().Add(time.Hour), Into: "copy"}}
+	in := workflows.RecoverInput{RecoverRequest: recovery.RecoverRequest{From: began, To: time.Now().Add(time.Hour), Into: "copy"}}
 	run := w.replay("x", in)
 	result := w.result(run)
 	behind, broken, cut := 0, 0, 0

@@ -12,7 +12,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
-	"millrace/activities"
+	"millrace/activities/recovery"
 	"millrace/workflows"
 )
 
@@ -104,8 +104,8 @@ func failure(err error) string {
 // left, nor of one that was terminated before.
 func TestADrillBringsEverythingBack(t *testing.T) {
 	w := backedUp(t)
-	before, counted := w.uuids(), ended(t, activities.DrillComplete)
-	left := w.result(w.begin(workflows.RecoverInput{RecoverRequest: activities.RecoverRequest{Into: "drill-20261123t090000"}}))
+	before, counted := w.uuids(), ended(t, recovery.DrillComplete)
+	left := w.result(w.begin(workflows.RecoverInput{RecoverRequest: recovery.RecoverRequest{Into: "drill-20261123t090000"}}))
 	if copies := len(w.states()) - len(before); !left.Complete || copies != 2 {
 		t.Fatalf("%d copies, %+v", copies, left)
 	}
@@ -114,7 +114,7 @@ func TestADrillBringsEverythingBack(t *testing.T) {
 		result.Removed != 2 || result.Snapshot != "snap" || result.Backfill.Indexed != 700 || len(result.Missing) > 0 {
 		t.Errorf("%v, %+v", err, result)
 	}
-	if ended(t, activities.DrillComplete) != counted+1 {
+	if ended(t, recovery.DrillComplete) != counted+1 {
 		t.Error("it is not counted")
 	}
 	w.untouched(before)
@@ -132,7 +132,7 @@ func TestADrillBringsEverythingBack(t *testing.T) {
 // says that the chain is broken, and the drill in which indices documents lack.
 func TestADrillFindsWhatNothingHas(t *testing.T) {
 	w := backedUp(t)
-	before, counted := w.uuids(), ended(t, activities.DrillIncomplete)
+	before, counted := w.uuids(), ended(t, recovery.DrillIncomplete)
 	objects := w.objects()
 	w.must(w.Bucket.Delete(t.Context(), objects[len(objects)/2].Key))
 	_, _, err := w.drill(workflows.DrillInput{NoSnapshot: true})
@@ -145,7 +145,7 @@ func TestADrillFindsWhatNothingHas(t *testing.T) {
 	if !strings.Contains(err.Error(), w.indices+days["a"]+": the index has") {
 		t.Errorf("it does not say what is missing: %v", err)
 	}
-	if ended(t, activities.DrillIncomplete) != counted+1 {
+	if ended(t, recovery.DrillIncomplete) != counted+1 {
 		t.Error("it is not counted")
 	}
 	w.untouched(before)
@@ -157,7 +157,7 @@ func TestADrillFindsWhatNothingHas(t *testing.T) {
 func TestADrillGivesWay(t *testing.T) {
 	w := backedUp(t)
 	before := w.uuids()
-	slow := w.begin(workflows.RecoverInput{Rate: 20, RecoverRequest: activities.RecoverRequest{Into: "slow", NoSnapshot: true}})
+	slow := w.begin(workflows.RecoverInput{Rate: 20, RecoverRequest: recovery.RecoverRequest{Into: "slow", NoSnapshot: true}})
 	_, _, err := w.drill(workflows.DrillInput{})
 	if failure(err) != workflows.DrillFailed || !strings.Contains(err.Error(), "a recovery runs, as workflow recover") {
 		t.Errorf("beside a recovery it ended with %v", err)

@@ -10,7 +10,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"millrace/activities"
+	"millrace/activities/recovery"
+	"millrace/internal/control"
 	"millrace/internal/ledger"
 	"millrace/internal/outcome"
 	"millrace/internal/stream"
@@ -29,7 +30,7 @@ func (w *world) partlyHome() {
 		return strings.HasPrefix(telemetry.ParseFields(r.Data).ID, "after-") && w.sent[telemetry.ParseFields(r.Data).ID]
 	})
 	home, other := ledger.NewRecord(records[at].Data, outcome.Error{Type: "a_test"}), ledger.NewRecord([]byte("other"), outcome.Error{Type: "a_test"})
-	home.Sequence, home.Ended, other.Sequence = records[at].Sequence, activities.HowIndexed, records[at].Sequence+"0"
+	home.Sequence, home.Ended, other.Sequence = records[at].Sequence, ledger.HowIndexed, records[at].Sequence+"0"
 	_, err = w.Ledger.Add(w.t.Context(), ledger.Entry{
 		Kind: ledger.Bulk, Sparse: true, Records: []ledger.Record{home, other}, Range: telemetry.Range{
 			StreamARN: w.Stream.ARN(), StreamCreated: w.Stream.Created(), Shard: shards[0].ID, First: home.Sequence, Last: other.Sequence, Count: 2,
@@ -71,7 +72,7 @@ func TestThroughTheStream(t *testing.T) {
 	w.partlyHome()
 	w.disaster()
 	lost, live := time.Now(), w.delays()
-	run := w.begin(workflows.RecoverInput{RecoverRequest: activities.RecoverRequest{Mode: activities.ModeIngest}})
+	run := w.begin(workflows.RecoverInput{RecoverRequest: recovery.RecoverRequest{Mode: recovery.ModeIngest}})
 	result := w.result(run)
 	if c := result.Backfill; !result.Complete || c.Put != 2501 || c.Dead != 2 || c.Indexed != 0 || c.Duplicates != 0 {
 		t.Errorf("the result is %+v", result)
@@ -94,8 +95,8 @@ func TestThroughTheStream(t *testing.T) {
 	paused := time.Now()
 	w.command(workflows.Pause)
 	w.await("the shards to be far behind", func() bool { return time.Since(paused) > 7*time.Second })
-	replay := w.replay("again", workflows.RecoverInput{CallFor: 2 * time.Second, RecoverRequest: activities.RecoverRequest{
-		From: began, To: lost, Mode: activities.ModeIngest,
+	replay := w.replay("again", workflows.RecoverInput{CallFor: 2 * time.Second, RecoverRequest: recovery.RecoverRequest{
+		From: began, To: lost, Mode: recovery.ModeIngest,
 	}})
 	w.await("the sweep to wait for the shards", func() bool {
 		progress, err := w.launcher.RecoverProgress(t.Context(), workflows.ReplayID("again"))
@@ -115,7 +116,7 @@ func TestThroughTheStream(t *testing.T) {
 // command has all shards pause or resume.
 func (w *world) command(name string) {
 	w.t.Helper()
-	_, err := w.launcher.CommandStream(w.t.Context(), w.StreamID(), activities.Command{Name: name, Hold: activities.Hold{By: "test"}})
+	_, err := w.launcher.CommandStream(w.t.Context(), w.StreamID(), control.Command{Name: name, Hold: control.Hold{By: "test"}})
 	w.must(err)
 }
 

@@ -15,7 +15,7 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 
-	"millrace/activities"
+	"millrace/activities/recovery"
 	"millrace/internal/archive"
 	"millrace/internal/backup"
 	"millrace/workflows"
@@ -87,7 +87,7 @@ func TestAnInventoryIsReplayed(t *testing.T) {
 		w.must(w.Bucket.Put(t.Context(), "inventory/"+format+".json", fmt.Appendf(nil, `{"sourceBucket":%q,"destinationBucket":"arn:aws:s3:::inventories",
 			"version":"2016-11-30","creationTimestamp":"%d","fileFormat":%q,"fileSchema":%q,"files":[{"key":%q,"size":%d,"MD5checksum":%q}]}`,
 			w.Backups.Name(), made.UnixMilli(), format, schema, "inventory/"+format, len(file), hex.EncodeToString(sum[:]))))
-		in := workflows.RecoverInput{RecoverRequest: activities.RecoverRequest{
+		in := workflows.RecoverInput{RecoverRequest: recovery.RecoverRequest{
 			From: old, To: now, Into: strings.ToLower(format), Inventory: "inventory/" + format + ".json",
 		}}
 		run := w.replay(in.Into, in)

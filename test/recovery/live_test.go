@@ -10,7 +10,7 @@ import (
 
 	"go.temporal.io/sdk/client"
 
-	"millrace/activities"
+	"millrace/activities/recovery"
 	"millrace/deploy/local/localtest"
 	"millrace/internal/delay"
 	"millrace/test/kit/faultproxy"
@@ -98,7 +98,7 @@ func TestABackfillGivesWay(t *testing.T) {
 	mu.Lock()
 	before := waits.Summary()
 	mu.Unlock()
-	run := w.replay("old", workflows.RecoverInput{CallFor: 5 * time.Second, RecoverRequest: activities.RecoverRequest{From: began, To: old, Into: "copy"}})
+	run := w.replay("old", workflows.RecoverInput{CallFor: 5 * time.Second, RecoverRequest: recovery.RecoverRequest{From: began, To: old, Into: "copy"}})
 	// The first bulks of a backfill are as small as any: from then on it counts.
 	mu.Lock()
 	waits = delay.New()

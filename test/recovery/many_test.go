@@ -13,7 +13,7 @@ import (
 	"go.temporal.io/api/enums/v1"
 	"golang.org/x/sync/errgroup"
 
-	"millrace/activities"
+	"millrace/activities/recovery"
 	"millrace/internal/archive"
 	"millrace/internal/backup"
 	"millrace/workflows"
@@ -41,7 +41,7 @@ func TestManyObjects(t *testing.T) {
 	w.must(writing.Wait())
 	began := time.Now()
 	run := w.replay("many", workflows.RecoverInput{
-		RecoverRequest: activities.RecoverRequest{From: hour, To: hour.Add(time.Hour)}, Rate: 1e9, Lanes: 4, CallFor: 10 * time.Second,
+		RecoverRequest: recovery.RecoverRequest{From: hour, To: hour.Add(time.Hour)}, Rate: 1e9, Lanes: 4, CallFor: 10 * time.Second,
 	})
 	result := w.result(run)
 	took := time.Since(began)

@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"millrace/activities"
 	"millrace/internal/backup"
 	"millrace/internal/ledger"
 	"millrace/internal/outcome"
@@ -20,7 +19,7 @@ func (w *world) broughtHome(id string) {
 	entry := ledger.Entry{Kind: ledger.Ingest, Batch: "a-test", Records: []ledger.Record{ledger.NewRecord(w.record(id, false), outcome.Error{Type: "a_test"})}}
 	key, err := w.Ledger.Add(w.t.Context(), entry)
 	w.must(err)
-	w.must(w.Ledger.Resolve(w.t.Context(), key, ledger.Resolution{How: activities.HowIndexed, At: time.Now().UTC()}))
+	w.must(w.Ledger.Resolve(w.t.Context(), key, ledger.Resolution{How: ledger.HowIndexed, At: time.Now().UTC()}))
 	w.sent[id] = true
 }
 

@@ -10,7 +10,7 @@ import (
 
 	"go.temporal.io/sdk/client"
 
-	"millrace/activities"
+	"millrace/activities/recovery"
 	"millrace/deploy/local"
 	"millrace/deploy/local/localtest"
 	"millrace/internal/index"
@@ -54,7 +54,7 @@ func TestRepositoryUnreachable(t *testing.T) {
 	folder := filepath.Join(localtest.SnapshotDir(t, local.Elasticsearch), w.repo)
 	w.must(os.Chmod(folder, 0))
 	t.Cleanup(func() { _ = os.Chmod(folder, 0o755) })
-	run := w.begin(workflows.RecoverInput{RecoverRequest: activities.RecoverRequest{Replace: true}})
+	run := w.begin(workflows.RecoverInput{RecoverRequest: recovery.RecoverRequest{Replace: true}})
 	w.failsWith(run, "snapshot snap in repository "+w.repo+" cannot be read, nothing was changed")
 	if now := w.states(); len(now) != 1 || now[left].UUID != there.UUID || len(w.papers()) > 0 {
 		t.Errorf("it has left %v, and written %q", now, w.papers())
@@ -142,7 +142,7 @@ func TestRedAndReplacedIndices(t *testing.T) {
 	if listed := len(result.Missing); listed != 1 || result.Missing[0].Index != damaged {
 		t.Errorf("missing are %+v", result.Missing)
 	}
-	result = w.result(w.begin(workflows.RecoverInput{RecoverRequest: activities.RecoverRequest{Replace: true}}))
+	result = w.result(w.begin(workflows.RecoverInput{RecoverRequest: recovery.RecoverRequest{Replace: true}}))
 	if !result.Complete || len(result.Restored) != 2 {
 		t.Errorf("replacing it ended with %+v", result)
 	}
@@ -164,7 +164,7 @@ func TestOneIndexOfMany(t *testing.T) {
 	a, b := names[0], names[1]
 	kept := w.states()[b]
 	w.must(w.documents.DeleteIndex(t.Context(), a))
-	run := w.begin(workflows.RecoverInput{RecoverRequest: activities.RecoverRequest{Indices: []string{a}}})
+	run := w.begin(workflows.RecoverInput{RecoverRequest: recovery.RecoverRequest{Indices: []string{a}}})
 	result := w.result(run)
 	if !result.Complete || len(result.Restored) != 1 || result.Restored[0].Index != a || result.Backfill.Records > 503 || len(result.Plan.Warnings) > 0 { // all there are of it
 		t.Errorf("the result is %+v", result)
@@ -176,7 +176,7 @@ func TestOneIndexOfMany(t *testing.T) {
 
 	// Both are lost, and one is asked for.
 	w.disaster()
-	if result := w.result(w.begin(workflows.RecoverInput{RecoverRequest: activities.RecoverRequest{Indices: []string{b}}})); !result.Complete {
+	if result := w.result(w.begin(workflows.RecoverInput{RecoverRequest: recovery.RecoverRequest{Indices: []string{b}}})); !result.Complete {
 		t.Errorf("the result is %+v", result)
 	}
 	if now := w.states(); len(now) != 1 || now[b].Documents != kept.Documents {
@@ -192,7 +192,7 @@ func TestOneIndexOfMany(t *testing.T) {
 		t.Errorf("%d documents are back, not %d", len(found), want)
 	}
 	// A pattern that matches nothing is seen in the plan.
-	none := workflows.RecoverInput{DryRun: true, RecoverRequest: activities.RecoverRequest{Indices: []string{w.indices + "nothing"}}}
+	none := workflows.RecoverInput{DryRun: true, RecoverRequest: recovery.RecoverRequest{Indices: []string{w.indices + "nothing"}}}
 	if plan := w.result(w.begin(none)).Plan; len(plan.Warnings) != 1 || !strings.Contains(plan.Warnings[0], "matches") {
 		t.Errorf("of a pattern that matches nothing it says %q", plan.Warnings)
 	}

@@ -29,7 +29,9 @@ import (
 	"go.temporal.io/sdk/worker"
 	"google.golang.org/protobuf/encoding/protojson"
 
-	"millrace/activities"
+	"millrace/activities/process"
+	"millrace/activities/recovery"
+	"millrace/activities/supervise"
 	"millrace/deploy/local/localtest"
 	"millrace/internal/archive"
 	"millrace/internal/backup"
@@ -37,10 +39,12 @@ import (
 	"millrace/internal/dedup"
 	"millrace/internal/delay"
 	"millrace/internal/index"
+	"millrace/internal/indexing"
 	"millrace/internal/ledger"
 	"millrace/internal/limiter"
 	"millrace/internal/queue"
 	"millrace/internal/snapshot"
+	"millrace/internal/source"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 	"millrace/test/kit/poll"
@@ -128,11 +132,12 @@ func newWorldIn(t *testing.T, address, backups string) *world {
 		_, _ = kinesis.NewFromConfig(cfg).DeleteStream(clean, &kinesis.DeleteStreamInput{StreamName: &names.Stream})
 	})
 	limiter := limiter.New(0, 0)
-	processor := activities.NewProcessor(activities.Processor{
-		Stream: w.StreamID(), Source: activities.StreamSource{Stream: w.Stream}, Bulk: theirs, Limiter: limiter,
-		Seen: w.seen, Delay: w.delay, Batches: w.launcher, Morgue: w.Morgue, Ledger: w.Ledger, Worker: "test",
+	processor := process.New(process.Processor{
+		Stream: w.StreamID(), Source: source.Stream{Stream: w.Stream},
+		Indexer: indexing.New(indexing.Settings{Bulk: theirs, Lookup: theirs, Limiter: limiter, Seen: w.seen, Delay: w.delay, CompareRate: process.DefaultCompareRate}),
+		Batches: w.launcher, DeadLetters: w.DeadLetters, Ledger: w.Ledger, Worker: "test",
 	})
-	supervisor := &activities.Supervisor{Stream: w.StreamID(), Shards: w.Stream, Workflows: w.launcher}
+	supervisor := &supervise.Supervisor{Stream: w.StreamID(), Shards: w.Stream, Workflows: w.launcher}
 	w.start(workers.Process(w.client, processor, supervisor))
 	w.start(workers.Range(w.client, processor, 4))
 	w.start(workers.Index(w.client, processor, 4))
@@ -505,9 +510,9 @@ func (w *world) keep(run client.WorkflowRun, name string) {
 	w.must(os.WriteFile(filepath.Join("..", "..", "workflows", "testdata", "history", name+"_"+*record+".json"), text, 0o644))
 }
 
-func (w *world) result(run client.WorkflowRun) activities.RecoverResult {
+func (w *world) result(run client.WorkflowRun) recovery.RecoverResult {
 	w.t.Helper()
-	var result activities.RecoverResult
+	var result recovery.RecoverResult
 	ended := make(chan error, 1)
 	go func() { ended <- run.Get(w.t.Context(), &result) }()
 	var progress workflows.RecoverProgress

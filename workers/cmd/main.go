@@ -21,16 +21,25 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 
-	"millrace/activities"
+	"millrace/activities/backups"
+	"millrace/activities/deadletters"
+	"millrace/activities/ingest"
+	"millrace/activities/process"
+	"millrace/activities/redrive"
+	"millrace/activities/snapshots"
+	"millrace/activities/supervise"
 	"millrace/internal/archive"
 	"millrace/internal/backup"
 	"millrace/internal/config"
+	"millrace/internal/deadletter"
 	"millrace/internal/dedup"
 	"millrace/internal/delay"
 	"millrace/internal/index"
+	"millrace/internal/indexing"
 	"millrace/internal/limiter"
 	"millrace/internal/ops"
 	"millrace/internal/sink"
+	"millrace/internal/source"
 	"millrace/internal/stream"
 	"millrace/workers"
 	"millrace/workflows"
@@ -48,16 +57,16 @@ type settings struct {
 
 	BulkTimeout time.Duration `help:"Timeout of a request to Elasticsearch. A bulk that times out twice is split." default:"30s" env:"MILLRACE_BULK_TIMEOUT"`
 
-	config.Resources         `embed:"" group:"aws"`
-	stream.Settings          `embed:"" group:"aws"`
-	config.Elasticsearch     `embed:"" group:"elasticsearch"`
-	activities.ProcessLimits `embed:"" group:"processing"`
-	workflows.BatchLimits    `embed:"" group:"processing"`
-	activities.RedriveLimits `embed:"" group:"redriving"`
-	Recovering               `embed:"" group:"recovering"`
-	activities.BackupLimits  `embed:"" group:"backup"`
-	config.Versioning        `embed:"" group:"versioning"`
-	config.Logging           `embed:"" group:"logging"`
+	config.Resources      `embed:"" group:"aws"`
+	stream.Settings       `embed:"" group:"aws"`
+	config.Elasticsearch  `embed:"" group:"elasticsearch"`
+	process.Limits        `embed:"" group:"processing"`
+	workflows.BatchLimits `embed:"" group:"processing"`
+	redrive.RedriveLimits `embed:"" group:"redriving"`
+	Recovering            `embed:"" group:"recovering"`
+	backups.BackupLimits  `embed:"" group:"backup"`
+	config.Versioning     `embed:"" group:"versioning"`
+	config.Logging        `embed:"" group:"logging"`
 }
 
 const description = `Polls Temporal's task queues and moves telemetry from the stream into Elasticsearch.
@@ -111,7 +120,7 @@ func (s *settings) Validate() error {
 		errs = append(errs, fmt.Errorf("--bulk-timeout: %s is not positive", s.BulkTimeout))
 	}
 	return errors.Join(append(errs,
-		s.Resources.Validate(), s.Elasticsearch.Validate(), s.ProcessLimits.Validate(), s.BatchLimits.Validate(), s.RedriveLimits.Validate(), s.Recovering.Validate(),
+		s.Resources.Validate(), s.Elasticsearch.Validate(), s.Limits.Validate(), s.BatchLimits.Validate(), s.RedriveLimits.Validate(), s.Recovering.Validate(),
 		s.BackupLimits.Validate())...)
 }
 
@@ -241,7 +250,7 @@ func (s *settings) launcher(c client.Client) workflows.Launcher {
 func (s *settings) withoutStream(c client.Client, b *workers.Backends) map[string]func() worker.Worker {
 	return map[string]func() worker.Worker{
 		"ingest": func() worker.Worker {
-			return workers.Ingest(c, &activities.Ingester{Intake: b.Intake, Batches: s.launcher(c), Graveyard: b.Morgue})
+			return workers.Ingest(c, &ingest.Ingester{Intake: b.Intake, Batches: s.launcher(c), DeadLetters: b.DeadLetters})
 		},
 	}
 }
@@ -252,33 +261,33 @@ func (s *settings) withStream(c client.Client, b *workers.Backends, documents *i
 	identity := fmt.Sprintf("%d@%s", os.Getpid(), host)
 	launcher := s.launcher(c)
 	processor := s.processor(b, documents, r, launcher, identity)
-	recoverer := b.Recoverer(documents, processor.Limiter, launcher, s.Repository.Name, identity)
+	recoverer := b.Recoverer(documents, processor.Indexer.Limiter, launcher, s.Repository.Name, identity)
 	return map[string]func() worker.Worker{
 		"redrive": func() worker.Worker {
-			return workers.Redrive(c, &activities.Redriver{
-				Queue: b.Fallback, Stream: b.Stream, Graveyard: b.Morgue, Limits: s.RedriveLimits, Worker: identity,
+			return workers.Redrive(c, &redrive.Redriver{
+				Queue: b.Fallback, Stream: b.Stream, DeadLetters: b.DeadLetters, Limits: s.RedriveLimits, Worker: identity,
 			})
 		},
 		"process": func() worker.Worker {
-			return workers.Process(c, processor, &activities.Supervisor{
+			return workers.Process(c, processor, &supervise.Supervisor{
 				Stage: "process", Stream: b.StreamID(), Shards: b.Stream, Workflows: launcher, Ledger: b.Ledger,
-				Untold: activities.NewTeller(b.Ledger, b.DeadLetters), Reconcile: launcher.StartReconcile,
+				Untold: deadletter.NewTeller(b.Ledger, b.DeadLetterQueue), Reconcile: launcher.StartReconcile,
 			})
 		},
 		"range": func() worker.Worker { return workers.Range(c, processor, s.RangeSlots) },
 		"index": func() worker.Worker { return workers.Index(c, processor, s.IndexSlots) },
 		"backup": func() worker.Worker {
-			return workers.Backup(c, &activities.Supervisor{
+			return workers.Backup(c, &supervise.Supervisor{
 				Stage: "backup", Stream: b.StreamID(), Shards: b.Stream, Workflows: workflows.BackupLauncher{Launcher: launcher},
 			})
 		},
 		"copy": func() worker.Worker { return workers.Copy(c, s.archivist(b, identity), s.CopySlots) },
 		"dead": func() worker.Worker {
-			return workers.Dead(c, &activities.Keeper{
-				Queue: b.DeadLetters, Stream: b.StreamID(), Source: b.Stream, Ledger: b.Ledger, Worker: identity,
-			}, &activities.Reprocessor{
+			return workers.Dead(c, &deadletters.Keeper{
+				Queue: b.DeadLetterQueue, Stream: b.StreamID(), Source: b.Stream, Ledger: b.Ledger, Worker: identity,
+			}, &deadletters.Reprocessor{
 				Stream: b.StreamID(), Source: b.Stream, Ledger: b.Ledger, Documents: documents, Intake: b.NewIntake,
-				Processor: processor, Workflows: launcher, Worker: identity,
+				Indexer: processor.Indexer, BulkRecords: processor.Limits.BulkRecords, Workflows: launcher, Worker: identity,
 			})
 		},
 		"recover": func() worker.Worker { return workers.Recover(c, recoverer) },
@@ -291,21 +300,25 @@ func (s *settings) withStream(c client.Client, b *workers.Backends, documents *i
 
 // processor is what indexes, with the cache and the limiter that all shards of
 // this process share.
-func (s *settings) processor(b *workers.Backends, documents *index.Client, r remembered, launcher workflows.Launcher, identity string) *activities.Processor {
-	return activities.NewProcessor(activities.Processor{
-		Stream: b.StreamID(), Source: activities.StreamSource{Stream: b.Stream},
-		Bulk: &activities.Noting{Bulk: documents, Cluster: documents, Store: b.Bucket}, Lookup: documents, Limiter: limiter.New(s.Bulks, s.BulkBytes), Seen: r.seen, Delay: r.delays,
-		Batches: launcher, Drains: launcher, Morgue: b.Morgue, Ledger: b.Ledger, Limits: s.ProcessLimits, Worker: identity,
+func (s *settings) processor(b *workers.Backends, documents *index.Client, r remembered, launcher workflows.Launcher, identity string) *process.Processor {
+	limits := s.Limits.WithDefaults()
+	indexer := indexing.New(indexing.Settings{
+		Bulk: &snapshots.Noting{Bulk: documents, Cluster: documents, Store: b.Bucket}, Lookup: documents,
+		Limiter: limiter.New(s.Bulks, s.BulkBytes), Seen: r.seen, Delay: r.delays, CompareRate: limits.CompareRate,
+	})
+	return process.New(process.Processor{
+		Stream: b.StreamID(), Source: source.Stream{Stream: b.Stream}, Indexer: indexer,
+		Batches: launcher, Drains: launcher, DeadLetters: b.DeadLetters, Ledger: b.Ledger, Limits: limits, Worker: identity,
 	})
 }
 
 // archivist is what backs up.
-func (s *settings) archivist(b *workers.Backends, identity string) *activities.Archivist {
+func (s *settings) archivist(b *workers.Backends, identity string) *backups.Archivist {
 	l := s.BackupLimits
 	store := b.Backups.Under(backup.Prefix).Writing(archive.Writing{Encryption: l.Encryption, KMSKey: l.KMSKey, StorageClass: l.StorageClass})
-	return activities.NewArchivist(activities.Archivist{
-		Stream: b.StreamID(), Source: activities.BackupSource{Stream: b.Stream, FanOut: l.FanOut}, Store: store,
-		Ends: b.Backups.Under(backup.EndsPrefix), Losses: b.Morgue,
+	return backups.NewArchivist(backups.Archivist{
+		Stream: b.StreamID(), Source: backups.BackupSource{Stream: b.Stream, FanOut: l.FanOut}, Store: store,
+		Ends: b.Backups.Under(backup.EndsPrefix), Losses: b.DeadLetters,
 		Limits: l, Worker: identity,
 	})
 }

@@ -1,0 +1,10 @@
+package backups
+
+import (
+	"millrace/activities"
+)
+
+// The activity types of this package.
+const (
+	CopyShard activities.Type[CopyInput, CopyResult] = "CopyShard"
+)

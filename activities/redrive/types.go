@@ -1,0 +1,10 @@
+package redrive
+
+import (
+	"millrace/activities"
+)
+
+// The activity types of this package.
+const (
+	RedriveMessages activities.Type[RedriveCall, RedriveProgress] = "RedriveMessages"
+)

@@ -1,0 +1,174 @@
+package indexing
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"millrace/internal/limiter"
+	"millrace/internal/outcome"
+	"millrace/internal/sink"
+	"millrace/internal/stream"
+	"millrace/internal/telemetry"
+)
+
+// Chunk is some records that go to the sink in one bulk, and what became of each.
+// Its maker fills in the records; the rest is for Run. Its memory is used
+// again after Reset. It is not safe for concurrent use.
+type Chunk struct {
+	Records  []stream.Record
+	Suffix   string           // put behind the name of each record's index
+	Priority limiter.Priority // of its bulks; that of the Run goes first if it is higher
+	Bytes    int              // of the stream that it keeps in memory: see Memory
+
+	// Counts says what became of the records.
+	Counts Counts
+	// Dead are the records that the sink will never take.
+	Dead []Verdict
+	// Open are those of which the sink does not say enough: see Verdict.Whole.
+	Open []Verdict
+	// Parked are those whose index alone is out of service: see Run.Park.
+	Parked []Verdict
+	// Stopped are the positions of those without an outcome, since the call was
+	// stopped before there was one.
+	Stopped []int
+
+	ids     []telemetry.DocID  // of each record; zero for a foreign one
+	digests []telemetry.Digest // of each record; zero for one without
+	times   []time.Time        // received_at of each record; zero for one that is replayed
+	owners  Owners             // the tenant of each record
+
+	bulk sink.Bulk
+	at   []int // the record of each document in the bulk
+
+	resent []resent // records in the bulk that may stand in another index
+	met    []met    // records that are indexed, to be compared with their documents
+	// conflicts are the records that say something else than their documents, to
+	// be named.
+	conflicts []int
+	received  []time.Time // scratch: of what one bulk created
+	// acquitted is the share of a sample of those that are blamed as a whole
+	// that turned out to be fine.
+	acquitted float64
+}
+
+// Verdict is on a record that is not indexed.
+type Verdict struct {
+	At    int // in the chunk
+	Cause outcome.Error
+	// Whole: the cause is of the request that it was in, with others, and may
+	// not be its own.
+	Whole bool
+}
+
+// Reset makes the chunk ready for the next records and lets go of these.
+func (c *Chunk) Reset() {
+	clear(c.Records)
+	c.Records, c.ids, c.digests, c.times = c.Records[:0], c.ids[:0], c.digests[:0], c.times[:0]
+	c.bulk.Reset()
+	c.at, c.resent, c.received = c.at[:0], c.resent[:0], c.received[:0]
+	c.met, c.conflicts = c.met[:0], c.conflicts[:0]
+	c.owners.reset()
+	c.Bytes, c.Priority, c.Counts = 0, 0, Counts{}
+	c.Dead, c.Open, c.Parked, c.Stopped, c.acquitted = nil, nil, nil, nil, 0
+}
+
+// Blame leaves the whole chunk open, after a panic: which record is to blame is not
+// known. A ProcessBatch finds those indexed that are.
+func (c *Chunk) Blame(err error) {
+	c.Counts = Counts{Records: int64(len(c.Records))}
+	c.Dead, c.Open, c.Parked, c.Stopped = nil, c.Open[:0], nil, nil
+	c.met, c.conflicts = nil, nil
+	c.owners.complete(c.Records)
+	for i := range c.Records {
+		c.Open = append(c.Open, Verdict{i, outcome.Error{Type: outcome.TypePanic, Reason: err.Error()}, len(c.Records) > 1})
+	}
+}
+
+// Unattributed returns the verdicts that are those of a whole request, in the order
+// of the shard.
+func (c *Chunk) Unattributed() (whole []Verdict) {
+	slices.SortFunc(c.Open, func(a, b Verdict) int { return cmp.Compare(a.At, b.At) })
+	for _, v := range c.Open {
+		if v.Whole {
+			whole = append(whole, v)
+		}
+	}
+	return whole
+}
+
+// Tenant is whose a record is; empty of one that no collector wrote.
+func (c *Chunk) Tenant(at int) string { return c.owners.Tenant(at) }
+
+// Memory is what a record holds in memory, in bytes.
+func Memory(r stream.Record) int { return len(r.Data) + RecordOverhead }
+
+// RecordOverhead is about what a stream.Record and its sequence number take, in bytes.
+const RecordOverhead = 128
+
+// sort takes the chunk apart: what does not come from a collector is dead,
+// what was indexed before is not indexed again, the rest goes into the bulk.
+func (c *Chunk) sort(seen Seen, now time.Time) {
+	generation := seen.Generation()
+	c.Counts.Records = int64(len(c.Records))
+	c.ids, c.times = slices.Grow(c.ids, len(c.Records)), slices.Grow(c.times, len(c.Records))
+	c.digests = slices.Grow(c.digests, len(c.Records))
+	c.bulk.Grow(len(c.Records), c.Bytes)
+	for i := range c.Records {
+		r, err := telemetry.Parse(c.Records[i].Data)
+		replayed := c.Records[i].Replayed
+		if replayed {
+			r.ReceivedAt = time.Time{}
+		}
+		c.ids, c.times, c.digests = append(c.ids, r.DocID), append(c.times, r.ReceivedAt), append(c.digests, r.Digest)
+		if err != nil {
+			c.owners.Add(nil) // whatever it says
+			c.Dead = append(c.Dead, Verdict{At: i, Cause: outcome.Error{Type: outcome.TypeForeign, Reason: err.Error()}})
+			continue
+		}
+		c.owners.Add(r.Tenant())
+		if !replayed { // a disaster may have deleted it since
+			if held, known := seen.Seen(r.DocID); known {
+				c.meetKnown(i, held, generation)
+				continue
+			}
+		}
+		c.add(r, now)
+		c.at = append(c.at, i)
+		if r.Earlier != nil {
+			c.resent = append(c.resent, resent{i, sink.Reference{Index: string(r.Earlier) + c.Suffix, ID: string(r.DocIDText)}})
+		}
+	}
+}
+
+// fill builds the bulk anew, of some of the records that were in it before.
+func (c *Chunk) fill(at []int, now time.Time) {
+	c.bulk.Reset()
+	for _, i := range at {
+		if r, err := telemetry.Parse(c.Records[i].Data); err == nil { // it was parsed before
+			c.add(r, now)
+		}
+	}
+}
+
+func (c *Chunk) add(r telemetry.Record, now time.Time) {
+	if c.Suffix != "" {
+		r.Index = append(slices.Clip(r.Index), c.Suffix...)
+	}
+	c.bulk.Add(r, now)
+}
+
+// halves cuts a list of two records or more in two parts of about the same size
+// in bytes.
+func (c *Chunk) halves(at []int) (first, second []int) {
+	total := 0
+	for _, i := range at {
+		total += len(c.Records[i].Data)
+	}
+	cut, half := 0, 0
+	for cut < len(at)-1 && (cut == 0 || 2*half < total) {
+		half += len(c.Records[at[cut]].Data)
+		cut++
+	}
+	return at[:cut:cut], at[cut:]
+}

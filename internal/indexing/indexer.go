@@ -1,0 +1,95 @@
+package indexing
+
+import (
+	"millrace/internal/delay"
+	"millrace/internal/limiter"
+	"millrace/internal/sink"
+	"millrace/internal/telemetry"
+)
+
+// Indexer is what all calls of a worker share to index records.
+type Indexer struct {
+	Settings
+	known        *knownIndices
+	outOfService *outOfService
+	comparing    *comparing // nil: nothing is compared
+}
+
+// Settings are the parts of an Indexer.
+type Settings struct {
+	Bulk    sink.Bulker
+	Lookup  sink.Lookup
+	Limiter *limiter.Limiter
+	Seen    Seen             // nil: nothing is known to be indexed, and each record is sent
+	Delay   *delay.Histogram // from received to indexed; nil: these records are old
+	// CompareRate is how many records a second that are indexed already are compared
+	// with their documents. More are counted as unchecked.
+	CompareRate int
+}
+
+// New returns an Indexer.
+func New(s Settings) *Indexer {
+	return &Indexer{
+		Settings: s.completed(), known: &knownIndices{}, outOfService: &outOfService{}, comparing: newComparing(s.CompareRate),
+	}
+}
+
+func (s Settings) completed() Settings {
+	if s.Seen == nil {
+		s.Seen = unseen{}
+	}
+	if s.Delay == nil {
+		s.Delay = delay.New()
+	}
+	return s
+}
+
+// Uncached returns an Indexer that asks no cache of what is indexed. A call that knows
+// of no recovery needs it: the cache of its worker may know documents that a disaster
+// took. Each record is sent, and meets itself where it is there.
+func (x *Indexer) Uncached() *Indexer {
+	other := *x
+	other.Seen = unseen{}
+	return &other
+}
+
+// Past returns an uncached Indexer for old records, which counts no delay.
+func (x *Indexer) Past() *Indexer {
+	other := x.Uncached()
+	other.Delay = delay.New()
+	return other
+}
+
+// Through returns an Indexer that writes to another sink and remembers nothing of it.
+func (x *Indexer) Through(b sink.Bulker, l sink.Lookup) *Indexer {
+	other := *x
+	other.Bulk, other.Lookup = b, l
+	return &other
+}
+
+// Knows reports whether an index has answered a bulk, so that it need not be made.
+func (x *Indexer) Knows(index []byte) bool { return x.known.has(index) }
+
+// Seen remembers which documents are indexed, and 32 bits of the digest of each,
+// zero where that is not known. See dedup.Cache.
+type Seen interface {
+	Seen(id telemetry.DocID) (digest uint32, seen bool)
+	Mark(generation uint64, id telemetry.DocID, digest uint32)
+	Generation() uint64
+	Raise(generation uint64)
+}
+
+// unseen has never seen anything.
+type unseen struct{}
+
+// Seen implements Seen.
+func (unseen) Seen(telemetry.DocID) (uint32, bool) { return 0, false }
+
+// Mark implements Seen.
+func (unseen) Mark(uint64, telemetry.DocID, uint32) {}
+
+// Generation implements Seen.
+func (unseen) Generation() uint64 { return 0 }
+
+// Raise implements Seen.
+func (unseen) Raise(uint64) {}
