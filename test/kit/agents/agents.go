@@ -49,7 +49,7 @@ func Install(ctx context.Context, root string, progress io.Writer) (*Agents, err
 		fmt.Fprintf(progress, "%-14s building (once)\n", "telemetrygen")
 	}
 	// Go builds only what is not current. The tests' GOFLAGS would make another program of it than the demo has.
-	build := exec.CommandContext(ctx, "go", "-C", filepath.Join(root, "test", "agents", "telemetrygen"), "build", "-race=false",
+	build := exec.CommandContext(ctx, "go", "-C", filepath.Join(root, "test", "kit", "agents", "telemetrygen"), "build", "-race=false",
 		"-o", a.telemetrygen, "github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen")
 	// One that builds would take the program from under one that runs it.
 	return a, local.Exclusively(a.telemetrygen+".lock", func() error { return run(build) })
