@@ -25,6 +25,7 @@ func isTemporary(name string) bool { return strings.HasPrefix(name, temporaryPre
 type folders struct{ base, open string }
 
 func (f folders) state(name string) string { return filepath.Join(f.base, "run", name+".json") }
+func (f folders) env(name string) string   { return filepath.Join(f.base, name+".env") }
 func (f folders) lock(name string) string  { return filepath.Join(f.base, "run", name+".lock") }
 func (f folders) logs(name string) string  { return filepath.Join(f.base, "log", name) }
 

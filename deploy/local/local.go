@@ -85,7 +85,9 @@ type Stack struct {
 	lock     *lock
 	progress *progress
 	started  time.Time
-	save     sync.Mutex
+
+	save   sync.Mutex // Held while shared changes, or the state file.
+	shared []string   // The environment that Share wrote, each as KEY=VALUE.
 }
 
 // Start downloads what is missing, starts the services, and waits until all are healthy. On an error nothing is left
@@ -262,7 +264,7 @@ func (s *Stack) Stop() error {
 		group.Go(service.Stop)
 	}
 	err := group.Wait()
-	err = errors.Join(err, removeIfThere(s.StateFile()))
+	err = errors.Join(err, removeIfThere(s.folders.env(s.name)), removeIfThere(s.StateFile()))
 	if s.forgets() {
 		err = errors.Join(err, s.folders.removeData(s.name))
 	}

@@ -17,6 +17,9 @@ type State struct {
 	Pid      int                     `json:"pid"` // The process that runs the stack.
 	Started  time.Time               `json:"started"`
 	Services map[string]ServiceState `json:"services"`
+
+	// Env is the environment of processes that use the stack, each as KEY=VALUE. None: the stack is not shared yet.
+	Env []string `json:"env,omitempty"`
 }
 
 // ServiceState describes one service of a running stack.
@@ -54,11 +57,11 @@ func ReadState(path string) (*State, error) {
 // StateFile is the path of a named stack's state file in a clone.
 func StateFile(root, name string) string { return foldersOf(root).state(name) }
 
-// writeState replaces the state file in one step, since others may be reading it.
+// writeState replaces the state file, which others may be reading.
 func (s *Stack) writeState() error {
 	s.save.Lock()
 	defer s.save.Unlock()
-	state := State{Name: s.name, Pid: os.Getpid(), Started: s.started, Services: map[string]ServiceState{}}
+	state := State{Name: s.name, Pid: os.Getpid(), Started: s.started, Services: map[string]ServiceState{}, Env: s.shared}
 	for _, service := range s.services {
 		described := ServiceState{Address: service.Address(), URL: service.URL(), Pid: service.Pid(), Log: service.log}
 		if service.definition.unprivileged {
@@ -70,12 +73,20 @@ func (s *Stack) writeState() error {
 	if err != nil {
 		return fmt.Errorf("encode the stack's state: %w", err)
 	}
-	next := filepath.Join(filepath.Dir(s.StateFile()), "."+s.name+".next")
-	if err := os.WriteFile(next, append(text, '\n'), 0o644); err != nil {
+	if err := replaceFile(s.StateFile(), append(text, '\n')); err != nil {
 		return fmt.Errorf("write the stack's state: %w", err)
 	}
-	if err := os.Rename(next, s.StateFile()); err != nil {
-		return fmt.Errorf("replace the stack's state: %w", err)
+	return nil
+}
+
+// replaceFile writes a file in one step. Only its owner may read it, since an environment has keys.
+func replaceFile(path string, text []byte) error {
+	next := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".next")
+	if err := os.WriteFile(next, text, 0o600); err != nil {
+		return fmt.Errorf("write the new file: %w", err)
+	}
+	if err := os.Rename(next, path); err != nil {
+		return fmt.Errorf("replace the file: %w", err)
 	}
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -69,14 +68,7 @@ func New(s Settings) *Pipeline {
 	if s.Shards == 0 {
 		s.Shards = 4
 	}
-	p := &Pipeline{settings: s}
-	// Settings for another installation are not for this one.
-	for _, variable := range os.Environ() {
-		if !slices.ContainsFunc([]string{"MILLRACE_", "AWS_", "TEMPORAL_"}, func(prefix string) bool { return strings.HasPrefix(variable, prefix) }) {
-			p.env = append(p.env, variable)
-		}
-	}
-	p.env = append(p.env, s.Servers...)
+	p := &Pipeline{settings: s, env: local.Environ(s.Servers)}
 	for name, value := range map[string]string{
 		"STREAM": s.Resources.Stream, "QUEUE": s.Resources.Queue, "DLQ": s.Resources.DeadLetters, "BUCKET": s.Resources.Bucket,
 	} {

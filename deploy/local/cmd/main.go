@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -16,15 +17,13 @@ import (
 	"millrace/deploy/local"
 )
 
-// stackName is the lasting stack of a clone.
-const stackName = "stack"
-
 // killAfter is how long the command of run may take to end after an interrupt.
 const killAfter = 20 * time.Second
 
 type commands struct {
 	Up       upCommand       `cmd:"" help:"Start the stack, and keep it running until Ctrl-C. It keeps its data."`
 	Run      runCommand      `cmd:"" help:"Start a fresh stack on free ports, run a command with it, and stop it. The command's exit status is passed on."`
+	Starter  starterCommand  `cmd:"" passthrough:"" help:"Run the operator's command, starter, against the demo of this clone, or else its stack."`
 	Status   statusCommand   `cmd:"" help:"Show the running stack."`
 	Download downloadCommand `cmd:"" help:"Download the programs that are missing, and start none."`
 	Clean    cleanCommand    `cmd:"" help:"Remove all downloads and data."`
@@ -84,15 +83,22 @@ type upCommand struct {
 // Run starts the stack and waits for a signal.
 func (c upCommand) Run(ctx context.Context) error {
 	options := c.options()
-	options.Name, options.UsualPorts = stackName, true
+	options.Name, options.UsualPorts = local.NameStack, true
 	stack, err := local.Start(ctx, options)
 	if err != nil {
 		return err
 	}
-	fmt.Println("\nThe stack is running. Stop it with Ctrl-C. For other terminals:")
-	for _, variable := range stack.Env() {
-		fmt.Println("  export", variable)
+	env, err := stack.Share()
+	if err != nil {
+		return errors.Join(err, stack.Stop())
 	}
+	fmt.Printf(`
+The stack runs. Stop it with Ctrl-C. In another terminal:
+
+  ./task starter -- setup --replicas 0    # and every other command of starter
+  . %s                     # or give a shell its environment
+
+`, env)
 	<-ctx.Done()
 	fmt.Println("\nStopping.")
 	return stack.Stop()
@@ -121,6 +127,33 @@ func (c runCommand) Run(ctx context.Context) (err error) {
 	return cmd.Run()
 }
 
+type starterCommand struct {
+	Args []string `arg:"" optional:"" help:"What starter is given."`
+}
+
+// Run builds starter and becomes it, so that signals and its exit status are its own.
+func (c starterCommand) Run(ctx context.Context) error {
+	root, err := local.FindRoot(".")
+	if err != nil {
+		return err
+	}
+	state, err := local.FindShared(root)
+	if err != nil {
+		return err
+	}
+	program := filepath.Join(root, ".local", "bin", "starter") // that of the demo
+	if _, err := os.Stat(program); err != nil {
+		fmt.Fprintln(os.Stderr, "Building starter, once.")
+	}
+	if err := local.Build(ctx, root, []local.Program{{Path: program, Source: "./starter"}}); err != nil {
+		return err
+	}
+	if err := syscall.Exec(program, append([]string{program}, c.Args...), local.Environ(state.Env)); err != nil {
+		return fmt.Errorf("run starter: %w", err)
+	}
+	return nil
+}
+
 type statusCommand struct{}
 
 // Run prints the lasting stack's services.
@@ -129,7 +162,7 @@ func (statusCommand) Run() error {
 	if err != nil {
 		return err
 	}
-	state, err := local.ReadState(local.StateFile(root, stackName))
+	state, err := local.ReadState(local.StateFile(root, local.NameStack))
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,32 @@
+package local
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// Program is one to build: the path of its file, and the package that it is made of.
+type Program struct{ Path, Source string }
+
+// Build compiles those of a clone's programs that are not current, which lie in one folder. flags go to go build.
+func Build(ctx context.Context, root string, programs []Program, flags ...string) error {
+	dir := filepath.Dir(programs[0].Path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make the folder for programs: %w", err)
+	}
+	// One that builds would take a program from under one that starts it.
+	return Exclusively(filepath.Join(dir, ".programs.lock"), func() error {
+		for _, program := range programs {
+			args := append([]string{"build", "-o", program.Path}, flags...)
+			cmd := exec.CommandContext(ctx, "go", append(args, program.Source)...)
+			cmd.Dir = root
+			if output, err := cmd.CombinedOutput(); err != nil {
+				return fmt.Errorf("build %s: %w\n%s", program.Source, err, output)
+			}
+		}
+		return nil
+	})
+}
