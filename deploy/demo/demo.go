@@ -20,9 +20,8 @@ import (
 )
 
 const (
-	// name is the demo's among the stacks of a clone: there can be one.
-	name   = "demo"
 	tenant = "demo"
+	guest  = "guest"              // tenant of what a user posts, which the audit leaves out
 	bucket = "millrace-telemetry" // the default of package config
 
 	// backupWithin is how long a record waits for its object of the backup:
@@ -41,7 +40,8 @@ type demo struct {
 	proxy             *faultproxy.Proxy // before the collector's stream
 	pipeline          *pipeline.Pipeline
 	collector, worker *pipeline.Program
-	key               string
+	key, guestKey     string
+	env               string // path of the file that a shell sources to use starter
 	stores            audit.Stores
 }
 
@@ -110,6 +110,9 @@ func (d *demo) start(ctx context.Context) error {
 	if d.key, err = d.pipeline.CreateKey(ctx, tenant); err != nil {
 		return err
 	}
+	if d.guestKey, err = d.pipeline.CreateKey(ctx, guest); err != nil {
+		return err
+	}
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
 		d.collector, err = d.pipeline.StartCollector(groupCtx, "AWS_ENDPOINT_URL_KINESIS="+d.proxy.URL())
@@ -134,6 +137,15 @@ func (d *demo) start(ctx context.Context) error {
 		S3: pipeline.S3(d.stack),
 	}
 	say("demo", "everything runs, %.0f s after the start", time.Since(d.started).Seconds())
+	return d.share()
+}
+
+// share lets starter find the demo from another terminal, and says how.
+func (d *demo) share() (err error) {
+	if d.env, err = d.stack.Share("MILLRACE_COLLECTOR_URL="+d.collector.URL, "MILLRACE_KEY="+d.guestKey); err != nil {
+		return err
+	}
+	say("starter", "in another terminal: ./task starter -- shards (or . %s, and go run ./starter shards)", d.env)
 	return nil
 }
 
@@ -143,7 +155,7 @@ func (d *demo) startServers(ctx context.Context, root string) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
 		d.stack, d.programs, err = pipeline.StartServers(ctx, local.Options{
-			Root: root, Name: name, Fresh: true, UsualPorts: true, Progress: os.Stdout,
+			Root: root, Name: local.NameDemo, Fresh: true, UsualPorts: true, Progress: os.Stdout,
 		})
 		return err
 	})
@@ -211,6 +223,11 @@ Logs           %s
 
 Worth trying in another terminal:
 
+  ./task starter -- shards                  how far is each shard?
+  ./task starter -- dlq list                which records were given up, and why?
+  ./task starter -- send --records 1000     post more
+  ./task starter -- --help                  everything else; or . %s, and go run ./starter …
+
   curl -i -H 'Authorization: ApiKey %s' -H 'Content-Type: application/json' -d '[{"id":"mine-1","type":"event","timestamp":"%s","attributes":{"hello":"world"}}]' %s/v1/telemetry
 
   curl '%s/telemetry-*/_search?pretty&size=1&q=id:mine-1'
@@ -219,5 +236,5 @@ Worth trying in another terminal:
 
 Stop everything with Ctrl-C.
 `, d.collector.URL, d.collector.GRPC, temporal.URL(), elasticsearch.URL(), d.stack.LogDir(),
-		d.key, time.Now().UTC().Format(time.RFC3339), d.collector.URL, elasticsearch.URL(), temporal.TemporalCLI(), temporal.Address())
+		d.env, d.guestKey, time.Now().UTC().Format(time.RFC3339), d.collector.URL, elasticsearch.URL(), temporal.TemporalCLI(), temporal.Address())
 }
