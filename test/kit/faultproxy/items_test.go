@@ -199,3 +199,33 @@ func TestRoutesAndSizes(t *testing.T) {
 		}
 	}
 }
+
+// Only what the named queue has taken went through it: no refused entry of a
+// batch, no refused batch, and nothing of another queue.
+func TestWatchSeesTheMessagesThatAQueueHasTaken(t *testing.T) {
+	t.Parallel()
+	answer := `{"Successful":[{"Id":"0"},{"Id":"2"}],"Failed":[{"Id":"1","Code":"ServiceUnavailable"}]}`
+	server := serve(t, func(string) string { return answer })
+	proxy := start(t, server.URL)
+	var taken []string // the proxy adds to it before it answers
+	proxy.Set(faultproxy.Rule{Name: "watch", Operation: "SendMessageBatch", Fault: faultproxy.WatchMessages{
+		Queue: "fallback", Taken: func(body string) { taken = append(taken, body) },
+	}})
+	call := func(queue string) string {
+		return `{"QueueUrl":"http://sqs/1/` + queue + `","Entries":[{"Id":"0","MessageBody":"a"},{"Id":"1","MessageBody":"b"},{"Id":"2","MessageBody":"c"}]}`
+	}
+	for _, queue := range []string{"fallback", "dead-letters", "not-fallback"} {
+		if status, got := send(t, proxy.URL(), "AmazonSQS.SendMessageBatch", call(queue)); status != http.StatusOK || got != answer {
+			t.Errorf("%s is answered %d %s", queue, status, got)
+		}
+	}
+	if got := strings.Join(taken, ","); got != "a,c" {
+		t.Errorf("%s are taken", got)
+	}
+	if want := call("fallback") + call("dead-letters") + call("not-fallback"); server.got() != want {
+		t.Errorf("the service got %s", server.got())
+	}
+	if _, entries := proxy.Count("watch"); entries != 0 {
+		t.Errorf("the log has %d faults", entries)
+	}
+}

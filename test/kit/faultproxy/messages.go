@@ -4,7 +4,45 @@ import (
 	"cmp"
 	"encoding/json"
 	"net/http"
+	"strings"
 )
+
+// WatchMessages passes every SendMessageBatch, and hands over each message that
+// a queue has taken before its sender knows of that.
+type WatchMessages struct {
+	Queue string // name
+	Taken func(body string)
+}
+
+func (f WatchMessages) serve(w http.ResponseWriter, r *http.Request, forward http.Handler) int {
+	body := readBody(r)
+	var call struct {
+		QueueURL string `json:"QueueUrl"`
+		Entries  []struct{ ID, MessageBody string }
+	}
+	must(json.Unmarshal(body, &call))
+	setBody(r, body)
+	if !strings.HasSuffix(call.QueueURL, "/"+f.Queue) {
+		forward.ServeHTTP(w, r)
+		return nothing
+	}
+	got := record(r, forward)
+	var answered struct{ Successful []struct{ ID string } }
+	if got.Code == http.StatusOK {
+		must(json.Unmarshal(got.Body.Bytes(), &answered))
+	}
+	taken := map[string]bool{}
+	for _, entry := range answered.Successful {
+		taken[entry.ID] = true
+	}
+	for _, entry := range call.Entries {
+		if taken[entry.ID] {
+			f.Taken(entry.MessageBody)
+		}
+	}
+	replay(w, got, got.Body.Len())
+	return nothing
+}
 
 // StrictMessages refuses of a SendMessageBatch what SQS refuses and emulators
 // take: a message with a character outside of SQS's set, or longer than the
