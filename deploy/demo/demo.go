@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -21,8 +22,11 @@ import (
 
 const (
 	tenant = "demo"
-	guest  = "guest"              // tenant of what a user posts, which the audit leaves out
-	bucket = "millrace-telemetry" // the default of package config
+	guest  = "guest" // tenant of what a user posts, which the audit leaves out
+
+	// The defaults of package config.
+	bucket = "millrace-telemetry"
+	queue  = "millrace-telemetry-queue"
 
 	// backupWithin is how long a record waits for its object of the backup:
 	// minutes would be long here.
@@ -37,7 +41,10 @@ type demo struct {
 	agents   *agents.Agents
 	programs pipeline.Programs
 
-	proxy             *faultproxy.Proxy // before the collector's stream
+	proxy             *faultproxy.Proxy // before the collector's stream, and everything's queues
+	watch             faultproxy.Rule   // that fills queued
+	queued            audit.Queued
+	unread            atomic.Pointer[error] // the first of a message that queued could not read
 	pipeline          *pipeline.Pipeline
 	collector, worker *pipeline.Program
 	key, guestKey     string
@@ -100,6 +107,12 @@ func (d *demo) start(ctx context.Context) error {
 	if d.proxy, err = faultproxy.Start(ctx, d.stack.Service(local.AWS).URL()); err != nil {
 		return fmt.Errorf("start the fault proxy: %w", err)
 	}
+	d.watch = faultproxy.Rule{Name: "watch", Operation: "SendMessageBatch", Fault: faultproxy.WatchMessages{Queue: queue, Taken: func(message string) {
+		if err := d.queued.Take(message); err != nil {
+			d.unread.CompareAndSwap(nil, &err)
+		}
+	}}}
+	d.proxy.Set(d.watch)
 	d.pipeline = pipeline.New(pipeline.Settings{
 		Programs: d.programs, Servers: d.stack.Env(), Dir: dir, UsualPorts: true,
 	})
@@ -115,11 +128,11 @@ func (d *demo) start(ctx context.Context) error {
 	}
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
-		d.collector, err = d.pipeline.StartCollector(groupCtx, "AWS_ENDPOINT_URL_KINESIS="+d.proxy.URL())
+		d.collector, err = d.pipeline.StartCollector(groupCtx, "AWS_ENDPOINT_URL_KINESIS="+d.proxy.URL(), "AWS_ENDPOINT_URL_SQS="+d.proxy.URL())
 		return err
 	})
 	group.Go(func() (err error) {
-		d.worker, err = d.pipeline.StartWorker(groupCtx, "MILLRACE_BACKUP_WITHIN="+backupWithin.String())
+		d.worker, err = d.pipeline.StartWorker(groupCtx, "MILLRACE_BACKUP_WITHIN="+backupWithin.String(), "AWS_ENDPOINT_URL_SQS="+d.proxy.URL())
 		return err
 	})
 	group.Go(func() error { return d.pipeline.StartWorkflows(groupCtx) })

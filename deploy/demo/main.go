@@ -11,20 +11,26 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 )
 
 type options struct {
 	Once    bool    `help:"End when every record has arrived, with status 0 only if none is missing."`
-	Records uint64  `help:"Records of the load generator." default:"12000"`
+	Records uint64  `help:"Records of the load generator." default:"25000"`
 	Rate    float64 `help:"Records a second of the load generator." default:"1000"`
+
+	WarmUp time.Duration `help:"How long the load warms the servers up before delays count: Elasticsearch makes its first indices, and servers compile." default:"15s"`
 }
 
 // Validate reports a load under which the demo would show nothing.
 func (o options) Validate() error {
-	if o.Rate <= 0 || float64(o.Records) < o.Rate*(throttleAfter+throttleFor).Seconds() {
-		return fmt.Errorf("--records, --rate: the load must last longer than %v, or it ends before the stream has throttled", throttleAfter+throttleFor)
+	if o.WarmUp < 0 {
+		return fmt.Errorf("--warm-up: %v is negative", o.WarmUp)
+	}
+	if least := o.WarmUp + throttleAfter + throttleFor; o.Rate <= 0 || float64(o.Records) < o.Rate*least.Seconds() {
+		return fmt.Errorf("--records, --rate, --warm-up: the load must last longer than %v, or it ends before the stream has throttled", least)
 	}
 	return nil
 }

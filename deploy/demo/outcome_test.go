@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"math"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +19,10 @@ func good() outcome {
 	o.report = audit.Report{Accepted: 100, Indexed: 97, DeadLettered: 3, Bad: 3, Others: 10, Delay: new(load.Histogram)}
 	o.report.Delay.Add(200 * time.Millisecond)
 	o.backup = audit.Backup{Objects: 4, Records: 120, Accepted: 100, Others: 10}
+	o.warmUp, o.delays = 10*time.Second, new(audit.Delays)
+	o.delays.Direct.Add(100 * time.Millisecond)
+	o.delays.Queued.Add(3200 * time.Millisecond)
+	o.delays.WarmingUp.Add(5 * time.Second)
 	return o
 }
 
@@ -35,6 +41,8 @@ func TestOnlyACompleteOutcomeIsGood(t *testing.T) {
 		"the queue was not used":             func(o *outcome) { o.redriven = 0 },
 		"no duplicates were sent":            func(o *outcome) { o.again = 0 },
 		"a duplicate was not skipped":        func(o *outcome) { o.skipped = 3 },
+		"no record went directly":            func(o *outcome) { o.delays.Direct = load.Histogram{} },
+		"none is known that was queued":      func(o *outcome) { o.delays.Queued = load.Histogram{} },
 		"the backup lacks a record":          func(o *outcome) { o.backup.Accepted-- },
 		"the backup lacks an agent's record": func(o *outcome) { o.backup.Others-- },
 		"the backup has an altered record":   func(o *outcome) { o.backup.Altered++ },
@@ -62,12 +70,40 @@ func TestTheLastLineIsOneFlatObject(t *testing.T) {
 	}
 	for name, want := range map[string]float64{
 		"accepted": 110, "indexed": 107, "duplicates": 5, "dead_lettered": 3, "redriven": 20, "backed_up": 110, "delay_avg_ms": 200, "delay_p99_ms": 200,
+		"warm_up_s": 10, "delay_direct_avg_ms": 100, "delay_direct_p99_ms": 100, "delay_queue_avg_ms": 3200, "delay_queue_p99_ms": 3200,
 	} {
-		if v, has := got[name]; !has || v != want {
+		if v, has := got[name]; !has || math.Abs(v-want) > want/50 { // a histogram rounds
 			t.Errorf("%s is %v, want %v", name, v, want)
 		}
 	}
-	if len(got) != 8 {
+	if len(got) != 13 {
 		t.Errorf("printed %v", got)
+	}
+}
+
+// TestTheSummaryTellsDelaysByWay: the warm-up stands apart, and what it lasted.
+func TestTheSummaryTellsDelaysByWay(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	good().table(&out)
+	for _, want := range []string{
+		`after a warm-up of 10s`, ` direct +100 ms +100 ms +100 ms +1 `, ` through the queue +3200 ms .* 1 `,
+		` in the warm-up +5000 ms .* 1 `, ` all +200 ms .* 1 `,
+	} {
+		if !regexp.MustCompile(want).MatchString(out.String()) {
+			t.Errorf("%q is missing in\n%s", want, out.String())
+		}
+	}
+}
+
+func TestALoadOutlastsWarmUpAndThrottling(t *testing.T) {
+	t.Parallel()
+	for records, valid := range map[uint64]bool{14_999: false, 15_000: true} {
+		if err := (options{Records: records, Rate: 1000, WarmUp: 10 * time.Second}).Validate(); (err == nil) != valid {
+			t.Errorf("%d records: %v", records, err)
+		}
+	}
+	if (options{Records: 15_000, Rate: 1000, WarmUp: -time.Second}).Validate() == nil {
+		t.Error("a negative warm-up is valid")
 	}
 }

@@ -21,7 +21,7 @@ const (
 
 	connections, perPost = 16, 50
 
-	// The stream throttles for a while after the load has begun.
+	// The stream throttles for a while after the warm-up.
 	throttleAfter = 2 * time.Second
 	throttleFor   = 3 * time.Second
 )
@@ -35,6 +35,7 @@ const (
 // sent is what the senders kept.
 type sent struct {
 	load   *load.Sender
+	warm   time.Time     // end of the warm-up
 	agents atomic.Uint64 // records that agents sent without an error
 }
 
@@ -53,12 +54,13 @@ func (s *sent) bad() (n uint64) {
 
 // send posts everything, with a progress line.
 func (d *demo) send(ctx context.Context, run string) (*sent, error) {
+	begin := time.Now()
 	sender := load.NewSender(
-		&load.Source{Run: run, Start: time.Now(), Interval: time.Millisecond, BadShare: badShare},
+		&load.Source{Run: run, Start: begin, Interval: time.Millisecond, BadShare: badShare},
 		load.Settings{URL: d.collector.URL, Key: d.key, Records: d.Records, Rate: d.Rate, Duplicates: duplicates,
 			Connections: connections, PerPost: perPost},
 	)
-	s := &sent{load: sender}
+	s := &sent{load: sender, warm: begin.Add(d.WarmUp)}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return sender.Run(ctx) })
 	group.Go(func() error { return d.throttle(ctx) })
@@ -100,15 +102,16 @@ func (d *demo) progress(ctx context.Context, accepted uint64) {
 // throttle makes the stream refuse most of what the collector puts into it,
 // as Kinesis does beyond a shard's limits.
 func (d *demo) throttle(ctx context.Context) error {
-	if err := sleep(ctx, throttleAfter); err != nil {
+	if err := sleep(ctx, d.WarmUp+throttleAfter); err != nil {
 		return err
 	}
 	say("stream", "throttles for %v: what it does not take goes to the queue", throttleFor)
 	d.proxy.Set(
+		d.watch,
 		faultproxy.Rule{Name: "call", Operation: "PutRecords", Share: 0.5, Fault: faultproxy.Throttle()},
 		faultproxy.Rule{Name: "entries", Operation: "PutRecords", Fault: faultproxy.RejectEntries{Share: 0.5}},
 	)
-	defer d.proxy.Set()
+	defer d.proxy.Set(d.watch)
 	if err := sleep(ctx, throttleFor); err != nil {
 		return err
 	}
