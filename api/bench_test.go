@@ -84,7 +84,7 @@ func BenchmarkServe(b *testing.B) {
 }
 
 // The walk over a record must not allocate for each of its members.
-func TestARecordCostsFewAllocations(t *testing.T) {
+func TestRecordCostsFewAllocations(t *testing.T) {
 	body, limits, memory := benchBody(100), Limits{}.withDefaults(), new(draft)
 	perRecord := testing.AllocsPerRun(20, func() {
 		if err := telemetryArray(newBatch(limits, testTenant, testRegion, testNow, body, memory)); err != nil {

@@ -17,7 +17,7 @@ import (
 // canonical form: parts, each with its length before it in eight bytes. It is
 // the same in JSON and protobuf and in any order of attributes, and what a
 // gateway adds changes nothing. An id is a hash of it, so the form must never
-// change: TestIdentitiesStay holds it.
+// change: TestIdentitiesNeverChange holds it.
 type identity struct{ parts []byte }
 
 // begin begins an identity of a kind in the memory of the one before.

@@ -28,7 +28,7 @@ const identityPoint = `{"resourceMetrics":[{"resource":{"attributes":[{"key":"se
 
 // These ids are those of documents that exist. A change here makes every retry
 // across an upgrade a second document. Those of the samples are golden too.
-func TestIdentitiesStay(t *testing.T) {
+func TestIdentitiesNeverChange(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	if got := c.idsOf(t, "/v1/traces", identitySpan); got[0] != "0a0102030405060708090a0b0c0d0e0f-ab01020304050607-ef7b757bff0507fe" {
@@ -39,7 +39,7 @@ func TestIdentitiesStay(t *testing.T) {
 	}
 }
 
-func TestWhatIsPartOfAnIdentity(t *testing.T) {
+func TestIdentityCoversWhatDefinesRecord(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	for _, test := range []struct {
@@ -79,7 +79,7 @@ func TestWhatIsPartOfAnIdentity(t *testing.T) {
 
 // Without ids or a time there is no telling whether two are one: what came is
 // known by its request and its place in it.
-func TestWhatHasNoIdentity(t *testing.T) {
+func TestRecordsWithoutIdentityAreKnownByRequestAndPosition(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	for path, body := range map[string]string{
@@ -94,7 +94,7 @@ func TestWhatHasNoIdentity(t *testing.T) {
 	}
 }
 
-func TestDurations(t *testing.T) {
+func TestSpanDurations(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	for span, want := range map[string]any{

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-func TestKeysAreMadeListedAndRevoked(t *testing.T) {
+func TestKeysAreCreatedListedAndRevoked(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "keys.json")
 	first, err := CreateKey(path, "acme")
@@ -87,7 +87,7 @@ func TestKeysAreMadeListedAndRevoked(t *testing.T) {
 	}
 }
 
-func TestKeysSurviveADamagedFile(t *testing.T) {
+func TestKeysSurviveDamagedFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "keys.json")
 	if _, err := OpenKeys(path); err == nil {
@@ -138,7 +138,7 @@ func oneKey(t *testing.T, file []byte) string {
 	return string(f.Keys[0])
 }
 
-func TestKeysMadeTogetherAreAllKept(t *testing.T) {
+func TestConcurrentlyCreatedKeysAreAllKept(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "keys.json")
 	const many = 20
@@ -157,7 +157,7 @@ func TestKeysMadeTogetherAreAllKept(t *testing.T) {
 }
 
 // A folder of links is how Kubernetes mounts a secret.
-func TestALinkedKeyFileStaysALink(t *testing.T) {
+func TestLinkedKeyFileStaysLink(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	link, target := filepath.Join(dir, "keys.json"), filepath.Join(dir, "target.json")

@@ -11,7 +11,7 @@ import (
 
 // What Elasticsearch cannot take as it is must be found in the record all the
 // same, and must not stand where it means something else.
-func TestWhatCannotStandAsItIsIsKept(t *testing.T) {
+func TestMendKeepsNamesElasticsearchRefuses(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	for _, test := range []struct{ name, members, want string }{
@@ -83,7 +83,7 @@ func TestWhatCannotStandAsItIsIsKept(t *testing.T) {
 }
 
 // Many names that become equal cost no more each than a few.
-func TestManyNamesThatBecomeEqual(t *testing.T) {
+func TestMendHandlesManyEqualNames(t *testing.T) {
 	t.Parallel()
 	const many = 60_000
 	value := mend([]byte(`{"\ud800":1` + strings.Repeat(`,"\ud800":1`, many-1) + `}`))
@@ -92,7 +92,7 @@ func TestManyNamesThatBecomeEqual(t *testing.T) {
 	}
 }
 
-func TestIDsOfHalfCharacters(t *testing.T) {
+func TestLoneSurrogatesInIDsAreReplaced(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	c.postText(t, "/v1/telemetry", `{"id":"a\ud800","type":"\udc00"}`)
@@ -101,7 +101,7 @@ func TestIDsOfHalfCharacters(t *testing.T) {
 	}
 }
 
-func TestTimesAreReadAsTheyMayBeWritten(t *testing.T) {
+func TestTimestampsAreReadInEveryForm(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	const want = "2026-11-27T10:00:00Z"
@@ -118,7 +118,7 @@ func TestTimesAreReadAsTheyMayBeWritten(t *testing.T) {
 	}
 }
 
-func TestByteOrderMarks(t *testing.T) {
+func TestByteOrderMarksAreSkipped(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	const mark, record = "\ufeff", `{"id":"x","type":"log"}`
@@ -140,7 +140,7 @@ func TestByteOrderMarks(t *testing.T) {
 	}
 }
 
-func TestDecimals(t *testing.T) {
+func TestDecimalsAreShiftedExactly(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		number string

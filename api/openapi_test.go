@@ -23,7 +23,7 @@ import (
 const schemathesisVersion = "4.32.5" // on PyPI
 
 // The description and the routes must know the same paths and media types.
-func TestTheDescriptionIsComplete(t *testing.T) {
+func TestOpenAPICoversEveryRoute(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("openapi.yaml")
 	if err != nil {
@@ -120,7 +120,7 @@ func (w *statusWriter) Write(b []byte) (int, error) {
 
 // Schemathesis posts what the description allows and what it does not, with
 // and without keys, and compares the answers with the description.
-func TestTheServerIsAsDescribed(t *testing.T) {
+func TestServerConformsToOpenAPI(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("posts thousands of requests")

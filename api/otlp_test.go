@@ -116,7 +116,7 @@ func TestOTLPBecomesStreamRecords(t *testing.T) {
 	}
 }
 
-func TestAnEmptyExportIsTaken(t *testing.T) {
+func TestEmptyExportIsAccepted(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	for _, s := range signals {
@@ -421,7 +421,7 @@ func TestDeepMessagesAreRefusedUndecoded(t *testing.T) {
 }
 
 // An attribute that is there twice would make Elasticsearch refuse the record.
-func TestDoubleAttributesAreToldApart(t *testing.T) {
+func TestDuplicateAttributesAreKeptApart(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	var attributes []string
@@ -441,7 +441,7 @@ func TestDoubleAttributesAreToldApart(t *testing.T) {
 }
 
 // Protobuf's strings may be anything: Latin-1 makes two names one.
-func TestAttributesThatBecomeEqual(t *testing.T) {
+func TestAttributesThatBecomeEqualAreKeptApart(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	attribute := func(key, value string) []byte { return inField(6, text(1, key), inField(2, text(1, value))) }

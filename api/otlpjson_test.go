@@ -104,7 +104,7 @@ func TestProtoJSONIsReadInEveryForm(t *testing.T) {
 
 // A value that a field cannot hold costs the record that it stands in, and what
 // records have in common all of these.
-func TestOneBadValueInJSONCostsItsRecord(t *testing.T) {
+func TestBadJSONValueRejectsOnlyItsRecord(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{RecordBytes: 4000})
 	good := `{"name":"good"}`
@@ -156,7 +156,7 @@ func TestOneBadValueInJSONCostsItsRecord(t *testing.T) {
 }
 
 // What leads to the records cannot be wrong alone: how many they are is unknown.
-func TestJSONAroundRecordsMustBeRight(t *testing.T) {
+func TestBadJSONAroundRecordsRejectsRequest(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	for body, why := range map[string]string{
@@ -175,7 +175,7 @@ func TestJSONAroundRecordsMustBeRight(t *testing.T) {
 	}
 }
 
-func TestWhatOTLPHasDroppedIsSaid(t *testing.T) {
+func TestDeprecatedOTLPFieldsAreReported(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	const said = "the request uses what OpenTelemetry has dropped: "
@@ -214,7 +214,7 @@ func TestWhatOTLPHasDroppedIsSaid(t *testing.T) {
 }
 
 // Deep nesting must not move what is nested again and again.
-func TestTranscodingIsLinear(t *testing.T) {
+func TestTranscodingDeepNestingIsLinear(t *testing.T) {
 	t.Parallel()
 	value := strings.Repeat(`{"arrayValue":{"values":[`, 1000) + `{"stringValue":"` + strings.Repeat("x", 5<<20) + `"}` + strings.Repeat(`]}}`, 1000)
 	encoded, _, err := transcode(nil, []byte(logsOf(`{"body":`+value+`}`)), logRequest, 10<<20)

@@ -66,7 +66,7 @@ var signalRecords = []struct {
 	{metricSignal.path, inField(2, text(1, "good"), inField(5, inField(1))), inField(2, text(1, "bad"), inField(5, inField(1, []byte{0x1d}))), "is not a protobuf message"},
 }
 
-func TestOneBadRecordCostsOnlyItself(t *testing.T) {
+func TestBadRecordIsRejectedAlone(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	for _, s := range signalRecords {
@@ -86,7 +86,7 @@ func TestOneBadRecordCostsOnlyItself(t *testing.T) {
 	}
 }
 
-func TestRecordsBeyondTheLimitAreLeftOut(t *testing.T) {
+func TestRecordsBeyondLimitAreLeftOut(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{Records: 3})
 	for _, s := range signalRecords {
@@ -170,7 +170,7 @@ func TestEmptyMessagesAreCountedBeforeTheyAreDecoded(t *testing.T) {
 
 // An agent whose resource no record can hold is told so each time. It must not
 // be asked to come again for ever, nor cost its neighbours.
-func TestAResourceTooLargeForARecordRejectsItsRecords(t *testing.T) {
+func TestOversizedResourceRejectsItsRecords(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{RecordBytes: 2000, Values: 100})
 	attribute := func(value string) []byte { return inField(1, text(1, "k"), inField(2, text(1, value))) }
@@ -195,7 +195,7 @@ func TestAResourceTooLargeForARecordRejectsItsRecords(t *testing.T) {
 }
 
 // Protobuf lets the fields of a message come in any order, and in parts.
-func TestFieldsComeInAnyOrder(t *testing.T) {
+func TestProtobufFieldsComeInAnyOrder(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	resource := func(key string) []byte { return inField(1, inField(1, text(1, key), inField(2, text(1, "v")))) }

@@ -72,7 +72,7 @@ func logs(records int) string {
 	return "[" + strings.TrimSuffix(strings.Repeat(`{"type":"log"},`, records), ",") + "]"
 }
 
-func TestTheDefaultQuotaIsOn(t *testing.T) {
+func TestDefaultQuotaIsOn(t *testing.T) {
 	t.Parallel()
 	// One request of the largest size fits into each burst.
 	if DefaultTenantRate <= 0 || quotaBurst*DefaultTenantRate < DefaultRecords {
@@ -90,7 +90,7 @@ func TestTheDefaultQuotaIsOn(t *testing.T) {
 
 // One tenant sends a hundred times what it may, in records and in bytes: the
 // other is served as if it were alone.
-func TestATenantBeyondItsQuotaIsAlone(t *testing.T) {
+func TestTenantBeyondQuotaAffectsNoOther(t *testing.T) {
 	t.Parallel()
 	for name, limits := range map[string]Limits{
 		"records": {TenantRate: 10, TenantBurst: 20}, "bytes": {TenantBytes: float64(len(logs(10)))},
@@ -120,7 +120,7 @@ func TestATenantBeyondItsQuotaIsAlone(t *testing.T) {
 	}
 }
 
-func TestWhoComesWhenToldToIsTaken(t *testing.T) {
+func TestClientThatHonorsRetryAfterIsAccepted(t *testing.T) {
 	t.Parallel()
 	for name, limits := range map[string]Limits{
 		"records": {TenantRate: 7, TenantBurst: 9}, "bytes": {TenantBytes: 100}, "both": {TenantRate: 3, TenantBytes: 70},
@@ -150,7 +150,7 @@ func TestWhoComesWhenToldToIsTaken(t *testing.T) {
 
 // The rate holds on average, whatever the size of requests: one beyond the burst
 // makes a debt.
-func TestALargeRequestIsPaidFor(t *testing.T) {
+func TestRequestBeyondBurstCreatesDebt(t *testing.T) {
 	t.Parallel()
 	c, clock := timed(t, Limits{TenantRate: 10, TenantBurst: 20})
 	if r := c.postText(t, "/v1/telemetry", logs(120)); r.status != 202 {
@@ -168,7 +168,7 @@ func TestALargeRequestIsPaidFor(t *testing.T) {
 }
 
 // What cannot be used costs the collector no less than what can.
-func TestWhatIsRefusedCounts(t *testing.T) {
+func TestRefusedRequestsCountAgainstQuota(t *testing.T) {
 	t.Parallel()
 	bomb := compressed(t, "gzip", bytes.Repeat([]byte(" "), 1<<20))
 	for name, post := range map[string]func(c *collector) reply{
@@ -203,7 +203,7 @@ func TestWhatIsRefusedCounts(t *testing.T) {
 
 // Records that are left out cost as much as those that are taken, as far as one
 // more full request: no tenant is shut out for an hour for one mistake.
-func TestWhatIsLeftOutCounts(t *testing.T) {
+func TestLeftOutRecordsCountAgainstQuota(t *testing.T) {
 	t.Parallel()
 	for sent, cost := range map[int]float64{3: 3, 7: 7, 5000: 10} {
 		c, _ := timed(t, Limits{TenantRate: 0.001, TenantBurst: 100, Records: 5})
@@ -283,7 +283,7 @@ func TestCopiesCountAsBytes(t *testing.T) {
 
 // Of many large bodies that come at once only those are read that the quota has
 // room for: the others are answered before a byte of them has arrived.
-func TestAnnouncedBytesAreSpentAtOnce(t *testing.T) {
+func TestAnnouncedBytesAreChargedAtOnce(t *testing.T) {
 	t.Parallel()
 	c, _ := timed(t, Limits{TenantBytes: 1000})
 	account := c.accounts.of(testTenant)
@@ -300,7 +300,7 @@ func TestAnnouncedBytesAreSpentAtOnce(t *testing.T) {
 	}
 }
 
-func TestATenantMayHaveAQuotaOfItsOwn(t *testing.T) {
+func TestTenantMayHaveItsOwnQuota(t *testing.T) {
 	t.Parallel()
 	c, clock := timed(t, Limits{TenantRate: 1, TenantBurst: 1, TenantBytes: 1000})
 	set := func(change Quota) {
@@ -348,7 +348,7 @@ func TestATenantMayHaveAQuotaOfItsOwn(t *testing.T) {
 	}
 }
 
-func TestABadQuotaChangesNothing(t *testing.T) {
+func TestBadQuotaChangesNothing(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	negative, nan := -1.0, math.NaN()

@@ -70,8 +70,8 @@ type readerFunc func(p []byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// TestMemoryOfABodyFollowsWhatHasArrived: it doubles, whatever was announced.
-func TestMemoryOfABodyFollowsWhatHasArrived(t *testing.T) {
+// TestBodyMemoryFollowsBytesReceived: it doubles, whatever was announced.
+func TestBodyMemoryFollowsBytesReceived(t *testing.T) {
 	t.Parallel()
 	const size, least = 1 << 20, 64 << 10
 	for _, announced := range []int64{-1, size, 2 * size} {
@@ -93,7 +93,7 @@ func TestMemoryOfABodyFollowsWhatHasArrived(t *testing.T) {
 	}
 }
 
-func TestAnAnnouncedBodyTakesNoRoomBeforeItArrives(t *testing.T) {
+func TestAnnouncedBodyTakesNoRoomBeforeItArrives(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	other := c.another(t)
@@ -117,7 +117,7 @@ func TestAnAnnouncedBodyTakesNoRoomBeforeItArrives(t *testing.T) {
 }
 
 // A tenant whose bodies never end fills its own part of the room.
-func TestOneTenantHasAQuarterOfTheRoom(t *testing.T) {
+func TestTenantGetsAtMostQuarterOfRoom(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{BodyBytes: 1 << 20, RequestBytes: 40 << 20})
 	other := c.another(t)
@@ -150,7 +150,7 @@ func TestOneTenantHasAQuarterOfTheRoom(t *testing.T) {
 	}
 }
 
-func TestOneTenantHasAQuarterOfTheConnections(t *testing.T) {
+func TestTenantGetsAtMostQuarterOfConnections(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{Connections: 8})
 	other := c.another(t)
@@ -167,7 +167,7 @@ func TestOneTenantHasAQuarterOfTheConnections(t *testing.T) {
 
 // Over gRPC a message has room before it is read, and streams without a message
 // are their tenant's own trouble.
-func TestSilentStreamsHoldTheirTenantsRoom(t *testing.T) {
+func TestSilentStreamsHoldOnlyTheirTenantsRoom(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	other := c.another(t)
@@ -210,8 +210,8 @@ func TestSilentStreamsHoldTheirTenantsRoom(t *testing.T) {
 	}
 }
 
-// TestThereIsRoomForOneBodyBesideFiveGreedyTenants: each takes all that it can, and another one posts.
-func TestThereIsRoomForOneBodyBesideFiveGreedyTenants(t *testing.T) {
+// TestRoomRemainsBesideFiveGreedyTenants: each takes all that it can, and another one posts.
+func TestRoomRemainsBesideFiveGreedyTenants(t *testing.T) {
 	t.Parallel()
 	r := newRoom(Limits{}.withDefaults())
 	for n := range 5 {
@@ -228,7 +228,7 @@ func TestThereIsRoomForOneBodyBesideFiveGreedyTenants(t *testing.T) {
 	}
 }
 
-func TestASharesRoomComesBack(t *testing.T) {
+func TestShareReturnsItsRoom(t *testing.T) {
 	t.Parallel()
 	r := newRoom(Limits{BodyBytes: 1, Expansion: 8, RequestBytes: 40 << 20, Connections: 40})
 	var all sync.WaitGroup
@@ -254,7 +254,7 @@ func TestASharesRoomComesBack(t *testing.T) {
 	}
 }
 
-func TestLimitsAreChecked(t *testing.T) {
+func TestLimitsAreValidated(t *testing.T) {
 	t.Parallel()
 	for flag, limits := range map[string]Limits{
 		"--limit-requests":    {RequestBytes: 9*DefaultBodyBytes - 1},
@@ -279,7 +279,7 @@ func TestLimitsAreChecked(t *testing.T) {
 }
 
 // What is common to the records of a small body makes much of it.
-func TestWhatIsMadeOfARequestIsBounded(t *testing.T) {
+func TestMemoryMadeOfRequestIsBounded(t *testing.T) {
 	c := newCollector(t, Limits{}) // alone, since it measures what is allocated
 	const records, size = 10_000, 100 << 10
 	padding := strings.Repeat("x", size)

@@ -39,7 +39,7 @@ func everything(t *testing.T) [][]byte {
 }
 
 // Whatever the collector takes from a well-behaved agent, both servers take.
-func TestWhatIsTakenCanBeIndexed(t *testing.T) {
+func TestAcceptedRecordsCanBeIndexed(t *testing.T) {
 	t.Parallel()
 	records := everything(t)
 	for flavor, url := range map[index.Flavor]string{
@@ -88,7 +88,7 @@ func TestWhatIsTakenCanBeIndexed(t *testing.T) {
 
 // Every field that the collector adds is described in the one place where fields
 // are described.
-func TestWhatIsWrittenIsDescribed(t *testing.T) {
+func TestSchemaDescribesEveryWrittenField(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../deploy/schema.md")
 	if err != nil {

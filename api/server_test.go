@@ -3,161 +3,19 @@ package api
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"millrace/internal/telemetry"
 )
 
-// stream is an Ingester that keeps what it gets.
-type stream struct {
-	mu      sync.Mutex
-	records [][]byte
-	err     error
-}
-
-func (s *stream) Ingest(_ context.Context, _ string, records [][]byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.err != nil {
-		return s.err
-	}
-	s.records = append(s.records, records...)
-	return nil
-}
-
-// take returns the records so far as documents, and forgets them.
-func (s *stream) take(t *testing.T) []map[string]any {
-	t.Helper()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var documents []map[string]any
-	for _, data := range s.records {
-		if _, err := telemetry.Parse(data); err != nil {
-			t.Errorf("the stream cannot read %s: %v", data, err)
-		}
-		documents = append(documents, decodeStrictly(t, data))
-	}
-	s.records = nil
-	return documents
-}
-
-// collector is a Server with a key, before a stream.
-type collector struct {
-	*Server
-	stream *stream
-	http   *httptest.Server
-	key    string
-	keys   string // the file
-}
-
-func newCollector(t testing.TB, limits Limits) *collector {
-	t.Helper()
-	c := &collector{stream: &stream{}, keys: filepath.Join(t.TempDir(), "keys.json")}
-	var err error
-	if c.key, err = CreateKey(c.keys, testTenant); err != nil {
-		t.Fatal(err)
-	}
-	keys, err := OpenKeys(c.keys)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := New(Settings{Region: testRegion, Limits: limits}, keys, c.stream)
-	server.now = func() time.Time { return testNow }
-	c.listen(t, server)
-	return c
-}
-
-// listen has a server answer, in place of the one before.
-func (c *collector) listen(t testing.TB, s *Server) {
-	t.Helper()
-	c.listenWithin(t, s, s.HTTP(nil).ReadTimeout)
-}
-
-// listenWithin is listen, where bodies have to arrive in time.
-func (c *collector) listenWithin(t testing.TB, s *Server, bodies time.Duration) {
-	t.Helper()
-	c.Server = s
-	c.http = httptest.NewUnstartedServer(nil)
-	c.http.Config = c.HTTP(c.Handler())
-	c.http.Config.ReadTimeout = bodies
-	c.http.Start()
-	t.Cleanup(c.http.Close)
-}
-
-// reply is what a post was answered.
-type reply struct {
-	status   int
-	header   http.Header
-	body     []byte
-	Error    string
-	Accepted int
-	Rejected []Rejection
-}
-
-func (r reply) positions() []int {
-	positions := []int{}
-	for _, rejection := range r.Rejected {
-		positions = append(positions, rejection.Position)
-	}
-	return positions
-}
-
-// post posts with the collector's key unless the headers say otherwise; they
-// are names and values in turn.
-func (c *collector) post(t *testing.T, path string, body io.Reader, headers ...string) reply {
-	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.http.URL+path, body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	request.Header.Set("Authorization", "ApiKey "+c.key)
-	for pair := range slices.Chunk(headers, 2) {
-		request.Header.Set(pair[0], pair[1])
-		if pair[1] == "" {
-			request.Header.Del(pair[0])
-		}
-	}
-	return c.do(t, request)
-}
-
-func (c *collector) do(t *testing.T, request *http.Request) reply {
-	t.Helper()
-	response, err := c.http.Client().Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	r := reply{status: response.StatusCode, header: response.Header}
-	if r.body, err = io.ReadAll(response.Body); err != nil {
-		t.Fatal(err)
-	}
-	if response.Header.Get("Content-Type") == "application/json" {
-		if err := json.Unmarshal(r.body, &r); err != nil {
-			t.Errorf("the answer is no JSON: %v: %s", err, r.body)
-		}
-	}
-	return r
-}
-
-func (c *collector) postText(t *testing.T, path, body string, headers ...string) reply {
-	t.Helper()
-	return c.post(t, path, strings.NewReader(body), headers...)
-}
-
-func TestWhoComesIn(t *testing.T) {
+func TestAuthorization(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	const unknown = "mr_abcdefgh_abcdefghijklmnopqrstuvwxyz234567abcdefghijklmnopqrst"
@@ -192,7 +50,7 @@ func TestWhoComesIn(t *testing.T) {
 	}
 }
 
-func TestWhatIsRefusedAsAWhole(t *testing.T) {
+func TestBadRequestsAreRefusedAsWhole(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{BodyBytes: 4096, Records: 3})
 	four := "[" + strings.Repeat(`{"type":"log"},`, 3) + `{"type":"log"}]`
@@ -252,7 +110,7 @@ func TestMethodsAndPaths(t *testing.T) {
 	}
 }
 
-func TestBodiesComeCompressedAndChunked(t *testing.T) {
+func TestCompressedAndChunkedBodiesAreRead(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	for range 3 { // so that pooled decoders are used again
@@ -277,7 +135,7 @@ func TestBodiesComeCompressedAndChunked(t *testing.T) {
 
 // A bomb unpacks to a thousand times its size. It must be cut off at the
 // limit, whichever way its size is hidden.
-func TestBombsAreCutOff(t *testing.T) {
+func TestDecompressionBombsAreCutOff(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	bomb := bytes.Repeat([]byte(" "), 200<<20)
@@ -336,7 +194,7 @@ func TestRequestsInHandAreBounded(t *testing.T) {
 	}
 }
 
-func TestARequestAtTheLimitIsTaken(t *testing.T) {
+func TestRequestAtLimitIsAccepted(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{BodyBytes: len(oneRecord), Records: 1})
 	if r := c.postText(t, "/v1/telemetry", oneRecord); r.status != 202 {
@@ -347,7 +205,7 @@ func TestARequestAtTheLimitIsTaken(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeDurableIsNotAccepted(t *testing.T) {
+func TestUndurableRecordsAreNotAccepted(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	c.stream.err = errors.New("secret details of the network")
@@ -367,7 +225,7 @@ func TestWhatCannotBeDurableIsNotAccepted(t *testing.T) {
 	}
 }
 
-func TestTenantsKeepToTheirRate(t *testing.T) {
+func TestTenantsAreHeldToTheirRate(t *testing.T) {
 	t.Parallel()
 	c, _ := timed(t, Limits{TenantRate: 0.5, TenantBurst: 4})
 	three := `[{"type":"log"},{"type":"log"},{"type":"log"}]`
@@ -398,7 +256,7 @@ func TestTenantsKeepToTheirRate(t *testing.T) {
 }
 
 // Metrics are read by people who may not know who the customers are.
-func TestMetricsTellOfRecordsAndNotOfTenants(t *testing.T) {
+func TestMetricsCountRecordsWithoutNamingTenants(t *testing.T) {
 	c := newCollector(t, Limits{}) // alone, since the metrics are the process's
 	value := func(name string) float64 {
 		t.Helper()
@@ -446,7 +304,7 @@ func TestMetricsTellOfRecordsAndNotOfTenants(t *testing.T) {
 	}
 }
 
-func TestSlowClientsAreNotWaitedFor(t *testing.T) {
+func TestServerTimesOutSlowClients(t *testing.T) {
 	t.Parallel()
 	server := (&Server{}).HTTP(http.NotFoundHandler())
 	for name, timeout := range map[string]time.Duration{
@@ -458,7 +316,7 @@ func TestSlowClientsAreNotWaitedFor(t *testing.T) {
 	}
 }
 
-func TestAStoppedServerFinishesWhatItHas(t *testing.T) {
+func TestStoppedServerFinishesRequestsInHand(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	held := make(chan struct{})

@@ -39,7 +39,7 @@ func (c *collector) preflight(t *testing.T, path, origin string, headers ...stri
 	return c.do(t, request)
 }
 
-func TestAPageMayAskBeforeItPosts(t *testing.T) {
+func TestCORSAnswersPreflight(t *testing.T) {
 	t.Parallel()
 	for _, path := range []string{"/v1/traces", "//v1/logs/", "/v1/telemetry", "/v1/monitoring-data"} {
 		r := pages(t, "https://other.example", shop).preflight(t, path, shop, "authorization,content-type")
@@ -64,7 +64,7 @@ func TestAPageMayAskBeforeItPosts(t *testing.T) {
 	}
 }
 
-func TestOtherPagesAreNotLetIn(t *testing.T) {
+func TestCORSRefusesOtherOrigins(t *testing.T) {
 	t.Parallel()
 	c := pages(t, shop)
 	for _, origin := range []string{"https://evil.example", "http://shop.example", shop + ":8443", shop + ".evil.example", "null"} {
@@ -87,7 +87,7 @@ func TestOtherPagesAreNotLetIn(t *testing.T) {
 
 // A page learns nothing of an answer that does not name its origin: neither why
 // it was refused nor when to come again.
-func TestAPageReadsEveryAnswer(t *testing.T) {
+func TestCORSLetsPagesReadEveryAnswer(t *testing.T) {
 	t.Parallel()
 	c := pages(t, shop)
 	for name, r := range map[string]reply{
@@ -111,7 +111,7 @@ func TestAPageReadsEveryAnswer(t *testing.T) {
 	}
 }
 
-func TestWithoutOriginsNothingIsSaidOfCORS(t *testing.T) {
+func TestCORSIsOffWithoutOrigins(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	for _, r := range []reply{c.preflight(t, "/v1/telemetry", shop), c.postText(t, "/v1/telemetry", oneRecord, "Origin", shop)} {
@@ -126,7 +126,7 @@ func TestWithoutOriginsNothingIsSaidOfCORS(t *testing.T) {
 	}
 }
 
-func TestOriginsAreCheckedAtStart(t *testing.T) {
+func TestOriginsAreValidated(t *testing.T) {
 	t.Parallel()
 	if err := (Origins{"*", shop, "http://localhost:3000", "https://[::1]:8443", "chrome-extension://abcdef"}).Validate(); err != nil {
 		t.Error(err)
@@ -143,7 +143,7 @@ func TestOriginsAreCheckedAtStart(t *testing.T) {
 
 // A collector behind a gateway gets a base and a path joined in every way, and
 // exporters follow no redirect after a POST.
-func TestPathsAreServedAsTheyAreJoined(t *testing.T) {
+func TestPathsAreServedHoweverTheyAreJoined(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	c.http.Client().CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
@@ -159,7 +159,7 @@ func TestPathsAreServedAsTheyAreJoined(t *testing.T) {
 	}
 }
 
-func TestHeadIsRefusedLikeGet(t *testing.T) {
+func TestHEADIsRefusedLikeGET(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodHead, c.http.URL+"/v1/traces", nil)
@@ -178,7 +178,7 @@ func TestHeadIsRefusedLikeGet(t *testing.T) {
 
 // What a Content-Type says beside its media type is no reason to refuse data
 // (RFC 9110, 8.3.1: type, subtype and parameter names have no case).
-func TestMediaTypesAreReadAsTheyAreWritten(t *testing.T) {
+func TestMediaTypesAreReadInEveryForm(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	for _, mediaType := range []string{
@@ -205,7 +205,7 @@ func TestMediaTypesAreReadAsTheyAreWritten(t *testing.T) {
 	}
 }
 
-func TestEncodingsAreReadAsTheyAreWritten(t *testing.T) {
+func TestEncodingsAreReadInEveryForm(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	for encoding, how := range map[string]string{
@@ -224,7 +224,7 @@ func TestEncodingsAreReadAsTheyAreWritten(t *testing.T) {
 
 // A protobuf request without data has no bytes, and some clients compress that
 // too, or say that they did.
-func TestAnEmptyBodyIsEmptyHoweverItIsCompressed(t *testing.T) {
+func TestEmptyBodyIsEmptyInEveryEncoding(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	for _, encoding := range []string{"", "identity", "gzip", "x-gzip", "zstd"} {
@@ -248,7 +248,7 @@ func TestAnEmptyBodyIsEmptyHoweverItIsCompressed(t *testing.T) {
 }
 
 // Exporters drop a batch that is answered 408, and send it again after a 503.
-func TestASlowBodyIsToComeAgain(t *testing.T) {
+func TestSlowBodyIsAnsweredRetryably(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	c.http.Close()

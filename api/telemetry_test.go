@@ -108,7 +108,7 @@ func TestTelemetryBecomesStreamRecords(t *testing.T) {
 	}
 }
 
-func TestTheBytesOfARecord(t *testing.T) {
+func TestRecordBytes(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	c.postText(t, "/v1/telemetry", `[{"a": 1.0, "id":"x", "b":{ "c":"d\/" }, "type":"log","timestamp":"2026-11-23T10:00:00.5Z"}]`)
@@ -120,7 +120,7 @@ func TestTheBytesOfARecord(t *testing.T) {
 	}
 }
 
-func TestEachRecordIsJudgedAlone(t *testing.T) {
+func TestRecordsAreValidatedSeparately(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{Depth: 4, RecordBytes: 2000})
 	for _, test := range []struct{ record, reason string }{
@@ -170,7 +170,7 @@ func members(n int) string {
 	return strings.Join(all, ",")
 }
 
-func TestALineIsJudgedAlone(t *testing.T) {
+func TestLinesAreValidatedSeparately(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	body := `{"id":"0","type":"log"}` + "\r\n\n  \n" + `{"id":"1","type":"log"} {}` + "\n" + `{"id":"2","type":` + "\n" +
@@ -196,7 +196,7 @@ func TestALineIsJudgedAlone(t *testing.T) {
 
 // Records without an id: a request posted again gives the same records, two
 // equal ones in it are two, and so are those of two requests.
-func TestIdentityWithoutAnID(t *testing.T) {
+func TestIdentityWithoutID(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	ids := func(body string, headers ...string) []string {
@@ -266,7 +266,7 @@ func TestRecordsWithNeitherIDNorTime(t *testing.T) {
 
 // What the load generator sends is taken as it is: the tests of the pipeline
 // compare what is indexed with what it sent.
-func TestLoadIsTaken(t *testing.T) {
+func TestGeneratedLoadIsAccepted(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	source := &load.Source{Run: "run-1", Start: time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC), Interval: time.Millisecond, BadShare: 0.2}
@@ -291,7 +291,7 @@ func TestLoadIsTaken(t *testing.T) {
 	}
 }
 
-func TestTheScannerAgreesWithJSON(t *testing.T) {
+func TestScannerAgreesWithEncodingJSON(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
 		`0`, `-0`, `-`, `01`, `1.`, `.1`, `1e`, `1e+`, `1E-05`, `+1`, `"`, `"a`, `"\`, `"\x"`, `"\u12"`, `"\u12G4"`, "\"\t\"", `"\t"`, "\"\x7f\"",
@@ -315,7 +315,7 @@ func TestTheScannerAgreesWithJSON(t *testing.T) {
 	}
 }
 
-func TestArrivalDecidesTheIndexAndNotTheIdentity(t *testing.T) {
+func TestArrivalDecidesIndexNotIdentity(t *testing.T) {
 	t.Parallel()
 	for timestamp, want := range map[string]struct{ index, earlier, at, original string }{
 		"2026-11-27T11:00:00Z": {"telemetry-log-2026.11.27", "", "2026-11-27T11:00:00Z", ""},
@@ -343,7 +343,7 @@ func TestArrivalDecidesTheIndexAndNotTheIdentity(t *testing.T) {
 	}
 }
 
-func TestAnIDThatSaysTwoThingsIsRejectedOnce(t *testing.T) {
+func TestConflictingIDIsRejectedOnce(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	record := `{"type":"log","id":"x","timestamp":"2026-11-23T10:00:00Z","a":%d}`
@@ -356,7 +356,7 @@ func TestAnIDThatSaysTwoThingsIsRejectedOnce(t *testing.T) {
 
 // Whether a record is ahead depends on its arrival. Sent again a day later it
 // says the same.
-func TestArrivalDoesNotChangeTheDigest(t *testing.T) {
+func TestArrivalDoesNotChangeDigest(t *testing.T) {
 	t.Parallel()
 	const ahead = 60 * time.Hour
 	at := testNow.Add(ahead)

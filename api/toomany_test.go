@@ -7,7 +7,7 @@ import (
 
 // Too many records cost only those beyond the limit, which are named in one
 // rejection, however many they are.
-func TestOnlyRecordsBeyondTheLimitAreLeftOut(t *testing.T) {
+func TestOnlyRecordsBeyondLimitAreLeftOut(t *testing.T) {
 	t.Parallel()
 	const a, b, c, d, e = `{"id":"a","type":"log"}`, `{"id":"b","type":"log"}`, `{"id":"c","type":"log"}`, `{"id":"d","type":"log"}`, `{"id":"e","type":"log"}`
 	const reason = "left out, since a request may have 3"
@@ -54,7 +54,7 @@ func compositeOf(records ...string) string {
 
 // A line is taken only once its end is known: one that turns out wrong leaves
 // nothing behind, not even its id.
-func TestAWrongLineLeavesNothingBehind(t *testing.T) {
+func TestBadLineLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	r := c.postText(t, "/v1/telemetry", `{"id":"a","type":"log","n":1} x`+"\n1 2\n"+`{"id":"a","type":"log","n":2}`, "Content-Type", "application/x-ndjson")

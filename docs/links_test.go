@@ -14,9 +14,9 @@ var (
 	fenced  = regexp.MustCompile("(?s)```.*?```")
 )
 
-// TestLinksLeadSomewhere checks the relative links of all Markdown files: the file must exist, and have the heading that
+// TestLinksResolve checks the relative links of all Markdown files: the file must exist, and have the heading that
 // an anchor names.
-func TestLinksLeadSomewhere(t *testing.T) {
+func TestLinksResolve(t *testing.T) {
 	t.Parallel()
 	var pages []string
 	for _, pattern := range []string{"*.md", "../*.md", "../deploy/*.md"} {

@@ -61,16 +61,17 @@ func TestBatchIsShownRetriedSkippedAndCanceled(t *testing.T) {
 		return len(got) == 1 && got[0].Workflow == id && got[0].Shard == badRange.Shard
 	})
 	p.must("batch list", id)
-	p.must("batch show "+id, "records   8 indexed", "10 records  split", "attempt 1 of 10 failed", "odd_exception: unknown")
+	p.must("batch show "+id, "records   8 indexed", "10 records  split", " of 10 failed", "odd_exception: unknown")
 
+	before := status().Tree.Children // a busy machine may have come to their second attempt
 	p.must("batch retry "+id+" --first "+badRange.First+" --last "+badRange.First, "records  ")
-	await(t, "the attempt", func() bool { return status().Tree.Children[0].Attempts >= 2 })
+	await(t, "the attempt", func() bool { return status().Tree.Children[0].Attempts > before[0].Attempts })
 	p.fails("batch retry "+id+" --first x --last x", "no open branch from x to x")
 	lines := status().Lines()
 	shown, _, _ := strings.Cut(strings.TrimSpace(lines[2]), "  ") // as it is drawn: first-last
 	first, last, _ := strings.Cut(shown, "-")
 	p.must("batch retry "+id+" --first "+first+" --last "+last, "records  ")
-	await(t, "the attempt at the branch as it is drawn", func() bool { return status().Tree.Children[1].Attempts >= 2 })
+	await(t, "the attempt at the branch as it is drawn", func() bool { return status().Tree.Children[1].Attempts > before[1].Attempts })
 	p.fails("batch retry "+id+" --first 1", "--first, --last: give both, or none")
 	p.must("batch skip "+id+" --first "+badRange.Last+" --last "+badRange.Last+" --wait 0", "will skip")
 	await(t, "the dead letter", func() bool { return status().Counts.DeadLetters == 1 })

@@ -10,8 +10,8 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// TestTheGuidesCommandsAreUnderstood parses every starter command in docs, and requires that docs show each one.
-func TestTheGuidesCommandsAreUnderstood(t *testing.T) {
+// TestDocumentedCommandsParse parses every starter command in docs, and requires that docs show each one.
+func TestDocumentedCommandsParse(t *testing.T) {
 	t.Parallel()
 	pages, err := filepath.Glob("../docs/*.md")
 	if err != nil {

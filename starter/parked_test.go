@@ -12,9 +12,9 @@ import (
 	"millrace/workflows"
 )
 
-// TestAnOperatorSteersWhatIsParked: lists it, looks at it, pauses and resumes it,
+// TestParkedIndexIsListedPausedAndRestarted: lists it, looks at it, pauses and resumes it,
 // ends it and begins it again.
-func TestAnOperatorSteersWhatIsParked(t *testing.T) {
+func TestParkedIndexIsListedPausedAndRestarted(t *testing.T) {
 	t.Parallel()
 	p := newPipeline(t, false)
 	w := worker.New(p.client, workflows.DeadQueue, worker.Options{})

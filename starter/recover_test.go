@@ -69,8 +69,8 @@ func (p pipeline) workOnRecoveries(mayEnd *atomic.Bool) {
 	}
 }
 
-// TestARecoveryIsFollowedPausedAndCanceled, and another one goes on from there.
-func TestARecoveryIsFollowedPausedAndCanceled(t *testing.T) {
+// TestRecoverIsFollowedPausedAndCanceled, and another one goes on from there.
+func TestRecoverIsFollowedPausedAndCanceled(t *testing.T) {
 	t.Parallel()
 	p := newPipeline(t, false)
 	p.must("recover status", "recover: there was none, see `starter recover`")
@@ -104,7 +104,7 @@ func TestARecoveryIsFollowedPausedAndCanceled(t *testing.T) {
 		"replay/20261123T130000-20261123T140000-copy: started", "missing: an unknown number of records of backup/x: before it: made up", "not all is back: see what is missing above")
 }
 
-func TestTheLineOfARecovery(t *testing.T) {
+func TestRecoverProgressLine(t *testing.T) {
 	t.Parallel()
 	for want, p := range map[string]workflows.RecoverProgress{
 		"restore  [######........................]  20 %  1 of 5 shards": {

@@ -57,7 +57,7 @@ func newCollector(t *testing.T, status int) (*collector, operator) {
 	return c, newOperator(t, "MILLRACE_COLLECTOR_URL="+server.URL, "MILLRACE_KEY=secret")
 }
 
-func TestSendSaysWhatBecameOfTheRecords(t *testing.T) {
+func TestSendReportsOutcomes(t *testing.T) {
 	t.Parallel()
 	c, o := newCollector(t, http.StatusAccepted)
 	o.must("send --records 95 --run trial", "accepted             95\n", "refused              0\n", "ids                  trial-0, -1, …")
@@ -84,7 +84,7 @@ func TestSendSaysWhatBecameOfTheRecords(t *testing.T) {
 	}
 }
 
-func TestSendFailsWhenRecordsAreNotTaken(t *testing.T) {
+func TestSendFailsWhenRecordsAreRefused(t *testing.T) {
 	t.Parallel()
 	_, o := newCollector(t, http.StatusBadRequest)
 	o.fails("send --records 10", "refused              10\n", "10 records were refused")

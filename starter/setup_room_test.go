@@ -36,8 +36,8 @@ func limited(t *testing.T, server, shards string) string {
 	return proxy.URL
 }
 
-// TestSetupWarnsOfTheShardLimit of both servers, before the pipeline runs into it.
-func TestSetupWarnsOfTheShardLimit(t *testing.T) {
+// TestSetupWarnsOfShardLimit of both servers, before the pipeline runs into it.
+func TestSetupWarnsOfShardLimit(t *testing.T) {
 	t.Parallel()
 	const nowhere = "127.0.0.1:1"
 	for flavor, server := range map[string]string{"elasticsearch": localtest.Elasticsearch(t), "opensearch": localtest.OpenSearch(t)} {
@@ -54,7 +54,7 @@ func TestSetupWarnsOfTheShardLimit(t *testing.T) {
 	}
 }
 
-func TestWhatIndicesNeed(t *testing.T) {
+func TestSetupEstimatesShards(t *testing.T) {
 	t.Parallel()
 	window := telemetry.Window{DaysBack: telemetry.DefaultDaysBack, DaysAhead: telemetry.DefaultDaysAhead}
 	names := window.Names(time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC))

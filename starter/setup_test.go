@@ -34,7 +34,7 @@ func localAWS(t *testing.T) []string {
 	}
 }
 
-func TestSetupTwice(t *testing.T) {
+func TestSetupIsIdempotent(t *testing.T) {
 	t.Parallel()
 	options, name := localtest.TemporalNamespace(t), localtest.Name(t, "")
 	o := newOperator(t, append(localAWS(t), "TEMPORAL_ADDRESS="+options.HostPort, "TEMPORAL_NAMESPACE="+options.Namespace,
@@ -101,7 +101,7 @@ func TestSetupTwice(t *testing.T) {
 	}
 }
 
-func TestSetupSaysAllThatIsWrong(t *testing.T) {
+func TestSetupReportsEveryProblem(t *testing.T) {
 	t.Parallel()
 	const nowhere = "127.0.0.1:1"
 	env := []string{
@@ -115,7 +115,7 @@ func TestSetupSaysAllThatIsWrong(t *testing.T) {
 	newOperator(t).fails("setup", "no AWS region: set AWS_REGION")
 }
 
-func TestSetupSeesAnAttributeOfAnotherType(t *testing.T) {
+func TestSetupReportsAttributeOfWrongType(t *testing.T) {
 	t.Parallel()
 	options := localtest.TemporalNamespace(t)
 	_, err := localtest.TemporalClient(t, options).OperatorService().AddSearchAttributes(t.Context(), &operatorservice.AddSearchAttributesRequest{

@@ -71,7 +71,7 @@ func TestShardsAreShownLive(t *testing.T) {
 	p.fails("shard show banana", "has no shard banana")
 }
 
-func TestAShardIsPausedUntilNobodyHoldsIt(t *testing.T) {
+func TestShardIsPausedUntilLastHoldEnds(t *testing.T) {
 	t.Parallel()
 	p := started(t)
 	p.must("shard pause 1 --reason maintenance", "shardId-000000000001: paused, by operator (maintenance)")
@@ -102,7 +102,7 @@ func TestAShardIsPausedUntilNobodyHoldsIt(t *testing.T) {
 	p.fails("shard pause 9", "has no shard shardId-000000000009")
 }
 
-func TestAStreamIsPausedAsAWhole(t *testing.T) {
+func TestStreamIsPausedAsWhole(t *testing.T) {
 	t.Parallel()
 	p := started(t)
 	p.must("stream pause --reason rest", "process/made-up, 3 shards: paused, by operator (rest)")
@@ -122,7 +122,7 @@ func TestAStreamIsPausedAsAWhole(t *testing.T) {
 	}
 }
 
-func TestAShardIsToldToPauseWhereNoWorkerRuns(t *testing.T) {
+func TestShardPauseWaitsForWorker(t *testing.T) {
 	t.Parallel()
 	p := newPipeline(t, false)
 	name, client := localtest.Name(t, "stream"), kinesis.NewFromConfig(localtest.AWS(t))

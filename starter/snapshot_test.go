@@ -56,8 +56,8 @@ func (p pipeline) workOnSnapshots(end snapshots.SnapshotLook) {
 	p.t.Cleanup(w.Stop)
 }
 
-// TestASnapshotThatFailsAgainAndAgainSaysWhy, and not only that it took too long.
-func TestASnapshotThatFailsAgainAndAgainSaysWhy(t *testing.T) {
+// TestSnapshotThatKeepsFailingSaysWhy, and not only that it took too long.
+func TestSnapshotThatKeepsFailingSaysWhy(t *testing.T) {
 	t.Parallel()
 	p := newPipeline(t, false)
 	w := worker.New(p.client, workflows.SnapshotQueue, worker.Options{})
@@ -112,7 +112,7 @@ func TestSnapshotsAreTakenAndScheduled(t *testing.T) {
 	p.must("snapshot schedule --remove", "schedule "+id+": there is none")
 }
 
-func TestASnapshotThatIsNoSuccessFailsTheCommand(t *testing.T) {
+func TestPartialSnapshotFailsCommand(t *testing.T) {
 	t.Parallel()
 	p := newPipeline(t, false)
 	p.workOnSnapshots(snapshots.SnapshotLook{State: snapshot.Partial, Reason: "1 of 2 shards are not in it"})

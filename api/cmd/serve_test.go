@@ -125,7 +125,7 @@ func TestTLSProtectsBothListeners(t *testing.T) {
 	}
 }
 
-func TestHalfOfACertificateIsRefused(t *testing.T) {
+func TestServeRefusesCertificateWithoutKey(t *testing.T) {
 	t.Parallel()
 	c := &serveCommand{TLSCert: "cert.pem"}
 	if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "--tls-key") {
@@ -144,7 +144,7 @@ func parse(t *testing.T, args ...string) (serveCommand, error) {
 	return c, err
 }
 
-func TestOriginsAreAList(t *testing.T) {
+func TestServeTakesListOfOrigins(t *testing.T) {
 	t.Parallel()
 	if c, err := parse(t); err != nil || len(c.CORSOrigins) > 0 {
 		t.Errorf("the default is %v, error %v", c.CORSOrigins, err)
@@ -158,7 +158,7 @@ func TestOriginsAreAList(t *testing.T) {
 }
 
 // The program's own routes must not redirect what the server would take.
-func TestAgentsAreNotRedirected(t *testing.T) {
+func TestServeDoesNotRedirectAgents(t *testing.T) {
 	t.Parallel()
 	keyFile := filepath.Join(t.TempDir(), "keys.json")
 	if _, err := api.CreateKey(keyFile, "tenant"); err != nil {
@@ -195,7 +195,7 @@ func TestQuotasAreOnByDefault(t *testing.T) {
 	}
 }
 
-func TestQuotasAreSetWithKeys(t *testing.T) {
+func TestKeysCommandSetsQuotas(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "keys.json")
 	run := func(args ...string) error {

@@ -1,7 +1,6 @@
 package ingest_test
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -20,92 +19,6 @@ func init() {
 	// The compressor's own channels must be made outside of any bubble.
 	pack.Pack(nil)
 }
-
-// durable is where batches end: workflows that were started, and the direct
-// way. Both can be away.
-type durable struct {
-	mu       sync.Mutex
-	started  map[string][][]byte // id: records
-	largest  int                 // pack
-	direct   [][]byte
-	attempts int // to start
-	takes    time.Duration
-	away     error // of starts
-	hang     bool  // starts hang instead
-	refuses  int   // direct attempts that leave everything
-	inFlight int
-	most     int
-}
-
-func (d *durable) StartIngest(ctx context.Context, id string, batch []byte) error {
-	d.mu.Lock()
-	d.attempts++
-	d.inFlight++
-	d.most = max(d.most, d.inFlight)
-	away, hang := d.away, d.hang
-	d.mu.Unlock()
-	defer func() {
-		d.mu.Lock()
-		d.inFlight--
-		d.mu.Unlock()
-	}()
-	if hang {
-		<-ctx.Done()
-		return ctx.Err()
-	}
-	time.Sleep(d.takes) // inside of a bubble: no time of ours
-	if away != nil {
-		return away
-	}
-	records, err := pack.Unpack(batch)
-	if err != nil {
-		return err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.started[id] != nil {
-		return errors.New(id + " was started before")
-	}
-	d.started[id], d.largest = records, max(d.largest, len(batch))
-	return nil
-}
-
-func (d *durable) Put(_ context.Context, _ string, records [][]byte) ([]int, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.refuses > 0 {
-		d.refuses--
-		var left []int
-		for n := range records {
-			if n%2 == 0 {
-				left = append(left, n)
-				continue
-			}
-			d.direct = append(d.direct, records[n])
-		}
-		return left, errors.New("neither stream nor queue")
-	}
-	d.direct = append(d.direct, records...)
-	return nil, nil
-}
-
-// all are the records that are durable, in no order.
-func (d *durable) all() (all []string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, records := range d.started {
-		for _, r := range records {
-			all = append(all, string(r))
-		}
-	}
-	for _, r := range d.direct {
-		all = append(all, string(r))
-	}
-	slices.Sort(all)
-	return all
-}
-
-func newDurable() *durable { return &durable{started: map[string][][]byte{}} }
 
 func records(prefix string, count, size int) (all [][]byte) {
 	for n := range count {
@@ -126,7 +39,7 @@ func want(lists ...[][]byte) (all []string) {
 	return all
 }
 
-func TestAFloodDelaysNoOtherTenant(t *testing.T) {
+func TestFloodDelaysNoOtherTenant(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d := newDurable()
@@ -203,7 +116,7 @@ func TestConcurrentRequestsShareBatches(t *testing.T) {
 	})
 }
 
-func TestALoneRequestLingersNoLongerThanSet(t *testing.T) {
+func TestLoneRequestLingersNoLongerThanSet(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d := newDurable()
@@ -216,7 +129,7 @@ func TestALoneRequestLingersNoLongerThanSet(t *testing.T) {
 	})
 }
 
-func TestALargeRequestIsCutIntoBatches(t *testing.T) {
+func TestLargeRequestIsCutIntoBatches(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		settings ingest.Settings
@@ -268,7 +181,7 @@ func TestBatchesInFlightAreBounded(t *testing.T) {
 	})
 }
 
-func TestOneBatchInFlightIsOne(t *testing.T) {
+func TestBatcherKeepsToOneBatchInFlight(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d := newDurable()
@@ -292,7 +205,7 @@ func TestOneBatchInFlightIsOne(t *testing.T) {
 	})
 }
 
-func TestTooMuchThatWaitsIsShed(t *testing.T) {
+func TestBatcherShedsExcessLoad(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d := newDurable()
@@ -316,9 +229,9 @@ func TestTooMuchThatWaitsIsShed(t *testing.T) {
 	})
 }
 
-// TestWithoutTemporalBatchesGoDirectly also while it hangs: only the first
+// TestBatcherBypassesTemporalWhenItIsAway also while it hangs: only the first
 // batches wait for it, and when it is back it is used again.
-func TestWithoutTemporalBatchesGoDirectly(t *testing.T) {
+func TestBatcherBypassesTemporalWhenItIsAway(t *testing.T) {
 	t.Parallel()
 	for name, ail := range map[string]func(d *durable){
 		"refused": func(d *durable) { d.away = errors.New("connection refused") },
@@ -380,7 +293,7 @@ func TestDirectModeStartsNoWorkflow(t *testing.T) {
 	}
 }
 
-func TestWhatIsDurableNowhereIsUnavailable(t *testing.T) {
+func TestBatcherReportsUnavailableWhenNothingIsDurable(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d := newDurable()
@@ -401,8 +314,8 @@ func TestWhatIsDurableNowhereIsUnavailable(t *testing.T) {
 	})
 }
 
-// TestCloseAnswersWhatItHasTaken is the collector's SIGTERM.
-func TestCloseAnswersWhatItHasTaken(t *testing.T) {
+// TestCloseAnswersPendingRequests is the collector's SIGTERM.
+func TestCloseAnswersPendingRequests(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d := newDurable()
@@ -423,7 +336,7 @@ func TestCloseAnswersWhatItHasTaken(t *testing.T) {
 	})
 }
 
-func TestSettingsAreChecked(t *testing.T) {
+func TestSettingsAreValidated(t *testing.T) {
 	t.Parallel()
 	for _, c := range []ingest.Settings{
 		{Linger: -1}, {BatchRecords: -1}, {BatchBytes: -1}, {InFlight: -1}, {PendingBytes: -1}, {StartTimeout: -1}, {DirectTimeout: -1},

@@ -18,7 +18,7 @@ import (
 )
 
 // What the backup is measured against writes what the backup writes.
-func TestObjectsAreThoseOfTheBackup(t *testing.T) {
+func TestBareLoopWritesSameObjectsAsBackup(t *testing.T) {
 	records := data.Records(20_000, time.Now())
 	streams, err := replay.New(records, 2)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 
 // The real client must find every record once, whatever pages it asks for, and
 // again from any sequence number.
-func TestServesEveryRecordOnce(t *testing.T) {
+func TestReplayServesEveryRecordOnce(t *testing.T) {
 	t.Parallel()
 	records := data.Records(1000, time.Now())
 	handler, err := replay.New(records, 4)
@@ -93,7 +93,7 @@ func drain(t *testing.T, client *kinesis.Client, from *kinesis.GetShardIteratorI
 	}
 }
 
-func TestTakesAllAndForgetsIt(t *testing.T) {
+func TestReplayAcceptsAndDiscardsPuts(t *testing.T) {
 	t.Parallel()
 	handler, err := replay.New(nil, 4)
 	if err != nil {

@@ -32,7 +32,7 @@ func client(t *testing.T, handler http.Handler) *s3.Client {
 	})
 }
 
-func TestObjectsComeBackAsTheyWereWritten(t *testing.T) {
+func TestStoreReturnsObjectsUnchanged(t *testing.T) {
 	t.Parallel()
 	bucket, server := open(t)
 	meta := map[string]string{"count": "7", "last": "20"}
@@ -81,7 +81,7 @@ func TestObjectsComeBackAsTheyWereWritten(t *testing.T) {
 	}
 }
 
-func TestListsInOrder(t *testing.T) {
+func TestStoreListsInOrder(t *testing.T) {
 	t.Parallel()
 	bucket, _ := open(t)
 	const objects = 1203 // two pages
@@ -105,7 +105,7 @@ func TestListsInOrder(t *testing.T) {
 	}
 }
 
-func TestUploadThatIsGivenUpLeavesNothing(t *testing.T) {
+func TestAbortedUploadLeavesNothing(t *testing.T) {
 	t.Parallel()
 	bucket, server := open(t)
 	client, name, key := client(t, server), "b", "key"

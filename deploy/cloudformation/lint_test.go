@@ -50,8 +50,8 @@ func TestTemplatesAreClean(t *testing.T) {
 	}
 }
 
-// TestTheCheckFails: a mistake in the template is found.
-func TestTheCheckFails(t *testing.T) {
+// TestLintFindsMistakes: a mistake in the template is found.
+func TestLintFindsMistakes(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("firehose.yml")
 	if err != nil {

@@ -26,7 +26,7 @@ func good() outcome {
 	return o
 }
 
-func TestOnlyACompleteOutcomeIsGood(t *testing.T) {
+func TestOnlyCompleteOutcomePasses(t *testing.T) {
 	t.Parallel()
 	if err := good().check(); err != nil {
 		t.Fatal(err)
@@ -55,7 +55,7 @@ func TestOnlyACompleteOutcomeIsGood(t *testing.T) {
 	}
 }
 
-func TestTheLastLineIsOneFlatObject(t *testing.T) {
+func TestOutcomeEndsWithOneFlatJSONObject(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	if err := good().print(&out); err != nil {

@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 	select {}
 }
 
-func TestDataOutlivesAKill(t *testing.T) {
+func TestDataSurvivesKill(t *testing.T) {
 	ctx := t.Context()
 	stack, err := local.Start(ctx, local.Options{
 		Services: []string{local.Temporal, local.Elasticsearch}, ElasticsearchHeap: "512m", Progress: t.Output(),
@@ -93,7 +93,7 @@ func killAndRestart(t *testing.T, service *local.Service) {
 	}
 }
 
-func TestServersDieWithAKilledSupervisor(t *testing.T) {
+func TestServersDieWithKilledSupervisor(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux ties a child's life to its parent's")
 	}
@@ -170,7 +170,7 @@ func temporal(t *testing.T, service *local.Service, args ...string) string {
 	return string(output)
 }
 
-func TestAFreshStackForgets(t *testing.T) {
+func TestFreshStackHasNoData(t *testing.T) {
 	start := func() *local.Stack {
 		stack, err := local.Start(t.Context(), local.Options{
 			Services: []string{local.Kinesalite}, Name: "fresh-test", Fresh: true, Progress: t.Output(),

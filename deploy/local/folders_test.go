@@ -20,7 +20,7 @@ func testRoot(t *testing.T) string {
 	return root
 }
 
-func TestSecondStackOfANameIsRefused(t *testing.T) {
+func TestSecondStackOfSameNameIsRefused(t *testing.T) {
 	folders, err := makeFolders(testRoot(t))
 	if err != nil {
 		t.Fatal(err)
@@ -52,7 +52,7 @@ func TestSecondStackOfANameIsRefused(t *testing.T) {
 	second.lock.release()
 }
 
-func TestStateOfAKilledStackIsNoState(t *testing.T) {
+func TestStateOfKilledStackIsIgnored(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "stack.json")
 	// No system that we know gives out process ids above 1<<22.
 	if err := os.WriteFile(path, []byte(`{"pid": 4194305}`), 0o644); err != nil {
@@ -110,7 +110,7 @@ func TestEnterable(t *testing.T) {
 	}
 }
 
-func TestCleanRefusesWhileAStackRuns(t *testing.T) {
+func TestCleanRefusesWhileStackRuns(t *testing.T) {
 	root := testRoot(t)
 	folders, err := makeFolders(root)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-func TestHalfAnInstallIsNotTakenForOne(t *testing.T) {
+func TestIncompleteInstallIsRepeated(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "program")
 	fill := func(content string, err error) func(string) error {
 		return func(dir string) error {
@@ -36,7 +36,7 @@ func TestHalfAnInstallIsNotTakenForOne(t *testing.T) {
 	}
 }
 
-func TestOnlyOneInstalls(t *testing.T) {
+func TestConcurrentInstallsRunOnce(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "program")
 	var fills atomic.Int32
 	var group sync.WaitGroup

@@ -23,7 +23,7 @@ func shell(t *testing.T, script string) *Process {
 	return p
 }
 
-func TestAProcessEndsInOrder(t *testing.T) {
+func TestProcessStopsGracefully(t *testing.T) {
 	t.Parallel()
 	p := shell(t, `trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.05; done`)
 	waitFor(t, p.Log, "up")
@@ -39,7 +39,7 @@ func TestAProcessEndsInOrder(t *testing.T) {
 	}
 }
 
-func TestAKillReachesGrandchildren(t *testing.T) {
+func TestKillReachesGrandchildren(t *testing.T) {
 	t.Parallel()
 	p := shell(t, `sleep 1000 & echo $!; wait`)
 	child := strings.TrimSpace(waitFor(t, p.Log, "\n"))
@@ -58,7 +58,7 @@ func TestAKillReachesGrandchildren(t *testing.T) {
 	}
 }
 
-func TestABadEndIsReportedWithTheLog(t *testing.T) {
+func TestFailedExitIsReportedWithLog(t *testing.T) {
 	t.Parallel()
 	p := shell(t, `trap 'exit 3' TERM; echo up; while :; do sleep 0.05; done`)
 	waitFor(t, p.Log, "up")
@@ -86,7 +86,7 @@ func TestAwaitReadyWaitsForStatus200(t *testing.T) {
 	}
 }
 
-func TestWhatAProcessUsesIsRead(t *testing.T) {
+func TestProcessUsageIsRead(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS != "linux" {
 		t.Skip("reads Linux's /proc")

@@ -59,10 +59,10 @@ func TestEveryFieldHasAColumn(t *testing.T) {
 	}
 }
 
-// TestKeysAreToldApartByCase: the SerDe that does not takes a line with "tenant"
+// TestTablesDistinguishKeysByCase: the SerDe that does not takes a line with "tenant"
 // and "Tenant" for broken, and one that does finds a column's key only under the
 // name that it is given.
-func TestKeysAreToldApartByCase(t *testing.T) {
+func TestTablesDistinguishKeysByCase(t *testing.T) {
 	t.Parallel()
 	for _, pointed := range []bool{true, false} {
 		columns, err := tables.Columns(pointed)
@@ -85,9 +85,9 @@ func TestKeysAreToldApartByCase(t *testing.T) {
 	}
 }
 
-// TestAthenaCountsWhatWasBackedUp: by distinct doc_id, whatever came twice, and
+// TestAthenaCountsBackup: by distinct doc_id, whatever came twice, and
 // though some records are such as no index takes.
-func TestAthenaCountsWhatWasBackedUp(t *testing.T) {
+func TestAthenaCountsBackup(t *testing.T) {
 	t.Parallel()
 	bucket := newBucket(t)
 	want := write(t, bucket.Under(backup.Prefix))
@@ -98,10 +98,10 @@ func TestAthenaCountsWhatWasBackedUp(t *testing.T) {
 	})
 }
 
-// TestAthenaCountsWhatFirehoseDelivered: the template has it write a document a
+// TestAthenaCountsFirehoseDelivery: the template has it write a document a
 // line, compressed. The emulator knows no partitions by projection, so that none
 // is named.
-func TestAthenaCountsWhatFirehoseDelivered(t *testing.T) {
+func TestAthenaCountsFirehoseDelivery(t *testing.T) {
 	t.Parallel()
 	bucket, of := newBucket(t), map[string]int{}
 	for object := range 3 {

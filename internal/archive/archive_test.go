@@ -2,7 +2,6 @@ package archive_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -18,7 +17,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"golang.org/x/sync/errgroup"
 
 	"millrace/deploy/local/localtest"
@@ -26,84 +24,6 @@ import (
 	"millrace/internal/awshttp"
 	"millrace/test/kit/faultproxy"
 )
-
-func newClient(cfg aws.Config) *s3.Client {
-	cfg.HTTPClient = awshttp.Wrap(nil)
-	return s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true })
-}
-
-// newBucket returns a bucket of its own.
-func newBucket(t *testing.T) *archive.Bucket {
-	t.Helper()
-	cfg := localtest.AWS(t)
-	client, name := newClient(cfg), localtest.Name(t, "")
-	if _, err := client.CreateBucket(t.Context(), &s3.CreateBucketInput{
-		Bucket: &name, CreateBucketConfiguration: &types.CreateBucketConfiguration{LocationConstraint: types.BucketLocationConstraint(cfg.Region)},
-	}); err != nil {
-		t.Fatal(err)
-	}
-	bucket := archive.Open(client, name)
-	t.Cleanup(func() {
-		ctx := context.WithoutCancel(t.Context())
-		for key, err := range bucket.Keys(ctx, "") {
-			if err == nil {
-				_ = bucket.Delete(ctx, key)
-			}
-		}
-		_, _ = client.DeleteBucket(ctx, &s3.DeleteBucketInput{Bucket: &name})
-	})
-	return bucket
-}
-
-// faulty returns the same bucket behind a proxy.
-func faulty(t *testing.T, bucket *archive.Bucket) (*archive.Bucket, *faultproxy.Proxy) {
-	t.Helper()
-	cfg := localtest.AWS(t)
-	proxy, err := faultproxy.Start(t.Context(), *cfg.BaseEndpoint)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = proxy.Close() })
-	cfg.BaseEndpoint = aws.String(proxy.URL())
-	return archive.Open(newClient(cfg), bucket.Name()), proxy
-}
-
-// s3Error is how S3 refuses a call.
-func s3Error(status int, code string) faultproxy.Answer {
-	return s3Says(status, code, "by the fault proxy")
-}
-
-func s3Says(status int, code, message string) faultproxy.Answer {
-	return faultproxy.Answer{
-		Status: status, Header: http.Header{"Content-Type": {"application/xml"}},
-		Body: "<?xml version=\"1.0\"?><Error><Code>" + code + "</Code><Message>" + message + "</Message></Error>",
-	}
-}
-
-func put(t *testing.T, b *archive.Bucket, key, body string) {
-	t.Helper()
-	if err := b.Put(t.Context(), key, []byte(body)); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func want(t *testing.T, b *archive.Bucket, key, body string) {
-	t.Helper()
-	if got, err := b.Get(t.Context(), key); err != nil || string(got) != body {
-		t.Errorf("%s holds %.50q, want %.50q, error %v", key, got, body, err)
-	}
-}
-
-func collect(t *testing.T, b *archive.Bucket, prefix string) (keys []string) {
-	t.Helper()
-	for key, err := range b.Keys(t.Context(), prefix) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		keys = append(keys, key)
-	}
-	return keys
-}
 
 func TestPutReplaces(t *testing.T) {
 	t.Parallel()
@@ -139,7 +59,7 @@ func TestPutNewNeverReplaces(t *testing.T) {
 	}
 }
 
-func TestOneOfManyWritersCreates(t *testing.T) {
+func TestOneOfManyConcurrentWritersCreates(t *testing.T) {
 	t.Parallel()
 	b := newBucket(t)
 	created := make([]bool, 20)
@@ -160,9 +80,9 @@ func TestOneOfManyWritersCreates(t *testing.T) {
 	want(t, b, "key", fmt.Sprint(winner))
 }
 
-// TestWriterMeetsAnotherOne: S3 answers 409 to one of two conditional writes
+// TestPutNewRetriesConflictingWrites: S3 answers 409 to one of two conditional writes
 // that meet, before any of them has won.
-func TestWriterMeetsAnotherOne(t *testing.T) {
+func TestPutNewRetriesConflictingWrites(t *testing.T) {
 	t.Parallel()
 	b, proxy := faulty(t, newBucket(t))
 	conflict := faultproxy.Rule{Name: "conflict", Times: 2, Fault: s3Error(http.StatusConflict, "ConditionalRequestConflict")}
@@ -176,9 +96,9 @@ func TestWriterMeetsAnotherOne(t *testing.T) {
 	}
 }
 
-// TestLostAnswerIsNotTakenForAFailure: the second attempt finds what the first
+// TestPutNewSurvivesLostAnswer: the second attempt finds what the first
 // one wrote.
-func TestLostAnswerIsNotTakenForAFailure(t *testing.T) {
+func TestPutNewSurvivesLostAnswer(t *testing.T) {
 	t.Parallel()
 	b, proxy := faulty(t, newBucket(t))
 	proxy.Set(faultproxy.Rule{Name: "lost", Times: 1, Fault: faultproxy.Applied{}})
@@ -229,8 +149,8 @@ func TestRefusedCallsAreErrors(t *testing.T) {
 	}
 }
 
-// TestWhatIsWithheld: an object that must not be read is distinct from an outage.
-func TestWhatIsWithheld(t *testing.T) {
+// TestWithheldObjectIsNoOutage: an object that must not be read is distinct from an outage.
+func TestWithheldObjectIsNoOutage(t *testing.T) {
 	t.Parallel()
 	direct := newBucket(t)
 	put(t, direct, "key", "body")
@@ -256,7 +176,7 @@ func TestWhatIsWithheld(t *testing.T) {
 	}
 }
 
-func TestBodyThatIsCutOffIsAnError(t *testing.T) {
+func TestTruncatedBodyIsError(t *testing.T) {
 	t.Parallel()
 	direct := newBucket(t)
 	put(t, direct, "key", string(bytes.Repeat([]byte("x"), 100_000)))
@@ -270,7 +190,7 @@ func TestBodyThatIsCutOffIsAnError(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotThere(t *testing.T) {
+func TestMissingObjectIsErrNotExist(t *testing.T) {
 	t.Parallel()
 	b := newBucket(t)
 	put(t, b, "key", "body")
@@ -305,7 +225,7 @@ func TestWhatIsNotThere(t *testing.T) {
 	}
 }
 
-func TestPartsOfABucketAreApart(t *testing.T) {
+func TestPrefixesOfBucketAreSeparate(t *testing.T) {
 	t.Parallel()
 	b := newBucket(t)
 	ledger, nested := b.Under("ledger/"), b.Under("ledger/").Under("open/")
@@ -345,7 +265,7 @@ func (p smallPages) Do(r *http.Request) (*http.Response, error) {
 	return p.HTTPClient.Do(r)
 }
 
-func TestListGoesThroughAllPagesInOrder(t *testing.T) {
+func TestListReadsAllPagesInOrder(t *testing.T) {
 	t.Parallel()
 	b := newBucket(t)
 	const count = 25

@@ -15,7 +15,7 @@ import (
 
 func pathStyle(o *s3.Options) { o.UsePathStyle = true }
 
-func TestCreateTwice(t *testing.T) {
+func TestCreateIsIdempotent(t *testing.T) {
 	t.Parallel()
 	ctx, client, name := t.Context(), s3.NewFromConfig(localtest.AWS(t), pathStyle), localtest.Name(t, "bucket")
 	t.Cleanup(func() {
@@ -39,7 +39,7 @@ func TestCreateTwice(t *testing.T) {
 	}
 }
 
-func TestCreateLeavesAlone(t *testing.T) {
+func TestCreateLeavesForeignBucketsAlone(t *testing.T) {
 	t.Parallel()
 	for name, status := range map[string]int{
 		"a bucket of another account": http.StatusForbidden,

@@ -64,7 +64,7 @@ func leftBehind(t *testing.T, b *archive.Bucket, want int) {
 	}
 }
 
-func TestUploadsInPartsGetThroughFaults(t *testing.T) {
+func TestMultipartUploadsSurviveFaults(t *testing.T) {
 	t.Parallel()
 	for name, rule := range map[string]faultproxy.Rule{
 		"refused parts":      {Times: 2, AtLeast: 1 << 20, Fault: s3Error(http.StatusServiceUnavailable, "SlowDown")},
@@ -92,7 +92,7 @@ func TestUploadsInPartsGetThroughFaults(t *testing.T) {
 	}
 }
 
-func TestAnUploadThatFailsLeavesNothing(t *testing.T) {
+func TestFailedUploadLeavesNothing(t *testing.T) {
 	t.Parallel()
 	direct := newBucket(t)
 	b, proxy := faulty(t, direct)

@@ -29,9 +29,9 @@ func send(t *testing.T, to *last, r *http.Request) {
 	}
 }
 
-// TestBodyEndsWhereItWasClosed does what net/http does with a body whose
+// TestBodyEndsWhenClosed does what net/http does with a body whose
 // request was answered meanwhile.
-func TestBodyEndsWhereItWasClosed(t *testing.T) {
+func TestBodyEndsWhenClosed(t *testing.T) {
 	t.Parallel()
 	request := smithyhttp.NewStackRequest().(*smithyhttp.Request)
 	request, err := request.SetStream(strings.NewReader("body"))
@@ -53,7 +53,7 @@ func TestBodyEndsWhereItWasClosed(t *testing.T) {
 	}
 }
 
-func TestNoBodyStaysNone(t *testing.T) {
+func TestMissingBodyStaysMissing(t *testing.T) {
 	t.Parallel()
 	kept := &last{}
 	for _, body := range []io.ReadCloser{nil, http.NoBody} {

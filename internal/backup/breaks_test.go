@@ -36,9 +36,9 @@ func breaks(t *testing.T, store library, w backup.Window) (found []int, reasons 
 	return found, reasons
 }
 
-// TestWhereAChainIsBroken: 120 records, a second apart, are cut into objects of
+// TestFindBreaksLocatesMissingObjects: 120 records, a second apart, are cut into objects of
 // 10.
-func TestWhereAChainIsBroken(t *testing.T) {
+func TestFindBreaksLocatesMissingObjects(t *testing.T) {
 	t.Parallel()
 	at := func(n int) time.Time { return record(n).Arrived }
 	span := func(after, until int) backup.Span {

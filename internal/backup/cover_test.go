@@ -36,9 +36,9 @@ func (l library) Read(context.Context, string) (io.ReadCloser, archive.Object, e
 	return nil, archive.Object{}, errors.New("it must not be read")
 }
 
-// TestWhatABackupLacks: the chain of 120 records, a second apart, is cut into
+// TestLacksNamesMissingRecords: the chain of 120 records, a second apart, is cut into
 // objects of 10.
-func TestWhatABackupLacks(t *testing.T) {
+func TestLacksNamesMissingRecords(t *testing.T) {
 	t.Parallel()
 	at := func(n int) time.Time { return record(n).Arrived }
 	reached := func(n int) map[string]backup.Position {

@@ -8,9 +8,9 @@ import (
 	"millrace/internal/backup"
 )
 
-// TestFirehoseHasDeliveredBehindATime: by the time in an object's name, else by
+// TestFirehosePassesTime: by the time in an object's name, else by
 // the hour in its key; by days from the first midnight on.
-func TestFirehoseHasDeliveredBehindATime(t *testing.T) {
+func TestFirehosePassesTime(t *testing.T) {
 	t.Parallel()
 	at := time.Now().UTC().Add(-72 * time.Hour).Truncate(24 * time.Hour).Add(15*time.Hour + 20*time.Minute)
 	named := func(after time.Duration, of string) string {

@@ -109,9 +109,9 @@ func TestArrivalsOutOfOrderHideNothing(t *testing.T) {
 	}
 }
 
-// TestTheEndOfAChainIsFoundAtMidnight: the last link may lie below the day before
+// TestReachedFindsEndOfChainAtMidnight: the last link may lie below the day before
 // that of others.
-func TestTheEndOfAChainIsFoundAtMidnight(t *testing.T) {
+func TestReachedFindsEndOfChainAtMidnight(t *testing.T) {
 	t.Parallel()
 	store := turning(t, -2000, 5, -5)
 	reached, err := backup.Reached(t.Context(), store, shard.Stream, start, []string{shard.ID}, midnight.Add(-time.Hour))
@@ -120,8 +120,8 @@ func TestTheEndOfAChainIsFoundAtMidnight(t *testing.T) {
 	}
 }
 
-// TestAChainIsWholeAtMidnight: retention may delete what it has.
-func TestAChainIsWholeAtMidnight(t *testing.T) {
+// TestChainIsWholeAtMidnight: retention may delete what it has.
+func TestChainIsWholeAtMidnight(t *testing.T) {
 	t.Parallel()
 	store := turning(t, -2000, 5, -5, 3, -3, 2000)
 	for _, from := range []time.Duration{-time.Second, 2 * time.Hour} {

@@ -92,9 +92,9 @@ func (c *counted) List(ctx context.Context, prefix string) iter.Seq2[archive.Obj
 	return c.shelf.List(ctx, prefix)
 }
 
-// TestListBeginsWhereTheBackupDoes, however long before that a window begins:
+// TestListBeginsWithBackup, however long before that a window begins:
 // each day costs a call.
-func TestListBeginsWhereTheBackupDoes(t *testing.T) {
+func TestListBeginsWithBackup(t *testing.T) {
 	t.Parallel()
 	store := &counted{shelf: newShelf(key(noon, "shardId-000000000000", "100"))}
 	if got := listed(t, store, backup.Window{From: time.Time{}.Add(time.Minute), To: noon.Add(time.Hour)}); len(got) != 1 || store.lists > 6 {
@@ -149,7 +149,7 @@ func TestListChoosesByChain(t *testing.T) {
 	}
 }
 
-func TestHowFarTheBackupIs(t *testing.T) {
+func TestReachedIsEndOfChain(t *testing.T) {
 	t.Parallel()
 	m := newMemory()
 	write(t, backup.Open(m, shard, ""), 0, 95, 30)
@@ -247,7 +247,7 @@ func TestInventoryIsCompletedByListing(t *testing.T) {
 	}
 }
 
-func TestInventoriesThatCannotBeRead(t *testing.T) {
+func TestUnreadableInventoriesAreErrors(t *testing.T) {
 	t.Parallel()
 	csvFile := packed([]byte(`"telemetry","k"` + "\n"))
 	for want, write := range map[string]func(s *shelf){
@@ -271,9 +271,9 @@ func TestInventoriesThatCannotBeRead(t *testing.T) {
 	}
 }
 
-// TestListChoosesOfEarlierStreams: by sequence number, as of the present one, and as
+// TestListChoosesAmongEarlierStreams: by sequence number, as of the present one, and as
 // far back as something may have waited for.
-func TestListChoosesOfEarlierStreams(t *testing.T) {
+func TestListChoosesAmongEarlierStreams(t *testing.T) {
 	t.Parallel()
 	earlier := start.Add(-100 * time.Hour)
 	of := func(hours int, id, first string) string {

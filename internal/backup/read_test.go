@@ -14,9 +14,9 @@ import (
 	"millrace/internal/backup"
 )
 
-// TestObjectsAreReadAsTheyAre: as Firehose writes them, with each of its
+// TestReadHandlesEveryFirehoseFormat: as Firehose writes them, with each of its
 // settings.
-func TestObjectsAreReadAsTheyAre(t *testing.T) {
+func TestReadHandlesEveryFirehoseFormat(t *testing.T) {
 	t.Parallel()
 	const count = 5000 // much more than is read ahead
 	var want []string
@@ -70,7 +70,7 @@ func TestForeignPiecesHideNoNeighbours(t *testing.T) {
 	}
 }
 
-func TestDamagedObjectsGiveTheirGoodPrefix(t *testing.T) {
+func TestDamagedObjectsYieldTheirGoodPrefix(t *testing.T) {
 	t.Parallel()
 	var lines []byte
 	for n := range 1000 {
@@ -106,10 +106,10 @@ func TestDamagedObjectsGiveTheirGoodPrefix(t *testing.T) {
 	}
 }
 
-// TestWhatIsCutOffIsDamage: of an object that counts its records also between two
+// TestTruncatedObjectIsDamaged: of an object that counts its records also between two
 // of them, where the checksum of what was written anew is right, and of Firehose's
 // within one, which is no foreign record.
-func TestWhatIsCutOffIsDamage(t *testing.T) {
+func TestTruncatedObjectIsDamaged(t *testing.T) {
 	t.Parallel()
 	m := newMemory()
 	write(t, backup.Open(m, shard, ""), 0, 4, 4)
@@ -169,7 +169,7 @@ func unpacked(t *testing.T, body []byte) []byte {
 }
 
 // A connection that breaks says nothing about the object.
-func TestABrokenConnectionIsNoDamage(t *testing.T) {
+func TestBrokenConnectionIsNoDamage(t *testing.T) {
 	t.Parallel()
 	s := &shelf{bodies: map[string][]byte{"key": packed(bytes.Repeat(append(ours(1), '\n'), 100_000))}, broken: errors.New("reset by peer")}
 	var damage *backup.DamageError
@@ -181,7 +181,7 @@ func TestABrokenConnectionIsNoDamage(t *testing.T) {
 	}
 }
 
-func TestOurLinesSayWhereTheyComeFrom(t *testing.T) {
+func TestLinesNameTheirShardAndSequence(t *testing.T) {
 	t.Parallel()
 	m := newMemory()
 	write(t, backup.Open(m, shard, ""), 0, 100, 30)

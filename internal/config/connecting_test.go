@@ -37,7 +37,7 @@ func (s *slow) ExecuteWorkflow(context.Context, client.StartWorkflowOptions, any
 	return nil, nil
 }
 
-func TestOneAtATimeConnects(t *testing.T) {
+func TestConnectingAttemptsOneAtATime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &slow{answer: make(chan error)}

@@ -6,9 +6,9 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// TestOneSettingNamesTheRepository: what takes snapshots, and what restores
+// TestRepositorySettingIsShared: what takes snapshots, and what restores
 // them, look at the same variable and refuse the same names.
-func TestOneSettingNamesTheRepository(t *testing.T) {
+func TestRepositorySettingIsShared(t *testing.T) {
 	var taker struct{ Repository }
 	var restorer struct {
 		Repository RepositoryName `embed:""`

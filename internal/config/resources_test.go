@@ -7,9 +7,9 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// TestTheBackupMayHaveABucketOfItsOwn: it is in the bucket of everything else
+// TestBackupMayHaveItsOwnBucket: it is in the bucket of everything else
 // unless another one is named, by a name that AWS takes.
-func TestTheBackupMayHaveABucketOfItsOwn(t *testing.T) {
+func TestBackupMayHaveItsOwnBucket(t *testing.T) {
 	for name, c := range map[string]struct{ want, wrong string }{
 		"": {want: "everything"}, "firehose": {want: "firehose"}, "Fire_Hose": {wrong: "--backup-bucket"},
 	} {

@@ -55,7 +55,7 @@ func (r *reference) mark(d telemetry.DocID, capacity int) {
 	r.held[d] = true
 }
 
-func TestCacheHoldsWhatAListWould(t *testing.T) {
+func TestCacheMatchesReferenceList(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(1, 2))
 	c := New(500 * shards)
@@ -100,7 +100,7 @@ func shardIndex(c *Cache, s *shard) int {
 	return -1
 }
 
-func TestIdsThatShareTheirHashAreKeptApart(t *testing.T) {
+func TestCacheSeparatesIDsWithEqualHash(t *testing.T) {
 	t.Parallel()
 	c := New(shards * evictAtOnce)
 	same := func(n uint64) telemetry.DocID {
@@ -145,7 +145,7 @@ func TestRaiseForgetsAndRefusesOldMarks(t *testing.T) {
 }
 
 // A digest that was not known is made good, and stays as it is then.
-func TestAMarkMakesGoodADigest(t *testing.T) {
+func TestMarkFillsInMissingDigest(t *testing.T) {
 	t.Parallel()
 	c := New(DefaultCapacity)
 	for _, mark := range []struct{ digest, want uint32 }{{0, 0}, {7, 7}, {8, 7}, {0, 7}} {
@@ -229,7 +229,7 @@ func heap() uint64 {
 }
 
 // Whether it is full, evicts, or has just doubled something.
-func TestAnIDTakesAtMost48Bytes(t *testing.T) {
+func TestIDTakesAtMost48Bytes(t *testing.T) {
 	const capacity, most = 1_000_000, 48
 	before, worst := heap(), 0.0
 	c := New(capacity)

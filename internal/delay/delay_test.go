@@ -34,7 +34,7 @@ func TestEveryDelayFallsIntoItsBucket(t *testing.T) {
 	}
 }
 
-func TestSummaryComparedWithASortedList(t *testing.T) {
+func TestSummaryMatchesSortedList(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(1, 2))
 	for _, n := range []int{1, 2, 100, 10_000} {
@@ -66,7 +66,7 @@ func TestSummaryComparedWithASortedList(t *testing.T) {
 	}
 }
 
-func TestTheFutureIsClampedAndCounted(t *testing.T) {
+func TestNegativeDelaysAreClampedAndCounted(t *testing.T) {
 	t.Parallel()
 	h := New()
 	h.Observe(start.Add(time.Hour), start)
@@ -77,7 +77,7 @@ func TestTheFutureIsClampedAndCounted(t *testing.T) {
 	}
 }
 
-func TestSummaryForgetsWhatLeftTheWindow(t *testing.T) {
+func TestSummaryForgetsDelaysOutsideWindow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := New()

@@ -40,8 +40,8 @@ func (d *deadlines) CountWorkflowExecutions(ctx context.Context, _ *workflowserv
 	return &workflowservice.CountWorkflowExecutionsResponse{}, nil
 }
 
-// TestAHeartbeatHasTime, and other calls have what they were given.
-func TestAHeartbeatHasTime(t *testing.T) {
+// TestHeartbeatHasLongerDeadline, and other calls have what they were given.
+func TestHeartbeatHasLongerDeadline(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -11,9 +11,9 @@ import (
 	"millrace/internal/stream"
 )
 
-// TestTurnsFollowWhatIsAnswered drives a service that answers only while no
+// TestTurnsAdaptToAnsweredCalls drives a service that answers only while no
 // more than a few calls are in flight.
-func TestTurnsFollowWhatIsAnswered(t *testing.T) {
+func TestTurnsAdaptToAnsweredCalls(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		turns := newTurns(16)
@@ -78,7 +78,7 @@ func (t *turns) now() float64 {
 	return t.limit
 }
 
-func TestTurnsAreNotLostByWhoGivesUp(t *testing.T) {
+func TestCanceledWaiterLosesNoTurn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		turns := newTurns(1)
@@ -104,9 +104,9 @@ func TestTurnsAreNotLostByWhoGivesUp(t *testing.T) {
 	})
 }
 
-// TestThrottlingLowersTheLimitOnceARoundTrip, but leaves turns enough for what
+// TestThrottlingLowersLimitOncePerRoundTrip, but leaves turns enough for what
 // must get to the queue; what does not answer leaves one.
-func TestThrottlingLowersTheLimitOnceARoundTrip(t *testing.T) {
+func TestThrottlingLowersLimitOncePerRoundTrip(t *testing.T) {
 	t.Parallel()
 	turns := newTurns(16)
 	round := func(v verdict) float64 {
@@ -203,8 +203,8 @@ func (h hangs) Put(context.Context, [][]byte) []stream.Rejection {
 	return nil
 }
 
-// TestWhatGetsNoTurnGetsToTheQueue within the time there is.
-func TestWhatGetsNoTurnGetsToTheQueue(t *testing.T) {
+// TestPutUsesQueueWhenItGetsNoTurn within the time there is.
+func TestPutUsesQueueWhenItGetsNoTurn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h, q := make(hangs), &counts{}
@@ -220,8 +220,8 @@ func TestWhatGetsNoTurnGetsToTheQueue(t *testing.T) {
 	})
 }
 
-// TestWhatIsThrottledWaitsOutsideOfItsTurn: others are put meanwhile.
-func TestWhatIsThrottledWaitsOutsideOfItsTurn(t *testing.T) {
+// TestThrottledPutWaitsOutsideItsTurn: others are put meanwhile.
+func TestThrottledPutWaitsOutsideItsTurn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		i := New(shares{1, "ProvisionedThroughputExceededException"}, &counts{}, nil, 1)

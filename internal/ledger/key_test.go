@@ -7,7 +7,7 @@ import (
 	"millrace/internal/ledger"
 )
 
-func TestKeysSayTheirRange(t *testing.T) {
+func TestKeyNamesItsRange(t *testing.T) {
 	t.Parallel()
 	created := time.Unix(1_795_392_000, 0)
 	for key, want := range map[string]string{
@@ -32,7 +32,7 @@ func TestKeysSayTheirRange(t *testing.T) {
 	}
 }
 
-func TestKeysOfCopiesSayTheirRange(t *testing.T) {
+func TestCopyKeyNamesItsRange(t *testing.T) {
 	t.Parallel()
 	at := time.Unix(1_795_392_000, 0)
 	for key, want := range map[string]string{
@@ -54,7 +54,7 @@ func TestKeysOfCopiesSayTheirRange(t *testing.T) {
 	}
 }
 
-func TestKeysOfSparseEntriesSayTheirRange(t *testing.T) {
+func TestSparseKeyNamesItsRange(t *testing.T) {
 	t.Parallel()
 	at := time.Unix(1_795_392_000, 0)
 	for key, want := range map[string]string{
@@ -78,7 +78,7 @@ func TestKeysOfSparseEntriesSayTheirRange(t *testing.T) {
 	}
 }
 
-func TestKeysOfParkedEntriesNameTheirIndex(t *testing.T) {
+func TestParkedKeyNamesItsIndex(t *testing.T) {
 	t.Parallel()
 	for key, want := range map[string]string{
 		"ledger/open/s/shard/parked-17-20.1795392000.0a.telemetry-log-2026.11.23.json": "telemetry-log-2026.11.23",

@@ -12,7 +12,7 @@ import (
 	"millrace/internal/outcome"
 )
 
-func TestUpdateSaysHowRecordsDo(t *testing.T) {
+func TestUpdateRecordsOutcomes(t *testing.T) {
 	t.Parallel()
 	l := ledger.New(newBucket(t), "telemetry")
 	e := bulk("10", "20")
@@ -53,8 +53,8 @@ func (l late) Put(ctx context.Context, key string, body []byte) error {
 	return errors.Join(l.resolve(), l.Bucket.Put(ctx, key, body))
 }
 
-// TestUpdateDoesNotOpenWhatIsResolved at that very moment.
-func TestUpdateDoesNotOpenWhatIsResolved(t *testing.T) {
+// TestUpdateDoesNotReopenResolvedEntry at that very moment.
+func TestUpdateDoesNotReopenResolvedEntry(t *testing.T) {
 	t.Parallel()
 	bucket := newBucket(t)
 	l := ledger.New(bucket, "telemetry")
@@ -68,9 +68,9 @@ func TestUpdateDoesNotOpenWhatIsResolved(t *testing.T) {
 	}
 }
 
-// TestACopyStandsInNobodysWay: what its holder gives up, and what a later
+// TestCopiesHaveTheirOwnKeys: what its holder gives up, and what a later
 // holder copies, have keys of their own.
-func TestACopyStandsInNobodysWay(t *testing.T) {
+func TestCopiesHaveTheirOwnKeys(t *testing.T) {
 	t.Parallel()
 	l := ledger.New(newBucket(t), "telemetry")
 	held := bulk("10", "20")
@@ -96,7 +96,7 @@ func TestACopyStandsInNobodysWay(t *testing.T) {
 	}
 }
 
-func TestSelectionsChoose(t *testing.T) {
+func TestSelectionMatches(t *testing.T) {
 	t.Parallel()
 	at := created
 	e := ledger.Entry{At: at, Cause: &outcome.Error{Type: "possible_loss", Reason: "trimmed"}}

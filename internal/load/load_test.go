@@ -16,7 +16,7 @@ func testSource() *Source {
 	return &Source{Run: "run-1", Start: time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC), Interval: time.Millisecond, BadShare: 0.1}
 }
 
-func TestRecordsAreJSONOfTheirNumber(t *testing.T) {
+func TestSourceMakesJSONOfNumber(t *testing.T) {
 	t.Parallel()
 	source, total, bad := testSource(), 0, 0
 	for n := range uint64(1000) {
@@ -139,7 +139,7 @@ func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func TestSenderKeepsWhatWasAccepted(t *testing.T) {
+func TestSenderKeepsAcceptedNumbers(t *testing.T) {
 	t.Parallel()
 	c := &collector{accepted: map[string]int{}}
 	server := httptest.NewServer(c)
@@ -179,7 +179,7 @@ func TestSenderKeepsWhatWasAccepted(t *testing.T) {
 	}
 }
 
-func TestSenderEndsAtAnUnknownKey(t *testing.T) {
+func TestSenderStopsAtUnknownKey(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(&collector{})
 	defer server.Close()
@@ -189,7 +189,7 @@ func TestSenderEndsAtAnUnknownKey(t *testing.T) {
 	}
 }
 
-func TestSenderBeginsWithAnyNumber(t *testing.T) {
+func TestSenderStartsAtAnyNumber(t *testing.T) {
 	t.Parallel()
 	c := &collector{accepted: map[string]int{}}
 	server := httptest.NewServer(c)
@@ -209,7 +209,7 @@ func TestSenderBeginsWithAnyNumber(t *testing.T) {
 }
 
 // Two that take at the same time must not share the last post between them.
-func TestPostsAreFull(t *testing.T) {
+func TestSenderFillsPosts(t *testing.T) {
 	t.Parallel()
 	for range 2000 {
 		sender := NewSender(testSource(), Settings{Records: 1003, PerPost: 500})
@@ -231,7 +231,7 @@ func TestPostsAreFull(t *testing.T) {
 	}
 }
 
-func TestSenderEndsInTime(t *testing.T) {
+func TestSenderStopsInTime(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(&collector{accepted: map[string]int{}})
 	defer server.Close()
@@ -244,7 +244,7 @@ func TestSenderEndsInTime(t *testing.T) {
 	}
 }
 
-func TestSenderEndsWhenItIsStopped(t *testing.T) {
+func TestSenderStopsWhenTold(t *testing.T) {
 	t.Parallel()
 	c := &collector{accepted: map[string]int{}}
 	server := httptest.NewServer(c)
@@ -259,7 +259,7 @@ func TestSenderEndsWhenItIsStopped(t *testing.T) {
 	}
 }
 
-func TestPaddingIsOfTheSizeAskedFor(t *testing.T) {
+func TestPaddingHasRequestedSize(t *testing.T) {
 	t.Parallel()
 	plain, padded := testSource(), testSource()
 	padded.Padding = func(n uint64) int { return int(n) * 1000 }
@@ -275,7 +275,7 @@ func TestPaddingIsOfTheSizeAskedFor(t *testing.T) {
 	}
 }
 
-func TestASetWithoutAnother(t *testing.T) {
+func TestSetDifference(t *testing.T) {
 	t.Parallel()
 	var all, some Set
 	for n := range uint64(200) {

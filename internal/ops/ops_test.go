@@ -16,7 +16,7 @@ import (
 	"millrace/internal/ops"
 )
 
-func TestReadyzNamesWhatIsMissing(t *testing.T) {
+func TestReadyzNamesMissingDependencies(t *testing.T) {
 	t.Parallel()
 	works := func(context.Context) error { return nil }
 	fails := func(context.Context) error { return errors.New("it is away") }
@@ -54,7 +54,7 @@ func TestReadyzNamesWhatIsMissing(t *testing.T) {
 	}
 }
 
-func TestSeldomAsksSeldom(t *testing.T) {
+func TestSeldomCachesAnswers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		asked, away := 0, errors.New("it is away")

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestPackKeepsRecordsAndTheirOrder(t *testing.T) {
+func TestPackKeepsRecordsInOrder(t *testing.T) {
 	t.Parallel()
 	for name, records := range map[string][][]byte{
 		"none":              nil,

@@ -63,7 +63,7 @@ func lambdasLetter() queue.DeadLetter {
 	}
 }
 
-func TestLambdasLettersAreRead(t *testing.T) {
+func TestLambdaDeadLettersAreParsed(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		text string
@@ -111,19 +111,19 @@ func TestOtherMessagesAreNoDeadLetters(t *testing.T) {
 }
 
 // sendLetters sends letters and returns the bodies that arrive, in no order.
-func (d *desk) sendLetters(letters ...queue.DeadLetter) (bodies []string) {
-	d.Helper()
-	dlq, err := queue.OpenDeadLetters(d.Context(), d.client, d.name)
+func (q *testQueue) sendLetters(letters ...queue.DeadLetter) (bodies []string) {
+	q.Helper()
+	dlq, err := queue.OpenDeadLetters(q.Context(), q.client, q.name)
 	if err != nil {
-		d.Fatal(err)
+		q.Fatal(err)
 	}
-	if _, err := dlq.Send(d.Context(), letters); err != nil {
-		d.Fatal(err)
+	if _, err := dlq.Send(q.Context(), letters); err != nil {
+		q.Fatal(err)
 	}
 	for {
-		got, err := d.client.ReceiveMessage(d.Context(), &sqs.ReceiveMessageInput{QueueUrl: &d.url, MaxNumberOfMessages: 10, VisibilityTimeout: 3600})
+		got, err := q.client.ReceiveMessage(q.Context(), &sqs.ReceiveMessageInput{QueueUrl: &q.url, MaxNumberOfMessages: 10, VisibilityTimeout: 3600})
 		if err != nil {
-			d.Fatal(err)
+			q.Fatal(err)
 		}
 		if len(got.Messages) == 0 {
 			return bodies
@@ -134,15 +134,15 @@ func (d *desk) sendLetters(letters ...queue.DeadLetter) (bodies []string) {
 	}
 }
 
-func TestLetterIsReadAsItWasWritten(t *testing.T) {
+func TestDeadLetterRoundTrips(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t)
+	q := newTestQueue(t)
 	want := lambdasLetter()
 	want.Millrace = &queue.DeadRecords{
 		Ledger:  "ledger/open/mystream/shardId-000000000001/1-2.json",
 		Records: []queue.DeadRecord{{ID: "a", Type: "span", Tenant: "acme", Error: queue.Reason{Type: "mapper_parsing_exception", Reason: "failed"}}},
 	}
-	bodies := d.sendLetters(want)
+	bodies := q.sendLetters(want)
 	if len(bodies) != 1 {
 		t.Fatalf("%d messages", len(bodies))
 	}
@@ -162,11 +162,11 @@ func TestLetterIsReadAsItWasWritten(t *testing.T) {
 	}
 }
 
-func TestLettersFitIntoMessagesAndBatches(t *testing.T) {
+func TestDeadLettersFitMessagesAndBatches(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t)
+	q := newTestQueue(t)
 	const limit = 4096
-	d.set(types.QueueAttributeNameMaximumMessageSize, fmt.Sprint(limit))
+	q.set(types.QueueAttributeNameMaximumMessageSize, fmt.Sprint(limit))
 	var letters []queue.DeadLetter
 	for n := range 25 { // the n-th has room for other numbers of records
 		l := lambdasLetter()
@@ -176,11 +176,11 @@ func TestLettersFitIntoMessagesAndBatches(t *testing.T) {
 		}
 		letters = append(letters, l)
 	}
-	dlq, err := queue.OpenDeadLetters(t.Context(), d.client, d.name)
+	dlq, err := queue.OpenDeadLetters(t.Context(), q.client, q.name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	bodies := d.sendLetters(letters...)
+	bodies := q.sendLetters(letters...)
 	if len(bodies) != len(letters) {
 		t.Fatalf("%d of %d letters came", len(bodies), len(letters))
 	}

@@ -26,20 +26,6 @@ import (
 	"millrace/test/kit/faultproxy"
 )
 
-// faulty opens the queue through a proxy.
-func (d *desk) faulty() (*queue.Fallback, *faultproxy.Proxy) {
-	d.Helper()
-	cfg := config(d.T)
-	proxy, err := faultproxy.Start(d.Context(), *cfg.BaseEndpoint)
-	if err != nil {
-		d.Fatal(err)
-	}
-	d.Cleanup(func() { _ = proxy.Close() })
-	cfg.BaseEndpoint = aws.String(proxy.URL())
-	// Whatever the client is set to, the queue has bounds of its own.
-	return d.openWith(sqs.NewFromConfig(cfg, func(o *sqs.Options) { o.RetryMaxAttempts = 9 })), proxy
-}
-
 func pick(records [][]byte, positions []int) (picked [][]byte) {
 	for _, at := range positions {
 		picked = append(picked, records[at])
@@ -54,11 +40,11 @@ func upTo(n int) (all []int) {
 	return all
 }
 
-func TestOnlyWhatTheQueueDidNotTakeComesBack(t *testing.T) {
+func TestSendReturnsOnlyRejectedPositions(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t)
-	d.set(types.QueueAttributeNameMaximumMessageSize, "16384")
-	f, proxy := d.faulty()
+	q := newTestQueue(t)
+	q.set(types.QueueAttributeNameMaximumMessageSize, "16384")
+	f, proxy := q.faulty()
 	proxy.Set(faultproxy.Rule{Name: "entries", Operation: "SendMessageBatch", Fault: faultproxy.RejectEntries{Share: 0.4}})
 	records := numbered(80, 4<<10) // two in a message, or so
 	rest, err := f.Send(t.Context(), records)
@@ -69,10 +55,10 @@ func TestOnlyWhatTheQueueDidNotTakeComesBack(t *testing.T) {
 	if !strings.Contains(err.Error(), "ServiceUnavailable") {
 		t.Errorf("error %v", err)
 	}
-	d.wantContents(append(d.take(f), queue.Message{Records: pick(records, rest)}), records)
+	q.wantContents(append(q.take(f), queue.Message{Records: pick(records, rest)}), records)
 }
 
-func TestQueueOutOfServiceTakesNothingAndAnswersSoon(t *testing.T) {
+func TestSendFailsFastWhenQueueIsAway(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]faultproxy.Fault{
 		"unavailable": faultproxy.AWSError(http.StatusServiceUnavailable, "ServiceUnavailable"),
@@ -81,8 +67,8 @@ func TestQueueOutOfServiceTakesNothingAndAnswersSoon(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d := newDesk(t)
-			f, proxy := d.faulty()
+			q := newTestQueue(t)
+			f, proxy := q.faulty()
 			proxy.Set(faultproxy.Rule{Name: name, Operation: "SendMessageBatch", Fault: fault})
 			rest, err := f.Send(t.Context(), numbered(5, 100))
 			if err == nil || !slices.Equal(rest, upTo(5)) {
@@ -92,17 +78,17 @@ func TestQueueOutOfServiceTakesNothingAndAnswersSoon(t *testing.T) {
 				t.Errorf("%d attempts", times)
 			}
 			proxy.Set()
-			if messages := d.take(f); len(messages) > 0 {
+			if messages := q.take(f); len(messages) > 0 {
 				t.Errorf("%d messages are there", len(messages))
 			}
 		})
 	}
 }
 
-func TestCallerNeedNotWait(t *testing.T) {
+func TestSendStopsWithItsContext(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t)
-	f, proxy := d.faulty()
+	q := newTestQueue(t)
+	f, proxy := q.faulty()
 	proxy.Set(faultproxy.Rule{Name: "hangs", Fault: faultproxy.Delay{Before: time.Hour}})
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
@@ -114,29 +100,29 @@ func TestCallerNeedNotWait(t *testing.T) {
 	}
 }
 
-// TestLostAnswerLosesNothing: what may be in the queue is sent again.
-func TestLostAnswerLosesNothing(t *testing.T) {
+// TestSendRepeatsAfterLostAnswer: what may be in the queue is sent again.
+func TestSendRepeatsAfterLostAnswer(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t)
-	f, proxy := d.faulty()
+	q := newTestQueue(t)
+	f, proxy := q.faulty()
 	proxy.Set(faultproxy.Rule{Name: "lost", Operation: "SendMessageBatch", Times: 1, Fault: faultproxy.Applied{}})
 	records := numbered(5, 100)
 	if rest, err := f.Send(t.Context(), records); err != nil || len(rest) > 0 {
 		t.Fatalf("positions %v, error %v", rest, err)
 	}
-	d.wantContents(d.take(f), slices.Concat(records, records))
+	q.wantContents(q.take(f), slices.Concat(records, records))
 	proxy.Set(faultproxy.Rule{Name: "lost", Operation: "SendMessageBatch", Fault: faultproxy.Applied{}})
 	if rest, err := f.Send(t.Context(), records); err == nil || len(rest) != 5 {
 		t.Errorf("without any answer positions %v came back, error %v", rest, err)
 	}
 }
 
-// TestOnlyProofThatItWasStoredCounts: an answer that says nothing of an entry,
+// TestSendTrustsOnlyProofOfStorage: an answer that says nothing of an entry,
 // or has no message id for it, does not mean that it is safe.
-func TestOnlyProofThatItWasStoredCounts(t *testing.T) {
+func TestSendTrustsOnlyProofOfStorage(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t)
-	f, proxy := d.faulty()
+	q := newTestQueue(t)
+	f, proxy := q.faulty()
 	proxy.Set(faultproxy.Rule{Name: "odd", Operation: "SendMessageBatch", Fault: faultproxy.Answer{
 		Status: http.StatusOK, Header: http.Header{"Content-Type": {"application/x-amz-json-1.0"}},
 		Body: `{"Successful":[{"Id":"0","MessageId":"m"},{"Id":"1"},{"Id":"7","MessageId":"m"},{"Id":"x","MessageId":"m"}],"Failed":[{"Id":"2","Code":"InternalError"}]}`,
@@ -182,30 +168,30 @@ func (s *spy) Do(r *http.Request) (*http.Response, error) {
 	return localtest.Client(s).Do(r)
 }
 
-func TestLimitsOfTheQueueAreKept(t *testing.T) {
+func TestSendKeepsToQueueLimits(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t)
+	q := newTestQueue(t)
 	const limit = 8 << 10
-	d.set(types.QueueAttributeNameMaximumMessageSize, fmt.Sprint(limit))
+	q.set(types.QueueAttributeNameMaximumMessageSize, fmt.Sprint(limit))
 	s := &spy{T: t, limit: limit}
-	f := d.openWith(sqs.NewFromConfig(config(t), func(o *sqs.Options) { o.HTTPClient = awshttp.Wrap(s) }))
+	f := q.openWith(sqs.NewFromConfig(config(t), func(o *sqs.Options) { o.HTTPClient = awshttp.Wrap(s) }))
 	large := numbered(3, limit)
 	records := slices.Concat(numbered(500, 10), large[:1], numbered(60, 1000), large[1:], numbered(1, 0))
 	if rest, err := f.Send(t.Context(), records); err != nil || len(rest) > 0 {
 		t.Fatalf("positions %v, error %v", rest, err)
 	}
-	if got := len(d.closet.keys()); got != len(large) {
+	if got := len(q.overflow.keys()); got != len(large) {
 		t.Errorf("%d records went to S3, want the %d that are too large", got, len(large))
 	}
-	messages := d.take(f)
-	d.wantContents(messages, records)
+	messages := q.take(f)
+	q.wantContents(messages, records)
 	if s.calls < 2 || len(messages) > 40 {
 		t.Errorf("%d messages in %d batches", len(messages), s.calls)
 	}
 
 	// An operator lowers the limit: the call that meets it fails, the next one fits.
 	s.limit = limit
-	d.set(types.QueueAttributeNameMaximumMessageSize, "2048")
+	q.set(types.QueueAttributeNameMaximumMessageSize, "2048")
 	records = numbered(10, 1000)
 	rest, err := f.Send(t.Context(), records)
 	if err == nil || len(rest) == 0 {
@@ -214,14 +200,14 @@ func TestLimitsOfTheQueueAreKept(t *testing.T) {
 	if again, err := f.Send(t.Context(), pick(records, rest)); err != nil {
 		t.Errorf("positions %v, error %v", again, err)
 	}
-	d.wantContents(d.take(f), records)
+	q.wantContents(q.take(f), records)
 }
 
-func TestBatchesHaveUpToTenMessages(t *testing.T) {
+func TestBatchesHoldUpToTenMessages(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t)
+	q := newTestQueue(t)
 	s := &spy{T: t, limit: 1 << 20}
-	dlq, err := queue.OpenDeadLetters(t.Context(), sqs.NewFromConfig(config(t), func(o *sqs.Options) { o.HTTPClient = awshttp.Wrap(s) }), d.name)
+	dlq, err := queue.OpenDeadLetters(t.Context(), sqs.NewFromConfig(config(t), func(o *sqs.Options) { o.HTTPClient = awshttp.Wrap(s) }), q.name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,30 +219,30 @@ func TestBatchesHaveUpToTenMessages(t *testing.T) {
 	}
 }
 
-func TestOverflowThatCannotBeWrittenIsNotPointedAt(t *testing.T) {
+func TestUnwrittenOverflowIsNotReferenced(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t)
-	f := d.open()
+	q := newTestQueue(t)
+	f := q.open()
 	down := errors.New("S3 is away")
-	d.closet.fail(down)
+	q.overflow.fail(down)
 	records := slices.Concat(numbered(2, 100), numbered(1, 2<<20), numbered(3, 100))
 	rest, err := f.Send(t.Context(), records)
 	if !errors.Is(err, down) || !slices.Equal(rest, []int{2}) {
 		t.Errorf("positions %v came back, error %v", rest, err)
 	}
-	d.wantContents(d.take(f), slices.Concat(records[:2], records[3:]))
+	q.wantContents(q.take(f), slices.Concat(records[:2], records[3:]))
 }
 
-func TestOverflowThatCannotBeReadNowComesAgain(t *testing.T) {
+func TestUnreadableOverflowIsRedelivered(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t)
-	f := d.open()
+	q := newTestQueue(t)
+	f := q.open()
 	large := numbered(1, 2<<20)
 	if _, err := f.Send(t.Context(), large); err != nil {
 		t.Fatal(err)
 	}
 	down := errors.New("S3 is away")
-	d.closet.fail(down)
+	q.overflow.fail(down)
 	if got, err := f.Receive(t.Context(), 10, 0, time.Second); !errors.Is(err, down) || len(got) > 0 {
 		t.Errorf("alone: %d messages, error %v", len(got), err)
 	}
@@ -271,18 +257,18 @@ func TestOverflowThatCannotBeReadNowComesAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	d.wantContents(got, small)
-	d.closet.fail(nil)
+	q.wantContents(got, small)
+	q.overflow.fail(nil)
 	for _, m := range got {
 		_ = f.Delete(t.Context(), m) // it may be visible again
 	}
-	d.wantContents([]queue.Message{d.takeOther(f, got[0].ID)}, large)
+	q.wantContents([]queue.Message{q.takeOther(f, got[0].ID)}, large)
 }
 
-func TestMessagesThatCannotBeReadAreDamaged(t *testing.T) {
+func TestUnreadableMessagesAreDamaged(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t)
-	f := d.open()
+	q := newTestQueue(t)
+	f := q.open()
 	good := numbered(3, 10)
 	blob := pack.Pack(good)
 	encoded := func(v map[string]any) string {
@@ -292,7 +278,7 @@ func TestMessagesThatCannotBeReadAreDamaged(t *testing.T) {
 		}
 		return string(text)
 	}
-	d.closet.objects["broken"] = blob[:len(blob)-5]
+	q.overflow.objects["broken"] = blob[:len(blob)-5]
 	bad := []string{
 		"hunter2",
 		`{"requestContext":{}}`,
@@ -306,14 +292,14 @@ func TestMessagesThatCannotBeReadAreDamaged(t *testing.T) {
 		encoded(map[string]any{"millrace": 1, "records": 3, "overflow": "broken"}),
 	}
 	for _, text := range bad {
-		d.post(text)
+		q.post(text)
 	}
 	if _, err := f.Send(t.Context(), good); err != nil {
 		t.Fatal(err)
 	}
 	var bodies []string
 	var whole []queue.Message
-	for _, m := range d.take(f) {
+	for _, m := range q.take(f) {
 		if m.Damaged == nil {
 			whole = append(whole, m)
 			continue
@@ -326,30 +312,30 @@ func TestMessagesThatCannotBeReadAreDamaged(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	d.wantContents(whole, good)
+	q.wantContents(whole, good)
 	slices.Sort(bodies)
 	slices.Sort(bad)
 	if !slices.Equal(bodies, bad) {
 		t.Errorf("damaged are %q, want %q", bodies, bad)
 	}
-	if !slices.Equal(d.closet.keys(), []string{"broken"}) {
+	if !slices.Equal(q.overflow.keys(), []string{"broken"}) {
 		t.Error("the overflow object of a damaged message went with it")
 	}
 }
 
-// TestSecondDeliveryOfAnOverflowIsTold: another worker redrove the message, and
+// TestSecondDeliveryOfOverflowIsReported: another worker redrove the message, and
 // this is another copy of it.
-func TestSecondDeliveryOfAnOverflowIsTold(t *testing.T) {
+func TestSecondDeliveryOfOverflowIsReported(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t)
-	f := d.open()
+	q := newTestQueue(t)
+	f := q.open()
 	if _, err := f.Send(t.Context(), numbered(1, 2<<20)); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.closet.Delete(t.Context(), d.closet.keys()[0]); err != nil {
+	if err := q.overflow.Delete(t.Context(), q.overflow.keys()[0]); err != nil {
 		t.Fatal(err)
 	}
-	m := d.takeOne(f, time.Minute)
+	m := q.takeOne(f, time.Minute)
 	if !errors.Is(m.Damaged, queue.ErrGone) || !errors.Is(m.Damaged, fs.ErrNotExist) || len(m.Records) > 0 {
 		t.Errorf("%d records, error %v", len(m.Records), m.Damaged)
 	}
@@ -358,42 +344,42 @@ func TestSecondDeliveryOfAnOverflowIsTold(t *testing.T) {
 	}
 }
 
-func TestMessageGoesBeforeItsOverflow(t *testing.T) {
+func TestDeleteRemovesMessageBeforeOverflow(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t)
-	f, proxy := d.faulty()
+	q := newTestQueue(t)
+	f, proxy := q.faulty()
 	if _, err := f.Send(t.Context(), numbered(1, 2<<20)); err != nil {
 		t.Fatal(err)
 	}
-	m := d.takeOne(f, time.Minute)
+	m := q.takeOne(f, time.Minute)
 	proxy.Set(faultproxy.Rule{Name: "refused", Operation: "DeleteMessage", Fault: faultproxy.AWSError(http.StatusForbidden, "AccessDenied")})
 	if err := f.Delete(t.Context(), m); err == nil || errors.Is(err, queue.ErrNotHeld) {
 		t.Errorf("error %v", err)
 	}
-	if len(d.closet.keys()) != 1 {
+	if len(q.overflow.keys()) != 1 {
 		t.Fatal("the overflow object is gone, the message is not")
 	}
 	proxy.Set()
 	down := errors.New("S3 is away")
-	d.closet.fail(down)
+	q.overflow.fail(down)
 	if err := f.Delete(t.Context(), m); !errors.Is(err, down) {
 		t.Errorf("error %v", err)
 	}
-	d.closet.fail(nil)
+	q.overflow.fail(nil)
 	if got, err := f.Receive(t.Context(), 1, 0, time.Minute); err != nil || len(got) > 0 {
 		t.Errorf("the message is still there: %d, %v", len(got), err)
 	}
 }
 
-func TestMessageIsHiddenWhileItIsHeld(t *testing.T) {
+func TestExtendKeepsMessageHidden(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t)
-	f := d.open()
+	q := newTestQueue(t)
+	f := q.open()
 	records := numbered(3, 10)
 	if _, err := f.Send(t.Context(), records); err != nil {
 		t.Fatal(err)
 	}
-	first := d.takeOne(f, time.Second)
+	first := q.takeOne(f, time.Second)
 	if err := f.Extend(t.Context(), first, time.Hour); err != nil {
 		t.Fatal(err)
 	}
@@ -403,8 +389,8 @@ func TestMessageIsHiddenWhileItIsHeld(t *testing.T) {
 	if err := f.Extend(t.Context(), first, 0); err != nil {
 		t.Fatal(err)
 	}
-	second := d.takeOne(f, time.Minute)
-	d.wantContents([]queue.Message{second}, records)
+	second := q.takeOne(f, time.Minute)
+	q.wantContents([]queue.Message{second}, records)
 	if second.ReceiveCount != 2 || second.ID != first.ID {
 		t.Errorf("received %d times, id %s, then %s", second.ReceiveCount, first.ID, second.ID)
 	}
@@ -420,23 +406,23 @@ func TestMessageIsHiddenWhileItIsHeld(t *testing.T) {
 	}
 }
 
-func TestVisibilityEnds(t *testing.T) {
+func TestMessageReappearsWhenVisibilityEnds(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t)
-	f := d.open()
+	q := newTestQueue(t)
+	f := q.open()
 	if _, err := f.Send(t.Context(), numbered(1, 10)); err != nil {
 		t.Fatal(err)
 	}
 	begun := time.Now()
-	d.takeOne(f, 1100*time.Millisecond) // rounded up to 2 s
-	if m := d.takeOne(f, time.Minute); m.ReceiveCount != 2 || time.Since(begun) < 1900*time.Millisecond {
+	q.takeOne(f, 1100*time.Millisecond) // rounded up to 2 s
+	if m := q.takeOne(f, time.Minute); m.ReceiveCount != 2 || time.Since(begun) < 1900*time.Millisecond {
 		t.Errorf("received %d times, again after %s", m.ReceiveCount, time.Since(begun))
 	}
 }
 
-func TestLettersThatWereNotTakenAreAnError(t *testing.T) {
+func TestUnsentDeadLettersAreErrors(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t)
+	q := newTestQueue(t)
 	cfg := config(t)
 	proxy, err := faultproxy.Start(t.Context(), *cfg.BaseEndpoint)
 	if err != nil {
@@ -444,7 +430,7 @@ func TestLettersThatWereNotTakenAreAnError(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = proxy.Close() })
 	cfg.BaseEndpoint = aws.String(proxy.URL())
-	dlq, err := queue.OpenDeadLetters(t.Context(), sqs.NewFromConfig(cfg), d.name)
+	dlq, err := queue.OpenDeadLetters(t.Context(), sqs.NewFromConfig(cfg), q.name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -464,7 +450,7 @@ func TestLettersThatWereNotTakenAreAnError(t *testing.T) {
 
 // A queue that is away, or not made yet, when a process starts is used as soon
 // as it is there.
-func TestAQueueIsFoundWhenItIsThere(t *testing.T) {
+func TestQueueIsFoundOnceItExists(t *testing.T) {
 	t.Parallel()
 	client, name := sqs.NewFromConfig(localtest.AWS(t)), localtest.Name(t, "later")
 	f, letters := queue.NewFallback(client, name, nil), queue.NewDeadLetters(client, name)

@@ -11,16 +11,16 @@ import (
 	"millrace/internal/queue"
 )
 
-// TestLettersAreHeldUntilTheyAreDeleted, or given back, or forgotten.
-func TestLettersAreHeldUntilTheyAreDeleted(t *testing.T) {
+// TestDeadLettersAreHeldUntilDeleted, or given back, or forgotten.
+func TestDeadLettersAreHeldUntilDeleted(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t)
-	dlq, err := queue.OpenDeadLetters(t.Context(), d.client, d.name)
+	q := newTestQueue(t)
+	dlq, err := queue.OpenDeadLetters(t.Context(), q.client, q.name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, body := range []string{lambdas, "smoke"} {
-		if _, err := d.client.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &d.url, MessageBody: aws.String(body)}); err != nil {
+		if _, err := q.client.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &q.url, MessageBody: aws.String(body)}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -75,7 +75,7 @@ func taken(age time.Duration, state, suspect string) snapshot.Record {
 	}
 }
 
-func TestARecordComesBackAsItWas(t *testing.T) {
+func TestSnapshotRecordRoundTrips(t *testing.T) {
 	t.Parallel()
 	store := newMemory()
 	catalog := snapshot.Open(store, "r")
@@ -104,7 +104,7 @@ func TestARecordComesBackAsItWas(t *testing.T) {
 	}
 }
 
-func TestLastGoodPassesOverWhatCannotBeTrusted(t *testing.T) {
+func TestLastGoodSkipsUntrustedSnapshots(t *testing.T) {
 	t.Parallel()
 	catalog := snapshot.Open(newMemory(), "r")
 	if _, err := catalog.LastGood(t.Context(), time.Time{}); !errors.Is(err, snapshot.ErrNone) {
@@ -131,7 +131,7 @@ func TestLastGoodPassesOverWhatCannotBeTrusted(t *testing.T) {
 	}
 }
 
-func TestWhatMakesASnapshotSuspect(t *testing.T) {
+func TestSuspectSnapshotsAreRecognized(t *testing.T) {
 	t.Parallel()
 	const a, b = "telemetry-span-2026.11.23", "telemetry-span-2026.11.24"
 	made, come := now.Add(-24*time.Hour), now.Add(-30*time.Minute)
@@ -180,9 +180,9 @@ func TestWhatMakesASnapshotSuspect(t *testing.T) {
 	}
 }
 
-// TestWhatWasSettledStays: an index may not have fewer of these documents, however
+// TestSettledDocumentsMustStay: an index may not have fewer of these documents, however
 // many there are in all, but for those that retention has deleted.
-func TestWhatWasSettledStays(t *testing.T) {
+func TestSettledDocumentsMustStay(t *testing.T) {
 	t.Parallel()
 	const a = "telemetry-span-2026"
 	made, before := now.Add(-24*time.Hour), now.Add(-2*time.Hour)
@@ -212,8 +212,8 @@ func TestWhatWasSettledStays(t *testing.T) {
 	}
 }
 
-// TestNotesAreListedAndForgotten, beside objects of others.
-func TestNotesAreListedAndForgotten(t *testing.T) {
+// TestNotesAreListedAndDeleted, beside objects of others.
+func TestNotesAreListedAndDeleted(t *testing.T) {
 	t.Parallel()
 	store := newMemory()
 	notes := []snapshot.Noted{{Index: "telemetry-span-2026.11.23", Created: now.Add(-time.Hour)}, {Index: "telemetry-span-2026.11.24", Created: now.Add(time.Millisecond)}}
@@ -238,7 +238,7 @@ func TestNotesAreListedAndForgotten(t *testing.T) {
 	}
 }
 
-func TestRetentionKeepsWhatIsNeeded(t *testing.T) {
+func TestRetentionKeepsNeededSnapshots(t *testing.T) {
 	t.Parallel()
 	var hourly []snapshot.Record // three weeks, the newest first
 	for n := range 21 * 24 {
@@ -287,7 +287,7 @@ func TestRetentionKeepsWhatIsNeeded(t *testing.T) {
 	}
 }
 
-func TestRetentionIsChecked(t *testing.T) {
+func TestRetentionIsValidated(t *testing.T) {
 	t.Parallel()
 	for _, r := range []snapshot.Retention{{KeepAll: -1}, {KeepDaily: -1}, {KeepAll: 2, KeepDaily: 1}, {KeepAll: model.Duration(1000 * time.Hour)}} {
 		if r.Validate() == nil {
@@ -314,9 +314,9 @@ func TestRetiredIndicesAreKnown(t *testing.T) {
 	}
 }
 
-// TestWhatIsTrimmedAddsUp, so that snapshots know how many documents they need
+// TestTrimmedDocumentsAddUp, so that snapshots know how many documents they need
 // not miss.
-func TestWhatIsTrimmedAddsUp(t *testing.T) {
+func TestTrimmedDocumentsAddUp(t *testing.T) {
 	t.Parallel()
 	store := newMemory()
 	one, err := snapshot.TrimmedIndex(t.Context(), store, "i")
@@ -346,7 +346,7 @@ func TestWhatIsTrimmedAddsUp(t *testing.T) {
 	}
 }
 
-func TestAnAcceptedSnapshotIsGood(t *testing.T) {
+func TestAcceptedSnapshotIsGood(t *testing.T) {
 	t.Parallel()
 	r := taken(time.Hour, snapshot.Success, "an index has vanished")
 	if r.Good() || !r.Final() {

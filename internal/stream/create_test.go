@@ -12,7 +12,7 @@ import (
 	"millrace/deploy/local/localtest"
 )
 
-func TestCreateTwice(t *testing.T) {
+func TestCreateIsIdempotent(t *testing.T) {
 	t.Parallel()
 	for name, config := range map[string]func(testing.TB) aws.Config{"ministack": localtest.AWS, "kinesalite": localtest.Kinesalite} {
 		t.Run(name, func(t *testing.T) {
@@ -48,7 +48,7 @@ func TestCreateTwice(t *testing.T) {
 	}
 }
 
-func TestCreateBesideOthersWhoDoTheSame(t *testing.T) {
+func TestConcurrentCreatesAgree(t *testing.T) {
 	t.Parallel()
 	client, stream := kinesis.NewFromConfig(localtest.Kinesalite(t)), localtest.Name(t, "stream")
 	t.Cleanup(func() {
@@ -76,7 +76,7 @@ func TestCreateBesideOthersWhoDoTheSame(t *testing.T) {
 	}
 }
 
-func TestCreateRefusesAStreamWithoutShards(t *testing.T) {
+func TestCreateRefusesStreamWithoutShards(t *testing.T) {
 	t.Parallel()
 	if _, err := Create(t.Context(), nil, "stream", 0, ShortestRetention); err == nil {
 		t.Error("a stream of no shards is no error")

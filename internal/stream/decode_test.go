@@ -18,7 +18,7 @@ func decodePage(t *testing.T, text []byte) Page {
 	return Page{Records: a.records, memory: a.memory}
 }
 
-func TestReleasedMemoryIsNotThatOfAPageInUse(t *testing.T) {
+func TestReleasedMemoryIsNotInUse(t *testing.T) {
 	t.Parallel()
 	text, other := pageText(100), bytes.ReplaceAll(pageText(100), []byte("eHh4"), []byte("eXl5"))
 	kept, released := decodePage(t, text), decodePage(t, other)
@@ -79,9 +79,9 @@ func BenchmarkDecode(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/MaxPageRecords, "ns/record")
 }
 
-// TestDataOfAnyLength holds the decoder of base64 against Go's own, round the
+// TestDecodeHandlesEveryLength holds the decoder of base64 against Go's own, round the
 // sizes at which it changes from vectors to bytes, and with damage everywhere.
-func TestDataOfAnyLength(t *testing.T) {
+func TestDecodeHandlesEveryLength(t *testing.T) {
 	t.Parallel()
 	random := rand.NewChaCha8([32]byte{1})
 	for size := range 300 {

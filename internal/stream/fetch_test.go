@@ -7,7 +7,7 @@ import (
 	"millrace/internal/telemetry"
 )
 
-func TestFetchReturnsARange(t *testing.T) {
+func TestFetchReturnsRange(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(ctx context.Context, t *testing.T, s *Stream, shard string) {
 		if rejected := s.Put(ctx, makeRecords(0, 50)); len(rejected) > 0 {

@@ -17,7 +17,7 @@ import (
 	"millrace/test/kit/faultproxy"
 )
 
-func TestAShardThatWasSplitIsReadToItsEndAndNamesItsChildren(t *testing.T) {
+func TestReaderEndsSplitShardWithItsChildren(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
@@ -96,9 +96,9 @@ func shardsOf(ctx context.Context, t *testing.T, s *Stream) []Shard {
 	return shards
 }
 
-// TestReadingGetsThroughFaults: whatever a call meets, no record is missing,
+// TestReaderSurvivesFaults: whatever a call meets, no record is missing,
 // and none comes twice.
-func TestReadingGetsThroughFaults(t *testing.T) {
+func TestReaderSurvivesFaults(t *testing.T) {
 	t.Parallel()
 	of := func(operation string, fault faultproxy.Fault) faultproxy.Rule {
 		return faultproxy.Rule{Name: "fault", Operation: operation, Times: 3, Fault: fault}
@@ -154,9 +154,9 @@ func TestReadingGetsThroughFaults(t *testing.T) {
 	}
 }
 
-// TestATrimmedCheckpointIsAPossibleLoss when the shard was not read within the
+// TestTrimmedCheckpointIsPossibleLoss when the shard was not read within the
 // stream's retention, and only then.
-func TestATrimmedCheckpointIsAPossibleLoss(t *testing.T) {
+func TestTrimmedCheckpointIsPossibleLoss(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		readUpTo time.Time
@@ -199,8 +199,8 @@ func TestATrimmedCheckpointIsAPossibleLoss(t *testing.T) {
 	}
 }
 
-// TestReadingGoesOnWhenAnAnswerNeverComes: the call is made again.
-func TestReadingGoesOnWhenAnAnswerNeverComes(t *testing.T) {
+// TestReaderSurvivesMissingAnswer: the call is made again.
+func TestReaderSurvivesMissingAnswer(t *testing.T) {
 	t.Parallel()
 	never := func(operation string) faultproxy.Rule {
 		return faultproxy.Rule{Operation: operation, Times: 1, Fault: faultproxy.Delay{Before: time.Hour}}
@@ -235,9 +235,9 @@ func TestReadingGoesOnWhenAnAnswerNeverComes(t *testing.T) {
 	}
 }
 
-// TestAConnectionOnWhichNothingComesIsGivenUp: the reader learns of it, and
+// TestReaderGivesUpSilentConnection: the reader learns of it, and
 // reading goes on when the network is mended.
-func TestAConnectionOnWhichNothingComesIsGivenUp(t *testing.T) {
+func TestReaderGivesUpSilentConnection(t *testing.T) {
 	t.Parallel()
 	for name, fanOut := range map[string]string{"polling": "", "fan-out": "test"} {
 		t.Run(name, func(t *testing.T) {
@@ -303,9 +303,9 @@ func answering(operation, body string) faultproxy.Rule {
 	}}
 }
 
-// TestAShardWithoutACheckpointMayHaveLostItsBeginning when it was there before
+// TestMissingCheckpointIsPossibleLoss when it was there before
 // the oldest records that the stream keeps, and only then.
-func TestAShardWithoutACheckpointMayHaveLostItsBeginning(t *testing.T) {
+func TestMissingCheckpointIsPossibleLoss(t *testing.T) {
 	t.Parallel()
 	created := func(age time.Duration) faultproxy.Rule {
 		return answering("DescribeStreamSummary", fmt.Sprintf(`{"StreamDescriptionSummary":{"StreamName":"s","StreamARN":"arn:aws:kinesis:eu-west-1:000000000000:stream/s",
@@ -353,9 +353,9 @@ func TestAShardWithoutACheckpointMayHaveLostItsBeginning(t *testing.T) {
 	}
 }
 
-// TestAShardThatHasLeftTheStreamIsAtItsEnd, and what lay behind its checkpoint
+// TestDeletedShardIsAtItsEnd, and what lay behind its checkpoint
 // may be lost.
-func TestAShardThatHasLeftTheStreamIsAtItsEnd(t *testing.T) {
+func TestDeletedShardIsAtItsEnd(t *testing.T) {
 	t.Parallel()
 	notFound := func(operation string) faultproxy.Rule {
 		return faultproxy.Rule{Operation: operation, Fault: faultproxy.AWSError(http.StatusBadRequest, codeNotFound)}

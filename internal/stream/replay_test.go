@@ -12,9 +12,9 @@ import (
 	"millrace/internal/telemetry"
 )
 
-// TestAReplayedRecordMeetsItself: it comes into the shard in which it was, and
+// TestReplayedRecordReturnsToItsShard: it comes into the shard in which it was, and
 // readers can tell it.
-func TestAReplayedRecordMeetsItself(t *testing.T) {
+func TestReplayedRecordReturnsToItsShard(t *testing.T) {
 	for name, c := range map[string]struct {
 		config   func(testing.TB) aws.Config
 		settings Settings

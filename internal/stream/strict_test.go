@@ -55,10 +55,10 @@ func follow(ctx context.Context, t *testing.T, r *Reader, records, more int) (lo
 	return losses, at
 }
 
-// TestWhatWasTrimmedUnreadIsReported, also when those who read are interrupted
+// TestReaderReportsUnreadTrimmedRecords, also when those who read are interrupted
 // before they know, and however the retention has changed meanwhile; what had
 // been read is no loss.
-func TestWhatWasTrimmedUnreadIsReported(t *testing.T) {
+func TestReaderReportsUnreadTrimmedRecords(t *testing.T) {
 	t.Parallel()
 	const day = 24 * time.Hour
 	for name, c := range map[string]struct {
@@ -147,9 +147,9 @@ func TestWhatWasTrimmedUnreadIsReported(t *testing.T) {
 	}
 }
 
-// TestWhatIsTrimmedAheadOfAReaderIsReported: an iterator that is in use passes
+// TestReaderReportsRecordsTrimmedAhead: an iterator that is in use passes
 // over it in silence. A reader that is not that late continues with one iterator.
-func TestWhatIsTrimmedAheadOfAReaderIsReported(t *testing.T) {
+func TestReaderReportsRecordsTrimmedAhead(t *testing.T) {
 	t.Parallel()
 	const day = 24 * time.Hour
 	for name, c := range map[string]struct {
@@ -202,10 +202,10 @@ func TestWhatIsTrimmedAheadOfAReaderIsReported(t *testing.T) {
 	}
 }
 
-// TestAStreamThatWasMadeAnewIsNotReadAsTheEarlierOne, whether the reader was
+// TestRecreatedStreamIsNotReadAsEarlierOne, whether the reader was
 // opened before or after that, and however the service answers about a record
 // that the new stream never had.
-func TestAStreamThatWasMadeAnewIsNotReadAsTheEarlierOne(t *testing.T) {
+func TestRecreatedStreamIsNotReadAsEarlierOne(t *testing.T) {
 	t.Parallel()
 	for name, refuse := range map[string]bool{"silent": false, "refused": true} {
 		for when, late := range map[string]bool{"opened before": false, "opened after": true} {
@@ -245,10 +245,10 @@ func TestAStreamThatWasMadeAnewIsNotReadAsTheEarlierOne(t *testing.T) {
 	}
 }
 
-// TestAnIteratorOfTheEarlierStreamReadsNothingOfTheLaterOne, though the service
+// TestIteratorOfEarlierStreamReadsNothingOfLaterOne, though the service
 // lets it: a reader that has heard nothing for a while asks first, and reads
 // nothing until that is answered.
-func TestAnIteratorOfTheEarlierStreamReadsNothingOfTheLaterOne(t *testing.T) {
+func TestIteratorOfEarlierStreamReadsNothingOfLaterOne(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)

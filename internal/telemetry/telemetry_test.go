@@ -23,7 +23,7 @@ func head() Head {
 	}
 }
 
-func TestRecordIsReadAsItWasWritten(t *testing.T) {
+func TestRecordRoundTrips(t *testing.T) {
 	t.Parallel()
 	h := head()
 	data := AppendRecord(nil, h, []byte(`{"duration":12,"tags":{"a":"b"}}`))
@@ -66,7 +66,7 @@ func TestRecordIsReadAsItWasWritten(t *testing.T) {
 	}
 }
 
-func TestAnEmptyBodyGivesADocument(t *testing.T) {
+func TestEmptyBodyYieldsValidJSON(t *testing.T) {
 	t.Parallel()
 	if data := AppendRecord(nil, head(), []byte(`{}`)); !json.Valid(data) {
 		t.Errorf("not JSON: %s", data)
@@ -102,7 +102,7 @@ func TestParseAllocatesNothing(t *testing.T) {
 	}
 }
 
-func TestIdentityKeepsPartsApart(t *testing.T) {
+func TestDocIDSeparatesItsParts(t *testing.T) {
 	t.Parallel()
 	ids := map[DocID]bool{NewDocID("ab", "c", "d"): true, NewDocID("a", "bc", "d"): true, NewDocID("a", "b", "cd"): true}
 	if len(ids) != 3 {
@@ -183,7 +183,7 @@ func BenchmarkParse(b *testing.B) {
 	}
 }
 
-func TestIndexNamesAreTakenApart(t *testing.T) {
+func TestParseIndexInvertsIndexName(t *testing.T) {
 	t.Parallel()
 	day := time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)
 	year := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -242,7 +242,7 @@ func TestPlacementFollowsArrival(t *testing.T) {
 
 // A record moves on from undated to daily to its year, under one identity, and
 // each step finds the one before it.
-func TestResendFindsTheStepBefore(t *testing.T) {
+func TestResendFindsEarlierIndex(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	window := Window{DaysBack: 8, DaysAhead: 1}
@@ -283,7 +283,7 @@ func dated() Head {
 	return h
 }
 
-func TestHeadSaysWhatWasSentEarlier(t *testing.T) {
+func TestHeadNamesEarlierIndex(t *testing.T) {
 	t.Parallel()
 	h := dated()
 	r, err := Parse(AppendRecord(nil, h, []byte(`{"a":1}`)))
@@ -313,7 +313,7 @@ func TestHeadSaysWhatWasSentEarlier(t *testing.T) {
 	}
 }
 
-func TestDigestTellsContentsApart(t *testing.T) {
+func TestDigestDistinguishesContents(t *testing.T) {
 	t.Parallel()
 	at := received
 	first := DigestOf("log", at, []byte(`{"a":1}`))
@@ -342,8 +342,8 @@ func TestDigestTellsContentsApart(t *testing.T) {
 	}
 }
 
-// TestNamesAreAllThatRecordsMayBeWrittenTo, and no others.
-func TestNamesAreAllThatRecordsMayBeWrittenTo(t *testing.T) {
+// TestNamesListsEveryWritableIndex, and no others.
+func TestNamesListsEveryWritableIndex(t *testing.T) {
 	t.Parallel()
 	for _, received := range []time.Time{
 		time.Date(2026, 11, 24, 13, 0, 0, 0, time.UTC), time.Date(2027, 1, 8, 23, 59, 59, 0, time.UTC), time.Date(2027, 1, 10, 0, 0, 0, 0, time.UTC),

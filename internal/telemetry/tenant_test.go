@@ -8,7 +8,7 @@ import (
 	"millrace/internal/telemetry"
 )
 
-func TestHeadNamesTheTenant(t *testing.T) {
+func TestHeadNamesTenant(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 11, 23, 1, 2, 3, 0, time.UTC)
 	for _, name := range []string{"acme", "", `a"b\c`, "ü€😀", "tenant\n"} {

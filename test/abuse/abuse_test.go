@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestEachBoundIsNamedWhenItIsMissed(t *testing.T) {
+func TestCheckNamesEachMissedBound(t *testing.T) {
 	t.Parallel()
 	good := result{HonestAccepted: 1, HonestP99Ratio: mostRatio, CollectorPeakMiB: mostMiB, IndicesMade: mostIndices}
 	if err := good.check(); err != nil {

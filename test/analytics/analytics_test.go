@@ -25,7 +25,7 @@ func good() (gathered, spark.Counts) {
 	}
 }
 
-func TestADifferenceIsAnError(t *testing.T) {
+func TestConcludeReportsDifferences(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	want, got := good()

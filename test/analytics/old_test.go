@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// TestAnObjectOfAnEarlierVersionIsReadAsItIs also by the plain reader, which goes
+// TestObjectOfEarlierVersionIsReadUnchanged also by the plain reader, which goes
 // by the very name of a member.
-func TestAnObjectOfAnEarlierVersionIsReadAsItIs(t *testing.T) {
+func TestObjectOfEarlierVersionIsReadUnchanged(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	found := gathered{expected: expected{ids: map[string]bool{}, groups: map[string]map[string]uint64{"type": {"log": 5}, "tenant": {}}}}

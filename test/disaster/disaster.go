@@ -11,8 +11,8 @@ import (
 	"millrace/workflows"
 )
 
-// drills are the disaster, and what else may be wrong on its night.
-var drills = []drill{
+// scenarios are the disaster, and whatever else may go wrong that night.
+var scenarios = []scenario{
 	{name: "disaster", run: disaster, paced: true},
 	{name: "partial-snapshot", run: partialSnapshot},
 	{name: "suspect-snapshot", run: suspectSnapshot},
@@ -36,73 +36,73 @@ const (
 
 // disaster takes all indices away, some time after a snapshot, and has Recover
 // bring them back. Meanwhile it is paused and resumed, and its worker killed.
-func disaster(ctx context.Context, d *drilling) error {
-	half := d.options.Records / 2
+func disaster(ctx context.Context, r *rehearsal) error {
+	half := r.options.Records / 2
 	if err := do(ctx,
-		d.load(half), d.snapshot(), d.load(d.options.Records-half), d.watch,
-		d.strike(""), d.recover(), d.pauseAndResume, d.killRecoverer,
+		r.load(half), r.snapshot(), r.load(r.options.Records-half), r.watch,
+		r.strike(""), r.recover(), r.pauseAndResume, r.killRecoverer,
 	); err != nil {
 		return err
 	}
-	result, err := d.complete(ctx)
+	result, err := r.complete(ctx)
 	if err != nil {
 		return err
 	}
 	if len(result.Restored) == 0 || result.Backfill.Indexed < int64(half)*9/10 {
 		return fmt.Errorf("the recovery had little to do: %+v", result)
 	}
-	return poll.For(ctx, d.options.Steady)
+	return poll.For(ctx, r.options.Steady)
 }
 
 // pauseAndResume pauses the recovery in its backfill, checks that nothing
 // happens then, and resumes it.
-func (d *drilling) pauseAndResume(ctx context.Context) error {
-	if err := d.awaitBackfill(ctx, pauseAt); err != nil {
+func (r *rehearsal) pauseAndResume(ctx context.Context) error {
+	if err := r.awaitBackfill(ctx, pauseAt); err != nil {
 		return err
 	}
-	if _, err := d.pipeline.Starter(ctx, "recover", "pause", "--reason", "drill", "--wait", "1m"); err != nil {
+	if _, err := r.pipeline.Starter(ctx, "recover", "pause", "--reason", "rehearsal", "--wait", "1m"); err != nil {
 		return err
 	}
-	p, _, err := d.look(ctx)
+	p, _, err := r.look(ctx)
 	if err != nil {
 		return err
 	}
-	d.say("paused after %d of about %d records", p.RecordsDone, p.Records)
+	r.say("paused after %d of about %d records", p.RecordsDone, p.Records)
 	if err := poll.For(ctx, stillFor); err != nil {
 		return err
 	}
-	still, _, err := d.look(ctx)
+	still, _, err := r.look(ctx)
 	if err != nil {
 		return err
 	}
 	if p.State != control.StatePaused || still.State != control.StatePaused || still.RecordsDone != p.RecordsDone || still.Stage != workflows.StageBackfill {
 		return fmt.Errorf("paused, the recovery went from %+v to %+v", p, still)
 	}
-	if _, err := d.pipeline.Starter(ctx, "recover", "resume", "--wait", "1m"); err != nil {
+	if _, err := r.pipeline.Starter(ctx, "recover", "resume", "--wait", "1m"); err != nil {
 		return err
 	}
-	d.say("resumed")
-	_, err = d.await(ctx, "the recovery to go on", func(p workflows.RecoverProgress) bool { return p.RecordsDone > still.RecordsDone })
+	r.say("resumed")
+	_, err = r.await(ctx, "the recovery to go on", func(p workflows.RecoverProgress) bool { return p.RecordsDone > still.RecordsDone })
 	return err
 }
 
 // killRecoverer kills the worker that recovers, in the middle of the backfill,
 // and starts it again.
-func (d *drilling) killRecoverer(ctx context.Context) error {
-	if err := d.awaitBackfill(ctx, killAt); err != nil {
+func (r *rehearsal) killRecoverer(ctx context.Context) error {
+	if err := r.awaitBackfill(ctx, killAt); err != nil {
 		return err
 	}
-	d.recoverer.Kill()
-	p := d.last
-	d.say("killed the worker of the recovery after %d of about %d records", p.RecordsDone, p.Records)
+	r.recoverer.Kill()
+	p := r.last
+	r.say("killed the worker of the recovery after %d of about %d records", p.RecordsDone, p.Records)
 	if p.RecordsDone >= p.Records {
 		return errors.New("there was nothing left to do when the worker was killed")
 	}
-	if err := d.recoverer.Restart(ctx); err != nil {
+	if err := r.recoverer.Restart(ctx); err != nil {
 		return err
 	}
-	d.say("started it again")
-	_, err := d.await(ctx, "the recovery to go on", func(now workflows.RecoverProgress) bool {
+	r.say("started it again")
+	_, err := r.await(ctx, "the recovery to go on", func(now workflows.RecoverProgress) bool {
 		return now.Stage != p.Stage || now.RecordsDone > p.RecordsDone
 	})
 	return err

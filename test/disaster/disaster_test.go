@@ -8,17 +8,16 @@ import (
 	"millrace/test/kit/tap"
 )
 
-// A small disaster: all indices are taken, and all comes back, though the
-// recovery is paused, and its worker killed. All that else may be wrong on that
-// night: ./task disaster.
-func TestASmallDisaster(t *testing.T) {
+// All indices are deleted and restored, although the recovery is paused and its
+// worker killed. ./task disaster runs the other scenarios.
+func TestRecoverUndoesASmallDisaster(t *testing.T) {
 	o := options{Only: []string{"disaster"}, Records: 2400, Rate: 60, Steady: 3 * time.Second, Limit: 200, Patience: 5 * time.Minute}
 	if err := run(t.Context(), o); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestTheRecordOfALoad(t *testing.T) {
+func TestTrafficRecordsWhenRecordsWereSaved(t *testing.T) {
 	t.Parallel()
 	traffic := newTraffic("run", time.Unix(0, 0), load.Settings{URL: "http://127.0.0.1:1", Records: 1})
 	at := func(seconds int) time.Time { return time.Unix(int64(seconds), 0) }
@@ -58,7 +57,7 @@ func TestTheRecordOfALoad(t *testing.T) {
 	}
 }
 
-func TestABackfillThatIsFeltFailsTheDrill(t *testing.T) {
+func TestFiguresFailABackfillThatDelaysLiveRecords(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		before, backfill, after int64
@@ -74,22 +73,22 @@ func TestABackfillThatIsFeltFailsTheDrill(t *testing.T) {
 	}
 }
 
-func TestDrillsAreChosenByName(t *testing.T) {
+func TestOptionsChooseScenariosByName(t *testing.T) {
 	t.Parallel()
-	if all, err := choose(nil); err != nil || len(all) != len(drills) {
-		t.Errorf("%d drills, %v", len(all), err)
+	if all, err := choose(nil); err != nil || len(all) != len(scenarios) {
+		t.Errorf("%d scenarios, %v", len(all), err)
 	}
 	if some, err := choose([]string{"one-index", "disaster"}); err != nil || len(some) != 2 || some[1].name != "disaster" {
 		t.Errorf("%v, %v", some, err)
 	}
 	o := options{Only: []string{"nothing"}, Records: 2000, Rate: 1, Steady: time.Second, Patience: time.Second}
 	if o.Validate() == nil {
-		t.Error("a drill that there is not is taken")
+		t.Error("an unknown scenario is accepted")
 	}
 	if o.Only = nil; o.Validate() != nil {
 		t.Error(o.Validate())
 	}
 	if o.Records = 10; o.Validate() == nil {
-		t.Error("a disaster of ten records is taken")
+		t.Error("a disaster of ten records is accepted")
 	}
 }

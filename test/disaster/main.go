@@ -1,7 +1,7 @@
-// Command drill takes telemetry away from a running pipeline, while load goes
-// on, and has it recovered as an operator would, with real processes: each id
-// that was answered 2xx, before, during and after, must be there once in the
-// end, or in the ledger if it is bad.
+// Command disaster rehearses disasters: it deletes the indices of a running
+// pipeline under load and recovers them as an operator would, with real
+// processes. In the end each id that was answered 2xx, before, during or after,
+// must exist once, or be in the ledger if its record is bad.
 package main
 
 import (
@@ -18,8 +18,8 @@ import (
 )
 
 type options struct {
-	Only     []string      `help:"Drills to run, by name: ${drills}. Default: all." placeholder:"NAME"`
-	Records  uint64        `help:"Records of the disaster, beside the live load: half of them are in its snapshot. Other drills have a tenth." default:"60000"`
+	Only     []string      `help:"Scenarios to run, by name: ${scenarios}. Default: all." placeholder:"NAME"`
+	Records  uint64        `help:"Records of the disaster, beside the live load: half of them are in its snapshot. Other scenarios have a tenth." default:"60000"`
 	Rate     float64       `help:"Records a second of the live load." default:"200"`
 	Steady   time.Duration `help:"How long the live load is watched before the disaster, and after the recovery." default:"30s"`
 	Limit    float64       `help:"Records a second of the backfill; 0: as many as live traffic does not feel, and the disaster fails if it does." default:"0"`
@@ -46,7 +46,7 @@ func main() {
 	defer stop()
 	var o options
 	kong.Parse(&o, kong.Name("disaster"), kong.Description("Takes the indices away under a load and has them recovered; nothing may be missing."),
-		kong.Vars{"drills": strings.Join(names(), ", ")})
+		kong.Vars{"scenarios": strings.Join(names(), ", ")})
 	if err := run(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)

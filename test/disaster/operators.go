@@ -16,22 +16,22 @@ import (
 
 // oneIndex: one index of many is gone. It comes back, and the others are left
 // alone.
-func oneIndex(ctx context.Context, d *drilling) error {
-	if err := d.prepare()(ctx); err != nil {
+func oneIndex(ctx context.Context, r *rehearsal) error {
+	if err := r.prepare()(ctx); err != nil {
 		return err
 	}
-	before, err := d.indices(ctx, all)
+	before, err := r.indices(ctx, all)
 	if err != nil {
 		return err
 	}
-	if err := do(ctx, d.strike("log"), d.recover()); err != nil {
+	if err := do(ctx, r.strike("log"), r.recover()); err != nil {
 		return err
 	}
-	result, err := d.fromGood(ctx)
+	result, err := r.fromGood(ctx)
 	if err != nil {
 		return err
 	}
-	after, err := d.indices(ctx, all)
+	after, err := r.indices(ctx, all)
 	if err != nil {
 		return err
 	}
@@ -48,21 +48,21 @@ func oneIndex(ctx context.Context, d *drilling) error {
 
 // intoASuffix: a copy is made beside the indices, unnoticed. It is
 // what a drill in production does.
-func intoASuffix(ctx context.Context, d *drilling) error {
-	const suffix = "drill"
-	if err := d.prepare()(ctx); err != nil {
+func intoASuffix(ctx context.Context, r *rehearsal) error {
+	const suffix = "copy"
+	if err := r.prepare()(ctx); err != nil {
 		return err
 	}
-	before, err := d.indices(ctx, all)
+	before, err := r.indices(ctx, all)
 	if err != nil {
 		return err
 	}
-	d.struck = time.Now() // nothing is
+	r.struck = time.Now() // nothing is
 	// The copy ends at the checkpoints, which are some seconds behind what is there.
-	if err := d.until(ctx, "the checkpoints to pass what is there", func() (bool, error) {
-		listed, err := d.shards(ctx)
+	if err := r.until(ctx, "the checkpoints to pass what is there", func() (bool, error) {
+		listed, err := r.shards(ctx)
 		for _, shard := range listed {
-			if shard.Checkpoint.ReadUpTo.Before(d.struck) {
+			if shard.Checkpoint.ReadUpTo.Before(r.struck) {
 				return false, err
 			}
 		}
@@ -70,11 +70,11 @@ func intoASuffix(ctx context.Context, d *drilling) error {
 	}); err != nil {
 		return err
 	}
-	if err := d.recover("--into", suffix)(ctx); err != nil {
+	if err := r.recover("--into", suffix)(ctx); err != nil {
 		return err
 	}
 	held := false
-	if _, err := d.await(ctx, "the copy to be verified", func(p workflows.RecoverProgress) bool {
+	if _, err := r.await(ctx, "the copy to be verified", func(p workflows.RecoverProgress) bool {
 		held = held || p.Held
 		return p.Stage == workflows.StageDone
 	}); err != nil {
@@ -83,21 +83,21 @@ func intoASuffix(ctx context.Context, d *drilling) error {
 	if held {
 		return errors.New("shards were paused for a copy")
 	}
-	if _, err := d.fromGood(ctx); err != nil {
+	if _, err := r.fromGood(ctx); err != nil {
 		return err
 	}
-	copies := d.stores
+	copies := r.stores
 	copies.Index = all + "-" + suffix
-	report, err := audit.Run(ctx, copies, d.upTo(d.struck)...)
+	report, err := audit.Run(ctx, copies, r.upTo(r.struck)...)
 	if err := errors.Join(err, report.Clean()); err != nil {
 		return fmt.Errorf("the copy: %w", err)
 	}
-	d.say("the copy has all of the %d records that had been accepted before it was begun", report.Accepted)
-	removed, err := d.deleteIndices(ctx, copies.Index)
+	r.say("the copy has all of the %d records that had been accepted before it was begun", report.Accepted)
+	removed, err := r.deleteIndices(ctx, copies.Index)
 	if err != nil {
 		return err
 	}
-	after, err := d.indices(ctx, all)
+	after, err := r.indices(ctx, all)
 	if err != nil {
 		return err
 	}
@@ -113,17 +113,17 @@ func intoASuffix(ctx context.Context, d *drilling) error {
 }
 
 // twoAtOnce: a second operator starts a recovery, and learns of the first one.
-func twoAtOnce(ctx context.Context, d *drilling) error {
-	if err := do(ctx, d.prepare(), d.strike(""), d.recover()); err != nil {
+func twoAtOnce(ctx context.Context, r *rehearsal) error {
+	if err := do(ctx, r.prepare(), r.strike(""), r.recover()); err != nil {
 		return err
 	}
-	first := d.temporal.GetWorkflow(ctx, workflows.RecoverID, "")
-	_, err := d.pipeline.Starter(ctx, "recover", "--no-follow")
+	first := r.temporal.GetWorkflow(ctx, workflows.RecoverID, "")
+	_, err := r.pipeline.Starter(ctx, "recover", "--no-follow")
 	if err == nil || !strings.Contains(err.Error(), "one runs already, run "+first.GetRunID()) {
 		return fmt.Errorf("the second of two recoveries, beside run %s: %w", first.GetRunID(), err)
 	}
-	d.say("a second recovery is refused")
-	_, err = d.fromGood(ctx)
+	r.say("a second recovery is refused")
+	_, err = r.fromGood(ctx)
 	return err
 }
 
@@ -132,43 +132,43 @@ const shortLease = 30 * time.Second
 
 // terminated: an operator terminates the recovery while shards are paused for
 // it. They go on when the lease ends, and another recovery finishes.
-func terminated(ctx context.Context, d *drilling) error {
-	if err := do(ctx, d.prepare(slowRestore), d.strike(""), d.recover("--lease", shortLease.String())); err != nil {
+func terminated(ctx context.Context, r *rehearsal) error {
+	if err := do(ctx, r.prepare(slowRestore), r.strike(""), r.recover("--lease", shortLease.String())); err != nil {
 		return err
 	}
-	if _, err := d.await(ctx, "the restore", func(p workflows.RecoverProgress) bool {
+	if _, err := r.await(ctx, "the restore", func(p workflows.RecoverProgress) bool {
 		return p.Held && p.Stage == workflows.StageRestore
 	}); err != nil {
 		return err
 	}
-	if err := d.temporal.TerminateWorkflow(ctx, workflows.RecoverID, "", "drill"); err != nil {
+	if err := r.temporal.TerminateWorkflow(ctx, workflows.RecoverID, "", "a rehearsal"); err != nil {
 		return fmt.Errorf("terminate the recovery: %w", err)
 	}
-	paused, err := d.inState(ctx, control.StatePaused)
+	paused, err := r.inState(ctx, control.StatePaused)
 	if err != nil {
 		return err
 	}
 	if paused != shards {
 		return fmt.Errorf("%d shards are paused when the recovery is terminated", paused)
 	}
-	d.say("terminated the recovery, with all shards paused for it")
-	if err := d.until(ctx, "the shards to go on when the lease ends", func() (bool, error) {
-		running, err := d.inState(ctx, control.StateRunning)
+	r.say("terminated the recovery, with all shards paused for it")
+	if err := r.until(ctx, "the shards to go on when the lease ends", func() (bool, error) {
+		running, err := r.inState(ctx, control.StateRunning)
 		return running == shards, err
 	}); err != nil {
 		return err
 	}
-	d.say("the lease has ended, and the shards go on")
-	if err := d.recover()(ctx); err != nil {
+	r.say("the lease has ended, and the shards go on")
+	if err := r.recover()(ctx); err != nil {
 		return err
 	}
-	_, err = d.complete(ctx)
+	_, err = r.complete(ctx)
 	return err
 }
 
 // inState counts the shards that are in a state, as an operator sees them.
-func (d *drilling) inState(ctx context.Context, state string) (count int, err error) {
-	listed, err := d.shards(ctx)
+func (r *rehearsal) inState(ctx context.Context, state string) (count int, err error) {
+	listed, err := r.shards(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -186,8 +186,8 @@ type shard struct {
 	Checkpoint telemetry.Checkpoint
 }
 
-func (d *drilling) shards(ctx context.Context) (listed []shard, err error) {
-	out, err := d.pipeline.Starter(ctx, "shards", "--json")
+func (r *rehearsal) shards(ctx context.Context) (listed []shard, err error) {
+	out, err := r.pipeline.Starter(ctx, "shards", "--json")
 	if err != nil {
 		return nil, err
 	}

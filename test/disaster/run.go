@@ -17,7 +17,7 @@ import (
 	"millrace/test/kit/tap"
 )
 
-// harness is what serves all drills.
+// harness holds what all scenarios share.
 type harness struct {
 	options  options
 	stack    *local.Stack
@@ -25,37 +25,38 @@ type harness struct {
 	tap      *tap.Tap
 }
 
-// drill is a disaster, or what may go wrong in one.
-type drill struct {
+// scenario is a disaster that Recover must undo. The product has drills of its
+// own (workflow DrillRecovery); a scenario is not one of them.
+type scenario struct {
 	name  string
-	run   func(context.Context, *drilling) error
+	run   func(context.Context, *rehearsal) error
 	paced bool // it is long enough to tell whether the backfill gives way to live traffic
 }
 
 func names() (all []string) {
-	for _, d := range drills {
-		all = append(all, d.name)
+	for _, s := range scenarios {
+		all = append(all, s.name)
 	}
 	return all
 }
 
-// choose returns the drills of these names; all without any.
-func choose(only []string) ([]drill, error) {
+// choose returns the scenarios of these names; all without any.
+func choose(only []string) ([]scenario, error) {
 	if len(only) == 0 {
-		return drills, nil
+		return scenarios, nil
 	}
-	var chosen []drill
+	var chosen []scenario
 	for _, name := range only {
 		i := slices.Index(names(), name)
 		if i < 0 {
-			return nil, fmt.Errorf("--only: there is no drill %q, but %s", name, strings.Join(names(), ", "))
+			return nil, fmt.Errorf("--only: there is no scenario %q, but %s", name, strings.Join(names(), ", "))
 		}
-		chosen = append(chosen, drills[i])
+		chosen = append(chosen, scenarios[i])
 	}
 	return chosen, nil
 }
 
-// result is the last line: of the first drill, and what is missing or
+// result is the last line: of the first scenario, and what is missing or
 // duplicated after all of them.
 type result struct {
 	RecordsRecovered  int     `json:"records_recovered"`
@@ -67,7 +68,7 @@ type result struct {
 	LiveP99MsAfter    int64   `json:"live_p99_ms_after"`
 	Missing           uint64  `json:"missing"`
 	Duplicated        uint64  `json:"duplicated"`
-	Drills            int     `json:"drills"`
+	Scenarios         int     `json:"scenarios"`
 	Passed            int     `json:"passed"`
 }
 
@@ -89,8 +90,8 @@ func run(ctx context.Context, o options) (err error) {
 	return h.runAll(ctx, chosen)
 }
 
-// runAll runs drills, one after the other.
-func (h *harness) runAll(ctx context.Context, chosen []drill) error {
+// runAll runs scenarios, one after the other.
+func (h *harness) runAll(ctx context.Context, chosen []scenario) error {
 	var total result
 	var rows []string
 	var wrong []error
@@ -100,16 +101,16 @@ func (h *harness) runAll(ctx context.Context, chosen []drill) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if total.Drills == 0 {
+		if total.Scenarios == 0 {
 			total = one.result
 		} else {
 			total.Missing, total.Duplicated = total.Missing+one.Missing, total.Duplicated+one.Duplicated
 		}
-		total.Drills++
+		total.Scenarios++
 		outcome := "passed"
 		if err != nil {
 			outcome = "FAILED"
-			wrong = append(wrong, fmt.Errorf("drill %s: %w", what.name, err))
+			wrong = append(wrong, fmt.Errorf("scenario %s: %w", what.name, err))
 			if err := h.mend(ctx); err != nil {
 				return errors.Join(append(wrong, err)...)
 			}
@@ -123,7 +124,7 @@ func (h *harness) runAll(ctx context.Context, chosen []drill) error {
 	return errors.Join(json.NewEncoder(os.Stdout).Encode(total), errors.Join(wrong...))
 }
 
-// mend starts what a drill that failed has left dead.
+// mend starts what a scenario that failed has left dead.
 func (h *harness) mend(ctx context.Context) error {
 	for _, server := range h.stack.Services() {
 		if server.Pid() == 0 {
@@ -135,7 +136,7 @@ func (h *harness) mend(ctx context.Context) error {
 	return nil
 }
 
-// figures are what came of one drill.
+// figures are what came of one scenario.
 type figures struct {
 	result
 	audited audit.Report
@@ -160,27 +161,27 @@ func (f figures) gaveWay() error {
 	return fmt.Errorf("during the backfill live records took %d ms (p99), more than %d times the %d ms that are normal", f.LiveP99MsBackfill, mostDelay, normal)
 }
 
-// row is the drill's line of the table. Delays are the 99th percentile, in ms.
+// row is the scenario's line of the table. Delays are the 99th percentile, in ms.
 func (f figures) row(name, outcome string, took time.Duration) string {
 	a := f.audited
 	return fmt.Sprintf("%-17s %s %8d %8d %8d %8d %8d %6d %8d %8d %8d %8d %4.0f s", name, outcome, a.Accepted, a.Indexed, a.DeadLettered,
 		a.Lost, f.RecordsRecovered, a.Duplicated, f.LiveP99MsBefore, f.LiveP99MsRestore, f.LiveP99MsBackfill, f.LiveP99MsAfter, took.Seconds())
 }
 
-// measure makes the figures of a drill that is over.
-func (d *drilling) measure(report audit.Report) figures {
+// measure makes the figures of a scenario that is over.
+func (r *rehearsal) measure(report audit.Report) figures {
 	f := figures{audited: report}
 	f.Missing, f.Duplicated = report.Lost, report.Duplicated
-	if d.verified.IsZero() {
+	if r.verified.IsZero() {
 		return f
 	}
-	f.RecordsRecovered = max(0, d.taken-int(report.Lost))
-	took := d.verified.Sub(d.begun).Seconds()
+	f.RecordsRecovered = max(0, r.taken-int(report.Lost))
+	took := r.verified.Sub(r.begun).Seconds()
 	f.SecondsToVerified, f.RecordsS = round(took), round(float64(f.RecordsRecovered)/took)
-	caughtUp := d.live.caughtUp(d.released)
-	p99 := func(from, to time.Time) int64 { return d.live.delays(from, to).Quantile(0.99).Milliseconds() }
-	f.LiveP99MsBefore, f.LiveP99MsRestore = p99(d.steady, d.struck), p99(d.struck, caughtUp)
-	f.LiveP99MsBackfill, f.LiveP99MsAfter = p99(caughtUp, d.verified), p99(d.verified, time.Now())
+	caughtUp := r.live.caughtUp(r.released)
+	p99 := func(from, to time.Time) int64 { return r.live.delays(from, to).Quantile(0.99).Milliseconds() }
+	f.LiveP99MsBefore, f.LiveP99MsRestore = p99(r.steady, r.struck), p99(r.struck, caughtUp)
+	f.LiveP99MsBackfill, f.LiveP99MsAfter = p99(caughtUp, r.verified), p99(r.verified, time.Now())
 	return f
 }
 

@@ -16,7 +16,7 @@ const (
 	badShare = 0.002
 )
 
-// traffic is a load with the drill's own record of it: when each post was sent
+// traffic is a load with the scenario's own record of it: when each post was sent
 // and answered 2xx, and when Elasticsearch first said that the record is there.
 type traffic struct {
 	*load.Sender

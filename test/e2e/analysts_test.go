@@ -21,25 +21,25 @@ import (
 	"millrace/test/kit/audit"
 )
 
-// TestAnalystsFindWhatWasAccepted: Athena, by the tables, and Spark, by its
+// TestAthenaAndSparkFindAcceptedRecords: Athena, by the tables, and Spark, by its
 // schema, find in the backup each _id that was answered 2xx, and no other,
 // though some records came twice and others are such as no index takes.
 //
 // The emulator's Athena runs the statement for real, with DuckDB over the
 // objects. It takes partitions from their folders and types from what it reads,
 // so projection and SerDe are not shown by it.
-func TestAnalystsFindWhatWasAccepted(t *testing.T) {
+func TestAthenaAndSparkFindAcceptedRecords(t *testing.T) {
 	t.Parallel()
 	cfg := localtest.AWS(t)
-	w := start(t, nil)
-	t.Cleanup(w.stopBackup) // before the world ends, since it needs a worker
-	w.must(w.StartBackup(t.Context()))
-	sender := w.sender(3_000, 600)
-	w.must(sender.Run(t.Context()))
-	w.awaitBackup(sender)
+	s := start(t, nil)
+	t.Cleanup(s.stopBackup) // before the system ends, since it needs a worker
+	s.must(s.StartBackup(t.Context()))
+	sender := s.sender(3_000, 600)
+	s.must(sender.Run(t.Context()))
+	s.awaitBackup(sender)
 
-	database, place := strings.ReplaceAll(w.resources.Bucket, "-", "_"), "s3://"+w.resources.Bucket+"/"
-	w.must(tables.Create(t.Context(), glue.NewFromConfig(cfg), database, tables.Ours, place+backup.Prefix))
+	database, place := strings.ReplaceAll(s.resources.Bucket, "-", "_"), "s3://"+s.resources.Bucket+"/"
+	s.must(tables.Create(t.Context(), glue.NewFromConfig(cfg), database, tables.Ours, place+backup.Prefix))
 	client := athena.NewFromConfig(cfg)
 	ask := func(statement string) [][]string {
 		t.Helper()
@@ -52,7 +52,7 @@ func TestAnalystsFindWhatWasAccepted(t *testing.T) {
 
 	expected, types := map[string]bool{}, map[string]uint64{}
 	for n := range sender.Accepted.All() {
-		expected[sender.Source.DocID(w.tenant, n)] = true
+		expected[sender.Source.DocID(s.tenant, n)] = true
 		types[sender.Source.Type(n)]++
 	}
 	found := ask("SELECT DISTINCT doc_id FROM telemetry")
@@ -70,15 +70,15 @@ func TestAnalystsFindWhatWasAccepted(t *testing.T) {
 	}
 	var groups [][]string
 	for kind, n := range types {
-		groups = append(groups, []string{kind, w.tenant, fmt.Sprint(n)})
+		groups = append(groups, []string{kind, s.tenant, fmt.Sprint(n)})
 	}
 	slices.SortFunc(groups, slices.Compare)
 	if rows := ask("SELECT type, tenant, count(DISTINCT doc_id) FROM telemetry GROUP BY type, tenant ORDER BY type"); fmt.Sprint(rows) != fmt.Sprint(groups) {
 		t.Errorf("by type and tenant Athena counts %v, and it is %v", rows, groups)
 	}
 	var hours []string
-	for key, err := range archive.Open(w.stores.S3, w.resources.Bucket).Under(backup.Prefix).Keys(t.Context(), "") {
-		w.must(err)
+	for key, err := range archive.Open(s.stores.S3, s.resources.Bucket).Under(backup.Prefix).Keys(t.Context(), "") {
+		s.must(err)
 		name, _ := backup.ParseKey(key)
 		hours = append(hours, name.Hour.Format("2006-01-02 15"))
 	}
@@ -88,7 +88,7 @@ func TestAnalystsFindWhatWasAccepted(t *testing.T) {
 		t.Errorf("Athena finds the hours %v, and there are %v", rows, hours)
 	}
 
-	counts := w.countWithSpark()
+	counts := s.countWithSpark()
 	if !maps.Equal(counts.IDs, expected) || counts.Distinct != uint64(len(expected)) {
 		t.Errorf("Spark finds %d ids and counts %d, of %d", len(counts.IDs), counts.Distinct, len(expected))
 	}
@@ -103,7 +103,7 @@ func TestAnalystsFindWhatWasAccepted(t *testing.T) {
 		case "hour":
 			seen = append(seen, group.Value)
 		case "tenant":
-			if group.Value != w.tenant || group.IDs != uint64(len(expected)) {
+			if group.Value != s.tenant || group.IDs != uint64(len(expected)) {
 				t.Errorf("Spark counts %+v", group)
 			}
 		}
@@ -114,35 +114,35 @@ func TestAnalystsFindWhatWasAccepted(t *testing.T) {
 }
 
 // countWithSpark has Spark count what is in the backup.
-func (w *world) countWithSpark() spark.Counts {
-	w.t.Helper()
+func (s *system) countWithSpark() spark.Counts {
+	s.t.Helper()
 	root, err := local.FindRoot(".")
-	w.must(err)
-	engine, err := spark.Install(w.t.Context(), root, nil)
-	w.must(err)
-	objects := w.t.TempDir()
-	_, _, err = spark.Download(w.t.Context(), archive.Open(w.stores.S3, w.resources.Bucket).Under(backup.Prefix), "dt=", objects)
-	w.must(err)
-	counts, err := engine.Count(w.t.Context(), objects, w.t.TempDir())
-	w.must(err)
+	s.must(err)
+	engine, err := spark.Install(s.t.Context(), root, nil)
+	s.must(err)
+	objects := s.t.TempDir()
+	_, _, err = spark.Download(s.t.Context(), archive.Open(s.stores.S3, s.resources.Bucket).Under(backup.Prefix), "dt=", objects)
+	s.must(err)
+	counts, err := engine.Count(s.t.Context(), objects, s.t.TempDir())
+	s.must(err)
 	return counts
 }
 
 // stopBackup ends the backup.
-func (w *world) stopBackup() {
-	_, _ = w.Starter(context.WithoutCancel(w.t.Context()), "backup", "stop")
+func (s *system) stopBackup() {
+	_, _ = s.Starter(context.WithoutCancel(s.t.Context()), "backup", "stop")
 }
 
 // awaitBackup waits until the backup has all that a sender was answered for.
-func (w *world) awaitBackup(s *load.Sender) {
-	w.t.Helper()
-	w.await(func() error {
-		found, err := audit.BackedUp(w.t.Context(), w.stores, audit.Sent{Source: s.Source, Accepted: &s.Accepted})
-		if err == nil && found.Accepted < s.Accepted.Len() {
-			err = fmt.Errorf("%d of %d records are in the backup", found.Accepted, s.Accepted.Len())
+func (s *system) awaitBackup(sender *load.Sender) {
+	s.t.Helper()
+	s.await(func() error {
+		found, err := audit.BackedUp(s.t.Context(), s.stores, audit.Sent{Source: sender.Source, Accepted: &sender.Accepted})
+		if err == nil && found.Accepted < sender.Accepted.Len() {
+			err = fmt.Errorf("%d of %d records are in the backup", found.Accepted, sender.Accepted.Len())
 		}
 		if found.Altered > 0 {
-			w.t.Fatalf("%d records of the backup are altered", found.Altered)
+			s.t.Fatalf("%d records of the backup are altered", found.Altered)
 		}
 		return err
 	})

@@ -14,44 +14,44 @@ import (
 	"millrace/internal/stream"
 )
 
-// TestAStreamIsMadeAnewWhileAWorkerLives: the worker reads the new stream from
+// TestWorkerReadsRecreatedStream: the worker reads the new stream from
 // its beginning, although its shard has the id of one that it had read, and the
 // workflow of the earlier one ends.
-func TestAStreamIsMadeAnewWhileAWorkerLives(t *testing.T) {
+func TestWorkerReadsRecreatedStream(t *testing.T) {
 	t.Parallel()
-	w := start(t, func(at *servers) { at.shards = 1 })
+	s := start(t, func(at *servers) { at.shards = 1 })
 	post := func(from, to int) {
 		t.Helper()
 		var records []string
 		for n := from; n < to; n++ {
 			records = append(records, fmt.Sprintf(`{"id":"r%d","type":"log","timestamp":%q}`, n, time.Now().UTC().Format(time.RFC3339)))
 		}
-		w.post("/v1/telemetry", "application/json", []byte("["+strings.Join(records, ",")+"]"), 202)
+		s.post("/v1/telemetry", "application/json", []byte("["+strings.Join(records, ",")+"]"), 202)
 	}
 	post(0, 20)
-	w.awaitDocuments(20)
+	s.awaitDocuments(20)
 	client := kinesis.NewFromConfig(localtest.AWS(t))
-	before, err := stream.Open(t.Context(), client, w.resources.Stream, stream.Settings{})
-	w.must(err)
-	_, err = client.DeleteStream(t.Context(), &kinesis.DeleteStreamInput{StreamName: &w.resources.Stream})
-	w.must(err)
-	w.await(func() error { // names of workflows have the second in which a stream was made
+	before, err := stream.Open(t.Context(), client, s.resources.Stream, stream.Settings{})
+	s.must(err)
+	_, err = client.DeleteStream(t.Context(), &kinesis.DeleteStreamInput{StreamName: &s.resources.Stream})
+	s.must(err)
+	s.await(func() error { // names of workflows have the second in which a stream was made
 		if time.Now().Unix() == before.Created().Unix() {
 			return errors.New("it is still the second in which the stream was made")
 		}
 		return nil
 	})
-	w.await(func() error {
-		created, err := stream.Create(t.Context(), client, w.resources.Stream, 1, 24*time.Hour)
+	s.await(func() error {
+		created, err := stream.Create(t.Context(), client, s.resources.Stream, 1, 24*time.Hour)
 		if err == nil && !created {
 			err = errors.New("it is being deleted")
 		}
 		return err
 	})
 	post(20, 50)
-	w.awaitDocuments(50)
-	w.await(func() error {
-		ended, err := w.operator.CountWorkflow(t.Context(), &workflowservice.CountWorkflowExecutionsRequest{
+	s.awaitDocuments(50)
+	s.await(func() error {
+		ended, err := s.operator.CountWorkflow(t.Context(), &workflowservice.CountWorkflowExecutionsRequest{
 			Query: "WorkflowType='ProcessShard' AND ExecutionStatus='Failed'",
 		})
 		if err == nil && ended.GetCount() != 1 {

@@ -23,21 +23,21 @@ import (
 // Shards are split and merged under load, the writer is killed and frozen until
 // others have its shards, and pauses move the boundaries of objects: the backup
 // has what the stream has, each record once, and so all that was accepted.
-func TestBackupHasWhatTheStreamHas(t *testing.T) {
+func TestBackupMatchesStream(t *testing.T) {
 	t.Parallel()
 	cfg := localtest.Kinesalite(t)
 	streams := kinesis.NewFromConfig(cfg)
-	w := start(t, func(at *servers) { at.kinesis = *cfg.BaseEndpoint })
+	s := start(t, func(at *servers) { at.kinesis = *cfg.BaseEndpoint })
 	t.Cleanup(func() {
-		_, _ = streams.DeleteStream(context.WithoutCancel(t.Context()), &kinesis.DeleteStreamInput{StreamName: &w.resources.Stream})
+		_, _ = streams.DeleteStream(context.WithoutCancel(t.Context()), &kinesis.DeleteStreamInput{StreamName: &s.resources.Stream})
 	})
-	// Before the world ends, since it needs a worker.
-	stop := func() { _, _ = w.Starter(context.WithoutCancel(t.Context()), "backup", "stop") }
+	// Before the system ends, since it needs a worker.
+	stop := func() { _, _ = s.Starter(context.WithoutCancel(t.Context()), "backup", "stop") }
 	t.Cleanup(stop)
-	w.must(w.StartBackup(t.Context()))
-	r := resharding{w, streams}
+	s.must(s.StartBackup(t.Context()))
+	r := resharding{s, streams}
 
-	sender := w.sender(4_000, 200)
+	sender := s.sender(4_000, 200)
 	group, ctx := errgroup.WithContext(t.Context())
 	group.Go(func() error { return sender.Run(ctx) })
 	group.Go(func() error {
@@ -46,9 +46,9 @@ func TestBackupHasWhatTheStreamHas(t *testing.T) {
 			what func(context.Context) error
 		}{
 			{400, r.splitFirst},
-			{800, w.freezeUntilTakenOver},
-			{1_600, func(ctx context.Context) error { w.worker.Kill(); return w.worker.Restart(ctx) }},
-			{2_400, w.pauseProcessing}, // which is nothing to the backup
+			{800, s.freezeUntilTakenOver},
+			{1_600, func(ctx context.Context) error { s.worker.Kill(); return s.worker.Restart(ctx) }},
+			{2_400, s.pauseProcessing}, // which is nothing to the backup
 			{2_800, r.mergeFirst},
 		} {
 			if err := until(ctx, func() bool { return sender.Accepted.Len() >= c.at }); err != nil {
@@ -60,13 +60,13 @@ func TestBackupHasWhatTheStreamHas(t *testing.T) {
 		}
 		return nil
 	})
-	w.must(group.Wait())
+	s.must(group.Wait())
 
-	opened, err := stream.Open(t.Context(), streams, w.resources.Stream, stream.Settings{})
-	w.must(err)
+	opened, err := stream.Open(t.Context(), streams, s.resources.Stream, stream.Settings{})
+	s.must(err)
 	ids := map[string]bool{}
-	w.await(func() error { // what has gone through the queue comes later
-		for _, data := range w.inStream(opened) {
+	s.await(func() error { // what has gone through the queue comes later
+		for _, data := range s.inStream(opened) {
 			ids[telemetry.ParseFields([]byte(data)).ID] = true
 		}
 		for n := range sender.Accepted.All() {
@@ -78,8 +78,8 @@ func TestBackupHasWhatTheStreamHas(t *testing.T) {
 	})
 	var want map[string]string
 	var lines map[string]backup.Line
-	w.await(func() error {
-		if want, lines = w.inStream(opened), w.inBackup(); len(lines) != len(want) {
+	s.await(func() error {
+		if want, lines = s.inStream(opened), s.inBackup(); len(lines) != len(want) {
 			return fmt.Errorf("%d records are in the backup, %d in the stream", len(lines), len(want))
 		}
 		return nil
@@ -89,16 +89,16 @@ func TestBackupHasWhatTheStreamHas(t *testing.T) {
 			t.Fatalf("%s is %.300q in the backup, and %.300q in the stream", at, got.Data, data)
 		}
 	}
-	if _, err := w.Starter(t.Context(), "stream", "resume"); err != nil {
+	if _, err := s.Starter(t.Context(), "stream", "resume"); err != nil {
 		t.Error(err)
 	}
-	w.awaitAll(sender)
-	w.checkBackupStatus(len(want))
+	s.awaitAll(sender)
+	s.checkBackupStatus(len(want))
 }
 
 // checkBackupStatus holds the operator's figures to what there is.
-func (w *world) checkBackupStatus(records int) {
-	w.t.Helper()
+func (s *system) checkBackupStatus(records int) {
+	s.t.Helper()
 	var report struct {
 		State   string
 		Backups []struct {
@@ -107,19 +107,19 @@ func (w *world) checkBackupStatus(records int) {
 			Counts       struct{ Records, Losses int }
 		}
 	}
-	w.await(func() error {
-		printed, err := w.Starter(w.t.Context(), "backup", "status", "--json")
+	s.await(func() error {
+		printed, err := s.Starter(s.t.Context(), "backup", "status", "--json")
 		if err != nil { // workers that are busy may not answer in time
 			return err
 		}
-		w.must(json.Unmarshal([]byte(printed), &report))
+		s.must(json.Unmarshal([]byte(printed), &report))
 		counted, drained := 0, 0
 		for _, b := range report.Backups {
 			if counted += b.Counts.Records; b.State == "drained" {
 				drained++
 			}
 			if b.Counts.Losses > 0 {
-				w.t.Errorf("the backup of %s has losses: %+v", b.Shard, b)
+				s.t.Errorf("the backup of %s has losses: %+v", b.Shard, b)
 			}
 		}
 		if counted != records || drained != 3 || len(report.Backups) != 5 || report.State != "running" {
@@ -131,17 +131,17 @@ func (w *world) checkBackupStatus(records int) {
 
 // pauseProcessing pauses all that is not the backup, which then writes what it
 // holds, and goes on.
-func (w *world) pauseProcessing(ctx context.Context) error {
-	if _, err := w.Starter(ctx, "stream", "pause"); err != nil {
+func (s *system) pauseProcessing(ctx context.Context) error {
+	if _, err := s.Starter(ctx, "stream", "pause"); err != nil {
 		return err
 	}
-	return w.flushBackup(ctx)
+	return s.flushBackup(ctx)
 }
 
 // flushBackup makes the backup write what it holds.
-func (w *world) flushBackup(ctx context.Context) error {
+func (s *system) flushBackup(ctx context.Context) error {
 	for _, command := range []string{"pause", "resume"} {
-		if _, err := w.Starter(ctx, "backup", command); err != nil {
+		if _, err := s.Starter(ctx, "backup", command); err != nil {
 			return err
 		}
 	}
@@ -150,21 +150,21 @@ func (w *world) flushBackup(ctx context.Context) error {
 
 // freezeUntilTakenOver stops a worker as the network or a debugger may, until
 // another one has its shards, and lets it go on: a zombie beside its successor.
-func (w *world) freezeUntilTakenOver(ctx context.Context) error {
-	if err := w.worker.Signal(syscall.SIGSTOP); err != nil {
+func (s *system) freezeUntilTakenOver(ctx context.Context) error {
+	if err := s.worker.Signal(syscall.SIGSTOP); err != nil {
 		return err
 	}
-	_, err := w.StartWorker(ctx, workerEnv...)
+	_, err := s.StartWorker(ctx, workerEnv...)
 	if err == nil {
-		err = until(ctx, func() bool { return !w.backsUp(ctx, w.worker.Pid()) })
+		err = until(ctx, func() bool { return !s.backsUp(ctx, s.worker.Pid()) })
 	}
-	return errors.Join(err, w.worker.Signal(syscall.SIGCONT))
+	return errors.Join(err, s.worker.Signal(syscall.SIGCONT))
 }
 
 // backsUp reports whether a process has a shard of the backup, or that is
 // unknown.
-func (w *world) backsUp(ctx context.Context, pid int) bool {
-	printed, err := w.Starter(ctx, "backup", "status", "--json")
+func (s *system) backsUp(ctx context.Context, pid int) bool {
+	printed, err := s.Starter(ctx, "backup", "status", "--json")
 	var report struct {
 		Backups []struct{ State, Worker string }
 	}
@@ -181,24 +181,24 @@ func (w *world) backsUp(ctx context.Context, pid int) bool {
 
 // inBackup reads every record of the backup; one that is there twice fails the
 // test.
-func (w *world) inBackup() map[string]backup.Line {
-	w.t.Helper()
-	bucket := archive.Open(w.stores.S3, w.resources.Bucket).Under(backup.Prefix)
+func (s *system) inBackup() map[string]backup.Line {
+	s.t.Helper()
+	bucket := archive.Open(s.stores.S3, s.resources.Bucket).Under(backup.Prefix)
 	lines := map[string]backup.Line{}
-	for key, err := range bucket.Keys(w.t.Context(), "") {
+	for key, err := range bucket.Keys(s.t.Context(), "") {
 		if err != nil { // the test has failed, or its network
-			w.t.Error(err)
+			s.t.Error(err)
 			return lines
 		}
-		if err := each(w.t.Context(), bucket, key, func(l backup.Line) {
+		if err := each(s.t.Context(), bucket, key, func(l backup.Line) {
 			at := l.Shard + " " + l.Sequence
 			if _, twice := lines[at]; twice {
-				w.t.Errorf("%s is in the backup twice, also in %s", at, key)
+				s.t.Errorf("%s is in the backup twice, also in %s", at, key)
 			}
 			l.Data = []byte(string(l.Data))
 			lines[at] = l
 		}); err != nil {
-			w.t.Error(err)
+			s.t.Error(err)
 		}
 	}
 	return lines
@@ -223,16 +223,16 @@ func each(ctx context.Context, bucket *archive.Bucket, key string, take func(bac
 }
 
 // inStream reads every record of the stream.
-func (w *world) inStream(s *stream.Stream) map[string]string {
-	w.t.Helper()
-	shards, err := s.Shards(w.t.Context())
-	w.must(err)
+func (s *system) inStream(from *stream.Stream) map[string]string {
+	s.t.Helper()
+	shards, err := from.Shards(s.t.Context())
+	s.must(err)
 	records := map[string]string{}
 	for _, shard := range shards {
-		reader := s.Reader(shard.ID, telemetry.Checkpoint{})
+		reader := from.Reader(shard.ID, telemetry.Checkpoint{})
 		for quiet := 0; quiet < 3; {
-			page, err := reader.Next(w.t.Context())
-			w.must(err)
+			page, err := reader.Next(s.t.Context())
+			s.must(err)
 			for _, r := range page.Records {
 				records[shard.ID+" "+r.Sequence] = strings.Clone(string(r.Data))
 			}

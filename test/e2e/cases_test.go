@@ -72,9 +72,9 @@ func span(n int, members string) string {
 // Whatever agents really send is found, or they are told at once that it is not:
 // all by one collector and one worker. A body that stalls takes a minute, and is
 // tested beside the collector; how long an old record is kept, with retention.
-func TestWhatAgentsReallySend(t *testing.T) {
+func TestAgentPayloadsAreIndexedOrRefused(t *testing.T) {
 	t.Parallel()
-	w := start(t, nil)
+	s := start(t, nil)
 	at := time.Now().UTC().Truncate(24 * time.Hour).Add(-14 * time.Hour)
 	fill := strings.NewReplacer(
 		"DAY", at.Format("2006-01-02"), "DATE", at.Format("2006.01.02"), "MILLIS", fmt.Sprint(at.UnixMilli()), "SECONDS", fmt.Sprint(at.Unix()), "NANOS", fmt.Sprint(at.UnixNano()),
@@ -82,7 +82,7 @@ func TestWhatAgentsReallySend(t *testing.T) {
 	total := 0
 	for _, c := range agentCases() {
 		for _, p := range c.posts {
-			answer := w.postCase(p, fill)
+			answer := s.postCase(p, fill)
 			if !strings.Contains(answer, p.says) {
 				t.Errorf("%s: the answer has no %q: %s", c.name, p.says, answer)
 			}
@@ -91,56 +91,56 @@ func TestWhatAgentsReallySend(t *testing.T) {
 			total += f.count
 		}
 	}
-	documents := w.awaitDocuments(total)
+	documents := s.awaitDocuments(total)
 	for _, c := range agentCases() {
 		for _, f := range c.found {
-			w.checkCase(c.name, f, documents, fill)
+			s.checkCase(c.name, f, documents, fill)
 		}
 	}
-	if dead := w.ledger(); len(dead) > 0 {
+	if dead := s.ledger(); len(dead) > 0 {
 		t.Errorf("the ledger holds %v", dead)
 	}
-	w.checkConflict(fill, total)
-	w.checkPreflights()
+	s.checkConflict(fill, total)
+	s.checkPreflights()
 }
 
 // checkConflict posts what says something else under the id of a document: that
 // stays, and it is no duplicate.
-func (w *world) checkConflict(fill func(string) string, total int) {
-	w.t.Helper()
-	w.postCase(lines(`{"id":"twice","type":"log","timestamp":"DAYT10:00:00Z","name":"third"}`), fill)
-	w.await(func() error {
-		conflicts, err := w.worker.Metric(w.t.Context(), "millrace_process_records_total", `outcome="conflict"`)
+func (s *system) checkConflict(fill func(string) string, total int) {
+	s.t.Helper()
+	s.postCase(lines(`{"id":"twice","type":"log","timestamp":"DAYT10:00:00Z","name":"third"}`), fill)
+	s.await(func() error {
+		conflicts, err := s.worker.Metric(s.t.Context(), "millrace_process_records_total", `outcome="conflict"`)
 		if err == nil && conflicts != 1 {
 			err = fmt.Errorf("%v conflicts", conflicts)
 		}
 		return err
 	})
-	w.checkCase("a conflict", caseFound{path: byID, value: "twice", count: 1, has: map[string]string{"name": "first"}}, w.awaitDocuments(total), fill)
+	s.checkCase("a conflict", caseFound{path: byID, value: "twice", count: 1, has: map[string]string{"name": "first"}}, s.awaitDocuments(total), fill)
 }
 
 // postCase posts a request, which must be taken.
-func (w *world) postCase(p casePost, fill func(string) string) string {
-	w.t.Helper()
+func (s *system) postCase(p casePost, fill func(string) string) string {
+	s.t.Helper()
 	body, headers := []byte(fill(p.body)), p.headers
 	if p.gzip {
 		var packed bytes.Buffer
 		writer := gzip.NewWriter(&packed)
 		_, err := writer.Write(body)
-		w.must(err)
-		w.must(writer.Close())
+		s.must(err)
+		s.must(writer.Close())
 		body = packed.Bytes()
 	}
 	want := http.StatusOK
 	if strings.HasSuffix(p.path, "/telemetry") {
 		want = http.StatusAccepted
 	}
-	return string(w.post(p.path, p.mediaType, body, want, headers...))
+	return string(s.post(p.path, p.mediaType, body, want, headers...))
 }
 
 // checkCase compares the documents of a case with what is to be there.
-func (w *world) checkCase(name string, f caseFound, documents []document, fill func(string) string) {
-	w.t.Helper()
+func (s *system) checkCase(name string, f caseFound, documents []document, fill func(string) string) {
+	s.t.Helper()
 	var of []document
 	for _, d := range documents {
 		text := fmt.Sprint(d.get(f.path))
@@ -149,20 +149,20 @@ func (w *world) checkCase(name string, f caseFound, documents []document, fill f
 		}
 	}
 	if len(of) != f.count {
-		w.t.Errorf("%s: %d documents with %s %s, want %d", name, len(of), f.path, f.value, f.count)
+		s.t.Errorf("%s: %d documents with %s %s, want %d", name, len(of), f.path, f.value, f.count)
 	}
 	for _, d := range of {
 		if f.index != "" && d.Index != fill(f.index) {
-			w.t.Errorf("%s: %v is in %s, want %s", name, d.get(f.path), d.Index, fill(f.index))
+			s.t.Errorf("%s: %v is in %s, want %s", name, d.get(f.path), d.Index, fill(f.index))
 		}
 		for path, want := range f.has {
 			if got := textOf(d.get(path)); got != fill(want) {
-				w.t.Errorf("%s: %s of %v is %s, want %s", name, path, d.get(f.path), got, fill(want))
+				s.t.Errorf("%s: %s of %v is %s, want %s", name, path, d.get(f.path), got, fill(want))
 			}
 		}
 		for _, path := range f.lacks {
 			if got := d.get(path); got != nil {
-				w.t.Errorf("%s: %v has %s: %v", name, d.get(f.path), path, got)
+				s.t.Errorf("%s: %v has %s: %v", name, d.get(f.path), path, got)
 			}
 		}
 	}
@@ -177,14 +177,14 @@ func textOf(value any) string {
 }
 
 // checkPreflights asks as a browser does before it posts, without a key.
-func (w *world) checkPreflights() {
-	w.t.Helper()
+func (s *system) checkPreflights() {
+	s.t.Helper()
 	for origin, want := range map[string]int{pageOrigin: http.StatusNoContent, "https://other.example": http.StatusForbidden} {
-		request, err := http.NewRequestWithContext(w.t.Context(), http.MethodOptions, w.collector.URL+"/v1/traces", nil)
-		w.must(err)
+		request, err := http.NewRequestWithContext(s.t.Context(), http.MethodOptions, s.collector.URL+"/v1/traces", nil)
+		s.must(err)
 		for pair := range slices.Chunk([]string{"Origin", origin, "Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization,content-type"}, 2) {
 			request.Header.Set(pair[0], pair[1])
 		}
-		w.do(request, want)
+		s.do(request, want)
 	}
 }

@@ -16,26 +16,26 @@ import (
 )
 
 // leaveLetters keeps messages in the dead-letter queue, for a test to read them.
-func (w *world) leaveLetters() {
-	w.t.Helper()
-	_, err := w.Starter(w.t.Context(), "letters", "pause", "--reason", "the test reads them")
-	w.must(err)
+func (s *system) leaveLetters() {
+	s.t.Helper()
+	_, err := s.Starter(s.t.Context(), "letters", "pause", "--reason", "the test reads them")
+	s.must(err)
 }
 
 // awaitDead waits until the ledger holds exactly these records, by id, with
 // these types of errors and their payloads, and the dead-letter queue reports
 // them.
-func (w *world) awaitDead(want map[string]string) {
-	w.t.Helper()
-	w.await(func() error {
-		if got := w.ledger(); !maps.Equal(got, want) {
+func (s *system) awaitDead(want map[string]string) {
+	s.t.Helper()
+	s.await(func() error {
+		if got := s.ledger(); !maps.Equal(got, want) {
 			return fmt.Errorf("the ledger holds %v, want %v", got, want)
 		}
 		return nil
 	})
 	told := map[string]string{}
-	w.await(func() error {
-		w.receiveLetters(told)
+	s.await(func() error {
+		s.receiveLetters(told)
 		if !maps.Equal(told, want) {
 			return fmt.Errorf("the dead-letter queue reports %v, want %v", told, want)
 		}
@@ -44,18 +44,18 @@ func (w *world) awaitDead(want map[string]string) {
 }
 
 // ledger reads the types of errors of all its records, by id.
-func (w *world) ledger() map[string]string {
-	w.t.Helper()
+func (s *system) ledger() map[string]string {
+	s.t.Helper()
 	found := map[string]string{}
-	listed, err := w.stores.S3.ListObjectsV2(w.t.Context(), &s3.ListObjectsV2Input{Bucket: &w.stores.Bucket, Prefix: aws.String("ledger/open/")})
-	w.must(err)
+	listed, err := s.stores.S3.ListObjectsV2(s.t.Context(), &s3.ListObjectsV2Input{Bucket: &s.stores.Bucket, Prefix: aws.String("ledger/open/")})
+	s.must(err)
 	for _, object := range listed.Contents {
-		got, err := w.stores.S3.GetObject(w.t.Context(), &s3.GetObjectInput{Bucket: &w.stores.Bucket, Key: object.Key})
+		got, err := s.stores.S3.GetObject(s.t.Context(), &s3.GetObjectInput{Bucket: &s.stores.Bucket, Key: object.Key})
 		var resolved *types.NoSuchKey // since it was listed
 		if errors.As(err, &resolved) {
 			continue
 		}
-		w.must(err)
+		s.must(err)
 		var entry struct {
 			Records []struct {
 				ID    string
@@ -65,10 +65,10 @@ func (w *world) ledger() map[string]string {
 		}
 		err = json.NewDecoder(got.Body).Decode(&entry)
 		got.Body.Close()
-		w.must(err)
+		s.must(err)
 		for _, r := range entry.Records {
 			if r.Error.Reason == "" || !strings.Contains(string(r.Data), `"id":"`+r.ID+`"`) {
-				w.t.Errorf("the ledger has of %s the reason %q and the payload %s", r.ID, r.Error.Reason, r.Data)
+				s.t.Errorf("the ledger has of %s the reason %q and the payload %s", r.ID, r.Error.Reason, r.Data)
 			}
 			found[r.ID] = r.Error.Type
 		}
@@ -77,13 +77,13 @@ func (w *world) ledger() map[string]string {
 }
 
 // receiveLetters reads what is in the dead-letter queue at the moment.
-func (w *world) receiveLetters(told map[string]string) {
-	w.t.Helper()
-	queues := sqs.NewFromConfig(localtest.AWS(w.t))
-	queue, err := queues.GetQueueUrl(w.t.Context(), &sqs.GetQueueUrlInput{QueueName: &w.resources.DeadLetters})
-	w.must(err)
-	received, err := queues.ReceiveMessage(w.t.Context(), &sqs.ReceiveMessageInput{QueueUrl: queue.QueueUrl, MaxNumberOfMessages: 10})
-	w.must(err)
+func (s *system) receiveLetters(told map[string]string) {
+	s.t.Helper()
+	queues := sqs.NewFromConfig(localtest.AWS(s.t))
+	queue, err := queues.GetQueueUrl(s.t.Context(), &sqs.GetQueueUrlInput{QueueName: &s.resources.DeadLetters})
+	s.must(err)
+	received, err := queues.ReceiveMessage(s.t.Context(), &sqs.ReceiveMessageInput{QueueUrl: queue.QueueUrl, MaxNumberOfMessages: 10})
+	s.must(err)
 	for _, message := range received.Messages {
 		var letter struct {
 			Info struct {
@@ -97,11 +97,11 @@ func (w *world) receiveLetters(told map[string]string) {
 				}
 			}
 		}
-		w.must(json.Unmarshal([]byte(*message.Body), &letter))
+		s.must(json.Unmarshal([]byte(*message.Body), &letter))
 		info := letter.Info
 		if info.BatchSize != len(letter.Millrace.Records) || info.ShardID == "" || info.StartSequenceNumber == "" ||
-			!strings.HasSuffix(info.StreamARN, "stream/"+w.resources.Stream) {
-			w.t.Errorf("a letter points at %+v", info)
+			!strings.HasSuffix(info.StreamARN, "stream/"+s.resources.Stream) {
+			s.t.Errorf("a letter points at %+v", info)
 		}
 		for _, r := range letter.Millrace.Records {
 			told[r.ID] = r.Error.Type

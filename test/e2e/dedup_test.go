@@ -15,12 +15,12 @@ import (
 
 // Duplicates meet a cache that knows them, or one that is empty, after a
 // restart and in another worker: each record is one document all the same.
-func TestDuplicatesMeetEmptyCaches(t *testing.T) {
+func TestDuplicatesAreSkippedWithEmptyCaches(t *testing.T) {
 	t.Parallel()
 	const records, again = 4_000, 1_500
-	w := start(t, nil)
-	source := &load.Source{Run: w.tenant, Start: time.Now(), Interval: time.Millisecond}
-	settings := load.Settings{URL: w.collector.URL, Key: w.key, Records: records, Rate: 400, Duplicates: 0.3}
+	s := start(t, nil)
+	source := &load.Source{Run: s.tenant, Start: time.Now(), Interval: time.Millisecond}
+	settings := load.Settings{URL: s.collector.URL, Key: s.key, Records: records, Rate: 400, Duplicates: 0.3}
 	sender := load.NewSender(source, settings)
 	group, ctx := errgroup.WithContext(t.Context())
 	group.Go(func() error { return sender.Run(ctx) })
@@ -28,14 +28,14 @@ func TestDuplicatesMeetEmptyCaches(t *testing.T) {
 	group.Go(func() error {
 		// The killed worker must know what comes once more, however far behind it is.
 		if err := until(ctx, func() bool {
-			indexed, err := w.worker.Metric(ctx, "millrace_process_records_total", `outcome="indexed"`)
+			indexed, err := s.worker.Metric(ctx, "millrace_process_records_total", `outcome="indexed"`)
 			return err == nil && indexed >= records/2
 		}); err != nil {
 			return err
 		}
-		w.worker.Kill()
+		s.worker.Kill()
 		for range 2 { // each of them gets one of the two shards
-			worker, err := w.StartWorker(ctx, slices.Concat(workerEnv, []string{"MILLRACE_INDEX_SLOTS=1"})...)
+			worker, err := s.StartWorker(ctx, slices.Concat(workerEnv, []string{"MILLRACE_INDEX_SLOTS=1"})...)
 			if err != nil {
 				return err
 			}
@@ -43,18 +43,18 @@ func TestDuplicatesMeetEmptyCaches(t *testing.T) {
 		}
 		return nil
 	})
-	w.must(group.Wait())
+	s.must(group.Wait())
 	if counts := sender.Counts(); counts.Accepted != records || counts.Duplicates < records/4 {
 		t.Fatalf("the sender counts %+v", counts)
 	}
-	w.awaitDocuments(records)
+	s.awaitDocuments(records)
 
 	// What the killed worker knew comes once more.
 	settings.Records, settings.Duplicates = again, 0
-	before := w.skipped(workers)
-	w.must(load.NewSender(source, settings).Run(t.Context()))
-	w.await(func() error {
-		if now := w.skipped(workers); now.all-before.all < again || now.unknown()-before.unknown() < again/2 || now.known == 0 {
+	before := s.skipped(workers)
+	s.must(load.NewSender(source, settings).Run(t.Context()))
+	s.await(func() error {
+		if now := s.skipped(workers); now.all-before.all < again || now.unknown()-before.unknown() < again/2 || now.known == 0 {
 			return fmt.Errorf("%+v duplicates were skipped after %+v, of %d: both ways are to be used", now, before, again)
 		}
 		return nil
@@ -64,12 +64,12 @@ func TestDuplicatesMeetEmptyCaches(t *testing.T) {
 			t.Errorf("%s has indexed %v records, %v", worker.Name, indexed, err)
 		}
 	}
-	report, err := audit.Run(t.Context(), w.stores, audit.Sent{Source: source, Accepted: &sender.Accepted})
-	w.must(err)
+	report, err := audit.Run(t.Context(), s.stores, audit.Sent{Source: source, Accepted: &sender.Accepted})
+	s.must(err)
 	if err := report.Clean(); err != nil || report.Indexed != records || report.Others+report.Unanswered > 0 {
 		t.Errorf("the report is %+v, %v", report, err)
 	}
-	w.awaitDocuments(records)
+	s.awaitDocuments(records)
 }
 
 // skipped are duplicates.
@@ -81,13 +81,13 @@ type skipped struct {
 func (s skipped) unknown() float64 { return s.all - s.known }
 
 // skipped adds up the duplicates of workers.
-func (w *world) skipped(workers []*pipeline.Program) (total skipped) {
-	w.t.Helper()
+func (s *system) skipped(workers []*pipeline.Program) (total skipped) {
+	s.t.Helper()
 	for _, worker := range workers {
-		all, err := worker.Metric(w.t.Context(), "millrace_process_records_total", `outcome="duplicate"`)
-		w.must(err)
-		known, err := worker.Metric(w.t.Context(), "millrace_dedup_hits_total")
-		w.must(err)
+		all, err := worker.Metric(s.t.Context(), "millrace_process_records_total", `outcome="duplicate"`)
+		s.must(err)
+		known, err := worker.Metric(s.t.Context(), "millrace_dedup_hits_total")
+		s.must(err)
 		total.all, total.known = total.all+all, total.known+known
 	}
 	return total

@@ -1,105 +1,14 @@
 package e2e
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
-	"time"
-
-	"go.temporal.io/api/workflowservice/v1"
-
-	"millrace/test/kit/faultproxy"
 )
 
-// held is a pipeline whose batches hold records for long: they are copied to
-// the ledger when they are three seconds old.
-type held struct {
-	*world
-	kinesis, elasticsearch *faultproxy.Proxy
-	batches                []string
-}
-
-const (
-	heldRecords = 20 // too few for a circuit
-	copyAfter   = "MILLRACE_COPY_AFTER=3s"
-)
-
-func newHeld(t *testing.T) *held {
-	t.Helper()
-	h := &held{}
-	h.world = start(t, func(at *servers) {
-		h.kinesis, h.elasticsearch = proxyOf(t, at.aws), proxyOf(t, at.elasticsearch)
-		at.kinesis, at.elasticsearch = h.kinesis.URL(), h.elasticsearch.URL()
-		at.collector = []string{"MILLRACE_INGEST_START_TIMEOUT=1m"} // what goes both ways has two batches
-	}, copyAfter)
-	h.elasticsearch.Set(faultproxy.Rule{Name: "undecided", Path: "/_bulk", Fault: faultproxy.RejectItems{Share: 1, Status: 400, Type: "mystery_exception"}})
-	var body bytes.Buffer
-	for n := range heldRecords {
-		fmt.Fprintf(&body, `{"id":"held-%d","type":"event","timestamp":%q}`+"\n", n, time.Now().UTC().Format(time.RFC3339))
-	}
-	h.post("/v1/telemetry", "application/x-ndjson", body.Bytes(), http.StatusAccepted)
-	h.awaitCopies(heldRecords)
-	h.batches = h.running("ProcessBatch")
-	return h
-}
-
-// running are the workflows of a type that run.
-func (w *world) running(workflowType string) (ids []string) {
-	w.t.Helper()
-	page, err := w.operator.ListWorkflow(w.t.Context(), &workflowservice.ListWorkflowExecutionsRequest{
-		Query: "WorkflowType = '" + workflowType + "' AND ExecutionStatus = 'Running'",
-	})
-	w.must(err)
-	for _, info := range page.GetExecutions() {
-		ids = append(ids, info.GetExecution().GetWorkflowId())
-	}
-	return ids
-}
-
-// group is what `starter dlq list` says of records that have the same error.
-type group struct {
-	Records int
-	Error   string
-	Held    bool
-	HeldBy  []string
-	Keys    []string
-}
-
-func (w *world) groups() (groups []group) {
-	w.t.Helper()
-	said, err := w.Starter(w.t.Context(), "dlq", "list", "--json")
-	w.must(err)
-	w.must(json.Unmarshal([]byte(said), &groups))
-	return groups
-}
-
-// awaitCopies waits until the ledger has so many records that are held.
-func (h *held) awaitCopies(records int) {
-	h.t.Helper()
-	h.await(func() error {
-		if groups := h.groups(); len(groups) != 1 || !groups[0].Held || groups[0].Records != records {
-			return fmt.Errorf("the ledger has %+v, want %d records that are held", groups, records)
-		}
-		return nil
-	})
-}
-
-// trim has the stream forget the records.
-func (h *held) trim() {
-	h.kinesis.Set(faultproxy.Rule{
-		Name: "trimmed", Operation: "GetShardIterator", Fault: faultproxy.AWSError(http.StatusBadRequest, "ResourceNotFoundException"),
-	})
-}
-
-// mend lets Elasticsearch take everything.
-func (h *held) mend() { h.elasticsearch.Set() }
-
-// TestWhatABatchHeldComesHomeWhenItWasTerminated: from the copy, since the
+// TestTerminatedBatchIsReprocessedFromItsCopy: from the copy, since the
 // stream has it no longer. While the batch runs that is left to it.
-func TestWhatABatchHeldComesHomeWhenItWasTerminated(t *testing.T) {
+func TestTerminatedBatchIsReprocessedFromItsCopy(t *testing.T) {
 	t.Parallel()
 	h := newHeld(t)
 	group := h.groups()[0]
@@ -149,9 +58,9 @@ func TestWhatABatchHeldComesHomeWhenItWasTerminated(t *testing.T) {
 	}
 }
 
-// TestABatchGoesOnFromItsCopy when the stream has its records no longer, also in
+// TestBatchContinuesFromItsCopy when the stream has its records no longer, also in
 // a worker that was killed, and then releases it.
-func TestABatchGoesOnFromItsCopy(t *testing.T) {
+func TestBatchContinuesFromItsCopy(t *testing.T) {
 	t.Parallel()
 	h := newHeld(t)
 	h.trim()
@@ -170,8 +79,8 @@ func TestABatchGoesOnFromItsCopy(t *testing.T) {
 	}
 }
 
-// TestWhatABatchGivesUpIsNotInItsCopyAsWell: each record is in one open entry.
-func TestWhatABatchGivesUpIsNotInItsCopyAsWell(t *testing.T) {
+// TestGivenUpRecordsLeaveTheBatchCopy: each record is in one open entry.
+func TestGivenUpRecordsLeaveTheBatchCopy(t *testing.T) {
 	t.Parallel()
 	h := newHeld(t)
 	h.leaveLetters()

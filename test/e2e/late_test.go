@@ -14,9 +14,9 @@ import (
 // A record that is sent again so late that its index has changed stays one
 // document: from the undated index to that of its day, from there to that of its
 // year, and where a version that had daily indices only has put it.
-func TestALateResendIsOneDocument(t *testing.T) {
+func TestLateResendStaysOneDocument(t *testing.T) {
 	t.Parallel()
-	w := start(t, nil)
+	s := start(t, nil)
 	now := time.Now().UTC().Truncate(time.Second)
 	window := telemetry.Window{DaysBack: telemetry.DefaultDaysBack, DaysAhead: telemetry.DefaultDaysAhead}
 	streams := kinesis.NewFromConfig(localtest.AWS(t))
@@ -26,11 +26,11 @@ func TestALateResendIsOneDocument(t *testing.T) {
 		p := window.Place("log", at, received)
 		h := telemetry.Head{
 			Index: p.Index, Own: p.Own, Earlier: p.Earlier, Digest: telemetry.DigestOf("log", at, []byte(`{}`)),
-			ReceivedAt: received, Tenant: w.tenant, Region: "eu-west-1", ID: id, Type: "log", Timestamp: at,
+			ReceivedAt: received, Tenant: s.tenant, Region: "eu-west-1", ID: id, Type: "log", Timestamp: at,
 		}
 		data, key := telemetry.AppendRecord(nil, h, []byte(`{}`)), h.DocID().PartitionKey()
-		_, err := streams.PutRecord(t.Context(), &kinesis.PutRecordInput{StreamName: &w.resources.Stream, Data: data, PartitionKey: &key})
-		w.must(err)
+		_, err := streams.PutRecord(t.Context(), &kinesis.PutRecordInput{StreamName: &s.resources.Stream, Data: data, PartitionKey: &key})
+		s.must(err)
 	}
 	always := telemetry.Window{DaysBack: 10_000, DaysAhead: 10_000} // as before there were other indices than daily ones
 	steps := map[string][]func(id string){
@@ -43,21 +43,21 @@ func TestALateResendIsOneDocument(t *testing.T) {
 	for id, posts := range steps {
 		posts[0](id)
 	}
-	for _, d := range w.awaitDocuments(len(steps)) {
+	for _, d := range s.awaitDocuments(len(steps)) {
 		indices[fmt.Sprint(d.get("id"))] = d.Index
 	}
 	for id, posts := range steps {
 		posts[1](id)
 		put(id+"-fence", now, now, window)
 	}
-	w.await(func() error {
-		skipped, err := w.worker.Metric(t.Context(), "millrace_process_records_total", `outcome="duplicate"`)
+	s.await(func() error {
+		skipped, err := s.worker.Metric(t.Context(), "millrace_process_records_total", `outcome="duplicate"`)
 		if err == nil && skipped < float64(len(steps)) {
 			err = fmt.Errorf("%v resends were skipped", skipped)
 		}
 		return err
 	})
-	for _, d := range w.awaitDocuments(2 * len(steps)) {
+	for _, d := range s.awaitDocuments(2 * len(steps)) {
 		if first, resent := indices[fmt.Sprint(d.get("id"))]; resent && d.Index != first {
 			t.Errorf("%v is in %s after it was in %s", d.get("id"), d.Index, first)
 		}

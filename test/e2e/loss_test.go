@@ -16,33 +16,33 @@ import (
 )
 
 // sender makes a load with duplicates and bad records.
-func (w *world) sender(records uint64, rate float64) *load.Sender {
+func (s *system) sender(records uint64, rate float64) *load.Sender {
 	return load.NewSender(
-		&load.Source{Run: w.tenant, Start: time.Now(), Interval: time.Millisecond, BadShare: 0.005},
-		load.Settings{URL: w.collector.URL, Key: w.key, Records: records, Rate: rate, Duplicates: 0.05},
+		&load.Source{Run: s.tenant, Start: time.Now(), Interval: time.Millisecond, BadShare: 0.005},
+		load.Settings{URL: s.collector.URL, Key: s.key, Records: records, Rate: rate, Duplicates: 0.05},
 	)
 }
 
 // awaitAll waits until everything that a sender was answered for has arrived,
 // each record once and nothing altered.
-func (w *world) awaitAll(s *load.Sender) audit.Report {
-	w.t.Helper()
-	if counts := s.Counts(); counts.Refused+counts.GivenUp > 0 || counts.Accepted == 0 || counts.Duplicates == 0 {
-		w.t.Fatalf("the sender counts %+v", counts)
+func (s *system) awaitAll(sender *load.Sender) audit.Report {
+	s.t.Helper()
+	if counts := sender.Counts(); counts.Refused+counts.GivenUp > 0 || counts.Accepted == 0 || counts.Duplicates == 0 {
+		s.t.Fatalf("the sender counts %+v", counts)
 	}
 	var report audit.Report
-	w.await(func() (err error) {
-		report, err = audit.Run(w.t.Context(), w.stores, audit.Sent{Source: s.Source, Accepted: &s.Accepted})
+	s.await(func() (err error) {
+		report, err = audit.Run(s.t.Context(), s.stores, audit.Sent{Source: sender.Source, Accepted: &sender.Accepted})
 		if err == nil && report.Lost > 0 {
 			err = report.Clean()
 		}
 		return err
 	})
 	if err := report.Clean(); err != nil {
-		w.t.Error(err)
+		s.t.Error(err)
 	}
 	if report.Bad == 0 || report.DeadLettered != report.Bad || report.Unanswered+report.Others+report.OthersDead > 0 {
-		w.t.Errorf("the report is %+v", report)
+		s.t.Errorf("the report is %+v", report)
 	}
 	return report
 }
@@ -61,13 +61,13 @@ func until(ctx context.Context, condition func() bool) error {
 	return nil
 }
 
-// TestTheDirectWay: without a workflow for each batch, what the stream refuses
+// TestDirectModeLosesNothing: without a workflow for each batch, what the stream refuses
 // takes the way through the queue before it is answered, and a collector that
 // dies loses nothing that it has answered.
-func TestTheDirectWay(t *testing.T) {
+func TestDirectModeLosesNothing(t *testing.T) {
 	t.Parallel()
 	var aws *faultproxy.Proxy
-	w := start(t, func(at *servers) {
+	s := start(t, func(at *servers) {
 		aws = proxyOf(t, at.aws)
 		at.aws, at.direct = aws.URL(), true
 	})
@@ -76,28 +76,28 @@ func TestTheDirectWay(t *testing.T) {
 		faultproxy.Rule{Name: "entries", Operation: "PutRecords", Share: 0.3, Fault: faultproxy.RejectEntries{Share: 0.3}},
 		faultproxy.Rule{Name: "messages", Operation: "SendMessageBatch", Share: 0.3, Fault: faultproxy.RejectEntries{Share: 0.5}},
 	)
-	sender := w.sender(3_000, 300)
+	sender := s.sender(3_000, 300)
 	group, ctx := errgroup.WithContext(t.Context())
 	group.Go(func() error { return sender.Run(ctx) })
 	group.Go(func() error {
 		if err := until(ctx, func() bool { return sender.Accepted.Len() >= 1_000 }); err != nil {
 			return err
 		}
-		w.collector.Kill()
-		return w.collector.Restart(ctx)
+		s.collector.Kill()
+		return s.collector.Restart(ctx)
 	})
-	w.must(group.Wait())
-	w.awaitAll(sender)
+	s.must(group.Wait())
+	s.awaitAll(sender)
 	for _, rule := range []string{"throttle", "entries", "messages"} {
 		if times, _ := aws.Count(rule); times == 0 {
 			t.Errorf("no fault %q happened: the test proves nothing", rule)
 		}
 	}
-	batches, err := w.operator.CountWorkflow(t.Context(), &workflowservice.CountWorkflowExecutionsRequest{Query: "WorkflowType='IngestBatch'"})
+	batches, err := s.operator.CountWorkflow(t.Context(), &workflowservice.CountWorkflowExecutionsRequest{Query: "WorkflowType='IngestBatch'"})
 	if err != nil || batches.GetCount() > 0 {
 		t.Errorf("%d batches were workflows, %v", batches.GetCount(), err)
 	}
-	moved, err := w.worker.Metric(t.Context(), "millrace_redrive_records_total")
+	moved, err := s.worker.Metric(t.Context(), "millrace_redrive_records_total")
 	if err != nil || moved == 0 {
 		t.Errorf("%g records came through the queue, %v", moved, err)
 	}
@@ -105,7 +105,7 @@ func TestTheDirectWay(t *testing.T) {
 
 // Everything that is between our processes and the servers fails now and then,
 // and the processes die: what was answered arrives all the same.
-func TestNothingIsLostWhateverFails(t *testing.T) {
+func TestPipelineLosesNothingWhateverFails(t *testing.T) {
 	t.Parallel()
 	proxyOf := func(url string, rules ...faultproxy.Rule) *faultproxy.Proxy {
 		proxy, err := faultproxy.Start(t.Context(), url)
@@ -117,7 +117,7 @@ func TestNothingIsLostWhateverFails(t *testing.T) {
 		return proxy
 	}
 	var aws, elasticsearch *faultproxy.Proxy
-	w := start(t, func(at *servers) {
+	s := start(t, func(at *servers) {
 		aws, elasticsearch = proxyOf(at.aws), proxyOf(at.elasticsearch)
 		at.aws, at.elasticsearch = aws.URL(), elasticsearch.URL()
 	})
@@ -136,7 +136,7 @@ func TestNothingIsLostWhateverFails(t *testing.T) {
 		faultproxy.Rule{Name: "no bulk", Path: "/_bulk", Share: 0.1, Fault: faultproxy.Reset{}},
 	)
 
-	sender := w.sender(6_000, 400)
+	sender := s.sender(6_000, 400)
 	group, ctx := errgroup.WithContext(t.Context())
 	group.Go(func() error { return sender.Run(ctx) })
 	group.Go(func() error {
@@ -145,22 +145,22 @@ func TestNothingIsLostWhateverFails(t *testing.T) {
 			at   uint64
 			what func() error
 		}{
-			{1_000, func() error { w.worker.Kill(); return w.worker.Restart(ctx) }},
+			{1_000, func() error { s.worker.Kill(); return s.worker.Restart(ctx) }},
 			{2_500, func() error {
-				if err := w.collector.Signal(syscall.SIGTERM); err != nil {
+				if err := s.collector.Signal(syscall.SIGTERM); err != nil {
 					return err
 				}
-				if err := w.collector.Wait(ctx); err != nil {
+				if err := s.collector.Wait(ctx); err != nil {
 					return err
 				}
-				return w.collector.Restart(ctx)
+				return s.collector.Restart(ctx)
 			}},
 			{3_500, func() (err error) { // another one takes over
-				w.worker.Kill()
-				w.worker, err = w.StartWorker(ctx, workerEnv...)
+				s.worker.Kill()
+				s.worker, err = s.StartWorker(ctx, workerEnv...)
 				return err
 			}},
-			{4_500, func() error { w.collector.Kill(); return w.collector.Restart(ctx) }},
+			{4_500, func() error { s.collector.Kill(); return s.collector.Restart(ctx) }},
 		} {
 			if err := until(ctx, func() bool { return sender.Accepted.Len() >= c.at }); err != nil {
 				return err
@@ -174,7 +174,7 @@ func TestNothingIsLostWhateverFails(t *testing.T) {
 	if err := group.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	report := w.awaitAll(sender)
+	report := s.awaitAll(sender)
 	for proxy, rules := range map[*faultproxy.Proxy][]string{
 		aws:           {"throttle", "entries", "put unanswered", "messages"},
 		elasticsearch: {"bulk unanswered", "too many", "bulk half", "no bulk"},

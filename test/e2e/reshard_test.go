@@ -18,17 +18,17 @@ import (
 // A shard is split and two are merged under load, and the worker is killed
 // between: children are read when their parents are drained, and nothing is
 // lost or there twice.
-func TestReshardingUnderLoad(t *testing.T) {
+func TestReshardingUnderLoadLosesNothing(t *testing.T) {
 	t.Parallel()
 	cfg := localtest.Kinesalite(t)
 	streams := kinesis.NewFromConfig(cfg)
-	w := start(t, func(at *servers) { at.kinesis = *cfg.BaseEndpoint })
+	s := start(t, func(at *servers) { at.kinesis = *cfg.BaseEndpoint })
 	t.Cleanup(func() {
-		_, _ = streams.DeleteStream(context.WithoutCancel(t.Context()), &kinesis.DeleteStreamInput{StreamName: &w.resources.Stream})
+		_, _ = streams.DeleteStream(context.WithoutCancel(t.Context()), &kinesis.DeleteStreamInput{StreamName: &s.resources.Stream})
 	})
-	r := resharding{w, streams}
+	r := resharding{s, streams}
 
-	sender := w.sender(4_000, 300)
+	sender := s.sender(4_000, 300)
 	group, ctx := errgroup.WithContext(t.Context())
 	group.Go(func() error { return sender.Run(ctx) })
 	group.Go(func() error {
@@ -37,7 +37,7 @@ func TestReshardingUnderLoad(t *testing.T) {
 			what func(context.Context) error
 		}{
 			{800, r.splitFirst},
-			{1_600, func(ctx context.Context) error { w.worker.Kill(); return w.worker.Restart(ctx) }},
+			{1_600, func(ctx context.Context) error { s.worker.Kill(); return s.worker.Restart(ctx) }},
 			{2_400, r.mergeFirst},
 		} {
 			if err := until(ctx, func() bool { return sender.Accepted.Len() >= c.at }); err != nil {
@@ -49,12 +49,12 @@ func TestReshardingUnderLoad(t *testing.T) {
 		}
 		return nil
 	})
-	w.must(group.Wait())
-	w.awaitAll(sender)
+	s.must(group.Wait())
+	s.awaitAll(sender)
 
 	// Two shards, of which one became two, and two became one.
-	w.await(func() error {
-		states := w.shardStates()
+	s.await(func() error {
+		states := s.shardStates()
 		drained := 0
 		for _, state := range states {
 			if state == "drained" {
@@ -69,12 +69,12 @@ func TestReshardingUnderLoad(t *testing.T) {
 }
 
 // shardStates asks the operator's command.
-func (w *world) shardStates() map[string]string {
-	w.t.Helper()
-	printed, err := w.Starter(w.t.Context(), "shards", "--json")
-	w.must(err)
+func (s *system) shardStates() map[string]string {
+	s.t.Helper()
+	printed, err := s.Starter(s.t.Context(), "shards", "--json")
+	s.must(err)
 	var shards []struct{ Shard, State string }
-	w.must(json.Unmarshal([]byte(printed), &shards))
+	s.must(json.Unmarshal([]byte(printed), &shards))
 	states := map[string]string{}
 	for _, s := range shards {
 		states[s.Shard] = s.State
@@ -83,7 +83,7 @@ func (w *world) shardStates() map[string]string {
 }
 
 type resharding struct {
-	*world
+	*system
 	streams *kinesis.Client
 }
 

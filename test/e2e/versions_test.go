@@ -17,20 +17,20 @@ import (
 
 // becomeCurrent makes a version the one in which workflows begin, and in which
 // those go on that have no end, as soon as workers of it poll.
-func (w *world) becomeCurrent(version string) {
-	w.t.Helper()
-	deployment := w.operator.WorkerDeploymentClient().GetHandle(config.Deployment)
-	w.await(func() error {
-		_, err := deployment.SetCurrentVersion(w.t.Context(), client.WorkerDeploymentSetCurrentVersionOptions{BuildID: version})
+func (s *system) becomeCurrent(version string) {
+	s.t.Helper()
+	deployment := s.operator.WorkerDeploymentClient().GetHandle(config.Deployment)
+	s.await(func() error {
+		_, err := deployment.SetCurrentVersion(s.t.Context(), client.WorkerDeploymentSetCurrentVersionOptions{BuildID: version})
 		return err
 	})
 }
 
 // awaitVersion waits until a version has worked on a workflow.
-func (w *world) awaitVersion(workflow, want string) {
-	w.t.Helper()
-	w.await(func() error {
-		described, err := w.operator.DescribeWorkflowExecution(w.t.Context(), workflow, "")
+func (s *system) awaitVersion(workflow, want string) {
+	s.t.Helper()
+	s.await(func() error {
+		described, err := s.operator.DescribeWorkflowExecution(s.t.Context(), workflow, "")
 		if err != nil {
 			return err
 		}
@@ -41,12 +41,12 @@ func (w *world) awaitVersion(workflow, want string) {
 	})
 }
 
-// TestANewVersionTakesOver what has no end. A batch ends in the version in which
+// TestNewVersionTakesOver what has no end. A batch ends in the version in which
 // it began.
-func TestANewVersionTakesOver(t *testing.T) {
+func TestNewVersionTakesOver(t *testing.T) {
 	t.Parallel()
 	b := &bisecting{}
-	b.world = start(t, func(at *servers) {
+	b.system = start(t, func(at *servers) {
 		b.elasticsearch = proxyOf(t, at.elasticsearch)
 		at.elasticsearch, at.shards, at.version = b.elasticsearch.URL(), 1, "one"
 		b.elasticsearch.Set(faultproxy.Rule{Name: "all refused", Path: "/_bulk", Fault: refused.Fault})

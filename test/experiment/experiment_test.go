@@ -27,7 +27,7 @@ var small = options{
 }
 
 // A small experiment shows what tells the three apart, though not by how much.
-func TestSmall(t *testing.T) {
+func TestSmallExperimentTellsThreeApart(t *testing.T) {
 	t.Parallel()
 	root, err := local.FindRoot(".")
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 const mixFor = 2 * time.Minute
 
 // Everything fails at random, several things at a time, and nothing is lost.
-func TestAMixOfFaults(t *testing.T) {
+func TestMixOfFaultsLosesNothing(t *testing.T) {
 	o := options{Records: 1000, Rate: 100, Patience: 4 * time.Minute, Mix: mixFor}
 	if err := run(t.Context(), o); err != nil {
 		t.Error(err)

@@ -4,7 +4,7 @@ import "testing"
 
 // The list of faults has no gaps that hide a scenario, and no name twice: each
 // has a tenant by its number.
-func TestScenariosAreToldApart(t *testing.T) {
+func TestScenariosAreDistinct(t *testing.T) {
 	t.Parallel()
 	const promised = 40
 	numbers, names, days := map[int]bool{}, map[string]bool{}, 0

@@ -88,7 +88,7 @@ var others = map[string]string{
 // tests of the commands.
 var folders = []string{"activities", "workflows", "internal", "api"}
 
-func TestFormatsStay(t *testing.T) {
+func TestFormatsAreStable(t *testing.T) {
 	t.Parallel()
 	for _, format := range formats {
 		of := reflect.TypeOf(format)
@@ -135,8 +135,8 @@ func TestFormatsStay(t *testing.T) {
 	}
 }
 
-// TestEachFormatIsHeld finds the types with JSON members that no golden file has.
-func TestEachFormatIsHeld(t *testing.T) {
+// TestEveryFormatHasGoldenFile finds the types with JSON members that no golden file has.
+func TestEveryFormatHasGoldenFile(t *testing.T) {
 	t.Parallel()
 	held := map[string]bool{}
 	for _, format := range formats {

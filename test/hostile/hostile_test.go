@@ -66,7 +66,7 @@ func TestAmplifiedBodiesAreSmallAndValid(t *testing.T) {
 }
 
 // What is posted as JSON is JSON.
-func TestHostileRecordsArePosted(t *testing.T) {
+func TestHostileRecordsAreJSON(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
 	var records []map[string]any

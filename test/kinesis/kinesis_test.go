@@ -52,7 +52,7 @@ func put(t *testing.T, client *kinesis.Client, count, bytes int) (refused int) {
 	return refused
 }
 
-func TestAShardTakesWhatItsQuotaAllows(t *testing.T) {
+func TestShardAcceptsItsQuota(t *testing.T) {
 	t.Parallel()
 	client, now := start(t, 1)
 	if a, b, c := put(t, client, 500, 1), put(t, client, 500, 1), put(t, client, 10, 1); a+b != 0 || c != 10 {
@@ -64,7 +64,7 @@ func TestAShardTakesWhatItsQuotaAllows(t *testing.T) {
 	}
 }
 
-func TestWhatIsPutIsReadOnce(t *testing.T) {
+func TestRecordsAreReadOnce(t *testing.T) {
 	t.Parallel()
 	client, _ := start(t, 3)
 	put(t, client, 30, 10)

@@ -228,7 +228,7 @@ var records = []Mutant{
 	},
 	{
 		Name: "decodes-beyond-the-limit", Clause: "records beyond the limit are counted and never decoded",
-		Test: Test{"./api", "TestRecordsBeyondTheLimitAreLeftOut"},
+		Test: Test{"./api", "TestRecordsBeyondLimitAreLeftOut"},
 		Edits: []Edit{{
 			File: "api/otlpwalk.go",
 			Old:  "; b.more() && records.next(recordsField); {\n",
@@ -237,7 +237,7 @@ var records = []Mutant{
 	},
 	{
 		Name: "moves-on-unverified", Clause: "what was trimmed unread is reported",
-		Test:  Test{"./internal/stream", "TestWhatWasTrimmedUnreadIsReported"},
+		Test:  Test{"./internal/stream", "TestReaderReportsUnreadTrimmedRecords"},
 		Edits: []Edit{{File: "internal/stream/reader.go", Old: "\treturn len(b.records) > 0 || b.behind == 0 ||", New: "\treturn len(b.records) >= 0 || b.behind == 0 ||"}},
 	},
 	{

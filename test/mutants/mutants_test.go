@@ -63,7 +63,7 @@ func TestEveryMutantStillCompiles(t *testing.T) {
 	}
 }
 
-func TestAMutantThatDoesNotCompileIsReported(t *testing.T) {
+func TestMutantThatDoesNotCompileIsReported(t *testing.T) {
 	t.Parallel()
 	root, err := local.FindRoot(".")
 	if err != nil {
@@ -83,7 +83,7 @@ func TestAMutantThatDoesNotCompileIsReported(t *testing.T) {
 	}
 }
 
-func TestAnEditThatDoesNotFitIsReported(t *testing.T) {
+func TestEditThatDoesNotFitIsReported(t *testing.T) {
 	t.Parallel()
 	root, err := local.FindRoot(".")
 	if err != nil {

@@ -20,12 +20,12 @@ var pasts = []Mutant{
 	},
 	{
 		Name: "trusts-an-iterator", Clause: "what is trimmed ahead of a reader is reported",
-		Test:  Test{"./internal/stream", "TestWhatIsTrimmedAheadOfAReaderIsReported"},
+		Test:  Test{"./internal/stream", "TestReaderReportsRecordsTrimmedAhead"},
 		Edits: []Edit{{File: "internal/stream/reader.go", Old: "\tif r.opened && !r.trailing {\n", New: "\tif r.opened {\n"}},
 	},
 	{
 		Name: "takes-a-later-stream-for-the-earlier", Clause: "what was not read of a stream that was deleted is reported",
-		Test:  Test{"./internal/stream", "TestAnIteratorOfTheEarlierStreamReadsNothingOfTheLaterOne"},
+		Test:  Test{"./internal/stream", "TestIteratorOfEarlierStreamReadsNothingOfLaterOne"},
 		Edits: []Edit{{File: "internal/stream/reader.go", Old: "\tif now.Sub(r.heard) >= silence {\n", New: "\tif now.Sub(r.heard) < 0 {\n"}},
 	},
 	{
@@ -49,7 +49,7 @@ var pasts = []Mutant{
 	},
 	{
 		Name: "counts-new-for-lost", Clause: "an index that lost documents and got as many new ones is not whole",
-		Test:  Test{"./internal/snapshot", "TestWhatWasSettledStays"},
+		Test:  Test{"./internal/snapshot", "TestSettledDocumentsMustStay"},
 		Edits: []Edit{{File: "internal/snapshot/settled.go", Old: "max(0, before.Settled.Wants(trimmed)-now.Still.Documents)", New: "max(0, before.Documents-now.Documents)"}},
 	},
 }

@@ -4,12 +4,12 @@ package mutants
 var strangers = []Mutant{
 	{
 		Name: "made-uncounted", Clause: "what is made of a request is counted, and bounded",
-		Test:  Test{"./api", "TestWhatIsMadeOfARequestIsBounded"},
+		Test:  Test{"./api", "TestMemoryMadeOfRequestIsBounded"},
 		Edits: []Edit{{File: "api/made.go", Old: "\tb.made += bytes\n", New: "\tb.made += min(bytes, recordOverhead)\n"}},
 	},
 	{
 		Name: "announced-reserved", Clause: "a body has room for what has arrived, not for what was announced",
-		Test: Test{"./api", "TestMemoryOfABodyFollowsWhatHasArrived"},
+		Test: Test{"./api", "TestBodyMemoryFollowsBytesReceived"},
 		Edits: []Edit{{
 			File: "api/body.go",
 			Old:  "larger = min(max(small, 2*size), max(int(announced), size)+1)",
@@ -18,22 +18,22 @@ var strangers = []Mutant{
 	},
 	{
 		Name: "no-quarter", Clause: "one tenant has a part of the room",
-		Test:  Test{"./api", "TestASharesRoomComesBack"},
+		Test:  Test{"./api", "TestShareReturnsItsRoom"},
 		Edits: []Edit{{File: "api/room.go", Old: " || has.bytes > s.room.mostBytes", New: ""}},
 	},
 	{
 		Name: "grpc-no-room", Clause: "a message over gRPC has room before it is read",
-		Test:  Test{"./api", "TestSilentStreamsHoldTheirTenantsRoom"},
+		Test:  Test{"./api", "TestSilentStreamsHoldOnlyTheirTenantsRoom"},
 		Edits: []Edit{{File: "api/otlpgrpc.go", Old: "held.take(2 * int64(s.limits.BodyBytes))", New: "held.take(0)"}},
 	},
 	{
 		Name: "waste-does-nothing", Clause: "what is refused counts against the quota",
-		Test:  Test{"./api", "TestWhatIsRefusedCounts"},
+		Test:  Test{"./api", "TestRefusedRequestsCountAgainstQuota"},
 		Edits: []Edit{{File: "api/quota.go", Old: "\ta.records.spend(float64(max(1, records)))\n", New: "\t_ = records\n"}},
 	},
 	{
 		Name: "one-bad-span-fails-all", Clause: "one bad record of a request costs only itself",
-		Test: Test{"./api", "TestOneBadRecordCostsOnlyItself"},
+		Test: Test{"./api", "TestBadRecordIsRejectedAlone"},
 		Edits: []Edit{{
 			File: "api/otlpwalk.go",
 			Old:  "\tb.leaveOut(total - b.position)\n\treturn nil\n",
@@ -105,7 +105,7 @@ var strangers = []Mutant{
 	},
 	{
 		Name: "batches-a-flood-with-others", Clause: "no record waits for another tenant's flood",
-		Test:  Test{"./api/ingest", "TestAFloodDelaysNoOtherTenant"},
+		Test:  Test{"./api/ingest", "TestFloodDelaysNoOtherTenant"},
 		Edits: []Edit{{File: "api/ingest/batcher.go", Old: "\t\tline = b.yielding\n", New: "\t\tline = b.prompt\n"}},
 	},
 	{

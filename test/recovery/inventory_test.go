@@ -59,43 +59,43 @@ func parquetOf(t *testing.T, bucket string, objects []archive.Object) (schema st
 	return "message s3.inventory {…}", text.Bytes()
 }
 
-// TestAnInventoryIsReplayed: what it lists of old days comes back, and these are
+// TestReplayUsesInventory: what it lists of old days comes back, and these are
 // not listed again; what is younger than it is listed.
-func TestAnInventoryIsReplayed(t *testing.T) {
+func TestReplayUsesInventory(t *testing.T) {
 	t.Parallel()
 	const known, unknown, young, each = 12, 3, 4, 10
-	w := newWorld(t)
+	p := newPipeline(t)
 	now := time.Now().UTC().Truncate(time.Hour)
 	old, made := now.Add(-10*24*time.Hour), now.Add(-5*24*time.Hour)
-	store := w.Bucket.Under(backup.Prefix)
+	store := p.Bucket.Under(backup.Prefix)
 	for n := range known {
-		w.must(w.writeObject(store, 1, n, each, old))
+		p.must(p.writeObject(store, 1, n, each, old))
 	}
-	listed := w.objects()
+	listed := p.objects()
 	// These are in the bucket, and not in the inventory: a lifecycle rule or an
 	// operator has put them back since.
 	for n := range unknown {
-		w.must(w.writeObject(store, 1, known+n, each, old))
+		p.must(p.writeObject(store, 1, known+n, each, old))
 	}
 	for n := range young {
-		w.must(w.writeObject(store, 1, known+unknown+n, each, now.Add(-time.Hour)))
+		p.must(p.writeObject(store, 1, known+unknown+n, each, now.Add(-time.Hour)))
 	}
 	for format, write := range map[string]func(*testing.T, string, []archive.Object) (string, []byte){"CSV": csvOf, "Parquet": parquetOf} {
-		schema, file := write(t, w.Backups.Name(), listed)
+		schema, file := write(t, p.Backups.Name(), listed)
 		sum := md5.Sum(file)
-		w.must(w.Bucket.Put(t.Context(), "inventory/"+format, file))
-		w.must(w.Bucket.Put(t.Context(), "inventory/"+format+".json", fmt.Appendf(nil, `{"sourceBucket":%q,"destinationBucket":"arn:aws:s3:::inventories",
+		p.must(p.Bucket.Put(t.Context(), "inventory/"+format, file))
+		p.must(p.Bucket.Put(t.Context(), "inventory/"+format+".json", fmt.Appendf(nil, `{"sourceBucket":%q,"destinationBucket":"arn:aws:s3:::inventories",
 			"version":"2016-11-30","creationTimestamp":"%d","fileFormat":%q,"fileSchema":%q,"files":[{"key":%q,"size":%d,"MD5checksum":%q}]}`,
-			w.Backups.Name(), made.UnixMilli(), format, schema, "inventory/"+format, len(file), hex.EncodeToString(sum[:]))))
+			p.Backups.Name(), made.UnixMilli(), format, schema, "inventory/"+format, len(file), hex.EncodeToString(sum[:]))))
 		in := workflows.RecoverInput{RecoverRequest: recovery.RecoverRequest{
 			From: old, To: now, Into: strings.ToLower(format), Inventory: "inventory/" + format + ".json",
 		}}
-		run := w.replay(in.Into, in)
-		result := w.result(run)
+		run := p.replay(in.Into, in)
+		result := p.result(run)
 		if c := result.Backfill; c.Objects != known+young || c.Indexed != (known+young)*each {
 			t.Errorf("%s: the result is %+v", format, result)
 		}
-		if got := len(w.ids("-" + in.Into)); got != (known+young)*each {
+		if got := len(p.ids("-" + in.Into)); got != (known+young)*each {
 			t.Errorf("%s: %d documents", format, got)
 		}
 	}

@@ -19,38 +19,38 @@ import (
 	"millrace/workflows"
 )
 
-// TestManyObjects: history grows with pages and calls, not with objects, and
+// TestReplayHistoryGrowsWithPages: history grows with pages and calls, not with objects, and
 // not at all with records.
-func TestManyObjects(t *testing.T) {
+func TestReplayHistoryGrowsWithPages(t *testing.T) {
 	t.Parallel()
-	const objects, each, streams, writers = 4_000, 25, 10, 8
-	w := newWorld(t)
+	const objects, each, streams, writers = 4_000, 10, 10, 8
+	p := newPipeline(t)
 	hour := time.Now().UTC().Truncate(time.Hour).Add(-2 * time.Hour)
-	store := w.Bucket.Under(backup.Prefix)
+	store := p.Bucket.Under(backup.Prefix)
 	var writing errgroup.Group
 	for writer := range writers {
 		writing.Go(func() error {
 			for n := writer; n < objects/streams; n += writers {
-				if err := w.writeObject(store, streams, n, each, hour); err != nil {
+				if err := p.writeObject(store, streams, n, each, hour); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
 	}
-	w.must(writing.Wait())
+	p.must(writing.Wait())
 	began := time.Now()
-	run := w.replay("many", workflows.RecoverInput{
+	run := p.replay("many", workflows.RecoverInput{
 		RecoverRequest: recovery.RecoverRequest{From: hour, To: hour.Add(time.Hour)}, Rate: 1e9, Lanes: 4, CallFor: 10 * time.Second,
 	})
-	result := w.result(run)
+	result := p.result(run)
 	took := time.Since(began)
 	if c := result.Backfill; c.Objects != objects || c.Records != objects*each || c.Indexed+c.Duplicates != c.Records {
 		t.Errorf("the result is %+v", c)
 	}
-	w.must(w.documents.Refresh(t.Context(), w.indices+"*"))
+	p.must(p.documents.Refresh(t.Context(), p.indices+"*"))
 	documents := int64(0)
-	for _, state := range w.states() {
+	for _, state := range p.states() {
 		documents += state.Documents
 	}
 	if documents != objects*each/streams {
@@ -58,9 +58,9 @@ func TestManyObjects(t *testing.T) {
 	}
 	pages, calls := result.Plan.Pages, 0
 	events := 0
-	for history := w.client.GetWorkflowHistory(t.Context(), run.GetID(), "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT); history.HasNext(); events++ {
+	for history := p.client.GetWorkflowHistory(t.Context(), run.GetID(), "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT); history.HasNext(); events++ {
 		event, err := history.Next()
-		w.must(err)
+		p.must(err)
 		if event.GetActivityTaskScheduledEventAttributes().GetActivityType().GetName() == "SweepObjects" {
 			calls++
 		}
@@ -73,10 +73,10 @@ func TestManyObjects(t *testing.T) {
 		t.Errorf("%d events for %d calls", events, calls)
 	}
 	report := 0
-	for _, key := range w.papers() {
+	for _, key := range p.papers() {
 		if strings.Contains(key, "/report/") {
-			text, err := w.Bucket.Get(t.Context(), key)
-			w.must(err)
+			text, err := p.Bucket.Get(t.Context(), key)
+			p.must(err)
 			report += strings.Count(string(text), "\n")
 		}
 	}
@@ -88,23 +88,23 @@ func TestManyObjects(t *testing.T) {
 
 // writeObject writes an object of a shard, for each of some streams that had the
 // same records in it, so that the index need not be a large one.
-func (w *world) writeObject(store *archive.Bucket, streams, shard, records int, hour time.Time) error {
+func (p *pipeline) writeObject(store *archive.Bucket, streams, shard, records int, hour time.Time) error {
 	made := &written{}
 	of := backup.Shard{Created: hour, ID: fmt.Sprintf("shardId-%012d", shard)}
 	chain := backup.Open(made, of, "")
 	first := backup.Record{Sequence: "1", Arrived: hour}
 	for i := range records {
-		record := backup.Record{Sequence: fmt.Sprint(i + 1), Arrived: hour.Add(time.Duration(i) * time.Second), Data: w.record(fmt.Sprintf("m-%d-%d", shard, i), false)}
+		record := backup.Record{Sequence: fmt.Sprint(i + 1), Arrived: hour.Add(time.Duration(i) * time.Second), Data: p.record(fmt.Sprintf("m-%d-%d", shard, i), false)}
 		if err := chain.Add(record); err != nil {
 			return err
 		}
 	}
-	if _, err := chain.Flush(w.t.Context()); err != nil {
+	if _, err := chain.Flush(p.t.Context()); err != nil {
 		return err
 	}
 	for n := range streams {
 		of.Stream = fmt.Sprintf("another-%d", n)
-		if created, err := store.PutNew(w.t.Context(), of.Key(first), made.body, made.meta); err != nil || !created {
+		if created, err := store.PutNew(p.t.Context(), of.Key(first), made.body, made.meta); err != nil || !created {
 			return fmt.Errorf("write object %d of %s: created %v, %w", shard, of.Stream, created, err)
 		}
 	}

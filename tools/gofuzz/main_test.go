@@ -20,8 +20,8 @@ func TestOverdue(t *testing.T) {
 	}
 }
 
-// TestTargetsDoWithoutOtherTests: files with targets are compiled, and samples; no test that needs a server is.
-func TestTargetsDoWithoutOtherTests(t *testing.T) {
+// TestTargetsCompileWithoutOtherTests: files with targets are compiled, and samples; no test that needs a server is.
+func TestTargetsCompileWithoutOtherTests(t *testing.T) {
 	t.Parallel()
 	suites, err := find(t.Context(), []string{"millrace/internal/stream"})
 	if err != nil || len(suites) != 1 {

@@ -34,7 +34,7 @@ const events = `{"Action":"start","Package":"m/a"}
 a line that is no event
 `
 
-func TestSummaryShowsWhatFailed(t *testing.T) {
+func TestSummaryShowsFailures(t *testing.T) {
 	var out strings.Builder
 	begin := time.Now()
 	s := newSummary(&out, begin)
@@ -71,7 +71,7 @@ DONE 4 tests, 3 failures in 1.5s
 }
 
 // Who reads the end of a log must learn which tests hang, and where.
-func TestSummaryNamesWhatMadeNoProgress(t *testing.T) {
+func TestSummaryNamesStuckTests(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
 	begin := time.Now()
@@ -124,7 +124,7 @@ func TestTestsHaveNoDeadline(t *testing.T) {
 	}
 }
 
-func TestHeartbeatNamesWhatRuns(t *testing.T) {
+func TestHeartbeatNamesRunningTests(t *testing.T) {
 	var out strings.Builder
 	begin := time.Now()
 	s := newSummary(&out, begin)

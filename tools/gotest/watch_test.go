@@ -12,7 +12,7 @@ import (
 )
 
 // Hours are well if something happens in them.
-func TestProgressRenewsThePatience(t *testing.T) {
+func TestProgressRenewsPatience(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		said, ended := make(chan struct{}), make(chan error)
@@ -31,7 +31,7 @@ func TestProgressRenewsThePatience(t *testing.T) {
 }
 
 // What does not even print its goroutines is killed, whatever it says.
-func TestSilenceEndsTheTests(t *testing.T) {
+func TestSilenceEndsTests(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()

@@ -50,7 +50,7 @@ func TestServersAnswer(t *testing.T) {
 	}
 }
 
-func TestNamespacesAreApart(t *testing.T) {
+func TestNamespacesAreIsolated(t *testing.T) {
 	first, second := localtest.TemporalNamespace(t, "Shard"), localtest.TemporalNamespace(t, "Shard")
 	const id = "same"
 	shard := temporal.NewSearchAttributeKeyKeyword("Shard")

@@ -35,7 +35,7 @@ func install(t *testing.T) *agents.Agents {
 
 // The end-to-end tests count on what these agents send: here it is counted on
 // the wire.
-func TestThundraSendsWhatItSays(t *testing.T) {
+func TestThundraSendsReportedRecords(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
 	types := map[string]int{}
@@ -119,7 +119,7 @@ func TestTelemetrygenOverHTTP(t *testing.T) {
 }
 
 // A collector that never answers must not go unnoticed.
-func TestFailuresAreReported(t *testing.T) {
+func TestAgentFailuresAreReported(t *testing.T) {
 	t.Parallel()
 	installed := install(t)
 	server := httptest.NewServer(http.NotFoundHandler())

@@ -25,7 +25,7 @@ const ledgerKey = "ledger/open/stream/shard/1-2.json"
 
 // Every kind of end that a record can have, each of them found and none taken
 // for another.
-func TestVerdicts(t *testing.T) {
+func TestRunTellsEveryOutcome(t *testing.T) {
 	t.Parallel()
 	cfg := localtest.AWS(t)
 	client := s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true })

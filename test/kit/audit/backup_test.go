@@ -18,8 +18,8 @@ import (
 	"millrace/test/kit/audit"
 )
 
-// TestBackedUp: what came twice counts once, and another tenant's not at all.
-func TestBackedUp(t *testing.T) {
+// TestBackedUpCountsRecordsOnce: what came twice counts once, and another tenant's not at all.
+func TestBackedUpCountsRecordsOnce(t *testing.T) {
 	t.Parallel()
 	client := s3.NewFromConfig(localtest.AWS(t), func(o *s3.Options) { o.UsePathStyle = true })
 	name := localtest.Name(t, "")

@@ -9,7 +9,7 @@ import (
 
 // Who belongs into the ledger is for the sender to say; an excuse is not one
 // for a record that is nowhere.
-func TestWhoBelongsIntoTheLedger(t *testing.T) {
+func TestSenderDecidesWhichRecordsAreDead(t *testing.T) {
 	t.Parallel()
 	source := &load.Source{Run: "r", Start: time.Now(), Interval: time.Millisecond}
 	all := func(numbers ...uint64) *load.Set {
@@ -44,8 +44,8 @@ func TestWhoBelongsIntoTheLedger(t *testing.T) {
 	}
 }
 
-// TestATimeFarAheadIsKeptUnderItsOtherName: its document is as old as its arrival.
-func TestATimeFarAheadIsKeptUnderItsOtherName(t *testing.T) {
+// TestTimestampFarAheadIsKeptUnderOtherName: its document is as old as its arrival.
+func TestTimestampFarAheadIsKeptUnderOtherName(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ posted, document, want string }{
 		"as it is":             {`{"timestamp":"2026-11-29T01:00:00Z"}`, `{"received_at":"2026-11-29T01:02:03.450Z","@timestamp":"2026-11-29T01:00:00Z"}`, ""},

@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// TestReadingBeginsAnewWhenAnIndexComesOrGoes: no document is read twice for it,
+// TestReadRestartsWhenIndicesChange: no document is read twice for it,
 // and what never succeeds is no success.
-func TestReadingBeginsAnewWhenAnIndexComesOrGoes(t *testing.T) {
+func TestReadRestartsWhenIndicesChange(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		failing int // reads, each on its second page

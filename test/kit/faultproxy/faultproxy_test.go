@@ -103,7 +103,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-func TestCallerTimesOutAfterItWasApplied(t *testing.T) {
+func TestAppliedCallTimesOut(t *testing.T) {
 	t.Parallel()
 	target, calls := echo(t)
 	proxy := start(t, target)

@@ -144,7 +144,7 @@ func putRecords(data ...string) string {
 	return `{"StreamName":"s","Records":[` + strings.Join(entries, ",") + `]}`
 }
 
-func TestRefusesACallForOneRecord(t *testing.T) {
+func TestRefusesCallForOneRecord(t *testing.T) {
 	t.Parallel()
 	server := serve(t, func(string) string { return "taken" })
 	proxy := start(t, server.URL)

@@ -11,7 +11,7 @@ import (
 )
 
 // What moves may take any time; what stands is given up.
-func TestPatienceIsRenewedByWhatMoves(t *testing.T) {
+func TestProgressRenewsPatience(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()

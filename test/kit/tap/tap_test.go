@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-func TestTheTapSeesWhatIsSaved(t *testing.T) {
+func TestTapSeesSavedRecords(t *testing.T) {
 	t.Parallel()
 	tap := &Tap{}
 	at := time.Date(2033, 3, 3, 0, 0, 0, 0, time.UTC)

@@ -24,8 +24,8 @@ import (
 	"millrace/workflows"
 )
 
-// Of the pipeline of a drill. Objects of the backup are small, and written
-// soon: so there are some to go through.
+// Settings of the pipeline of a rehearsal. Objects of the backup are small and
+// are written soon, so that a recovery has several to read.
 const (
 	shards = 2
 
@@ -40,12 +40,12 @@ const (
 // liveQueues are those of the worker that serves the live load.
 const liveQueues = "ingest,redrive,process,range,index,backup,copy,dead,snapshot"
 
-// drilling is a drill under way, with a pipeline of its own. What recovers has a
+// rehearsal is a scenario under way, with a pipeline of its own. What recovers has a
 // process of its own, as with large pipelines: it is killed, and the delay of
 // the live load is to show the recovery, not that.
-type drilling struct {
+type rehearsal struct {
 	*harness
-	drill
+	scenario
 	began     time.Time
 	resources config.Resources
 	pipeline  *pipeline.Pipeline
@@ -68,29 +68,29 @@ type drilling struct {
 	last                                      workflows.RecoverProgress
 }
 
-// run runs one drill: with live load from its beginning to its end.
-func (h *harness) run(ctx context.Context, what drill) (f figures, err error) {
-	d := &drilling{harness: h, drill: what, began: time.Now()}
-	defer func() { err = errors.Join(err, d.close()) }()
-	if err := d.open(ctx); err != nil {
+// run runs one scenario: with live load from its beginning to its end.
+func (h *harness) run(ctx context.Context, what scenario) (f figures, err error) {
+	r := &rehearsal{harness: h, scenario: what, began: time.Now()}
+	defer func() { err = errors.Join(err, r.close()) }()
+	if err := r.open(ctx); err != nil {
 		return f, err
 	}
-	d.live = d.traffic("live", time.Now(), load.Settings{Rate: h.options.Rate, For: 24 * time.Hour})
-	d.live.start(ctx)
-	missed := what.run(ctx, d)
-	d.live.Stop()
-	if err := errors.Join(<-d.live.ended, missed); err != nil {
+	r.live = r.traffic("live", time.Now(), load.Settings{Rate: h.options.Rate, For: 24 * time.Hour})
+	r.live.start(ctx)
+	missed := what.run(ctx, r)
+	r.live.Stop()
+	if err := errors.Join(<-r.live.ended, missed); err != nil {
 		return f, err
 	}
-	report, err := d.audit(ctx)
-	f = d.measure(report)
+	report, err := r.audit(ctx)
+	f = r.measure(report)
 	if what.paced && h.options.Limit == 0 { // an operator's limit is the operator's choice
 		err = errors.Join(err, f.gaveWay())
 	}
 	return f, err
 }
 
-// step is something that is done in a drill.
+// step is one thing that a scenario does.
 type step func(context.Context) error
 
 // do does steps, one after the other.
@@ -103,109 +103,109 @@ func do(ctx context.Context, steps ...step) error {
 	return nil
 }
 
-func (d *drilling) say(format string, args ...any) {
-	fmt.Printf("%-12s %6.1f s  %s\n", d.name, time.Since(d.began).Seconds(), fmt.Sprintf(format, args...))
+func (r *rehearsal) say(format string, args ...any) {
+	fmt.Printf("%-12s %6.1f s  %s\n", r.name, time.Since(r.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
 // open brings a pipeline up in which nothing has happened yet.
-func (d *drilling) open(ctx context.Context) error {
-	elasticsearch := d.stack.Service(local.Elasticsearch).URL()
-	d.stores = audit.Stores{Elasticsearch: elasticsearch, S3: pipeline.S3(d.stack)}
-	if _, err := d.deleteIndices(ctx, all); err != nil {
+func (r *rehearsal) open(ctx context.Context) error {
+	elasticsearch := r.stack.Service(local.Elasticsearch).URL()
+	r.stores = audit.Stores{Elasticsearch: elasticsearch, S3: pipeline.S3(r.stack)}
+	if _, err := r.deleteIndices(ctx, all); err != nil {
 		return err
 	}
-	name := "drill-" + d.name
-	settings, err := pipeline.Apart(ctx, d.stack, d.programs, name)
+	name := "rehearsal-" + r.name
+	settings, err := pipeline.Apart(ctx, r.stack, r.programs, name)
 	if err != nil {
 		return err
 	}
-	d.resources = settings.Resources
-	d.stores.Tenant, d.stores.Bucket = name, d.resources.Bucket
+	r.resources = settings.Resources
+	r.stores.Tenant, r.stores.Bucket = name, r.resources.Bucket
 	for i, variable := range settings.Servers {
-		settings.Servers[i] = strings.ReplaceAll(variable, elasticsearch, d.tap.URL())
+		settings.Servers[i] = strings.ReplaceAll(variable, elasticsearch, r.tap.URL())
 	}
 	settings.Servers = append(settings.Servers, repository+name, fsRepository)
 	settings.Shards = shards
-	if d.temporal, err = pipeline.DialQuietly(d.stack.Service(local.Temporal).Address(), name); err != nil {
+	if r.temporal, err = pipeline.DialQuietly(r.stack.Service(local.Temporal).Address(), name); err != nil {
 		return err
 	}
-	d.launcher = workflows.Launcher{Client: d.temporal}
-	d.pipeline = pipeline.New(settings)
-	if err := d.pipeline.Setup(ctx); err != nil {
+	r.launcher = workflows.Launcher{Client: r.temporal}
+	r.pipeline = pipeline.New(settings)
+	if err := r.pipeline.Setup(ctx); err != nil {
 		return err
 	}
-	if d.key, err = d.pipeline.CreateKey(ctx, name); err != nil {
+	if r.key, err = r.pipeline.CreateKey(ctx, name); err != nil {
 		return err
 	}
-	if d.collector, err = d.pipeline.StartCollector(ctx); err != nil {
+	if r.collector, err = r.pipeline.StartCollector(ctx); err != nil {
 		return err
 	}
-	if d.worker, err = d.pipeline.StartWorker(ctx, dedupIDs, backupWithin, backupBytes, queues+liveQueues); err != nil {
+	if r.worker, err = r.pipeline.StartWorker(ctx, dedupIDs, backupWithin, backupBytes, queues+liveQueues); err != nil {
 		return err
 	}
-	if d.recoverer, err = d.pipeline.StartWorker(ctx, dedupIDs, queues+"recover,sweep"); err != nil {
+	if r.recoverer, err = r.pipeline.StartWorker(ctx, dedupIDs, queues+"recover,sweep"); err != nil {
 		return err
 	}
-	if err := d.pipeline.StartWorkflows(ctx); err != nil {
+	if err := r.pipeline.StartWorkflows(ctx); err != nil {
 		return err
 	}
-	if err := d.pipeline.StartBackup(ctx); err != nil {
+	if err := r.pipeline.StartBackup(ctx); err != nil {
 		return err
 	}
-	d.tap.Watch(name, func(s tap.Saved) {
-		for _, t := range d.loads {
+	r.tap.Watch(name, func(s tap.Saved) {
+		for _, t := range r.loads {
 			t.saved(s)
 		}
 	})
-	return d.pipeline.AwaitShards(ctx)
+	return r.pipeline.AwaitShards(ctx)
 }
 
-func (d *drilling) close() (err error) {
-	d.tap.Watch("", nil)
-	if d.pipeline != nil {
-		err = d.pipeline.Stop()
+func (r *rehearsal) close() (err error) {
+	r.tap.Watch("", nil)
+	if r.pipeline != nil {
+		err = r.pipeline.Stop()
 	}
-	if d.temporal != nil {
-		d.temporal.Close()
+	if r.temporal != nil {
+		r.temporal.Close()
 	}
 	return err
 }
 
-// traffic makes a load that the end of the drill asks about. Its records say that
+// traffic makes a load that the end of the scenario asks about. Its records say that
 // they are from a time on.
-func (d *drilling) traffic(name string, start time.Time, settings load.Settings) *traffic {
-	settings.URL, settings.Key = d.collector.URL, d.key
-	t := newTraffic("drill-"+d.name+"-"+name, start, settings)
-	d.tap.Locked(func() { d.loads = append(d.loads, t) })
-	d.sent = append(d.sent, audit.Sent{Source: t.Source, Accepted: &t.Accepted})
+func (r *rehearsal) traffic(name string, start time.Time, settings load.Settings) *traffic {
+	settings.URL, settings.Key = r.collector.URL, r.key
+	t := newTraffic("rehearsal-"+r.name+"-"+name, start, settings)
+	r.tap.Locked(func() { r.loads = append(r.loads, t) })
+	r.sent = append(r.sent, audit.Sent{Source: t.Source, Accepted: &t.Accepted})
 	return t
 }
 
 // load posts records as fast as it goes, beside the live load, and waits until
 // the good ones are there.
-func (d *drilling) load(records uint64) step {
+func (r *rehearsal) load(records uint64) step {
 	return func(ctx context.Context) error {
-		t := d.traffic(fmt.Sprintf("load%d", len(d.loads)), time.Now(), load.Settings{Records: records})
+		t := r.traffic(fmt.Sprintf("load%d", len(r.loads)), time.Now(), load.Settings{Records: records})
 		t.start(ctx)
 		if err := <-t.ended; err != nil {
 			return err
 		}
-		d.say("%d records more are accepted", t.Accepted.Len())
-		return d.until(ctx, "the records to be indexed", func() (bool, error) { return t.unsaved() == 0, nil })
+		r.say("%d records more are accepted", t.Accepted.Len())
+		return r.until(ctx, "the records to be indexed", func() (bool, error) { return t.unsaved() == 0, nil })
 	}
 }
 
 // until polls until a condition holds.
-func (d *drilling) until(ctx context.Context, what string, condition func() (bool, error)) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, d.options.Patience, fmt.Errorf("%s did not happen in time", what))
+func (r *rehearsal) until(ctx context.Context, what string, condition func() (bool, error)) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, r.options.Patience, fmt.Errorf("%s did not happen in time", what))
 	defer cancel()
 	return poll.Until(ctx, condition)
 }
 
 // snapshot takes a good one, as an operator would.
-func (d *drilling) snapshot(flags ...string) step {
+func (r *rehearsal) snapshot(flags ...string) step {
 	return func(ctx context.Context) error {
-		out, err := d.pipeline.Starter(ctx, append([]string{"snapshot", "take", "--wait", "2m", "--json"}, flags...)...)
+		out, err := r.pipeline.Starter(ctx, append([]string{"snapshot", "take", "--wait", "2m", "--json"}, flags...)...)
 		if err != nil {
 			return err
 		}
@@ -213,28 +213,28 @@ func (d *drilling) snapshot(flags ...string) step {
 		if err := json.Unmarshal([]byte(out), &status); err != nil {
 			return fmt.Errorf("read what became of the snapshot: %w", err)
 		}
-		d.good, d.snapped = status.Name, time.Now()
-		d.say("snapshot %s: %s, %d documents at the least", status.Name, status.Snapshot.State, status.Begun.Documents)
+		r.good, r.snapped = status.Name, time.Now()
+		r.say("snapshot %s: %s, %d documents at the least", status.Name, status.Snapshot.State, status.Begun.Documents)
 		return nil
 	}
 }
 
 // badSnapshot has one taken of which the operator is told what is wrong with it.
-func (d *drilling) badSnapshot(kind, why string) step {
+func (r *rehearsal) badSnapshot(kind, why string) step {
 	return func(ctx context.Context) error {
-		_, err := d.pipeline.Starter(ctx, "snapshot", "take", "--wait", "2m")
+		_, err := r.pipeline.Starter(ctx, "snapshot", "take", "--wait", "2m")
 		if err == nil || !strings.Contains(err.Error(), kind) || !strings.Contains(err.Error(), why) {
 			return fmt.Errorf("a snapshot that is to fail as %s, %s: %w", kind, why, err)
 		}
-		d.say("a snapshot fails as %s: %s", kind, why)
+		r.say("a snapshot fails as %s: %s", kind, why)
 		return nil
 	}
 }
 
 // prepare has records before a snapshot and records after it.
-func (d *drilling) prepare(flags ...string) step {
-	few := max(leastRecords/2, d.options.Records/20)
-	return func(ctx context.Context) error { return do(ctx, d.load(few), d.snapshot(flags...), d.load(few)) }
+func (r *rehearsal) prepare(flags ...string) step {
+	few := max(leastRecords/2, r.options.Records/20)
+	return func(ctx context.Context) error { return do(ctx, r.load(few), r.snapshot(flags...), r.load(few)) }
 }
 
 // all are the telemetry indices.
@@ -242,9 +242,9 @@ const all = telemetry.IndexPrefix + "*"
 
 // indices are those of a pattern, by name, with the id that each has for as long
 // as it lives.
-func (d *drilling) indices(ctx context.Context, pattern string) (map[string]string, error) {
+func (r *rehearsal) indices(ctx context.Context, pattern string) (map[string]string, error) {
 	var listed []struct{ Index, UUID string }
-	if err := d.stores.Ask(ctx, http.MethodGet, "/_cat/indices/"+pattern+"?format=json&h=index,uuid", nil, &listed); err != nil {
+	if err := r.stores.Ask(ctx, http.MethodGet, "/_cat/indices/"+pattern+"?format=json&h=index,uuid", nil, &listed); err != nil {
 		return nil, err
 	}
 	found := map[string]string{}
@@ -255,38 +255,38 @@ func (d *drilling) indices(ctx context.Context, pattern string) (map[string]stri
 }
 
 // deleteIndices deletes those of a pattern, and returns what they were.
-func (d *drilling) deleteIndices(ctx context.Context, pattern string) (map[string]string, error) {
-	found, err := d.indices(ctx, pattern)
+func (r *rehearsal) deleteIndices(ctx context.Context, pattern string) (map[string]string, error) {
+	found, err := r.indices(ctx, pattern)
 	if err != nil || len(found) == 0 {
 		return nil, err
 	}
 	// By name: a pattern may be forbidden.
-	return found, d.stores.Ask(ctx, http.MethodDelete, "/"+strings.Join(slices.Collect(maps.Keys(found)), ","), nil, nil)
+	return found, r.stores.Ask(ctx, http.MethodDelete, "/"+strings.Join(slices.Collect(maps.Keys(found)), ","), nil, nil)
 }
 
 // watch has the live load go on for a while, undisturbed.
-func (d *drilling) watch(ctx context.Context) error {
-	d.steady = time.Now()
-	return poll.For(ctx, d.options.Steady)
+func (r *rehearsal) watch(ctx context.Context) error {
+	r.steady = time.Now()
+	return poll.For(ctx, r.options.Steady)
 }
 
 // strike is the disaster: the indices of one type of records are deleted, or
 // those of all.
-func (d *drilling) strike(kind string) step {
+func (r *rehearsal) strike(kind string) step {
 	return func(ctx context.Context) error {
 		pattern := all
 		if kind != "" {
 			pattern = telemetry.IndexPrefix + kind + "-*"
 		}
-		d.struck = time.Now()
-		gone, err := d.deleteIndices(ctx, pattern)
+		r.struck = time.Now()
+		gone, err := r.deleteIndices(ctx, pattern)
 		if err != nil {
 			return err
 		}
-		for _, t := range d.loads {
-			d.taken += t.savedBy(d.struck, kind)
+		for _, t := range r.loads {
+			r.taken += t.savedBy(r.struck, kind)
 		}
-		left, err := d.indices(ctx, pattern)
+		left, err := r.indices(ctx, pattern)
 		if err != nil {
 			return err
 		}
@@ -295,33 +295,33 @@ func (d *drilling) strike(kind string) step {
 				return fmt.Errorf("the disaster has not taken %s", name)
 			}
 		}
-		if d.taken == 0 {
+		if r.taken == 0 {
 			return errors.New("the disaster has taken nothing")
 		}
-		d.say("the disaster: %d indices with %d records are deleted", len(gone), d.taken)
+		r.say("the disaster: %d indices with %d records are deleted", len(gone), r.taken)
 		return nil
 	}
 }
 
 // audit looks for every record that was accepted, until all are found, or
 // patience is over.
-func (d *drilling) audit(ctx context.Context) (report audit.Report, err error) {
-	deadline := time.Now().Add(d.options.Patience)
+func (r *rehearsal) audit(ctx context.Context) (report audit.Report, err error) {
+	deadline := time.Now().Add(r.options.Patience)
 	if err := poll.Until(ctx, func() (bool, error) {
 		unsaved := 0
-		for _, t := range d.loads {
+		for _, t := range r.loads {
 			unsaved += t.unsaved()
 		}
 		if unsaved > 0 && time.Now().Before(deadline) {
 			return false, nil
 		}
-		report, err = audit.Run(ctx, d.stores, d.sent...)
+		report, err = audit.Run(ctx, r.stores, r.sent...)
 		return report.Lost == 0 || time.Now().After(deadline), err
 	}); err != nil {
 		return report, err
 	}
 	err = report.Clean()
-	for _, t := range d.loads {
+	for _, t := range r.loads {
 		if c := t.Counts(); c.Refused+c.GivenUp > 0 {
 			err = errors.Join(err, fmt.Errorf("the collector refused %d records of %s, and never answered for %d", c.Refused, t.Source.Run, c.GivenUp))
 		}

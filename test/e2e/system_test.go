@@ -5,17 +5,13 @@ package e2e
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -66,9 +62,9 @@ var installed = sync.OnceValues(func() (*agents.Agents, error) {
 	return agents.Install(context.Background(), root, nil)
 })
 
-// world is a pipeline of a test's own, with its own namespace, stream, queues,
-// bucket and tenant.
-type world struct {
+// system is the system under test: the deployed programs, with a namespace,
+// stream, queues, bucket and tenant of their own.
+type system struct {
 	*pipeline.Pipeline
 	t         testing.TB
 	resources config.Resources
@@ -113,7 +109,7 @@ func proxyOf(t testing.TB, url string) *faultproxy.Proxy {
 
 // start brings a pipeline up. through may change the way to the servers; workers
 // are set up with what more says, too.
-func start(t testing.TB, through func(*servers), more ...string) *world {
+func start(t testing.TB, through func(*servers), more ...string) *system {
 	t.Helper()
 	built, err := programs()
 	if err != nil {
@@ -122,7 +118,7 @@ func start(t testing.TB, through func(*servers), more ...string) *world {
 	name := localtest.Name(t, "e2e")
 	temporal := localtest.TemporalNamespace(t)
 	cfg := localtest.AWS(t)
-	w := &world{
+	s := &system{
 		t: t, tenant: name, temporal: temporal, http: localtest.Client(t), operator: localtest.TemporalClient(t, temporal),
 		resources: config.Resources{Stream: name, Queue: name, DeadLetters: name + "-dlq", Bucket: name},
 		stores: audit.Stores{
@@ -130,7 +126,7 @@ func start(t testing.TB, through func(*servers), more ...string) *world {
 			S3: s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true }),
 		},
 	}
-	at := servers{aws: *cfg.BaseEndpoint, elasticsearch: w.stores.Elasticsearch, shards: 2}
+	at := servers{aws: *cfg.BaseEndpoint, elasticsearch: s.stores.Elasticsearch, shards: 2}
 	if through != nil {
 		through(&at)
 	}
@@ -142,168 +138,90 @@ func start(t testing.TB, through func(*servers), more ...string) *world {
 	if at.kinesis != "" {
 		environment = append(environment, "AWS_ENDPOINT_URL_KINESIS="+at.kinesis)
 	}
-	w.Pipeline = pipeline.New(pipeline.Settings{Programs: built, Servers: environment, Resources: w.resources, Shards: at.shards, Dir: t.TempDir()})
-	w.must(w.Setup(t.Context()))
-	w.key, err = w.CreateKey(t.Context(), w.tenant)
-	w.must(err)
-	t.Cleanup(w.end)
+	s.Pipeline = pipeline.New(pipeline.Settings{Programs: built, Servers: environment, Resources: s.resources, Shards: at.shards, Dir: t.TempDir()})
+	s.must(s.Setup(t.Context()))
+	s.key, err = s.CreateKey(t.Context(), s.tenant)
+	s.must(err)
+	t.Cleanup(s.end)
 	version := "MILLRACE_BUILD_ID=" + at.version
 	mode := map[bool]string{false: "INGEST=temporal", true: "INGEST=direct"}[at.direct]
-	w.collector, err = w.StartCollector(t.Context(), append(at.collector, version, mode, "MILLRACE_INDEX_DAYS_BACK=60", "MILLRACE_CORS_ORIGINS="+pageOrigin)...)
-	w.must(err)
-	w.worker, err = w.StartWorker(t.Context(), append(append(slices.Clone(workerEnv), version), more...)...)
-	w.must(err)
-	w.must(w.StartWorkflows(t.Context()))
-	return w
+	s.collector, err = s.StartCollector(t.Context(), append(at.collector, version, mode, "MILLRACE_INDEX_DAYS_BACK=60", "MILLRACE_CORS_ORIGINS="+pageOrigin)...)
+	s.must(err)
+	s.worker, err = s.StartWorker(t.Context(), append(append(slices.Clone(workerEnv), version), more...)...)
+	s.must(err)
+	s.must(s.StartWorkflows(t.Context()))
+	return s
 }
 
-func (w *world) must(err error) {
-	w.t.Helper()
+func (s *system) must(err error) {
+	s.t.Helper()
 	if err != nil {
-		w.t.Fatal(err)
+		s.t.Fatal(err)
 	}
 }
 
 // end stops what runs, shows the logs of a test that failed, and deletes what
 // the servers would keep in memory.
-func (w *world) end() {
+func (s *system) end() {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	for _, what := range []string{"process", "redrive"} {
-		if _, err := w.Starter(ctx, what, "stop"); err != nil {
-			w.t.Log(err)
+		if _, err := s.Starter(ctx, what, "stop"); err != nil {
+			s.t.Log(err)
 		}
 	}
-	ran := w.Running()
-	if err := w.Stop(); err != nil {
-		w.t.Error(err)
+	ran := s.Running()
+	if err := s.Stop(); err != nil {
+		s.t.Error(err)
 	}
-	if w.t.Failed() {
+	if s.t.Failed() {
 		for _, program := range ran {
-			w.showLog(program.Log)
+			s.showLog(program.Log)
 		}
 	}
-	cfg := localtest.AWS(w.t)
-	_, _ = kinesis.NewFromConfig(cfg).DeleteStream(ctx, &kinesis.DeleteStreamInput{StreamName: &w.resources.Stream})
+	cfg := localtest.AWS(s.t)
+	_, _ = kinesis.NewFromConfig(cfg).DeleteStream(ctx, &kinesis.DeleteStreamInput{StreamName: &s.resources.Stream})
 	queues := sqs.NewFromConfig(cfg)
-	for _, name := range []string{w.resources.Queue, w.resources.DeadLetters} {
+	for _, name := range []string{s.resources.Queue, s.resources.DeadLetters} {
 		if found, err := queues.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &name}); err == nil {
 			_, _ = queues.DeleteQueue(ctx, &sqs.DeleteQueueInput{QueueUrl: found.QueueUrl})
 		}
 	}
 }
 
-func (w *world) showLog(path string) {
+func (s *system) showLog(path string) {
 	const most = 16 << 10
 	text, err := os.ReadFile(path)
 	if err != nil {
-		w.t.Log(err)
+		s.t.Log(err)
 		return
 	}
-	w.t.Logf("the end of %s:\n%s", path, text[max(0, len(text)-most):])
-}
-
-// poll is how often the stores are asked.
-const poll = 250 * time.Millisecond
-
-// await polls until a condition returns nil, for as long as the error that it
-// returns instead changes: it says how far things are.
-func (w *world) await(condition func() error) {
-	w.t.Helper()
-	last, moved := "", time.Now()
-	tick := time.NewTicker(poll)
-	defer tick.Stop()
-	for {
-		err := condition()
-		if err == nil {
-			return
-		}
-		if said := err.Error(); said != last {
-			last, moved = said, time.Now()
-		}
-		if time.Since(moved) > patience {
-			w.t.Fatalf("nothing has moved for %v: %v", patience, err)
-		}
-		<-tick.C
-	}
-}
-
-// awaitDocuments waits until the tenant has so many documents, and returns
-// them.
-func (w *world) awaitDocuments(n int) []document {
-	w.t.Helper()
-	w.await(func() error {
-		indexed, err := w.stores.Indexed(w.t.Context())
-		if err == nil && indexed < uint64(n) {
-			err = fmt.Errorf("%d documents, want %d", indexed, n)
-		}
-		return err
-	})
-	found := w.search(fmt.Sprintf(`{"size":10000,"query":{"term":{"tenant":%q}}}`, w.tenant))
-	if len(found) != n {
-		w.t.Errorf("%d documents, want %d", len(found), n)
-	}
-	return found
-}
-
-// document is one of Elasticsearch's.
-type document struct {
-	ID     string         `json:"_id"`
-	Index  string         `json:"_index"`
-	Source map[string]any `json:"_source"`
-}
-
-// get returns a member, whose name may be a path.
-func (d document) get(path string) any {
-	var value any = d.Source
-	for name := range strings.SplitSeq(path, "/") {
-		object, _ := value.(map[string]any)
-		value = object[name]
-	}
-	return value
-}
-
-// number returns a member that is one, else NaN.
-func (d document) number(path string) float64 {
-	if n, ok := d.get(path).(float64); ok {
-		return n
-	}
-	return math.NaN()
-}
-
-func (w *world) search(query string) []document {
-	w.t.Helper()
-	request, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.stores.Elasticsearch+"/telemetry-*/_search", strings.NewReader(query))
-	w.must(err)
-	request.Header.Set("Content-Type", "application/json")
-	var answer struct{ Hits struct{ Hits []document } }
-	w.must(json.Unmarshal(w.do(request, http.StatusOK), &answer))
-	return answer.Hits.Hits
+	s.t.Logf("the end of %s:\n%s", path, text[max(0, len(text)-most):])
 }
 
 // post posts to the collector with the tenant's key, and returns the answer.
 // more are names and values of header fields.
-func (w *world) post(path, contentType string, body []byte, want int, more ...string) []byte {
-	w.t.Helper()
-	request, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.collector.URL+path, bytes.NewReader(body))
-	w.must(err)
+func (s *system) post(path, contentType string, body []byte, want int, more ...string) []byte {
+	s.t.Helper()
+	request, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.collector.URL+path, bytes.NewReader(body))
+	s.must(err)
 	request.Header.Set("Content-Type", contentType)
-	request.Header.Set("Authorization", "Bearer "+w.key)
+	request.Header.Set("Authorization", "Bearer "+s.key)
 	for pair := range slices.Chunk(more, 2) {
 		request.Header.Set(pair[0], pair[1])
 	}
-	return w.do(request, want)
+	return s.do(request, want)
 }
 
-func (w *world) do(request *http.Request, want int) []byte {
-	w.t.Helper()
-	response, err := w.http.Do(request)
-	w.must(err)
+func (s *system) do(request *http.Request, want int) []byte {
+	s.t.Helper()
+	response, err := s.http.Do(request)
+	s.must(err)
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
-	w.must(err)
+	s.must(err)
 	if response.StatusCode != want {
-		w.t.Fatalf("%s %s answered %s: %s", request.Method, request.URL.Path, response.Status, body)
+		s.t.Fatalf("%s %s answered %s: %s", request.Method, request.URL.Path, response.Status, body)
 	}
 	return body
 }
