@@ -370,13 +370,6 @@ func wantsEntry(e ledger.Entry, modified, since time.Time) bool {
 	return !last.Before(since) && slices.ContainsFunc(e.Records, func(r ledger.Record) bool { return e.IsIndexed(r) })
 }
 
-// cameHome reports whether a record of an entry was indexed from there. One
-// that was refused again, or given up, is in no index. One that a ProcessBatch
-// held may have been indexed by it: those that it gave up are in open entries.
-func cameHome(e ledger.Entry, r ledger.Record) bool {
-	return e.Resolution != nil && (e.Resolution.How == ledger.HowIndexed || e.Resolution.How == ledger.HowReleased) || r.Ended == ledger.EndedIndexed || r.Ended == ledger.EndedIndexedBefore
-}
-
 // earlier finds the papers of recoveries and replays that wrote to the same
 // indices after a time.
 func (r *Recoverer) earlier(ctx context.Context, plan Plan) (papers []string, err error) {

@@ -109,8 +109,8 @@ func Example() {
 		fmt.Println(open.Records[0].Error.Type, string(open.Records[0].Data))
 		fmt.Println("resolved:", entries.Resolve(ctx, key, ledger.Resolution{How: "indexed", By: "operator", At: at}))
 	}
-	for key := range entries.List(ctx, ledger.Filter{Done: true}) {
-		fmt.Println(key)
+	for key, err := range entries.List(ctx, ledger.Filter{Done: true}) {
+		fmt.Println(key, err)
 	}
 
 	// Output:

@@ -63,22 +63,22 @@ func parquetOf(t *testing.T, bucket string, objects []archive.Object) (schema st
 // not listed again; what is younger than it is listed.
 func TestReplayUsesInventory(t *testing.T) {
 	t.Parallel()
-	const known, unknown, young, each = 12, 3, 4, 10
+	const known, unknown, young = 12, 3, 4
 	p := newPipeline(t)
 	now := time.Now().UTC().Truncate(time.Hour)
 	old, made := now.Add(-10*24*time.Hour), now.Add(-5*24*time.Hour)
 	store := p.Bucket.Under(backup.Prefix)
 	for n := range known {
-		p.must(p.writeObject(store, 1, n, each, old))
+		p.must(p.writeObject(store, 1, n, old))
 	}
 	listed := p.objects()
 	// These are in the bucket, and not in the inventory: a lifecycle rule or an
 	// operator has put them back since.
 	for n := range unknown {
-		p.must(p.writeObject(store, 1, known+n, each, old))
+		p.must(p.writeObject(store, 1, known+n, old))
 	}
 	for n := range young {
-		p.must(p.writeObject(store, 1, known+unknown+n, each, now.Add(-time.Hour)))
+		p.must(p.writeObject(store, 1, known+unknown+n, now.Add(-time.Hour)))
 	}
 	for format, write := range map[string]func(*testing.T, string, []archive.Object) (string, []byte){"CSV": csvOf, "Parquet": parquetOf} {
 		schema, file := write(t, p.Backups.Name(), listed)
@@ -92,10 +92,10 @@ func TestReplayUsesInventory(t *testing.T) {
 		}}
 		run := p.replay(in.Into, in)
 		result := p.result(run)
-		if c := result.Backfill; c.Objects != known+young || c.Indexed != (known+young)*each {
+		if c := result.Backfill; c.Objects != known+young || c.Indexed != (known+young)*recordsEach {
 			t.Errorf("%s: the result is %+v", format, result)
 		}
-		if got := len(p.ids("-" + in.Into)); got != (known+young)*each {
+		if got := len(p.ids("-" + in.Into)); got != (known+young)*recordsEach {
 			t.Errorf("%s: %d documents", format, got)
 		}
 	}

@@ -23,7 +23,7 @@ import (
 // not at all with records.
 func TestReplayHistoryGrowsWithPages(t *testing.T) {
 	t.Parallel()
-	const objects, each, streams, writers = 4_000, 10, 10, 8
+	const objects, streams, writers = 4_000, 10, 8
 	p := newPipeline(t)
 	hour := time.Now().UTC().Truncate(time.Hour).Add(-2 * time.Hour)
 	store := p.Bucket.Under(backup.Prefix)
@@ -31,7 +31,7 @@ func TestReplayHistoryGrowsWithPages(t *testing.T) {
 	for writer := range writers {
 		writing.Go(func() error {
 			for n := writer; n < objects/streams; n += writers {
-				if err := p.writeObject(store, streams, n, each, hour); err != nil {
+				if err := p.writeObject(store, streams, n, hour); err != nil {
 					return err
 				}
 			}
@@ -45,7 +45,7 @@ func TestReplayHistoryGrowsWithPages(t *testing.T) {
 	})
 	result := p.result(run)
 	took := time.Since(began)
-	if c := result.Backfill; c.Objects != objects || c.Records != objects*each || c.Indexed+c.Duplicates != c.Records {
+	if c := result.Backfill; c.Objects != objects || c.Records != objects*recordsEach || c.Indexed+c.Duplicates != c.Records {
 		t.Errorf("the result is %+v", c)
 	}
 	p.must(p.documents.Refresh(t.Context(), p.indices+"*"))
@@ -53,7 +53,7 @@ func TestReplayHistoryGrowsWithPages(t *testing.T) {
 	for _, state := range p.states() {
 		documents += state.Documents
 	}
-	if documents != objects*each/streams {
+	if documents != objects*recordsEach/streams {
 		t.Errorf("%d documents", documents)
 	}
 	pages, calls := result.Plan.Pages, 0
@@ -86,14 +86,17 @@ func TestReplayHistoryGrowsWithPages(t *testing.T) {
 	t.Logf("%d records of %d objects in %s: %d calls, %d events", result.Backfill.Records, objects, took, calls, events)
 }
 
+// recordsEach is how many records writeObject puts into an object.
+const recordsEach = 10
+
 // writeObject writes an object of a shard, for each of some streams that had the
 // same records in it, so that the index need not be a large one.
-func (p *pipeline) writeObject(store *archive.Bucket, streams, shard, records int, hour time.Time) error {
+func (p *pipeline) writeObject(store *archive.Bucket, streams, shard int, hour time.Time) error {
 	made := &written{}
 	of := backup.Shard{Created: hour, ID: fmt.Sprintf("shardId-%012d", shard)}
 	chain := backup.Open(made, of, "")
 	first := backup.Record{Sequence: "1", Arrived: hour}
-	for i := range records {
+	for i := range recordsEach {
 		record := backup.Record{Sequence: fmt.Sprint(i + 1), Arrived: hour.Add(time.Duration(i) * time.Second), Data: p.record(fmt.Sprintf("m-%d-%d", shard, i), false)}
 		if err := chain.Add(record); err != nil {
 			return err

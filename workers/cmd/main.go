@@ -301,7 +301,7 @@ func (s *settings) withStream(c client.Client, b *workers.Backends, documents *i
 // processor is what indexes, with the cache and the limiter that all shards of
 // this process share.
 func (s *settings) processor(b *workers.Backends, documents *index.Client, r remembered, launcher workflows.Launcher, identity string) *process.Processor {
-	limits := s.Limits.WithDefaults()
+	limits := s.WithDefaults()
 	indexer := indexing.New(indexing.Settings{
 		Bulk: &snapshots.Noting{Bulk: documents, Cluster: documents, Store: b.Bucket}, Lookup: documents,
 		Limiter: limiter.New(s.Bulks, s.BulkBytes), Seen: r.seen, Delay: r.delays, CompareRate: limits.CompareRate,

@@ -14,7 +14,7 @@ type WatchMessages struct {
 	Taken func(body string)
 }
 
-func (f WatchMessages) serve(w http.ResponseWriter, r *http.Request, forward http.Handler) int {
+func (f WatchMessages) serve(w http.ResponseWriter, r *http.Request, forward http.Handler) int { //nolint:unparam // as Fault has it
 	body := readBody(r)
 	var call struct {
 		QueueURL string `json:"QueueUrl"`

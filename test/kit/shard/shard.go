@@ -53,6 +53,7 @@ type reader struct {
 	at    int
 }
 
+// Close has nothing to close.
 func (*reader) Close() {}
 
 // Next returns up to a hundred records. Of an open shard that has no more it waits.

@@ -1,0 +1,2 @@
+// Package ingest has the activities that make the collector's batches durable.
+package ingest
