@@ -71,7 +71,7 @@ func collect(source io.Reader, announced int64, limit int, held *share) ([]byte,
 	for {
 		if len(body) == cap(body) {
 			larger := sizeAfter(cap(body), announced, limit)
-			if !held.take(int64(larger - cap(body))) {
+			if !held.reserve(int64(larger - cap(body))) {
 				return nil, errNoRoom
 			}
 			body = append(make([]byte, 0, larger), body...)

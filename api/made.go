@@ -35,7 +35,7 @@ func (b *batch) charge(bytes int) bool {
 	// Ahead, so that not every record asks, and never more than is made already.
 	const step = 256 << 10
 	ahead := b.made - b.paid + min(b.made, step)
-	if !b.held.take(int64(ahead)) {
+	if !b.held.reserve(int64(ahead)) {
 		b.full = errNoRoom
 		return false
 	}

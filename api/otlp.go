@@ -41,7 +41,7 @@ func (s signal) decode(asJSON bool) func(*batch) error {
 			for _, name := range dropped {
 				b.warn(name)
 			}
-			if b.held != nil && !b.held.take(int64(len(encoded))) {
+			if b.held != nil && !b.held.reserve(int64(len(encoded))) {
 				return errNoRoom
 			}
 			request = encoded
@@ -165,5 +165,5 @@ func (b *batch) document(w *writer, id, recordType string, at pcommon.Timestamp)
 		b.reject(fmt.Sprintf("is nested %d deep, more than %d", w.depth, b.limits.Depth))
 		return
 	}
-	b.take(id, recordType, when, kind, w.dst, original)
+	b.add(id, recordType, when, kind, w.dst, original)
 }

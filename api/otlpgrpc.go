@@ -110,7 +110,7 @@ const (
 func (s *Server) receive(stream grpc.ServerStream, held *share) (payload, *refusal, error) {
 	ctx, cancel := context.WithTimeout(stream.Context(), waitForRoom)
 	defer cancel()
-	for !held.take(2 * int64(s.limits.BodyBytes)) {
+	for !held.reserve(2 * int64(s.limits.BodyBytes)) {
 		select {
 		case <-ctx.Done():
 			return nil, full(), nil

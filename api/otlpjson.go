@@ -55,7 +55,7 @@ func (t *transcoder) message(m *jsonMessage, depth int) error {
 	if depth == 0 {
 		return errValue{fmt.Sprintf("it is nested more than %d deep", maxMessageDepth)}
 	}
-	if !t.take('{') {
+	if !t.accept('{') {
 		return errValue{"a " + m.name + " is not an object"}
 	}
 	for first := true; ; first = false {
@@ -128,7 +128,7 @@ func (t *transcoder) field(f *jsonField, depth int) error {
 		return err
 	case !f.list:
 		return t.single(f, depth)
-	case !t.take('['):
+	case !t.accept('['):
 		return errValue{f.name + " is not a list"}
 	}
 	packed := f.of == nil && f.kind != protoreflect.StringKind && f.kind != protoreflect.BytesKind

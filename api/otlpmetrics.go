@@ -86,7 +86,7 @@ func (b *batch) encodedPoints(metric []byte, kind protowire.Number, data []byte,
 		}
 		request := pmetricotlp.NewExportRequest()
 		if b.decoded(c.message, kinds[kind], around, request.UnmarshalProto, resourcesField, scopesField, recordsField, kind, pointsField) {
-			_ = of.take(request.Metrics().ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().At(0)) // the limit was looked at
+			_ = of.add(request.Metrics().ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().At(0)) // the limit was looked at
 		}
 	}
 }
@@ -165,7 +165,7 @@ type point interface {
 	Flags() pmetric.DataPointFlags
 }
 
-func (p *points) take(metric pmetric.Metric) error {
+func (p *points) add(metric pmetric.Metric) error {
 	switch metric.Type() {
 	case pmetric.MetricTypeGauge:
 		return p.numbers(metric.Gauge().DataPoints())

@@ -122,9 +122,9 @@ func (a *account) arrived(bytes int) {
 	a.bytes.spend(float64(bytes))
 }
 
-// take spends the records of a request, all or none, and says how long to wait
+// spend spends the records of a request, all or none, and says how long to wait
 // where it has none for them.
-func (a *account) take(records int) (wait time.Duration) {
+func (a *account) spend(records int) (wait time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.fill()

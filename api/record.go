@@ -127,12 +127,12 @@ func (k timeKind) String() string {
 	return [...]string{"usable", "missing", "unreadable", "out_of_bounds", "ahead"}[k]
 }
 
-// take makes the stream record of the next position. id may be empty: then it
+// add makes the stream record of the next position. id may be empty: then it
 // is derived. at is the record's own time where kind is timeUsable. body is an
 // object on one line without the head's keys. original is the time as it came, of
 // a record that is ahead: that depends on its arrival, so the digest has no part
 // of it.
-func (b *batch) take(id, recordType string, at time.Time, kind timeKind, body, original []byte) {
+func (b *batch) add(id, recordType string, at time.Time, kind timeKind, body, original []byte) {
 	given := id != ""
 	if !given {
 		id = b.derivedID()
@@ -440,7 +440,7 @@ func (b *batch) object(s *scanner, what roles, recordType string, common []membe
 		b.reject("is not a JSON object")
 		return nil
 	}
-	s.take('{')
+	s.accept('{')
 	d := b.draft
 	d.reset(recordType)
 	depth := 1
@@ -519,7 +519,7 @@ func (b *batch) finish(d *draft) {
 	if d.id == "" && kind == timeMissing && b.once.applies {
 		d.id = b.onceID()
 	}
-	b.take(d.id, d.recordType, at, kind, d.end(), original)
+	b.add(d.id, d.recordType, at, kind, d.end(), original)
 }
 
 // originalTimestamp keeps what could not become @timestamp.

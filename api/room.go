@@ -59,9 +59,9 @@ func (s *share) enter(tenant string) bool {
 	return s.change(holding{requests: 1})
 }
 
-// take makes the share larger, or reports that there is no room for that. It
+// reserve makes the share larger, or reports that there is no room for that. It
 // never waits: two requests that both hold some would wait for each other.
-func (s *share) take(bytes int64) bool { return s.change(holding{bytes: bytes}) }
+func (s *share) reserve(bytes int64) bool { return s.change(holding{bytes: bytes}) }
 
 func (s *share) change(by holding) bool {
 	s.room.mu.Lock()

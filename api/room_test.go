@@ -216,14 +216,14 @@ func TestRoomRemainsBesideFiveGreedyTenants(t *testing.T) {
 	r := newRoom(Limits{}.withDefaults())
 	for n := range 5 {
 		greedy := &share{room: r, tenant: fmt.Sprint("greedy ", n)}
-		for greedy.take(64 << 10) {
+		for greedy.reserve(64 << 10) {
 		}
 	}
 	modest := &share{room: r, tenant: "modest"}
-	if !modest.take(2 * DefaultBodyBytes) {
+	if !modest.reserve(2 * DefaultBodyBytes) {
 		t.Errorf("of %d bytes %d are left, and a tenant that holds nothing may not take a body", DefaultRequestBytes, r.left)
 	}
-	if alone := (&share{room: newRoom(Limits{}.withDefaults())}); !alone.take(DefaultRequestBytes / tenantPart) {
+	if alone := (&share{room: newRoom(Limits{}.withDefaults())}); !alone.reserve(DefaultRequestBytes / tenantPart) {
 		t.Error("a tenant that is alone may not have its part")
 	}
 }
@@ -236,9 +236,9 @@ func TestShareReturnsItsRoom(t *testing.T) {
 		all.Go(func() {
 			for range 1000 {
 				s := &share{room: r}
-				if s.enter(fmt.Sprint(n%2)) && s.take(4<<20) {
+				if s.enter(fmt.Sprint(n%2)) && s.reserve(4<<20) {
 					s.shrink(1 << 20)
-					s.take(1 << 20)
+					s.reserve(1 << 20)
 				}
 				s.giveBack()
 			}
@@ -249,7 +249,7 @@ func TestShareReturnsItsRoom(t *testing.T) {
 		t.Errorf("%d bytes are left, and %v holds some", r.left, r.tenants)
 	}
 	one, two := &share{room: r, tenant: "a"}, &share{room: r, tenant: "b"}
-	if !one.take(10<<20) || one.take(1) || !two.take(10<<20) {
+	if !one.reserve(10<<20) || one.reserve(1) || !two.reserve(10<<20) {
 		t.Error("a tenant may not have a quarter, or may have more")
 	}
 }

@@ -77,8 +77,8 @@ func (s *scanner) peek() byte {
 	return 0
 }
 
-// take skips the byte c if it is the next one.
-func (s *scanner) take(c byte) bool {
+// accept skips the byte c if it is the next one.
+func (s *scanner) accept(c byte) bool {
 	if s.peek() != c {
 		return false
 	}
@@ -165,9 +165,9 @@ func (s *scanner) object(level int) bool { return s.objects[level/64]&(1<<(level
 func (s *scanner) first(level int) (empty bool, err error) {
 	s.note(s.space())
 	if !s.object(level) {
-		return s.take(']'), nil
+		return s.accept(']'), nil
 	}
-	if s.take('}') {
+	if s.accept('}') {
 		return true, nil
 	}
 	return false, s.skipName()
@@ -206,7 +206,7 @@ func (s *scanner) skipName() error {
 		return err
 	}
 	s.note(s.space())
-	if !s.take(':') {
+	if !s.accept(':') {
 		return s.fail("':'")
 	}
 	s.note(s.space())
@@ -295,7 +295,7 @@ func hexUnit(b []byte) (rune, bool) {
 }
 
 func (s *scanner) number() error {
-	s.take('-')
+	s.accept('-')
 	switch c := s.peek(); {
 	case c == 'I' && s.at > 0 && s.data[s.at-1] == '-':
 		s.odd = true
@@ -307,7 +307,7 @@ func (s *scanner) number() error {
 	default:
 		return s.fail("a digit")
 	}
-	if s.take('.') && !s.digits() {
+	if s.accept('.') && !s.digits() {
 		return s.fail("a digit")
 	}
 	if c := s.peek(); c == 'e' || c == 'E' {
@@ -344,11 +344,11 @@ func (s *scanner) literal(text string) error {
 // written, without quotes. There is no name behind the last one: io.EOF.
 func (s *scanner) member(first bool) (name []byte, err error) {
 	s.space()
-	if s.take('}') {
+	if s.accept('}') {
 		return nil, io.EOF
 	}
 	if !first {
-		if !s.take(',') {
+		if !s.accept(',') {
 			return nil, s.fail("',' or '}'")
 		}
 		s.space()
@@ -362,7 +362,7 @@ func (s *scanner) member(first bool) (name []byte, err error) {
 	}
 	name = s.data[begin+1 : s.at-1]
 	s.space()
-	if !s.take(':') {
+	if !s.accept(':') {
 		return nil, s.fail("':'")
 	}
 	return name, nil
@@ -372,11 +372,11 @@ func (s *scanner) member(first bool) (name []byte, err error) {
 // or past its end: io.EOF.
 func (s *scanner) element(first bool) error {
 	s.space()
-	if s.take(']') {
+	if s.accept(']') {
 		return io.EOF
 	}
 	if !first {
-		if !s.take(',') {
+		if !s.accept(',') {
 			return s.fail("',' or ']'")
 		}
 		s.space()

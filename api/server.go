@@ -251,7 +251,7 @@ func (s *Server) accept(ctx context.Context, protocol string, in *form, b *batch
 		}
 		return nil
 	}
-	if wait := account.take(b.cost()); wait > 0 {
+	if wait := account.spend(b.cost()); wait > 0 {
 		b.count(protocol, throttled)
 		return overQuota(protocol, ofRecords, wait)
 	}

@@ -75,7 +75,7 @@ func eachElement(b *batch, read func(*scanner) error) error {
 	s := &scanner{data: b.request}
 	s.mark()
 	s.space()
-	if s.take('[') {
+	if s.accept('[') {
 		for first := true; ; first = false {
 			err := s.element(first)
 			if errors.Is(err, io.EOF) {

@@ -39,7 +39,7 @@ func (b *batch) envelope(s *scanner) error {
 		return b.full
 	}
 	s.space()
-	if !s.take('{') {
+	if !s.accept('{') {
 		if _, err := s.value(); err != nil {
 			return err
 		}
@@ -92,7 +92,7 @@ func (b *batch) composite(data []byte) error {
 	s := &scanner{data: data}
 	var common []member
 	var all []byte
-	if s.take('{') {
+	if s.accept('{') {
 		for first := true; ; first = false {
 			m, err := readMember(s, first)
 			if errors.Is(err, io.EOF) {
@@ -115,7 +115,7 @@ func (b *batch) composite(data []byte) error {
 		}
 	}
 	inner := &scanner{data: all}
-	if !inner.take('[') {
+	if !inner.accept('[') {
 		b.reject("has no list allMonitoringData")
 		return nil
 	}

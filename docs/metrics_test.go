@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	_ "millrace/api"
-	_ "millrace/api/ingest"
+	_ "millrace/api/batching"
 	"millrace/internal/dedup"
 	"millrace/internal/delay"
 	_ "millrace/workers"

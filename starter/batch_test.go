@@ -35,7 +35,7 @@ func indexRange(_ context.Context, in process.RangeInput) (process.RangeResult, 
 	return process.RangeResult{Counts: indexing.Counts{Records: 8, Indexed: 8}, Left: badEnds(in.Range)}, nil
 }
 
-func buryRange(_ context.Context, in process.RangeInput) (process.RangeResult, error) {
+func giveUpRange(_ context.Context, in process.RangeInput) (process.RangeResult, error) {
 	return process.RangeResult{Counts: indexing.Counts{Records: int64(in.Range.Count), DeadLetters: int64(in.Range.Count)}}, nil
 }
 

@@ -115,7 +115,7 @@ func (l dlqList) Run(ctx context.Context, r *config.Resources, out output) error
 	if err != nil {
 		return err
 	}
-	groups, given := map[cause]*deadGroup{}, graves{}
+	groups, given := map[cause]*deadGroup{}, givenUp{}
 	copies := map[string]ledger.Entry{}
 	for key, err := range book.List(ctx, ledger.Filter{Done: l.Done, Stream: r.Stream, Shard: l.Shard}) {
 		if err != nil {
@@ -153,7 +153,7 @@ func (l dlqList) Run(ctx context.Context, r *config.Resources, out output) error
 
 // collect adds to groups the records of an entry that match, but of a copy those
 // that its holder has given up since: they are in entries of their own.
-func (l dlqList) collect(groups map[cause]*deadGroup, key string, e ledger.Entry, given graves) {
+func (l dlqList) collect(groups map[cause]*deadGroup, key string, e ledger.Entry, given givenUp) {
 	chosen := l.of("")
 	if !chosen.Written(e) || e.Resolution != nil && e.Resolution.How == ledger.HowReleased {
 		return
@@ -198,11 +198,11 @@ func withoutData(e ledger.Entry) ledger.Entry {
 	return e
 }
 
-// graves are the ranges of entries of records that were given up, by shard; of a
+// givenUp are the ranges of entries of records that were given up, by shard; of a
 // sparse entry those of its records.
-type graves map[string][]telemetry.Range
+type givenUp map[string][]telemetry.Range
 
-func (g graves) add(e ledger.Entry) {
+func (g givenUp) add(e ledger.Entry) {
 	if e.Kind != ledger.Bulk && e.Kind != ledger.Parked {
 		return
 	}
@@ -217,7 +217,7 @@ func (g graves) add(e ledger.Entry) {
 	}
 }
 
-func (g graves) has(of telemetry.Range, sequence string) bool {
+func (g givenUp) has(of telemetry.Range, sequence string) bool {
 	return slices.ContainsFunc(g[of.Shard], func(r telemetry.Range) bool {
 		return r.StreamCreated.Equal(of.StreamCreated) && telemetry.CompareSequence(r.First, sequence) <= 0 && telemetry.CompareSequence(sequence, r.Last) <= 0
 	})

@@ -68,7 +68,7 @@ func (p pipeline) work() {
 		w.RegisterActivityWithOptions(indexShard, activity.RegisterOptions{Name: "IndexShard"})
 		w.RegisterWorkflow(workflows.ProcessBatch)
 		w.RegisterActivityWithOptions(indexRange, activity.RegisterOptions{Name: "IndexRange"})
-		w.RegisterActivityWithOptions(buryRange, activity.RegisterOptions{Name: "BuryRange"})
+		w.RegisterActivityWithOptions(giveUpRange, activity.RegisterOptions{Name: "BuryRange"})
 		w.RegisterWorkflow(workflows.Redrive)
 		w.RegisterActivityWithOptions(redriveMessages, activity.RegisterOptions{Name: "RedriveMessages"})
 		if err := w.Start(); err != nil {

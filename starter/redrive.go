@@ -110,7 +110,7 @@ func (s *queueStatus) live(ctx context.Context, w endless) error {
 		return fmt.Errorf("describe %s: %w", w.id, err)
 	}
 	for _, pending := range described.GetPendingActivities() {
-		var now redrive.RedriveProgress
+		var now redrive.Progress
 		if pending.GetHeartbeatDetails() == nil ||
 			converter.GetDefaultDataConverter().FromPayloads(pending.GetHeartbeatDetails(), &now) != nil {
 			continue

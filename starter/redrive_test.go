@@ -14,8 +14,8 @@ import (
 
 // redriveMessages is a RedriveMessages that has moved twelve records and holds
 // more until it is canceled.
-func redriveMessages(ctx context.Context, in redrive.RedriveCall) (redrive.RedriveProgress, error) {
-	progress := redrive.RedriveProgress{Counts: in.Counts, Pace: 500, Worker: "made-up-worker", LastError: "the stream throttles"}
+func redriveMessages(ctx context.Context, in redrive.Call) (redrive.Progress, error) {
+	progress := redrive.Progress{Counts: in.Counts, Pace: 500, Worker: "made-up-worker", LastError: "the stream throttles"}
 	progress.Counts.Records += 12
 	for ctx.Err() == nil {
 		activity.RecordHeartbeat(ctx, progress)

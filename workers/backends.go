@@ -35,7 +35,7 @@ type Backends struct {
 	DeadLetterQueue *queue.DeadLetters
 	Ledger          *ledger.Ledger
 	DeadLetters     *deadletter.Writer
-	Intake          *intake.Intake // works without the stream, too: into the queue
+	Intake          *intake.Writer // works without the stream, too: into the queue
 	S3              *s3.Client
 
 	find  func(ctx context.Context) (*stream.Stream, error)
@@ -124,10 +124,10 @@ func (b *Backends) StreamID() telemetry.StreamID {
 // before it looks again.
 const retryEvery = 2 * time.Second
 
-// Insist repeats a step of starting up until it succeeds: what a process
+// RetryUntilDone repeats a step of starting up until it succeeds: what a process
 // depends on may start later, or be away for a while. It fails only when ctx
 // ends.
-func Insist(ctx context.Context, what, advice string, step func(ctx context.Context) error) error {
+func RetryUntilDone(ctx context.Context, what, advice string, step func(ctx context.Context) error) error {
 	for {
 		attempt, cancel := context.WithTimeout(ctx, 5*retryEvery)
 		err := step(attempt)
@@ -151,6 +151,6 @@ const recoveryPuts = 2
 
 // NewIntake makes a way into the stream for records that are already safe in
 // the ledger: what the stream will never take, d is told.
-func (b *Backends) NewIntake(d intake.DeadLetters) deadletters.Ingester {
+func (b *Backends) NewIntake(d intake.DeadLetters) deadletters.Writer {
 	return intake.New(b.Stream, b.Fallback, d, recoveryPuts)
 }

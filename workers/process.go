@@ -11,7 +11,7 @@ import (
 
 const (
 	// processSlots bounds the activities that have no need of Elasticsearch: to
-	// look after shards and command them, to bury ranges and to copy them.
+	// look after shards and command them, to give ranges up and to copy them.
 	processSlots = 50
 
 	// DefaultRangeSlots is how many ranges of ProcessBatch workflows a worker

@@ -29,7 +29,7 @@ func Start(ctx context.Context, makers map[string]func() worker.Worker) (stop fu
 		stopping.Wait()
 	}
 	for queue, newWorker := range makers {
-		err := Insist(ctx, "poll the task queue of "+queue, "set TEMPORAL_ADDRESS, or start Temporal", func(context.Context) error {
+		err := RetryUntilDone(ctx, "poll the task queue of "+queue, "set TEMPORAL_ADDRESS, or start Temporal", func(context.Context) error {
 			w := newWorker()
 			if err := w.Start(); err != nil {
 				return err

@@ -19,7 +19,7 @@ type BackupShardInput struct {
 	Stream     telemetry.StreamID   `json:"stream"`
 	Shard      string               `json:"shard"`
 	Checkpoint telemetry.Checkpoint `json:"checkpoint,omitzero"` // zero: TRIM_HORIZON
-	Counts     backups.BackupCounts `json:"counts,omitzero"`
+	Counts     backups.Counts       `json:"counts,omitzero"`
 	Holds      holds                `json:"holds,omitempty"`
 	Orders     orders               `json:"orders,omitempty"`
 	Waiting    bool                 `json:"waiting,omitempty"`
@@ -36,7 +36,7 @@ type BackupShardStatus struct {
 	Shard      string               `json:"shard"`
 	State      string               `json:"state"`
 	Checkpoint telemetry.Checkpoint `json:"checkpoint"` // all records up to it are durable in the backup
-	Counts     backups.BackupCounts `json:"counts"`
+	Counts     backups.Counts       `json:"counts"`
 	Held       int                  `json:"held"` // records read behind the checkpoint
 	LagSeconds float64              `json:"lagSeconds"`
 	Worker     string               `json:"worker,omitempty"` // that backed it up last

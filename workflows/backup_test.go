@@ -158,7 +158,7 @@ func TestBackupOfAShardLearnsFromTheHeartbeatOfADeadWorker(t *testing.T) {
 	dead, started := make(chan struct{}), make(chan struct{})
 	s, l := newBackup(t, func(ctx context.Context, _ backups.CopyInput) (backups.CopyResult, error) {
 		activity.RecordHeartbeat(ctx, backups.CopyProgress{
-			Checkpoint: telemetry.Checkpoint{Sequence: "15"}, Counts: backups.BackupCounts{Records: 15}, Worker: "dead",
+			Checkpoint: telemetry.Checkpoint{Sequence: "15"}, Counts: backups.Counts{Records: 15}, Worker: "dead",
 		})
 		close(started)
 		<-dead
@@ -234,7 +234,7 @@ func TestBackupOfAShardContinuesAsNew(t *testing.T) {
 			Checkpoint: telemetry.Checkpoint{Sequence: "77"}, Counts: in.Counts, Worker: "w",
 		}}, nil
 	}, activity.RegisterOptions{Name: "CopyShard"})
-	env.ExecuteWorkflow(BackupShard, BackupShardInput{Stream: testStream, Shard: "shard", Counts: backups.BackupCounts{Records: 5}})
+	env.ExecuteWorkflow(BackupShard, BackupShardInput{Stream: testStream, Shard: "shard", Counts: backups.Counts{Records: 5}})
 	var again *workflow.ContinueAsNewError
 	if err := env.GetWorkflowError(); !errors.As(err, &again) {
 		t.Fatalf("it ended with %v", err)

@@ -151,8 +151,8 @@ func (p *processing) supervise(ctx workflow.Context) error {
 	if left := p.in.Holds.next().Sub(workflow.Now(ctx)); left > 0 {
 		callFor = min(callFor, left)
 	}
-	var result supervise.SuperviseResult
-	err := supervise.SuperviseShards.Execute(call, supervise.SuperviseInput{
+	var result supervise.Result
+	err := supervise.SuperviseShards.Execute(call, supervise.Input{
 		Stream: p.in.Stream, ID: p.in.ID, Shards: p.in.Shards, Holds: p.in.Holds, For: callFor, CallFor: p.in.CallFor,
 		Generation: p.in.Generation,
 	}).Get(ctx, &result)

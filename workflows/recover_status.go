@@ -28,7 +28,7 @@ type RecoverProgress struct {
 	Rate        float64                  `json:"rate"`                // records a second
 	Remaining   float64                  `json:"remaining,omitempty"` // seconds
 	Limit       float64                  `json:"limit,omitempty"`     // of the rate; see setRate
-	Pace        recovery.Pace            `json:"pace,omitzero"`       // how far it gives way to live traffic while there is no limit
+	Pace        recovery.YieldPolicy     `json:"pace,omitzero"`       // how far it gives way to live traffic while there is no limit
 	Calls       int                      `json:"calls,omitempty"`     // of SweepObjects, that are under way
 	Restore     recovery.RestoreProgress `json:"restore,omitzero"`
 	Backfill    recovery.SweepCounts     `json:"backfill"`

@@ -14,9 +14,9 @@ import (
 // RedriveInput is the input of Redrive. All but the queue is optional, or what
 // a run hands over to the next.
 type RedriveInput struct {
-	Queue  string                `json:"queue"`
-	Counts redrive.RedriveCounts `json:"counts,omitzero"`
-	Holds  holds                 `json:"holds,omitempty"`
+	Queue  string         `json:"queue"`
+	Counts redrive.Counts `json:"counts,omitzero"`
+	Holds  holds          `json:"holds,omitempty"`
 	// CallFor is how long one call of RedriveMessages takes; DefaultCallFor
 	// when zero.
 	CallFor time.Duration `json:"callFor,omitempty"`
@@ -25,13 +25,13 @@ type RedriveInput struct {
 // RedriveStatus is what Redrive answers to the query status. The figures are
 // those of the last call of RedriveMessages that ended.
 type RedriveStatus struct {
-	Queue     string                `json:"queue"`
-	State     string                `json:"state"`
-	Counts    redrive.RedriveCounts `json:"counts"`
-	Pace      float64               `json:"pace,omitempty"` // records a second, while the stream throttles
-	Worker    string                `json:"worker,omitempty"`
-	LastError string                `json:"lastError,omitempty"`
-	Holds     []control.Hold        `json:"holds,omitempty"`
+	Queue     string         `json:"queue"`
+	State     string         `json:"state"`
+	Counts    redrive.Counts `json:"counts"`
+	Pace      float64        `json:"pace,omitempty"` // records a second, while the stream throttles
+	Worker    string         `json:"worker,omitempty"`
+	LastError string         `json:"lastError,omitempty"`
+	Holds     []control.Hold `json:"holds,omitempty"`
 }
 
 // redriving is one run of Redrive.
@@ -89,8 +89,8 @@ func (r *redriving) run(ctx workflow.Context) error {
 func (r *redriving) redrive(ctx workflow.Context) error {
 	call := r.call.begin(ctx, redriveOptions(r.in.CallFor))
 	defer r.call.end()
-	var progress redrive.RedriveProgress
-	err := redrive.RedriveMessages.Execute(call, redrive.RedriveCall{
+	var progress redrive.Progress
+	err := redrive.RedriveMessages.Execute(call, redrive.Call{
 		Queue: r.in.Queue, Counts: r.status.Counts, For: r.in.CallFor,
 	}).Get(ctx, &progress)
 	if temporal.IsCanceledError(err) { // before a worker took it

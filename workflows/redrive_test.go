@@ -23,11 +23,11 @@ type madeUpQueue struct {
 	calls int
 }
 
-func (m *madeUpQueue) RedriveMessages(ctx context.Context, in redrive.RedriveCall) (redrive.RedriveProgress, error) {
+func (m *madeUpQueue) RedriveMessages(ctx context.Context, in redrive.Call) (redrive.Progress, error) {
 	m.mu.Lock()
 	m.calls++
 	m.mu.Unlock()
-	progress := redrive.RedriveProgress{Counts: in.Counts, Worker: "made up"}
+	progress := redrive.Progress{Counts: in.Counts, Worker: "made up"}
 	progress.Counts.Records++
 	for ctx.Err() == nil {
 		activity.RecordHeartbeat(ctx, progress)

@@ -23,7 +23,7 @@ type Sweep struct {
 	// lanes that were in one at the same time.
 	Worked time.Duration `json:"worked"`
 	// Pace is how far the last call gave way to live traffic.
-	Pace recovery.Pace `json:"pace,omitzero"`
+	Pace recovery.YieldPolicy `json:"pace,omitzero"`
 }
 
 // sweeping runs a Sweep: some pages at a time, each by calls of SweepObjects.

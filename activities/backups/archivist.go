@@ -20,7 +20,7 @@ type Archivist struct {
 	Store  backup.Store
 	Ends   backup.Store // below backup.EndsPrefix; nil: the ends of shards are not kept
 	Losses DeadLetters
-	Limits BackupLimits
+	Limits Limits
 	Worker string // identity of this worker, for operators
 }
 
@@ -51,19 +51,19 @@ func (a *Archivist) of(id telemetry.StreamID) (*Archivist, error) {
 	return &earlier, nil
 }
 
-// BackupSource is a Kinesis stream as the backup reads it, beside others.
-type BackupSource struct {
+// Source is a Kinesis stream as the backup reads it, beside others.
+type Source struct {
 	*stream.Stream
 	FanOut string // name of its own enhanced fan-out consumer; empty: it polls
 }
 
 // Read begins behind a checkpoint.
-func (s BackupSource) Read(shard string, from telemetry.Checkpoint) source.Reader {
+func (s Source) Read(shard string, from telemetry.Checkpoint) source.Reader {
 	return s.ReaderAs(s.FanOut, shard, from)
 }
 
-// BackupLimits are how a worker backs up. A zero field takes its default.
-type BackupLimits struct {
+// Limits are how a worker backs up. A zero field takes its default.
+type Limits struct {
 	Bytes  int           `name:"backup-bytes" help:"Size of an object before compression, in bytes: 1 to 128 MiB." default:"5242880" env:"MILLRACE_BACKUP_BYTES"`
 	Within time.Duration `name:"backup-within" help:"Longest time before a record is written, up to 15m." default:"5m" env:"MILLRACE_BACKUP_WITHIN"`
 	Poll   time.Duration `name:"backup-poll" help:"Time between reads at the tip of a shard, which leaves reads to other consumers." default:"1s" env:"MILLRACE_BACKUP_POLL"`
@@ -95,7 +95,7 @@ const (
 )
 
 // Validate reports settings with which nothing would be written, or read back.
-func (l BackupLimits) Validate() error {
+func (l Limits) Validate() error {
 	var errs []error
 	if l.Bytes < 0 || l.Bytes > mostBackupBytes {
 		errs = append(errs, fmt.Errorf("--backup-bytes: %d is not between 1 and %d", l.Bytes, mostBackupBytes))
@@ -116,7 +116,7 @@ func (l BackupLimits) Validate() error {
 	return errors.Join(errs...)
 }
 
-func (l BackupLimits) withDefaults() BackupLimits {
+func (l Limits) withDefaults() Limits {
 	if l.Bytes == 0 {
 		l.Bytes = DefaultBackupBytes
 	}
@@ -135,9 +135,9 @@ func (l BackupLimits) withDefaults() BackupLimits {
 	return l
 }
 
-// BackupCounts says what there is of a shard in the backup. Those of a
+// Counts says what there is of a shard in the backup. Those of a
 // checkpoint are of the objects up to it.
-type BackupCounts struct {
+type Counts struct {
 	Records int64 `json:"records"`
 	Bytes   int64 `json:"bytes"`   // of their lines, before compression
 	Objects int64 `json:"objects"` // with those that were adopted

@@ -15,7 +15,7 @@ type CopyInput struct {
 	Stream     telemetry.StreamID   `json:"stream"`
 	Shard      string               `json:"shard"`
 	Checkpoint telemetry.Checkpoint `json:"checkpoint,omitzero"`
-	Counts     BackupCounts         `json:"counts"` // of the records up to the checkpoint
+	Counts     Counts               `json:"counts"` // of the records up to the checkpoint
 	// For is how long the call may take. It ends with the next object that is
 	// written after that, so that calls make no small objects.
 	For time.Duration `json:"for"`
@@ -27,7 +27,7 @@ type CopyInput struct {
 // way there the details of its heartbeat, from which its retry goes on.
 type CopyProgress struct {
 	Checkpoint telemetry.Checkpoint `json:"checkpoint"` // all records up to it are durable
-	Counts     BackupCounts         `json:"counts"`     // of the records up to the checkpoint
+	Counts     Counts               `json:"counts"`     // of the records up to the checkpoint
 	Held       int                  `json:"held"`       // records read behind the checkpoint
 	LagSeconds float64              `json:"lagSeconds"`
 	Worker     string               `json:"worker"`

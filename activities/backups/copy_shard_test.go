@@ -1,12 +1,8 @@
 package backups
 
 import (
-	"bufio"
-	"compress/gzip"
-	"context"
 	"errors"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,205 +11,25 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 
-	"millrace/deploy/local/localtest"
-	"millrace/internal/archive"
 	"millrace/internal/awshttp"
 	"millrace/internal/backoff"
 	"millrace/internal/backup"
-	"millrace/internal/outcome"
 	"millrace/internal/source"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 	"millrace/test/kit/faultproxy"
 	"millrace/test/kit/made"
-	"millrace/test/kit/shard"
 	"millrace/test/strict"
 )
-
-// vault is a bucket of S3, which a test can reach around its faults, and the
-// shard that is backed up there.
-type vault struct {
-	*shard.Shard
-	direct, faulty *archive.Bucket
-	ends           *archive.Bucket
-	proxy          *faultproxy.Proxy
-	mu             sync.Mutex
-	losses         []telemetry.Range
-	loss           *stream.Loss // of the next page
-}
-
-// newVault has records that arrive a second apart, from shortly before an hour
-// ends.
-func newVault(t *testing.T, count int) *vault {
-	t.Helper()
-	cfg, name := localtest.AWS(t), localtest.Name(t, "backup")
-	cfg.HTTPClient = awshttp.Wrap(nil)
-	open := func(endpoint string) *s3.Client {
-		cfg := cfg
-		cfg.BaseEndpoint = &endpoint
-		return s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true })
-	}
-	client := open(*cfg.BaseEndpoint)
-	if _, err := archive.Create(t.Context(), client, name); err != nil {
-		t.Fatal(err)
-	}
-	proxy, err := faultproxy.Start(t.Context(), *cfg.BaseEndpoint)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = proxy.Close() })
-	v := &vault{
-		Shard: shard.New(7), proxy: proxy, direct: archive.Open(client, name).Under(backup.Prefix),
-		faulty: archive.Open(open(proxy.URL()), name).Under(backup.Prefix), ends: archive.Open(client, name).Under(backup.EndsPrefix),
-	}
-	t.Cleanup(func() {
-		ctx := context.WithoutCancel(t.Context())
-		for _, part := range []*archive.Bucket{v.direct, v.ends} {
-			for key, err := range part.Keys(ctx, "") {
-				if err == nil {
-					_ = part.Delete(ctx, key)
-				}
-			}
-		}
-		_, _ = client.DeleteBucket(ctx, &s3.DeleteBucketInput{Bucket: &name})
-	})
-	from := time.Date(2026, 11, 23, 13, 50, 0, 0, time.UTC)
-	for n := range count {
-		r := stream.Record{Sequence: made.Sequence(n), Arrived: from.Add(time.Duration(n) * time.Second), Data: made.Record(n)}
-		if n%50 == 49 {
-			r.Data = []byte("foreign\n\x00")
-		}
-		v.Records = append(v.Records, r)
-	}
-	return v
-}
-
-func (v *vault) archivist(limits BackupLimits) *Archivist {
-	limits.Poll = 1
-	return NewArchivist(Archivist{
-		Stream: telemetry.StreamID{Name: "s", ARN: "arn:s", Created: time.Unix(1000, 0).UTC()}, Source: v, Store: v.faulty, Ends: v.ends, Losses: v, Worker: "test", Limits: limits,
-	})
-}
-
-func (v *vault) WriteLoss(_ context.Context, r telemetry.Range, _ outcome.Error) error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.losses = append(v.losses, r)
-	return nil
-}
-
-// Read lends pages whose memory is used again: a reader that keeps it will see.
-func (v *vault) Read(shard string, from telemetry.Checkpoint) source.Reader {
-	return &lender{Reader: v.Shard.Read(shard, from), vault: v}
-}
-
-type lender struct {
-	source.Reader
-	vault        *vault
-	last, before []stream.Record // pages
-}
-
-func (l *lender) Next(ctx context.Context) (stream.Page, error) {
-	page, err := l.Reader.Next(ctx)
-	if err != nil { // nothing is handed on, and so nothing is done with
-		return page, err
-	}
-	for _, r := range l.before { // it was done with before the last one was taken
-		clear(r.Data)
-	}
-	page.Records = slices.Clone(page.Records)
-	for i, r := range page.Records {
-		page.Records[i].Data = slices.Clone(r.Data)
-	}
-	l.last, l.before = page.Records, l.last
-	l.vault.mu.Lock()
-	defer l.vault.mu.Unlock()
-	if len(page.Records) > 0 {
-		page.Loss, l.vault.loss = l.vault.loss, nil
-	}
-	return page, nil
-}
-
-// copyShard runs one call outside of any workflow.
-func copyShard(t *testing.T, a *Archivist, in CopyInput, prepare ...func(*testsuite.TestActivityEnvironment)) CopyResult {
-	t.Helper()
-	env := new(testsuite.WorkflowTestSuite).NewTestActivityEnvironment()
-	env.SetTestTimeout(2 * time.Minute)
-	env.RegisterActivity(a.CopyShard)
-	for _, f := range prepare {
-		f(env)
-	}
-	in.Stream, in.Shard = a.Stream, "shardId-000000000000"
-	encoded, err := env.ExecuteActivity(a.CopyShard, in)
-	var result CopyResult
-	if err == nil {
-		err = encoded.Get(&result)
-	}
-	if err != nil {
-		t.Error(err)
-	}
-	return result
-}
-
-// holds asserts that the bucket has the first so many records, each once and
-// intact, and returns how many objects they are in.
-func (v *vault) holds(t *testing.T, want int) (objects int) {
-	t.Helper()
-	var got []backup.Record
-	for key, err := range v.direct.Keys(t.Context(), "") {
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, object, err := v.direct.Read(t.Context(), key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		lines, err := gzip.NewReader(body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		objects++
-		name, ours := backup.ParseKey(key)
-		meta, err := backup.ParseMeta(object.Meta)
-		count := 0
-		for scan := bufio.NewScanner(lines); scan.Scan(); count++ {
-			_, r, err := backup.ParseLine(scan.Bytes())
-			if err != nil || !r.Arrived.Truncate(time.Hour).Equal(name.Hour) {
-				t.Fatalf("%s: %v", key, err)
-			}
-			got = append(got, r)
-		}
-		_ = body.Close()
-		if err != nil || !ours || meta.Count != count || meta.Last != got[len(got)-1].Sequence {
-			t.Fatalf("%s holds %d records and says %+v, %v", key, count, meta, err)
-		}
-	}
-	slices.SortFunc(got, func(a, b backup.Record) int { return telemetry.CompareSequence(a.Sequence, b.Sequence) })
-	if len(got) != want {
-		t.Fatalf("%d records are in the backup, not %d", len(got), want)
-	}
-	for n, r := range got {
-		if r.Sequence != made.Sequence(n) || string(r.Data) != string(v.Records[n].Data) {
-			t.Fatalf("record %d is %s %q", n, r.Sequence, r.Data)
-		}
-	}
-	return objects
-}
-
-// position is how many records a checkpoint is behind.
-func (v *vault) position(c telemetry.Checkpoint) int {
-	return slices.IndexFunc(v.Records, func(r stream.Record) bool { return r.Sequence == c.Sequence }) + 1
-}
 
 func TestCopyShardCutsBySizeAndHour(t *testing.T) {
 	t.Parallel()
 	v := newVault(t, 1000)
 	v.Calm = true
-	got := copyShard(t, v.archivist(BackupLimits{Bytes: 30_000}), CopyInput{For: time.Hour})
+	got := copyShard(t, v.archivist(Limits{Bytes: 30_000}), CopyInput{For: time.Hour})
 	objects := v.holds(t, 1000)
 	if !got.Checkpoint.Closed || got.Counts.Records != 1000 || got.Counts.Objects != int64(objects) || got.Counts.Adopted != 0 || got.Held != 0 {
 		t.Errorf("the result is %+v", got)
@@ -252,7 +68,7 @@ func TestCopyShardWritesWhatHasWaited(t *testing.T) {
 			}
 		}
 	}()
-	got := copyShard(t, v.archivist(BackupLimits{Within: 300 * time.Millisecond}), CopyInput{For: time.Hour},
+	got := copyShard(t, v.archivist(Limits{Within: 300 * time.Millisecond}), CopyInput{For: time.Hour},
 		func(env *testsuite.TestActivityEnvironment) { env.SetWorkerStopChannel(stopping) })
 	v.holds(t, 100)
 	if got.Checkpoint.Sequence != made.Sequence(99) || got.Checkpoint.Closed {
@@ -266,13 +82,13 @@ func TestCopyShardEndsWithAnObject(t *testing.T) {
 	t.Parallel()
 	v := newVault(t, 1000)
 	v.Calm, v.Endless = true, true
-	got := copyShard(t, v.archivist(BackupLimits{Within: 400 * time.Millisecond}), CopyInput{For: 1})
+	got := copyShard(t, v.archivist(Limits{Within: 400 * time.Millisecond}), CopyInput{For: 1})
 	at := v.position(got.Checkpoint)
 	if v.holds(t, at) != int(got.Counts.Objects) || got.Counts.Objects < 1 || int(got.Counts.Records) != at {
 		t.Errorf("at record %d the result is %+v", at, got)
 	}
 	v.Records = v.Records[:0]
-	if got := copyShard(t, v.archivist(BackupLimits{}), CopyInput{For: 1}); got.Counts.Objects > 0 || got.Checkpoint.ReadUpTo.IsZero() {
+	if got := copyShard(t, v.archivist(Limits{}), CopyInput{For: 1}); got.Counts.Objects > 0 || got.Checkpoint.ReadUpTo.IsZero() {
 		t.Errorf("of an idle shard the result is %+v", got)
 	}
 }
@@ -306,7 +122,7 @@ func TestNoGapAndNoDoubleWhateverHappens(t *testing.T) {
 		stopping := make(chan struct{})
 		timer := time.AfterFunc(time.Duration(300*(n+1))*time.Millisecond, func() { close(stopping) })
 		defer timer.Stop()
-		result := copyShard(t, v.archivist(BackupLimits{Bytes: 7_000 + 4_000*(n%5), DrainTimeout: time.Duration(n%3) * time.Second}), in,
+		result := copyShard(t, v.archivist(Limits{Bytes: 7_000 + 4_000*(n%5), DrainTimeout: time.Duration(n%3) * time.Second}), in,
 			func(env *testsuite.TestActivityEnvironment) { env.SetWorkerStopChannel(stopping) })
 		checkpoints.Store(v.position(result.Checkpoint), result)
 		return result
@@ -321,7 +137,7 @@ func TestNoGapAndNoDoubleWhateverHappens(t *testing.T) {
 	// completes the chain.
 	checkpoints.Range(func(_, result any) bool {
 		r := result.(CopyResult)
-		last := copyShard(t, v.archivist(BackupLimits{Bytes: 20_000}), CopyInput{For: time.Hour, Checkpoint: r.Checkpoint, Counts: r.Counts})
+		last := copyShard(t, v.archivist(Limits{Bytes: 20_000}), CopyInput{For: time.Hour, Checkpoint: r.Checkpoint, Counts: r.Counts})
 		if !last.Checkpoint.Closed || last.Counts.Records != 3000 {
 			t.Errorf("from %s the result is %+v", r.Checkpoint.Sequence, last)
 		}
@@ -334,9 +150,9 @@ func TestCopyShardGoesOnFromItsHeartbeat(t *testing.T) {
 	t.Parallel()
 	v := newVault(t, 300)
 	v.Calm = true
-	first := copyShard(t, v.archivist(BackupLimits{Bytes: 10_000}), CopyInput{For: time.Hour})
+	first := copyShard(t, v.archivist(Limits{Bytes: 10_000}), CopyInput{For: time.Hour})
 	heartbeat := CopyProgress{Checkpoint: telemetry.Checkpoint{Sequence: made.Sequence(299)}, Counts: first.Counts}
-	got := copyShard(t, v.archivist(BackupLimits{}), CopyInput{For: time.Hour},
+	got := copyShard(t, v.archivist(Limits{}), CopyInput{For: time.Hour},
 		func(env *testsuite.TestActivityEnvironment) { env.SetHeartbeatDetails(heartbeat) })
 	if !got.Checkpoint.Closed || got.Counts != first.Counts {
 		t.Errorf("the result is %+v", got)
@@ -351,7 +167,7 @@ func TestCopyShardSaysThatItWaitsAndThatItNoLongerDoes(t *testing.T) {
 	v := newVault(t, 500)
 	v.Calm = true
 	v.proxy.Set(faultproxy.Rule{Name: "away", Fault: faultproxy.Reset{}})
-	limits := BackupLimits{Bytes: 10_000, WaitingAfter: 100 * time.Millisecond, DrainTimeout: time.Second}
+	limits := Limits{Bytes: 10_000, WaitingAfter: 100 * time.Millisecond, DrainTimeout: time.Second}
 	got := copyShard(t, v.archivist(limits), CopyInput{For: time.Hour})
 	if !got.Waiting || got.Checkpoint.Sequence != "" || !strings.Contains(got.LastError, storing) || got.Held == 0 || got.Held > 40 {
 		t.Fatalf("with the bucket away the result is %+v", got)
@@ -371,9 +187,9 @@ func TestCopyShardReportsWhatWasTrimmed(t *testing.T) {
 	t.Parallel()
 	v := newVault(t, 500)
 	v.Calm = true
-	copyShard(t, v.archivist(BackupLimits{Bytes: 10_000}), CopyInput{For: time.Hour})
+	copyShard(t, v.archivist(Limits{Bytes: 10_000}), CopyInput{For: time.Hour})
 	v.loss = &stream.Loss{After: made.Sequence(99), Before: made.Sequence(250)}
-	got := copyShard(t, v.archivist(BackupLimits{Bytes: 10_000}), CopyInput{For: time.Hour, Checkpoint: telemetry.Checkpoint{Sequence: made.Sequence(249)}})
+	got := copyShard(t, v.archivist(Limits{Bytes: 10_000}), CopyInput{For: time.Hour, Checkpoint: telemetry.Checkpoint{Sequence: made.Sequence(249)}})
 	if got.Counts.Losses != 1 || len(v.losses) != 1 || v.losses[0].First != made.Sequence(99) || v.losses[0].Last != made.Sequence(250) || v.losses[0].Shard == "" {
 		t.Errorf("reported are %+v, the result is %+v", v.losses, got)
 	}
@@ -388,14 +204,14 @@ func TestTheBackupClaimsNoGap(t *testing.T) {
 	v := newVault(t, 0)
 	born := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 	k := strict.StartKinesis(t, born, 7*24*time.Hour)
-	a := v.archivist(BackupLimits{Within: 100 * time.Millisecond})
+	a := v.archivist(Limits{Within: 100 * time.Millisecond})
 	s, err := stream.Open(t.Context(), kinesis.NewFromConfig(aws.Config{
 		Region: "eu-west-1", BaseEndpoint: &k.URL, Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""), HTTPClient: awshttp.Wrap(nil),
 	}), "strict", stream.Settings{CallsPerSecond: -1, BytesPerSecond: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.Source, a.Stream = BackupSource{Stream: s}, telemetry.StreamID{Name: s.Name(), ARN: s.ARN(), Created: s.Created()}
+	a.Source, a.Stream = Source{Stream: s}, telemetry.StreamID{Name: s.Name(), ARN: s.ARN(), Created: s.Created()}
 	k.Pass(time.Hour)
 	k.Put(made.Record(0))
 	first := copyShard(t, a, CopyInput{For: 1})
@@ -439,10 +255,10 @@ func TestCopyShardRefusesAnotherStream(t *testing.T) {
 
 func TestBackupLimitsThatCannotWorkAreRefused(t *testing.T) {
 	t.Parallel()
-	if err := (BackupLimits{}).withDefaults().Validate(); err != nil {
+	if err := (Limits{}).withDefaults().Validate(); err != nil {
 		t.Error(err)
 	}
-	for name, l := range map[string]BackupLimits{
+	for name, l := range map[string]Limits{
 		"--backup-bytes": {Bytes: 129 << 20}, "--backup-within": {Within: time.Hour}, "--backup-poll": {Poll: -1},
 		"--backup-kms-key": {KMSKey: "k", Encryption: "AES256"}, "--backup-storage-class": {StorageClass: "DEEP_ARCHIVE"},
 	} {
@@ -459,7 +275,7 @@ func TestAnEarlierStreamEndsItsCalls(t *testing.T) {
 	at := telemetry.Checkpoint{Sequence: made.Sequence(3), ReadUpTo: time.Now().Add(-time.Minute)}
 	env := new(testsuite.WorkflowTestSuite).NewTestActivityEnvironment()
 	v := newVault(t, 0)
-	a := v.archivist(BackupLimits{})
+	a := v.archivist(Limits{})
 	earlier := a.Stream
 	a.Stream.Created = a.Stream.Created.Add(time.Hour)
 	env.RegisterActivity(a.CopyShard)

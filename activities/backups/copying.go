@@ -41,7 +41,7 @@ type copying struct {
 
 	mu       sync.Mutex
 	at       telemetry.Checkpoint
-	counts   BackupCounts
+	counts   Counts
 	held     backup.Meta // what is read behind at
 	moves    int         // of the checkpoint
 	children []string    // set at the end of the shard

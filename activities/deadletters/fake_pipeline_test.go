@@ -82,7 +82,7 @@ func (p *pipeline) reprocessor() *Reprocessor {
 		Stream: made.Stream, Source: p, Ledger: p.ledger, Documents: p, Workflows: p, Worker: "test",
 		Indexer:     indexing.New(indexing.Settings{Bulk: p, Lookup: p, Limiter: limiter.New(4, 0), Seen: dedup.New(100), Delay: delay.New(), CompareRate: 1000}),
 		BulkRecords: 40,
-		Intake:      func(d intake.DeadLetters) Ingester { return intake.New(p, p, d, 1) },
+		Intake:      func(d intake.DeadLetters) Writer { return intake.New(p, p, d, 1) },
 	}
 }
 

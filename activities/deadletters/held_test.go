@@ -75,7 +75,7 @@ func TestRecordsGivenUpAreNotTakenFromACopy(t *testing.T) {
 		held.at = append(held.at, at)
 	}
 	call := newReprocessing(c.reprocessor(), ReprocessCall{For: time.Minute}, t.Context(), t.Context())
-	if err := call.settleHeld(held); err != nil {
+	if err := call.adoptHeld(held); err != nil {
 		t.Fatal(err)
 	}
 	for _, at := range held.at {

@@ -160,7 +160,7 @@ func (k *keeping) run(untilEmpty bool) {
 		}
 		failed := 0
 		for _, l := range letters {
-			if !k.take(l) {
+			if !k.keepLetter(l) {
 				failed++
 			}
 			k.tell()
@@ -171,9 +171,9 @@ func (k *keeping) run(untilEmpty bool) {
 	}
 }
 
-// take brings a letter to its end, if that is possible now; else it comes
+// keepLetter brings a letter to its end, if that is possible now; else it comes
 // again.
-func (k *keeping) take(l queue.Letter) bool {
+func (k *keeping) keepLetter(l queue.Letter) bool {
 	if k.going.Err() != nil {
 		k.giveBack(l)
 		return true

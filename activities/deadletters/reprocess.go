@@ -27,7 +27,7 @@ type Reprocessor struct {
 	Documents Documents
 	// Intake makes what ingests again; what the stream will never take goes to
 	// the ledger.
-	Intake func(intake.DeadLetters) Ingester
+	Intake func(intake.DeadLetters) Writer
 	// Indexer is what indexes directly: this worker's own. BulkRecords bounds its
 	// bulks.
 	Indexer     *indexing.Indexer
@@ -41,9 +41,9 @@ type Documents interface {
 	Exist(ctx context.Context, documents []sink.Reference) ([]bool, error)
 }
 
-// Ingester makes records durable and returns the positions of those that are not yet.
+// Writer makes records durable and returns the positions of those that are not yet.
 // See intake.Intake.
-type Ingester interface {
+type Writer interface {
 	Put(ctx context.Context, batch string, records [][]byte) (left []int, err error)
 }
 
@@ -239,7 +239,7 @@ func (c *reprocessing) run() error {
 		if c.in.DryRun {
 			err = c.survey(p)
 		} else {
-			err = c.take(p)
+			err = c.reprocess(p)
 		}
 		if err != nil || c.progress.Stopped != "" {
 			return err
@@ -250,8 +250,8 @@ func (c *reprocessing) run() error {
 	return nil
 }
 
-// take takes a portion to its end, slice by slice.
-func (c *reprocessing) take(p *portion) error {
+// reprocess takes a portion to its end, slice by slice.
+func (c *reprocessing) reprocess(p *portion) error {
 	if err := c.enter(p); err != nil {
 		return err
 	}

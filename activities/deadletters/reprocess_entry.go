@@ -125,7 +125,7 @@ func (c *reprocessing) store(write func() error) error {
 		}
 		return nil
 	}
-	return c.insist(writingLedger, write)
+	return c.retry(writingLedger, write)
 }
 
 // each does something with each of a number of entries, several at once.

@@ -142,7 +142,7 @@ func (c *reprocessing) load(i *item) error {
 	case e.Resolution != nil:
 		// The process that resolved it was killed before it was closed, or it was written
 		// at that moment.
-		return c.insist(writingLedger, func() error { return c.Ledger.Resolve(c.work, i.key, *e.Resolution) })
+		return c.retry(writingLedger, func() error { return c.Ledger.Resolve(c.work, i.key, *e.Resolution) })
 	case !c.in.Select.Written(*e), e.Reprocessing != nil && e.Reprocessing.Replaces != "" && e.Reprocessing.Holder == c.holder:
 		return nil // the second is what came of this very run
 	}
@@ -156,15 +156,15 @@ func (c *reprocessing) load(i *item) error {
 		if i.held = held; held || err != nil {
 			return err
 		}
-		if err := c.settleHeld(i); err != nil {
+		if err := c.adoptHeld(i); err != nil {
 			return err
 		}
 	}
 	return c.fill(i)
 }
 
-// insist repeats an operation until it succeeds, or the call ends.
-func (c *reprocessing) insist(what string, operation func() error) error {
+// retry repeats an operation until it succeeds, or the call ends.
+func (c *reprocessing) retry(what string, operation func() error) error {
 	if !longcall.Retry(c.going, &c.problem, what, operation) {
 		return longcall.ErrStopped
 	}
@@ -173,7 +173,7 @@ func (c *reprocessing) insist(what string, operation func() error) error {
 
 // isHeld reports whether a workflow is still at work on what it holds.
 func (c *reprocessing) isHeld(by string) (held bool, err error) {
-	err = c.insist(checking, func() (err error) {
+	err = c.retry(checking, func() (err error) {
 		held, err = c.Workflows.Runs(c.going, by)
 		return err
 	})
@@ -192,7 +192,7 @@ func (c *reprocessing) fill(i *item) error {
 	}
 	var records []stream.Record
 	if r := e.Range; r.StreamARN == c.Stream.ARN && r.StreamCreated.Equal(c.Stream.Created) {
-		err := c.insist(fetching, func() (err error) {
+		err := c.retry(fetching, func() (err error) {
 			records, err = c.Source.Fetch(c.going, r)
 			return err
 		})

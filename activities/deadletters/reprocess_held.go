@@ -12,10 +12,10 @@ import (
 // those whose records have others between them.
 type given struct{ runs, sparse deadletter.EntryRanges }
 
-// settleHeld takes over what a ProcessBatch held that does not run any more.
+// adoptHeld takes over what a ProcessBatch held that does not run any more.
 // Records that it gave up before that are in entries of their own, and are not
 // taken from the copy.
-func (c *reprocessing) settleHeld(i *item) error {
+func (c *reprocessing) adoptHeld(i *item) error {
 	e := &i.entry
 	g, err := c.givenUp(e.Range)
 	if err != nil {
@@ -57,7 +57,7 @@ func (c *reprocessing) listed(sparse deadletter.EntryRanges, sequence string, li
 	for key := range sparse.Around(sequence) {
 		list, known := lists[key]
 		if !known {
-			err := c.insist(deadletter.Reading, func() (err error) {
+			err := c.retry(deadletter.Reading, func() (err error) {
 				list, err = c.Ledger.Positions(c.going, key)
 				return err
 			})
@@ -82,7 +82,7 @@ func (c *reprocessing) givenUp(r telemetry.Range) (given, error) {
 		return g, nil
 	}
 	var g given
-	err := c.insist(deadletter.Reading, func() error {
+	err := c.retry(deadletter.Reading, func() error {
 		g = given{}
 		for _, done := range []bool{false, true} {
 			for key, err := range c.Ledger.List(c.going, ledger.Filter{Done: done, Stream: c.Stream.Name, Shard: r.Shard}) {

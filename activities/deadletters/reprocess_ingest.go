@@ -28,7 +28,7 @@ const (
 // learnKeys learns which entries are there before anything is ingested again:
 // those that come later may be what became of it.
 func (c *reprocessing) learnKeys() error {
-	return c.insist(deadletter.Reading, func() error {
+	return c.retry(deadletter.Reading, func() error {
 		for key, err := range c.Ledger.List(c.going, ledger.Filter{Stream: c.Stream.Name}) {
 			if err != nil {
 				return err
@@ -56,7 +56,7 @@ func (c *reprocessing) ingest(spots []spot) (bad bool, err error) {
 	if rest, err = c.put(rest); err != nil {
 		return false, err
 	}
-	if err := c.settle(rest); err != nil {
+	if err := c.awaitOutcome(rest); err != nil {
 		return false, err
 	}
 	after := c.progress.Counts
@@ -71,7 +71,7 @@ func (c *reprocessing) ingest(spots []spot) (bad bool, err error) {
 
 // find divides records into those that are indexed and the others.
 func (c *reprocessing) find(spots []spot) (indexed, rest []spot, err error) {
-	err = c.insist(settling, func() (err error) {
+	err = c.retry(settling, func() (err error) {
 		indexed, rest, err = c.look(spots)
 		return err
 	})
@@ -159,9 +159,9 @@ func (r *refusals) WriteIngest(_ context.Context, _ string, dead []intake.Refuse
 	return nil
 }
 
-// settle waits until each record is indexed, or in a new entry of the ledger,
+// awaitOutcome waits until each record is indexed, or in a new entry of the ledger,
 // or nothing was seen of any of them for too long.
-func (c *reprocessing) settle(spots []spot) error {
+func (c *reprocessing) awaitOutcome(spots []spot) error {
 	news := time.Now()
 	for wait := settlePause; len(spots) > 0; wait = min(wait*3/2, longcall.LongestWait) {
 		c.progress.Waiting = len(spots)

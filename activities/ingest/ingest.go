@@ -20,15 +20,15 @@ import (
 
 // Ingester is what the activities of IngestBatch and Reconcile need.
 type Ingester struct {
-	Intake  Intake
-	Batches IngestWorkflows
+	Intake  Writer
+	Batches Workflows
 	// DeadLetters takes what is left of a batch that an operator cancels.
 	DeadLetters intake.DeadLetters
 }
 
-// Intake makes records durable and returns the positions of those that are not
-// yet. See intake.Intake.
-type Intake interface {
+// Writer makes records durable and returns the positions of those that are not
+// yet. See intake.Writer.
+type Writer interface {
 	Put(ctx context.Context, batch string, records [][]byte) (left []int, err error)
 }
 
@@ -187,8 +187,8 @@ func (g *Ingester) BuryBatch(ctx context.Context, in FinishInput) error {
 	return g.DeadLetters.WriteIngest(ctx, activity.GetInfo(ctx).WorkflowExecution.ID, dead)
 }
 
-// IngestWorkflows are the IngestBatch workflows.
-type IngestWorkflows interface {
+// Workflows are the IngestBatch workflows.
+type Workflows interface {
 	// IngestInput returns the input of a run, from its history. The error wraps
 	// ErrUnreadable when it can never be had.
 	IngestInput(ctx context.Context, id, run string) ([]byte, error)

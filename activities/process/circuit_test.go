@@ -17,9 +17,9 @@ import (
 	"millrace/test/kit/made"
 )
 
-// tenantsWorld has records of some tenants in turn, and all else as calmWorld.
-func tenantsWorld(count int, tenants ...string) *world {
-	w := calmWorld(0)
+// tenantBackends has records of some tenants in turn, and all else as calmWorld.
+func tenantBackends(count int, tenants ...string) *backends {
+	w := calmBackends(0)
 	for n := range count {
 		w.add(n, tenants[n%len(tenants)])
 	}
@@ -27,7 +27,7 @@ func tenantsWorld(count int, tenants ...string) *world {
 }
 
 // add adds record n, of a tenant.
-func (w *world) add(n int, tenant string) {
+func (w *backends) add(n int, tenant string) {
 	at := time.Date(2026, 11, 23, 1, 2, 3, 0, time.UTC)
 	data := telemetry.AppendRecord(nil, telemetry.Head{
 		Index: "telemetry-span-2026.11.23", ReceivedAt: at, Tenant: tenant, ID: fmt.Sprint(n), Type: "span", Timestamp: at,
@@ -38,7 +38,7 @@ func (w *world) add(n int, tenant string) {
 }
 
 // badTenants makes all documents of some tenants poison.
-func (w *world) badTenants(bad ...string) func(telemetry.DocID) outcome.Class {
+func (w *backends) badTenants(bad ...string) func(telemetry.DocID) outcome.Class {
 	poison := map[telemetry.DocID]bool{}
 	for n, r := range w.Records {
 		if slices.Contains(bad, telemetry.ParseFields(r.Data).Tenant) {
@@ -71,7 +71,7 @@ func TestTheCircuitOpensBeforeAFlood(t *testing.T) {
 	for name, whole := range map[string]bool{"attributable": false, "not attributable": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := tenantsWorld(3000, "acme", "globex")
+			w := tenantBackends(3000, "acme", "globex")
 			if whole {
 				w.whole = func([]telemetry.DocID) bool { return true }
 			} else {
@@ -119,7 +119,7 @@ func TestTheCircuitStaysClosed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := tenantsWorld(c.records, "acme", "globex")
+			w := tenantBackends(c.records, "acme", "globex")
 			w.item = badShare(c.share)
 			got := indexShard(t, w.processor(), IndexInput{For: time.Minute, Force: c.force})
 			if got.Tripped || !got.Checkpoint.Closed || got.Counts.Records != int64(c.records) || got.Counts.DeadLetters == 0 {
@@ -146,7 +146,7 @@ func TestAProbeJudgesByWhatThereIs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := tenantsWorld(c.records, "acme", "globex")
+			w := tenantBackends(c.records, "acme", "globex")
 			w.item = badShare(c.share)
 			got := indexShard(t, w.processor(), IndexInput{For: time.Minute, Probe: true})
 			given := got.Counts.DeadLetters + got.Counts.HandedOver
@@ -161,7 +161,7 @@ func TestAProbeJudgesByWhatThereIs(t *testing.T) {
 // Elasticsearch did not answer, after an empty page of the shard.
 func TestAProbeThatLearnsNothingLeavesTheCircuitOpen(t *testing.T) {
 	t.Parallel()
-	w := calmWorld(circuit.Least)
+	w := calmBackends(circuit.Least)
 	w.item = func(telemetry.DocID) outcome.Class { return outcome.Transient }
 	p := w.processor()
 	p.Source = emptyFirst{w}

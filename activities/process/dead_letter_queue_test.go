@@ -30,7 +30,7 @@ func TestDeadLetterQueueHoldsNoMark(t *testing.T) {
 			t.Parallel()
 			s := deadletters.New(t)
 			writer, teller := deadletter.NewWriter(s.Ledger, s.Queue).Patient(), deadletter.NewTeller(s.Ledger, s.Queue)
-			w := calmWorld(300)
+			w := calmBackends(300)
 			w.item = badShare(0.3)
 			p := w.processor()
 			p.DeadLetters = writer

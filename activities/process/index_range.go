@@ -40,7 +40,7 @@ type RangeResult struct {
 	Counts indexing.Counts `json:"counts"`
 	// Left are the parts that are neither indexed nor in the ledger.
 	Left []LeftRange `json:"left,omitempty"`
-	// Untold: it was interrupted while it buried some of what is left.
+	// Untold: it was interrupted while it gave up some of the records that are left.
 	Untold bool `json:"untold,omitempty"`
 }
 
@@ -192,7 +192,7 @@ func (w *work) merge(records []stream.Record, left []LeftRange) LeftRange {
 
 // BuryRange writes the records of a range to the ledger and the dead-letter
 // queue, all with the same cause, but those that are known to be indexed or
-// buried.
+// dead letters.
 func (p *Processor) BuryRange(ctx context.Context, in RangeInput) (RangeResult, error) {
 	p, err := p.of(in.Stream)
 	if err != nil {
@@ -225,7 +225,7 @@ func (p *Processor) BuryRange(ctx context.Context, in RangeInput) (RangeResult, 
 }
 
 // indexed reports which of some records are indexed, and the digests of their
-// documents. It asks once: where Elasticsearch does not say, a record is buried
+// documents. It asks once: where Elasticsearch does not say, a record is given up
 // that may be indexed, too, which does no harm.
 func (w *work) indexed(records []stream.Record) (there []sink.Found) {
 	there = make([]sink.Found, len(records))
@@ -238,7 +238,7 @@ func (w *work) indexed(records []stream.Record) (there []sink.Found) {
 	}
 	found, err := w.processor.Indexer.Lookup.Find(w.call.Going, places)
 	if err != nil {
-		slog.Warn("bury records without knowing whether they are indexed", "shard", w.shard, "records", len(places), "error", err)
+		slog.Warn("give records up without knowing whether they are indexed", "shard", w.shard, "records", len(places), "error", err)
 	}
 	for n, found := range found {
 		there[at[n]] = found

@@ -60,7 +60,7 @@ func TestIndexRangeBisectsWhatIsNotAttributable(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := calmWorld(500)
+			w := calmBackends(500)
 			bad := []int{5, 333, 334}
 			w.whole = func(ids []telemetry.DocID) bool {
 				for _, n := range bad {
@@ -121,7 +121,7 @@ func TestIndexRangeBisectsWhatIsNotAttributable(t *testing.T) {
 // not bisected.
 func TestIndexRangeLeavesUndecidedRecordsAlone(t *testing.T) {
 	t.Parallel()
-	w := calmWorld(500)
+	w := calmBackends(500)
 	odd := w.docs[123]
 	w.item = func(id telemetry.DocID) outcome.Class {
 		if id == odd {
@@ -154,7 +154,7 @@ func TestAnInterruptedAttemptLeavesWhatHasNoOutcome(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := calmWorld(records)
+			w := calmBackends(records)
 			w.item = func(id telemetry.DocID) outcome.Class {
 				switch id {
 				case w.docs[stuck], w.docs[stuck+1], w.docs[stuck+40]:
@@ -205,7 +205,7 @@ func TestAnInterruptedAttemptLeavesWhatHasNoOutcome(t *testing.T) {
 // or bisects.
 func TestAnInterruptedAttemptLeavesWhatItHasNotComeTo(t *testing.T) {
 	t.Parallel()
-	w := calmWorld(40)
+	w := calmBackends(40)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	w.whole = func(ids []telemetry.DocID) bool {
 		if len(ids) == 5 {
@@ -280,7 +280,7 @@ func TestWhatAnInterruptedAttemptBuriedIsToldOf(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			const poison = 7
-			w := calmWorld(10)
+			w := calmBackends(10)
 			w.item = func(id telemetry.DocID) outcome.Class {
 				return map[bool]outcome.Class{true: outcome.Poison, false: outcome.Indexed}[id == w.docs[poison]]
 			}
@@ -328,7 +328,7 @@ func TestARecordIsBuriedOnce(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := calmWorld(100)
+			w := calmBackends(100)
 			bad := map[telemetry.DocID]outcome.Class{w.docs[poison]: outcome.Poison}
 			for n := first; n <= last; n += 2 {
 				bad[w.docs[n]] = outcome.Undecided
@@ -380,22 +380,22 @@ func TestABatchGoesPastTheCache(t *testing.T) {
 	t.Parallel()
 	const gone, there, open = 3, 5, 7
 	for name, c := range map[string]struct {
-		away bool // Elasticsearch does not answer
-		bury bool
-		want map[int]string // where
+		away    bool // Elasticsearch does not answer
+		givesUp bool
+		want    map[int]string // where
 	}{
 		"tried":                  {want: map[int]string{gone: "index", there: "index", open: "index"}},
-		"given up":               {bury: true, want: map[int]string{gone: "ledger", there: "index", open: "ledger"}},
-		"given up, in an outage": {bury: true, away: true, want: map[int]string{gone: "ledger", there: "both", open: "ledger"}},
+		"given up":               {givesUp: true, want: map[int]string{gone: "ledger", there: "index", open: "ledger"}},
+		"given up, in an outage": {givesUp: true, away: true, want: map[int]string{gone: "ledger", there: "both", open: "ledger"}},
 	} {
-		w := calmWorld(10)
+		w := calmBackends(10)
 		p := w.processor()
 		for _, n := range []int{gone, there} {
 			p.Indexer.Seen.Mark(p.Indexer.Seen.Generation(), w.docs[n], 0)
 		}
 		w.ids[w.docs[there]] = true
 		of := p.IndexRange
-		if c.bury {
+		if c.givesUp {
 			of = p.BuryRange
 		}
 		if c.away {
@@ -446,7 +446,7 @@ func TestAShortReadIsNoLoss(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := calmWorld(10)
+			w := calmBackends(10)
 			p := w.processor()
 			p.Source = &shortSource{w, c.gives}
 			result := indexRange(t, p, rangeOf(p.Stream, "shard", w.Records), false)
@@ -461,7 +461,7 @@ func TestAShortReadIsNoLoss(t *testing.T) {
 // says something else.
 func TestAGivenUpRangeTellsConflicts(t *testing.T) {
 	t.Parallel()
-	w, server := calmWorld(3), digests{}
+	w, server := calmBackends(3), digests{}
 	w.Records = []stream.Record{posted(0, 7), posted(1, 7), posted(2, 7)}
 	p := w.processor()
 	p.Indexer.Lookup = server
@@ -477,7 +477,7 @@ func TestAGivenUpRangeTellsConflicts(t *testing.T) {
 		t.Errorf("%+v, %v", result.Counts, err)
 	}
 	if got := slices.Sorted(maps.Keys(w.durable)); !slices.Equal(got, []string{made.Sequence(2)}) {
-		t.Errorf("buried are %v", got)
+		t.Errorf("given up are %v", got)
 	}
 }
 

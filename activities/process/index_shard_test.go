@@ -44,9 +44,9 @@ func indexShard(t *testing.T, p *Processor, in IndexInput, prepare ...func(*test
 	return result
 }
 
-// calmWorld has records that all go well, unless a test says otherwise.
-func calmWorld(count int) *world {
-	w := newWorld(1, 0)
+// calmBackends has records that all go well, unless a test says otherwise.
+func calmBackends(count int) *backends {
+	w := newBackends(1, 0)
 	w.Calm = true
 	for n := range count {
 		w.Records = append(w.Records, stream.Record{Sequence: made.Sequence(n), Arrived: time.Unix(int64(n), 0), Data: made.Record(n)})
@@ -58,7 +58,7 @@ func calmWorld(count int) *world {
 
 func TestIndexShardGoesOnFromItsHeartbeat(t *testing.T) {
 	t.Parallel()
-	w := calmWorld(300)
+	w := calmBackends(300)
 	heartbeat := Progress{Checkpoint: telemetry.Checkpoint{Sequence: made.Sequence(199)}, Counts: indexing.Counts{Records: 200, Indexed: 200}}
 	got := indexShard(t, w.processor(), IndexInput{For: time.Minute, Checkpoint: telemetry.Checkpoint{Sequence: made.Sequence(99)}, Counts: indexing.Counts{Records: 100, Indexed: 100}},
 		func(env *testsuite.TestActivityEnvironment) { env.SetHeartbeatDetails(heartbeat) })
@@ -69,7 +69,7 @@ func TestIndexShardGoesOnFromItsHeartbeat(t *testing.T) {
 
 func TestIndexShardEndsWellWhenItsWorkerStops(t *testing.T) {
 	t.Parallel()
-	w := calmWorld(300)
+	w := calmBackends(300)
 	w.Endless = true
 	stopping := make(chan struct{})
 	go func() {
@@ -86,7 +86,7 @@ func TestIndexShardEndsWellWhenItsWorkerStops(t *testing.T) {
 
 func TestIndexShardIndexesABatchAtTheLeast(t *testing.T) {
 	t.Parallel()
-	w := calmWorld(300)
+	w := calmBackends(300)
 	w.Endless = true
 	if got := indexShard(t, w.processor(), IndexInput{For: 1}); got.Counts.Records == 0 {
 		t.Errorf("the result is %+v", got)
@@ -95,7 +95,7 @@ func TestIndexShardIndexesABatchAtTheLeast(t *testing.T) {
 
 func TestIndexShardSaysThatItWaitsAndThatItNoLongerDoes(t *testing.T) {
 	t.Parallel()
-	w := calmWorld(300)
+	w := calmBackends(300)
 	w.Records[7].Data = []byte("foreign")
 	w.ledgerDown = errors.New("the ledger is away, says 'a secret'")
 	p := w.processor()
@@ -119,7 +119,7 @@ func TestIndexShardSaysThatItWaitsAndThatItNoLongerDoes(t *testing.T) {
 
 func TestIndexShardReportsWhatMayBeLost(t *testing.T) {
 	t.Parallel()
-	w := calmWorld(30)
+	w := calmBackends(30)
 	w.Loss = &stream.Loss{Before: made.Sequence(0)}
 	got := indexShard(t, w.processor(), IndexInput{For: time.Minute})
 	if got.Counts != (indexing.Counts{Records: 30, Indexed: 30, Losses: 1}) || !got.Checkpoint.Closed {
@@ -132,7 +132,7 @@ func TestIndexShardReportsWhatMayBeLost(t *testing.T) {
 
 func TestIndexShardRefusesAnotherStream(t *testing.T) {
 	t.Parallel()
-	p := calmWorld(1).processor()
+	p := calmBackends(1).processor()
 	env := new(testsuite.WorkflowTestSuite).NewTestActivityEnvironment()
 	env.RegisterActivity(p.IndexShard)
 	recreated := p.Stream
@@ -225,7 +225,7 @@ func TestIndexShardGetsThroughAtTheWire(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			w := calmWorld(c.records)
+			w := calmBackends(c.records)
 			p := w.processor()
 			p.Indexer.Bulk, p.Limits.BulkRecords, p.Limits.WaitingAfter = client, 2000, time.Hour
 			got := indexShard(t, p, IndexInput{For: time.Minute})

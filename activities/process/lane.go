@@ -65,9 +65,9 @@ func (l *lane) wake() {
 	}
 }
 
-// take waits for the first part. It returns false when there will be none any
+// next waits for the first part. It returns false when there will be none any
 // more, or ctx has ended.
-func (l *lane) take(ctx context.Context) (first *part, ok bool) {
+func (l *lane) next(ctx context.Context) (first *part, ok bool) {
 	for {
 		select {
 		case <-l.more:

@@ -10,7 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"millrace/internal/circuit"
 	"millrace/internal/deadletter"
 	"millrace/internal/indexing"
 	"millrace/internal/limiter"
@@ -20,95 +19,6 @@ import (
 	"millrace/internal/telemetry"
 	"millrace/test/kit/made"
 )
-
-// lined is a pipeline that has read some records, and takes chunks of them.
-type lined struct {
-	*pipeline
-	lent map[string]int // how often the memory of a page went back
-}
-
-// post is a record that a pipeline is to read.
-type post struct {
-	tenant, index, id, earlier string
-	bytes                      int // of its body
-}
-
-const knownIndex = "telemetry-span-2026.11.23"
-
-// answered lets an index answer a bulk.
-func answered(t *testing.T, p *Processor, index string) {
-	t.Helper()
-	w := p.begin(t.Context(), "shard")
-	defer w.call.Abandon()
-	at := time.Date(2026, 11, 23, 1, 2, 3, 0, time.UTC)
-	c := &indexing.Chunk{Records: []stream.Record{{Data: telemetry.AppendRecord(nil, telemetry.Head{
-		Index: index, ReceivedAt: at, Tenant: "a", ID: "answered", Type: "span", Timestamp: at,
-	}, []byte(`{}`))}}}
-	place, err := w.run.Place(c)
-	if err == nil {
-		err = w.run.Index(c, place)
-	}
-	if err != nil || !p.Indexer.Knows([]byte(index)) {
-		t.Fatalf("%s has not answered: %v", index, err)
-	}
-}
-
-// lineUp makes a pipeline that reads the posts, in pages of so many.
-func lineUp(t *testing.T, perPage int, posts ...post) lined {
-	t.Helper()
-	p := calmWorld(0).processor()
-	p.Limits.BulkRecords = DefaultBulkRecords
-	answered(t, p, knownIndex)
-	l := lined{newPipeline(t.Context(), p, "shard", circuit.New(circuit.Settings{}), newMark(telemetry.Checkpoint{}, indexing.Counts{})), map[string]int{}}
-	at := time.Date(2026, 11, 23, 1, 2, 3, 0, time.UTC)
-	var records []stream.Record
-	for n, post := range posts {
-		data := telemetry.AppendRecord(nil, telemetry.Head{
-			Index: post.index, Own: knownIndex, Earlier: post.earlier, ReceivedAt: at, Tenant: post.tenant, ID: post.id, Type: "span", Timestamp: at,
-		}, fmt.Appendf(nil, `{"x":%q}`, strings.Repeat("x", post.bytes)))
-		records = append(records, stream.Record{Sequence: made.Sequence(n), Arrived: at, Data: data})
-	}
-	for portion := range slices.Chunk(records, perPage) {
-		name := portion[0].Sequence
-		from := &loan{release: func() { l.lent[name]++ }}
-		from.left.Store(int64(len(portion)))
-		last := portion[len(portion)-1]
-		l.pages <- page{portion, telemetry.Checkpoint{Sequence: last.Sequence, Arrived: last.Arrived, ReadUpTo: last.Arrived}, from}
-	}
-	return l
-}
-
-// posts are so many of a tenant for a known index.
-func posts(tenant string, count, bytes int) (all []post) {
-	for n := range count {
-		all = append(all, post{tenant: tenant, index: knownIndex, id: fmt.Sprint(tenant, n), bytes: bytes})
-	}
-	return all
-}
-
-// sequences are those of a chunk's records.
-func sequences(records []stream.Record) (all []string) {
-	for _, r := range records {
-		all = append(all, r.Sequence)
-	}
-	return all
-}
-
-// takeAll takes one chunk, and what it leaves in the lane.
-func (l lined) takeAll(t *testing.T) (c *chunk, from loans, parts []*part) {
-	t.Helper()
-	c = &chunk{}
-	if _, ok := l.take(c, &from); !ok {
-		t.Fatal("nothing was taken")
-	}
-	for {
-		next, _ := l.lane.first()
-		if next == nil {
-			return c, from, parts
-		}
-		parts = append(parts, next)
-	}
-}
 
 func TestAFloodYieldsToOthersOfItsChunk(t *testing.T) {
 	t.Parallel()
@@ -226,8 +136,8 @@ func TestSharesAreMaxMinFair(t *testing.T) {
 // an entry for the stretch between them would hide records that are alive.
 func TestTheDeadOfAPartAreListed(t *testing.T) {
 	t.Parallel()
-	w := calmWorld(0)
-	entries := &entriesOf{world: w}
+	w := calmBackends(0)
+	entries := &entriesOf{backends: w}
 	p := w.processor()
 	p.DeadLetters = entries
 	d := &deadLetters{writer: entries, call: longcall.Begin(t.Context()), stream: p.Stream, shard: "shard"}
@@ -238,19 +148,19 @@ func TestTheDeadOfAPartAreListed(t *testing.T) {
 	}
 	c.Dead = []indexing.Verdict{{At: 0}, {At: 1}, {At: 2}}
 	if !d.writeChunk(c) || len(entries.dead) != 1 || !entries.dead[0].Sparse || len(entries.dead[0].Records) != 3 {
-		t.Errorf("buried %+v", entries.dead)
+		t.Errorf("given up are %+v", entries.dead)
 	}
 }
 
-// entriesOf keeps what is buried.
+// entriesOf keeps the dead letters.
 type entriesOf struct {
-	*world
+	*backends
 	dead []deadletter.Group
 }
 
 func (e *entriesOf) Write(ctx context.Context, dead []deadletter.Group) error {
 	e.dead = append(e.dead, dead...)
-	return e.world.Write(ctx, dead)
+	return e.backends.Write(ctx, dead)
 }
 
 func TestALaneEnds(t *testing.T) {
@@ -259,12 +169,12 @@ func TestALaneEnds(t *testing.T) {
 	l.add([]*part{{size: 1}, {size: 2}})
 	l.close()
 	for want := 1; want <= 2; want++ {
-		if next, ok := l.take(t.Context()); !ok || next.size != want {
+		if next, ok := l.next(t.Context()); !ok || next.size != want {
 			t.Errorf("part %d: %+v, %t", want, next, ok)
 		}
 	}
 	for range 2 {
-		if next, ok := l.take(t.Context()); ok || next != nil {
+		if next, ok := l.next(t.Context()); ok || next != nil {
 			t.Errorf("behind the last part: %+v, %t", next, ok)
 		}
 	}
@@ -278,7 +188,7 @@ func TestTheLaneKeepsTheMark(t *testing.T) {
 	yielded := false
 	for seed := range uint64(6) {
 		synctest.Test(t, func(t *testing.T) {
-			w, random := newWorld(seed, 0), rand.New(rand.NewPCG(seed, 5))
+			w, random := newBackends(seed, 0), rand.New(rand.NewPCG(seed, 5))
 			w.addFlood(random)
 			w.fails = func() outcome.Class {
 				return []outcome.Class{outcome.Indexed, outcome.Indexed, outcome.Indexed, outcome.Transient, outcome.Refused}[w.random.IntN(5)]
@@ -307,7 +217,7 @@ func TestTheLaneKeepsTheMark(t *testing.T) {
 }
 
 // addFlood adds records of one tenant that are many and large, and a few of others.
-func (w *world) addFlood(random *rand.Rand) {
+func (w *backends) addFlood(random *rand.Rand) {
 	at := time.Date(2026, 11, 23, 1, 2, 3, 0, time.UTC)
 	for n := range 800 {
 		head := telemetry.Head{Index: knownIndex, ReceivedAt: at, Tenant: "flood", ID: fmt.Sprint(n), Type: "span", Timestamp: at}

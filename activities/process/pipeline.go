@@ -210,7 +210,7 @@ func (p *pipeline) pass(whole stream.Page, end telemetry.Checkpoint) bool {
 func (p *pipeline) index() {
 	c, from := &chunk{}, loans{}
 	for {
-		place, ok := p.take(c, &from)
+		place, ok := p.nextChunk(c, &from)
 		if !ok || !p.settle(c, place) {
 			return
 		}
@@ -223,7 +223,7 @@ func (p *pipeline) index() {
 // indexLane settles the parts that are in the lane until there are no more.
 func (p *pipeline) indexLane() {
 	for c := (&chunk{}); ; c.reset() {
-		next, ok := p.lane.take(p.work.call.Going)
+		next, ok := p.lane.next(p.work.call.Going)
 		if !ok {
 			return
 		}
@@ -266,9 +266,9 @@ func (p *pipeline) finish(c *chunk) {
 	})
 }
 
-// take waits its turn, for records, and for a place in Elasticsearch, and then
+// nextChunk waits its turn, for records, and for a place in Elasticsearch, and then
 // takes as much as has been read, up to the bounds of a bulk.
-func (p *pipeline) take(c *chunk, from *loans) (place func(limiter.Feedback), ok bool) {
+func (p *pipeline) nextChunk(c *chunk, from *loans) (place func(limiter.Feedback), ok bool) {
 	select {
 	case p.turn <- struct{}{}:
 	case <-p.work.call.Going.Done():

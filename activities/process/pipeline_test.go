@@ -53,7 +53,7 @@ func TestAChunkKeepsWithinTheBoundsOfABulk(t *testing.T) {
 		"all that there is":     {records: 100, bytes: 100 * size, want: 10},
 		"the defaults take all": {want: 10},
 	} {
-		w := newWorld(1, 0)
+		w := newBackends(1, 0)
 		processor := w.processor()
 		processor.Indexer.Limiter, processor.Limits.BulkRecords = limiter.New(1, c.bytes), c.records
 		p := newPipeline(t.Context(), New(*processor), "shard", circuit.New(circuit.Settings{}), newMark(telemetry.Checkpoint{}, indexing.Counts{}))

@@ -113,14 +113,14 @@ func (p *pool) wake() {
 	}
 }
 
-// run writes what is added, until the pool is closed or the settler is stopped
+// run writes what is added, until the pool is closed or the call is stopped
 // and something cannot be written.
 func (p *pool) run() {
 	for {
 		select {
 		case <-p.changed:
 		case <-p.closed:
-			for f := p.take(); f != nil; f = p.take() {
+			for f := p.next(); f != nil; f = p.next() {
 				if !p.write(f) {
 					return
 				}
@@ -128,7 +128,7 @@ func (p *pool) run() {
 			return
 		}
 		p.fill()
-		if f := p.take(); f != nil && !p.write(f) {
+		if f := p.next(); f != nil && !p.write(f) {
 			return
 		}
 	}
@@ -157,8 +157,8 @@ func (p *pool) isFull() bool {
 	return p.bytes >= p.most
 }
 
-// take takes the puddle that was begun first; nil if there is none.
-func (p *pool) take() *puddle {
+// next takes the puddle that was begun first; nil if there is none.
+func (p *pool) next() *puddle {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.filling) == 0 {
@@ -173,7 +173,7 @@ func (p *pool) take() *puddle {
 	return taken
 }
 
-// write makes what was pooled durable. It fails when the settler was stopped
+// write makes what was pooled durable. It fails when the call was stopped
 // before that.
 func (p *pool) write(f *puddle) bool {
 	if dead := p.entries(f); len(dead) > 0 {

@@ -30,7 +30,7 @@ func TestAnOffenderCostsOthersNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := tenantsWorld(6000, tenants...)
+			w := tenantBackends(6000, tenants...)
 			w.item = w.badTenants("bad")
 			p := w.processor()
 			letters := letterBox{}
@@ -75,7 +75,7 @@ func TestAnOffenderCostsOthersNothing(t *testing.T) {
 				t.Errorf("%d records have %d entries in %.1f s, more than %d", bad, entries, seconds, most)
 			}
 			at := slices.IndexFunc(got.Tenants, func(s circuit.TenantState) bool { return s.Tenant == "bad" })
-			if at < 0 || !got.Tenants[at].Offends() || got.Tenants[at].Share() < 0.99 || got.Tenants[at].Buried < int64(bad-2*circuit.Least) {
+			if at < 0 || !got.Tenants[at].Offends() || got.Tenants[at].Share() < 0.99 || got.Tenants[at].DeadLetters < int64(bad-2*circuit.Least) {
 				t.Errorf("the tenants are %+v", got.Tenants)
 			}
 		})
@@ -86,7 +86,7 @@ func TestAnOffenderCostsOthersNothing(t *testing.T) {
 // dead.
 func TestLookUpsReadTheListOfASparseEntry(t *testing.T) {
 	t.Parallel()
-	w := tenantsWorld(400, "bad", "a", "b")
+	w := tenantBackends(400, "bad", "a", "b")
 	w.item = w.badTenants("bad")
 	p := w.processor()
 	p.DeadLetters = deadletter.NewWriter(p.Ledger, letterBox{})
@@ -126,7 +126,7 @@ func TestMarkNeverPassesWhatIsPooled(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(8) {
 		synctest.Test(t, func(t *testing.T) {
-			w, random := newWorld(seed, 0), rand.New(rand.NewPCG(seed, 3))
+			w, random := newBackends(seed, 0), rand.New(rand.NewPCG(seed, 3))
 			for n := range 2000 {
 				w.add(n, map[bool]string{true: "bad", false: "good"}[n%2 == 0])
 			}
@@ -188,7 +188,7 @@ func TestMarkNeverPassesWhatIsPooled(t *testing.T) {
 func TestOneTenantsPoisonKeepsNoOthersRecords(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := tenantsWorld(6000, "bad", "a", "bad", "b")
+		w := tenantBackends(6000, "bad", "a", "bad", "b")
 		bad := w.badTenants("bad")
 		w.whole = func(ids []telemetry.DocID) bool {
 			return slices.ContainsFunc(ids, func(id telemetry.DocID) bool { return bad(id) == outcome.Poison })
@@ -234,14 +234,14 @@ func (c *countingStarter) StartBatch(context.Context, telemetry.StreamID, teleme
 // TestAPoolKeepsItsOwnMemory: that of the chunk is used again.
 func TestAPoolKeepsItsOwnMemory(t *testing.T) {
 	t.Parallel()
-	w := calmWorld(1)
+	w := calmBackends(1)
 	p := newPool(w.processor().begin(t.Context(), "shard"), DefaultPrefetchBytes)
 	c := &chunk{Chunk: indexing.Chunk{Records: slices.Clone(w.Records)}, aside: []indexing.Verdict{{At: 0}}}
 	c.Records[0].Data = bytes.Clone(c.Records[0].Data)
 	p.add(c, func(indexing.Counts) {})
 	want := bytes.Clone(c.Records[0].Data)
 	clear(c.Records[0].Data)
-	if got := p.take(); !bytes.Equal(got.records[0].Data, want) {
+	if got := p.next(); !bytes.Equal(got.records[0].Data, want) {
 		t.Error("it shares the chunk's memory")
 	}
 }

@@ -26,7 +26,7 @@ func TestAnEarlierStreamEndsItsCalls(t *testing.T) {
 		}
 	}
 	env := new(testsuite.WorkflowTestSuite).NewTestActivityEnvironment()
-	w := calmWorld(10)
+	w := calmBackends(10)
 	p := w.processor()
 	earlier := p.Stream
 	p.Stream.Created = p.Stream.Created.Add(time.Hour)

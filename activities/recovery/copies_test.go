@@ -133,8 +133,8 @@ func TestARecordIndexedFromItsEntryIsNoDeadLetter(t *testing.T) {
 						got = append(got, r.Data)
 					}
 				}
-				if !ok || len(got) != len(want) || part.buried != int64(len(e.Records)-len(want)) {
-					t.Fatalf("%s: it brings %d of %d records, and takes %d for dead letters", stage, len(got), len(want), part.buried)
+				if !ok || len(got) != len(want) || part.deadBefore != int64(len(e.Records)-len(want)) {
+					t.Fatalf("%s: it brings %d of %d records, and takes %d for dead letters", stage, len(got), len(want), part.deadBefore)
 				}
 				for i, n := range want {
 					if !bytes.Equal(got[i], made.Record(n)) {

@@ -86,7 +86,7 @@ type SweepInput struct {
 	Stage  string        `json:"stage"`  // SweepBackfill or SweepVerify
 	Part   Part          `json:"part"`
 	Rate   float64       `json:"rate,omitempty"` // records a second; zero: as many as live traffic does not feel
-	Pace   Pace          `json:"pace,omitzero"`  // where the last call came to
+	Pace   YieldPolicy   `json:"pace,omitzero"`  // where the last call came to
 	For    time.Duration `json:"for"`
 }
 
@@ -134,7 +134,7 @@ type SweepProgress struct {
 	Counts    SweepCounts  `json:"counts"`         // since the call began
 	Lines     []ReportLine `json:"lines,omitempty"`
 	Missing   []Gap        `json:"missing,omitempty"` // the first of them
-	Pace      Pace         `json:"pace,omitzero"`
+	Pace      YieldPolicy  `json:"pace,omitzero"`
 	Worker    string       `json:"worker"`
 	LastError string       `json:"lastError,omitempty"`
 }

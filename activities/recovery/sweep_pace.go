@@ -14,7 +14,7 @@ import (
 	"millrace/internal/sink"
 )
 
-// Pace is how a sweep gives way to live traffic, while no rate is given: by
+// YieldPolicy is how a sweep gives way to live traffic, while no rate is given: by
 // the time in which it rests, and the size of its bulks, since a live record
 // waits at the most for the one that is being worked on.
 //
@@ -22,7 +22,7 @@ import (
 // as is normal, and is halved when they take much longer (additive increase,
 // multiplicative decrease). Normal is what was seen before the recovery paused
 // the shards, and what is seen while the sweep does as little as it can.
-type Pace struct {
+type YieldPolicy struct {
 	Share  float64 `json:"share,omitempty"`         // of the time, in which it works
 	Normal float64 `json:"normalSeconds,omitempty"` // p99 of the live delay without it
 	Live   float64 `json:"liveSeconds,omitempty"`   // at present; zero: there is no live traffic
@@ -66,7 +66,7 @@ const (
 )
 
 // from fills in where the first call begins.
-func (p Pace) from(plan Plan) Pace {
+func (p YieldPolicy) from(plan Plan) YieldPolicy {
 	if p.Share == 0 {
 		p.Share, p.Normal = leastShare, plan.Normal
 	}
@@ -82,7 +82,7 @@ type liveTraffic struct {
 }
 
 // learn takes in how live traffic does.
-func (p *Pace) learn(live liveTraffic, now time.Time) {
+func (p *YieldPolicy) learn(live liveTraffic, now time.Time) {
 	if live.Records == 0 && live.Stalled == 0 {
 		if live.Silent { // if no worker indexes these shards, it is not to wait for ever
 			p.Share = min(1, p.Share+growShare)
@@ -114,7 +114,7 @@ func (p *Pace) learn(live liveTraffic, now time.Time) {
 
 // rested takes in for how long Elasticsearch was left alone, and returns for how
 // much longer it is to be, by the present share.
-func (p *Pace) rested(alone time.Duration) (left time.Duration) {
+func (p *YieldPolicy) rested(alone time.Duration) (left time.Duration) {
 	each := 1/p.Share - 1 // seconds of rest for one of work
 	if p.Worked*each <= alone.Seconds() {
 		p.Worked = 0
@@ -136,7 +136,7 @@ func follow(each *float64, took time.Duration, records int) {
 // records is how many a bulk has: while live records wait, so many that it
 // takes a part of what is normal for a live record, whether it is looked up or
 // has to be indexed then.
-func (p Pace) records() int {
+func (p YieldPolicy) records() int {
 	n := p.Share * yieldRecords
 	if each := max(p.Record, p.Look); p.Live > 0 && each > 0 {
 		n = min(n, bulkShare*p.Normal/each)
@@ -145,7 +145,7 @@ func (p Pace) records() int {
 }
 
 // Text says in words how a sweep gives way.
-func (p Pace) Text() string {
+func (p YieldPolicy) Text() string {
 	text := fmt.Sprintf("works %.0f %% of the time", 100*p.Share)
 	if p.Live == 0 {
 		return text + "; there is no live traffic"

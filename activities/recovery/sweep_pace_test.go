@@ -29,12 +29,12 @@ func TestASweepGivesWay(t *testing.T) {
 	t.Parallel()
 	const normal = 0.4
 	now := time.Unix(1_795_392_000, 0)
-	look := func(p *Pace, seconds float64) {
+	look := func(p *YieldPolicy, seconds float64) {
 		now = now.Add(lookLive)
 		p.learn(taking(seconds), now)
 	}
 	under := func(share float64) float64 { return normal * (1 + 2*share) }
-	p := Pace{}.from(Plan{Normal: normal})
+	p := YieldPolicy{}.from(Plan{Normal: normal})
 	for range 30 { // live traffic catches up with what came during the pause
 		look(&p, 20)
 	}
@@ -80,7 +80,7 @@ func TestASweepGivesWay(t *testing.T) {
 // one that takes 0.4 s waits for less than a quarter of that.
 func TestBulksOfASweepAreShort(t *testing.T) {
 	t.Parallel()
-	p := Pace{Share: 1, Normal: 0.4, Live: 0.4}
+	p := YieldPolicy{Share: 1, Normal: 0.4, Live: 0.4}
 	for range 20 {
 		n := p.records()
 		follow(&p.Record, time.Duration(n)*2*time.Millisecond, n)
@@ -98,7 +98,7 @@ func TestBulksOfASweepAreShort(t *testing.T) {
 func TestWhatIsNormalIsLearned(t *testing.T) {
 	t.Parallel()
 	for _, before := range []float64{0, 0.2, 5} {
-		p, now := Pace{}.from(Plan{Normal: before}), time.Unix(1_795_392_000, 0)
+		p, now := YieldPolicy{}.from(Plan{Normal: before}), time.Unix(1_795_392_000, 0)
 		for range 200 {
 			now = now.Add(lookLive)
 			p.learn(taking(1), now)
@@ -134,9 +134,9 @@ func TestStalledTrafficIsNotIdle(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p := Pace{Share: 0.5, Normal: 0.5}
+		p := YieldPolicy{Share: 0.5, Normal: 0.5}
 		p.learn(live, time.Unix(1_795_392_000, 0))
-		unknown := Pace{Share: 0.5}
+		unknown := YieldPolicy{Share: 0.5}
 		unknown.learn(live, time.Unix(1_795_392_000, 0))
 		if p.Share != c.share || unknown.Normal != c.normal {
 			t.Errorf("%s: it is %+v, and learns %+v", name, p, unknown)
@@ -145,7 +145,7 @@ func TestStalledTrafficIsNotIdle(t *testing.T) {
 
 	// What goes on while the sweep does its least is not for its sake: it does not
 	// wait for ever for shards that others keep from getting on.
-	p, now, worked := Pace{}.from(Plan{}), time.Unix(1_795_392_000, 0), 0.0
+	p, now, worked := YieldPolicy{}.from(Plan{}), time.Unix(1_795_392_000, 0), 0.0
 	const looks = 3600
 	for n := range looks {
 		now = now.Add(lookLive)
@@ -240,7 +240,7 @@ func (s *sluggish) sweep(t *testing.T, stage string, from SweepProgress) *sweep 
 func TestARestIsKeptInFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSluggish(100)
-		call := s.sweep(t, SweepBackfill, SweepProgress{Pace: Pace{Share: 0.01, Normal: 0.4, Live: 0.4}})
+		call := s.sweep(t, SweepBackfill, SweepProgress{Pace: YieldPolicy{Share: 0.01, Normal: 0.4, Live: 0.4}})
 		defer call.call.Abandon()
 		began := time.Now()
 		time.AfterFunc(50*time.Second, func() { call.call.Stop(longcall.ErrDue) }) // in the third rest
@@ -281,7 +281,7 @@ func TestARestIsKeptInFull(t *testing.T) {
 func TestVerifyGivesWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSluggish(1000)
-		call := s.sweep(t, SweepVerify, SweepProgress{Pace: Pace{Share: 0.05, Normal: 0.4, Live: 0.4}})
+		call := s.sweep(t, SweepVerify, SweepProgress{Pace: YieldPolicy{Share: 0.05, Normal: 0.4, Live: 0.4}})
 		defer call.call.Abandon()
 		began := time.Now()
 		call.sweep()
@@ -300,7 +300,7 @@ func TestVerifyGivesWay(t *testing.T) {
 		}
 
 		s = newSluggish(200) // they are quickly looked up, but any of them may have to be indexed
-		call = s.sweep(t, SweepVerify, SweepProgress{Pace: Pace{Share: 0.5, Normal: 1, Live: 1, Record: 0.005}})
+		call = s.sweep(t, SweepVerify, SweepProgress{Pace: YieldPolicy{Share: 0.5, Normal: 1, Live: 1, Record: 0.005}})
 		defer call.call.Abandon()
 		call.sweep()
 		if s.sizes[0] != 40 || call.state().Pace.Record != 0.005 {

@@ -37,7 +37,7 @@ func (s *sweep) replays() bool { return s.in.Stage == SweepBackfill && s.plan.Mo
 // times that they have. Those in the open ledger would be refused again; those that
 // came home from there were not.
 func (s *sweep) putChunk(c *sweepChunk) bool {
-	if !s.dropBuried(c) {
+	if !s.dropDead(c) {
 		return false
 	}
 	at := make([]int, len(c.Records))
@@ -74,17 +74,17 @@ func (s *sweep) putChunk(c *sweepChunk) bool {
 	return true
 }
 
-// dropBuried takes out of a chunk what is in the open ledger; false if it was
+// dropDead takes out of a chunk what is in the open ledger; false if it was
 // stopped before that was known.
-func (s *sweep) dropBuried(c *sweepChunk) bool {
+func (s *sweep) dropDead(c *sweepChunk) bool {
 	kept := 0
 	for i := range c.Records {
-		buried, known := s.dead.Has(s.call, c.lines[i].Shard, c.lines[i].Sequence)
+		isDead, known := s.dead.Has(s.call, c.lines[i].Shard, c.lines[i].Sequence)
 		if !known {
 			return false
 		}
-		if buried {
-			c.buried++
+		if isDead {
+			c.deadBefore++
 			continue
 		}
 		c.Records[kept], c.lines[kept] = c.Records[i], c.lines[i]

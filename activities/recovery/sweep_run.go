@@ -80,12 +80,12 @@ type sweepChunk struct {
 	ok      bool // false: it was stopped before
 	// Records that are not in the chunk any more: their documents are there, or
 	// they are in the ledger.
-	present, buried int64
-	put             int64 // into the stream
-	missing         []Gap
-	compared        SweepCounts // only of what was compared
-	unlike          []unlike    // that are to be explained
-	gaps            []Gap       // that are there, and say what nothing explains
+	present, deadBefore int64
+	put                 int64 // into the stream
+	missing             []Gap
+	compared            SweepCounts // only of what was compared
+	unlike              []unlike    // that are to be explained
+	gaps                []Gap       // that are there, and say what nothing explains
 }
 
 func newSweep(ctx, going context.Context, s *Sweeper, in SweepInput, plan Plan, page []Listed, from SweepProgress) *sweep {
@@ -228,7 +228,7 @@ func (s *sweep) pass(c *sweepChunk) bool {
 	}
 	work := func() {
 		defer close(c.settled)
-		c.ok = s.settleChunk(c)
+		c.ok = s.processChunk(c)
 	}
 	if s.pace != nil {
 		go work()
@@ -238,9 +238,9 @@ func (s *sweep) pass(c *sweepChunk) bool {
 	return c.ok
 }
 
-// settleChunk ensures that each record of a chunk is indexed, or in the
+// processChunk ensures that each record of a chunk is indexed, or in the
 // ledger, or known to be missing.
-func (s *sweep) settleChunk(c *sweepChunk) bool {
+func (s *sweep) processChunk(c *sweepChunk) bool {
 	if s.in.Stage == SweepVerify && !s.dropPresent(c) {
 		return false
 	}
@@ -264,8 +264,8 @@ func (s *sweep) apply(c *sweepChunk) bool {
 	s.mu.Lock()
 	line := &s.done.Part.Line
 	add := SweepCounts{
-		Records: int64(len(c.Records)) + c.present + c.buried, Indexed: c.Counts.Indexed - int64(len(c.missing)), Put: c.put,
-		Duplicates: c.Counts.Earlier() + c.present, Dead: int64(len(c.Dead)) + c.buried, Missing: int64(len(c.missing) + len(c.gaps)),
+		Records: int64(len(c.Records)) + c.present + c.deadBefore, Indexed: c.Counts.Indexed - int64(len(c.missing)), Put: c.put,
+		Duplicates: c.Counts.Earlier() + c.present, Dead: int64(len(c.Dead)) + c.deadBefore, Missing: int64(len(c.missing) + len(c.gaps)),
 	}
 	add.Compared, add.Unchecked, add.Different = c.compared.Compared, c.compared.Unchecked, c.compared.Different
 	line.Records, line.Indexed, line.Duplicates = line.Records+add.Records, line.Indexed+add.Indexed, line.Duplicates+add.Duplicates

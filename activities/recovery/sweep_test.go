@@ -51,8 +51,8 @@ func TestWhatWasIndexedIsNotMetAgain(t *testing.T) {
 	defer call.call.Abandon()
 	documents.over = func() { call.call.Stop(longcall.ErrStopped) }
 	c := &sweepChunk{Chunk: indexing.Chunk{Records: []stream.Record{{Data: made.Record(1)}, {Data: made.Record(2)}}}, lines: make([]backup.Line, 2)}
-	if !call.settleChunk(c) || c.Counts.Indexed != 1 || len(documents.dead) != 1 || len(c.Dead) != 1 {
-		t.Errorf("of two documents it counts %+v and %d dead, and buried %d", c.Counts, len(c.Dead), len(documents.dead))
+	if !call.processChunk(c) || c.Counts.Indexed != 1 || len(documents.dead) != 1 || len(c.Dead) != 1 {
+		t.Errorf("of two documents it counts %+v and %d dead, and wrote %d", c.Counts, len(c.Dead), len(documents.dead))
 	}
 }
 

@@ -32,9 +32,9 @@ func (s *sweep) dropPresent(c *sweepChunk) bool {
 	}
 	kept := 0
 	for i := range c.Records {
-		buried, known := false, true
+		isDead, known := false, true
 		if !found[i].There {
-			buried, known = s.dead.Has(s.call, c.lines[i].Shard, c.lines[i].Sequence)
+			isDead, known = s.dead.Has(s.call, c.lines[i].Shard, c.lines[i].Sequence)
 		}
 		switch {
 		case !known:
@@ -42,8 +42,8 @@ func (s *sweep) dropPresent(c *sweepChunk) bool {
 		case found[i].There:
 			c.present++
 			c.compare(i, found[i])
-		case buried:
-			c.buried++
+		case isDead:
+			c.deadBefore++
 		default:
 			c.Records[kept], c.lines[kept] = c.Records[i], c.lines[i]
 			kept++
@@ -125,8 +125,8 @@ func (s *sweep) giveUp(c *sweepChunk) bool {
 	if len(swept) == 0 {
 		return true
 	}
-	bury := func() error { return s.sweeper.DeadLetters.WriteSwept(s.call.Work, s.plan.ID, swept) }
-	return s.call.Retry(deadletter.Writing, bury)
+	write := func() error { return s.sweeper.DeadLetters.WriteSwept(s.call.Work, s.plan.ID, swept) }
+	return s.call.Retry(deadletter.Writing, write)
 }
 
 // retired knows what retention has deleted: what had arrived in an index by

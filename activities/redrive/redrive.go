@@ -25,7 +25,7 @@ type Redriver struct {
 	Queue       FallbackQueue
 	Stream      intake.Stream
 	DeadLetters intake.DeadLetters
-	Limits      RedriveLimits
+	Limits      Limits
 	Worker      string // identity of this worker, for operators
 }
 
@@ -39,8 +39,8 @@ type FallbackQueue interface {
 	Send(ctx context.Context, records [][]byte) (rest []int, err error)
 }
 
-// RedriveLimits bound what redriving may use. A zero field takes its default.
-type RedriveLimits struct {
+// Limits bound what redriving may use. A zero field takes its default.
+type Limits struct {
 	Receivers  int           `name:"redrive-receivers" help:"Concurrent receivers of the fallback queue." default:"4" env:"MILLRACE_REDRIVE_RECEIVERS"`
 	Visibility time.Duration `name:"redrive-visibility" help:"Visibility timeout of a message in progress. It is extended while needed." default:"60s" env:"MILLRACE_REDRIVE_VISIBILITY"`
 	GiveUp     time.Duration `name:"redrive-give-up" help:"How long to try a message's records before the rest goes back to the queue." default:"10m" env:"MILLRACE_REDRIVE_GIVE_UP"`
@@ -57,7 +57,7 @@ const (
 const leastVisibility = 10 * time.Second
 
 // Validate reports limits with which messages would be lost from sight.
-func (l RedriveLimits) Validate() error {
+func (l Limits) Validate() error {
 	if l.Receivers < 0 {
 		return fmt.Errorf("--redrive-receivers: %d is negative", l.Receivers)
 	}
@@ -67,7 +67,7 @@ func (l RedriveLimits) Validate() error {
 	return nil
 }
 
-func (l RedriveLimits) withDefaults() RedriveLimits {
+func (l Limits) withDefaults() Limits {
 	if l.Receivers == 0 {
 		l.Receivers = DefaultReceivers
 	}
@@ -80,8 +80,8 @@ func (l RedriveLimits) withDefaults() RedriveLimits {
 	return l
 }
 
-// RedriveCounts says what became of the messages of the fallback queue.
-type RedriveCounts struct {
+// Counts says what became of the messages of the fallback queue.
+type Counts struct {
 	Messages  int64 `json:"messages"`  // deleted: all their records are safe
 	Records   int64 `json:"records"`   // put into the stream
 	Returned  int64 `json:"returned"`  // records sent back to the queue
@@ -89,20 +89,20 @@ type RedriveCounts struct {
 	Throttled int64 `json:"throttled"` // calls in which the stream did not take everything
 }
 
-// RedriveCall says which queue to redrive, and for how long.
-type RedriveCall struct {
+// Call says which queue to redrive, and for how long.
+type Call struct {
 	Queue  string        `json:"queue"`
-	Counts RedriveCounts `json:"counts"` // so far
+	Counts Counts        `json:"counts"` // so far
 	For    time.Duration `json:"for"`
 }
 
-// RedriveProgress is a call's result, and on the way there the details of its
+// Progress is a call's result, and on the way there the details of its
 // heartbeat.
-type RedriveProgress struct {
-	Counts    RedriveCounts `json:"counts"`
-	Pace      float64       `json:"pace,omitempty"` // records a second, while it is bounded
-	Worker    string        `json:"worker"`
-	LastError string        `json:"lastError,omitempty"`
+type Progress struct {
+	Counts    Counts  `json:"counts"`
+	Pace      float64 `json:"pace,omitempty"` // records a second, while it is bounded
+	Worker    string  `json:"worker"`
+	LastError string  `json:"lastError,omitempty"`
 }
 
 // receiveWait is how long a receiver waits for messages: SQS's longest.
@@ -117,17 +117,17 @@ const redriveTimeout, giveBackTimeout = 10 * time.Second, 20 * time.Second
 // into the stream, and deletes each message whose records the stream has taken.
 // It ends well when its time is over, or it is canceled, or the worker stops;
 // what it holds then goes back to the queue.
-func (r *Redriver) RedriveMessages(ctx context.Context, in RedriveCall) (RedriveProgress, error) {
+func (r *Redriver) RedriveMessages(ctx context.Context, in Call) (Progress, error) {
 	if in.Queue != r.Queue.Name() {
-		return RedriveProgress{}, fmt.Errorf("redrive queue %s: this worker knows %s", in.Queue, r.Queue.Name())
+		return Progress{}, fmt.Errorf("redrive queue %s: this worker knows %s", in.Queue, r.Queue.Name())
 	}
 	going, cancel := longcall.WithWorkerStop(ctx)
 	defer cancel()
 	going, cancelDue := context.WithTimeout(going, in.For)
 	defer cancelDue()
-	call := &redriving{Redriver: *r, going: going, work: context.WithoutCancel(ctx), counts: in.Counts, pace: newPace()}
+	call := &redriving{Redriver: *r, going: going, work: context.WithoutCancel(ctx), counts: in.Counts, pace: newPutRate()}
 	call.Limits = r.Limits.withDefaults()
-	var last RedriveProgress
+	var last Progress
 	if activity.HasHeartbeatDetails(ctx) && activity.GetHeartbeatDetails(ctx, &last) == nil {
 		call.counts = last.Counts
 	}
@@ -144,21 +144,21 @@ func (r *Redriver) RedriveMessages(ctx context.Context, in RedriveCall) (Redrive
 type redriving struct {
 	Redriver
 	going, work context.Context // going ends first; work finishes what was begun
-	pace        *pace
+	pace        *putRate
 
 	problem longcall.Stall
 	mu      sync.Mutex
-	counts  RedriveCounts
+	counts  Counts
 }
 
-func (r *redriving) progress() RedriveProgress {
+func (r *redriving) progress() Progress {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	_, lastError := r.problem.State()
-	return RedriveProgress{Counts: r.counts, Pace: r.pace.bound(), Worker: r.Worker, LastError: lastError}
+	return Progress{Counts: r.counts, Pace: r.pace.bound(), Worker: r.Worker, LastError: lastError}
 }
 
-func (r *redriving) count(add RedriveCounts) {
+func (r *redriving) count(add Counts) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.counts.Messages += add.Messages
@@ -215,7 +215,7 @@ func (r *redriving) redrive(messages []queue.Message) {
 	begun, extended := time.Now(), time.Now()
 	for wait := longcall.FirstWait; len(loads) > 0; {
 		rejected, err := r.putPortion(loads)
-		loads = r.settle(loads)
+		loads = r.finish(loads)
 		if time.Since(extended) > r.Limits.Visibility/3 {
 			extended = time.Now()
 			r.extend(loads)
@@ -269,7 +269,7 @@ func (r *redriving) putPortion(loads []*load) (rejected int, err error) {
 	}
 	dead := map[*load][]intake.Refused{}
 	var last error
-	counts := RedriveCounts{Records: int64(len(records))}
+	counts := Counts{Records: int64(len(records))}
 	for _, rejection := range r.put(records) {
 		counts.Records--
 		p := places[rejection.Position]
@@ -318,12 +318,12 @@ func (r *redriving) giveUp(m queue.Message, dead []intake.Refused) bool {
 		return false
 	}
 	r.problem.Clear(deadletter.Writing)
-	r.count(RedriveCounts{Dead: int64(len(dead))})
+	r.count(Counts{Dead: int64(len(dead))})
 	return true
 }
 
-// settle deletes the messages that have no records left, and returns the others.
-func (r *redriving) settle(loads []*load) []*load {
+// finish deletes the messages that have no records left, and returns the others.
+func (r *redriving) finish(loads []*load) []*load {
 	ctx, cancel := context.WithTimeout(r.work, redriveTimeout)
 	defer cancel()
 	return slices.DeleteFunc(loads, func(l *load) bool { return r.done(ctx, l) })
@@ -340,7 +340,7 @@ func (r *redriving) done(ctx context.Context, l *load) bool {
 		slog.Warn("could not delete a redriven message, it will come again", "queue", r.Queue.Name(), "message", l.ID, "error", err)
 		return true
 	}
-	r.count(RedriveCounts{Messages: 1})
+	r.count(Counts{Messages: 1})
 	return true
 }
 
@@ -365,7 +365,7 @@ func (r *redriving) giveBack(ctx context.Context, l *load) {
 	if len(l.left) < len(l.Records) {
 		slices.Sort(l.left)
 		if _, err := r.Queue.Send(ctx, intake.Pick(l.Records, l.left)); err == nil {
-			r.count(RedriveCounts{Returned: int64(len(l.left))})
+			r.count(Counts{Returned: int64(len(l.left))})
 			l.left = nil
 			r.done(ctx, l)
 			return

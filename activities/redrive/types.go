@@ -6,5 +6,5 @@ import (
 
 // The activity types of this package.
 const (
-	RedriveMessages activities.Type[RedriveCall, RedriveProgress] = "RedriveMessages"
+	RedriveMessages activities.Type[Call, Progress] = "RedriveMessages"
 )

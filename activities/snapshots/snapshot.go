@@ -102,7 +102,7 @@ func (s *Snapshotter) PlanSnapshot(ctx context.Context, in SnapshotCall) (Snapsh
 		if left.Final() || left.Name == in.Name {
 			continue
 		}
-		state, err := s.settleEarlier(ctx, catalog, left)
+		state, err := s.concludeEarlier(ctx, catalog, left)
 		if err != nil {
 			return plan, err
 		}
@@ -131,9 +131,9 @@ func (s *Snapshotter) PlanSnapshot(ctx context.Context, in SnapshotCall) (Snapsh
 // leftAfter is how old a plan without an owner is.
 const leftAfter = 15 * time.Minute
 
-// settleEarlier brings the record of a snapshot up to date whose run has not done so,
+// concludeEarlier brings the record of a snapshot up to date whose run has not done so,
 // and returns its state.
-func (s *Snapshotter) settleEarlier(ctx context.Context, catalog *snapshot.Catalog, r snapshot.Record) (string, error) {
+func (s *Snapshotter) concludeEarlier(ctx context.Context, catalog *snapshot.Catalog, r snapshot.Record) (string, error) {
 	if r.State == snapshot.Planned {
 		if time.Since(r.Started) < leftAfter {
 			return r.State, nil

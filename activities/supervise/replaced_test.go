@@ -16,7 +16,7 @@ func TestAShardOfAStreamThatWasMadeAnewIsNotTheEarlierOne(t *testing.T) {
 	earlier := telemetry.StreamID{Name: "s", Created: time.Unix(1000, 0).UTC()}
 	anew := telemetry.StreamID{Name: "s", Created: time.Unix(2000, 0).UTC()}
 	known := []ShardState{{ID: "a", State: control.StateDrained}}
-	in := SuperviseInput{Stream: "s", ID: earlier, Shards: known, For: 5 * time.Second}
+	in := Input{Stream: "s", ID: earlier, Shards: known, For: 5 * time.Second}
 	looked := 0
 	s := &Supervisor{Stage: "made anew", Stream: anew, Shards: listed{"a"}, Workflows: looks{state: map[string]string{"a": control.StateRunning}, began: func() { looked++ }}}
 	result := runs.Must(t, s.SuperviseShards, in)

@@ -78,8 +78,8 @@ func (s ShardState) equal(o ShardState) bool {
 	return s.ID == o.ID && s.State == o.State && s.Started.Equal(o.Started) && slices.Equal(s.Parents, o.Parents)
 }
 
-// SuperviseInput is what ProcessStream knows already.
-type SuperviseInput struct {
+// Input is what ProcessStream knows already.
+type Input struct {
 	Stream string `json:"stream"`
 	// ID is the stream whose shards these are; zero before the first look.
 	ID      telemetry.StreamID `json:"id,omitzero"`
@@ -91,8 +91,8 @@ type SuperviseInput struct {
 	Generation uint64 `json:"generation,omitempty"`
 }
 
-// SuperviseResult is what has become of the shards.
-type SuperviseResult struct {
+// Result is what has become of the shards.
+type Result struct {
 	Stream telemetry.StreamID `json:"stream"`
 	Shards []ShardState       `json:"shards"`
 }
@@ -118,11 +118,11 @@ const (
 // only when its parents are drained, and looks after those that run. It
 // returns when a shard has changed, and else when its time is over: so the
 // workflow knows the present state, while polling costs no history.
-func (s *Supervisor) SuperviseShards(ctx context.Context, in SuperviseInput) (SuperviseResult, error) {
+func (s *Supervisor) SuperviseShards(ctx context.Context, in Input) (Result, error) {
 	known := in.ID
 	in, err := in.checked(s.Stream)
 	if err != nil {
-		return SuperviseResult{}, err
+		return Result{}, err
 	}
 	if !known.Created.IsZero() && !known.Created.Equal(s.Stream.Created) {
 		slog.Warn("a stream was deleted and made anew: its shards are read from their beginning", "stream", s.Stream.Name, "was", known.Created, "is", s.Stream.Created)
@@ -143,7 +143,7 @@ func (s *Supervisor) SuperviseShards(ctx context.Context, in SuperviseInput) (Su
 	// When one changes, the call ends, and the next one knows.
 	defer s.show(in.Shards)()
 	r := &round{Supervisor: s, in: in, limit: rate.NewLimiter(looksPerSecond, looksPerSecond)}
-	result := SuperviseResult{Stream: s.Stream, Shards: in.Shards}
+	result := Result{Stream: s.Stream, Shards: in.Shards}
 	for deadline := time.Now().Add(in.For); time.Now().Before(deadline); {
 		listed, err := s.Shards.Shards(ctx)
 		if err == nil {
@@ -180,7 +180,7 @@ func (s *Supervisor) keepReconciling(ctx context.Context) {
 // round looks after the shards during one call.
 type round struct {
 	*Supervisor
-	in    SuperviseInput
+	in    Input
 	limit *rate.Limiter
 }
 
@@ -303,7 +303,7 @@ func (s *Supervisor) keepTelling(ctx context.Context) {
 
 // checked is what must hold of a stream that is supervised: a state that was
 // known is carried over only to a shard of the same stream.
-func (in SuperviseInput) checked(ours telemetry.StreamID) (SuperviseInput, error) {
+func (in Input) checked(ours telemetry.StreamID) (Input, error) {
 	if in.Stream != ours.Name {
 		return in, fmt.Errorf("supervise stream %s: this worker reads %s", in.Stream, ours.Name)
 	}

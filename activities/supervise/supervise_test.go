@@ -60,8 +60,8 @@ func TestShardsThatNoWorkerHasAreInTheMetrics(t *testing.T) {
 		s.Workflows = looks{state: now, began: func() { during = said(t, "a test") }}
 		env := new(testsuite.WorkflowTestSuite).NewTestActivityEnvironment()
 		env.RegisterActivity(s.SuperviseShards)
-		encoded, err := env.ExecuteActivity(s.SuperviseShards, SuperviseInput{Stream: "s", Shards: in, For: time.Minute})
-		var result SuperviseResult
+		encoded, err := env.ExecuteActivity(s.SuperviseShards, Input{Stream: "s", Shards: in, For: time.Minute})
+		var result Result
 		if err == nil {
 			err = encoded.Get(&result)
 		}

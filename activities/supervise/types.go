@@ -6,6 +6,6 @@ import (
 
 // The activity types of this package.
 const (
-	SuperviseShards activities.Type[SuperviseInput, SuperviseResult] = "SuperviseShards"
-	CommandShards   activities.Action[CommandInput]                  = "CommandShards"
+	SuperviseShards activities.Type[Input, Result]  = "SuperviseShards"
+	CommandShards   activities.Action[CommandInput] = "CommandShards"
 )

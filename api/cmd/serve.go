@@ -18,7 +18,7 @@ import (
 
 	activity "millrace/activities/ingest"
 	"millrace/api"
-	"millrace/api/ingest"
+	"millrace/api/batching"
 	"millrace/internal/config"
 	"millrace/internal/ops"
 	"millrace/internal/stream"
@@ -37,7 +37,7 @@ type serveCommand struct {
 
 	keyFile
 	api.Limits        `embed:"" group:"limits"`
-	ingest.Settings   `embed:"" group:"durable"`
+	batching.Settings `embed:"" group:"durable"`
 	config.Resources  `embed:"" group:"aws"`
 	PutConcurrency    int `name:"stream-puts" help:"Maximum PutRecords calls in flight for one batch." default:"4" group:"aws" env:"MILLRACE_STREAM_PUTS"`
 	config.Versioning `embed:"" group:"versioning"`
@@ -85,7 +85,7 @@ func (c *serveCommand) Run(ctx context.Context) error {
 
 	backends := workers.NewBackends(cfg, c.Resources, stream.Settings{PutConcurrency: c.PutConcurrency})
 	launcher := workflows.Launcher{Client: temporal}
-	batcher := ingest.New(c.Settings, launcher, backends.Intake)
+	batcher := batching.New(c.Settings, launcher, backends.Intake)
 	server := api.New(api.Settings{Region: c.Region, Limits: c.Limits, Origins: c.CORSOrigins}, keys, batcher)
 	stopServing, err := c.serve(server, c.routes(server, c.checks(cfg, backends, temporal)), secured)
 	if err != nil {
@@ -110,7 +110,7 @@ func (c *serveCommand) Run(ctx context.Context) error {
 // a workflow or in the queue: a collector that starts in an outage must not make
 // it a larger one.
 func (c *serveCommand) find(ctx context.Context, backends *workers.Backends) {
-	if err := workers.Insist(ctx, "find the stream", "make it with starter setup, and see that the credentials allow it", backends.FindStream); err == nil {
+	if err := workers.RetryUntilDone(ctx, "find the stream", "make it with starter setup, and see that the credentials allow it", backends.FindStream); err == nil {
 		slog.Info("found the stream", "stream", c.Stream)
 	}
 }
@@ -123,7 +123,7 @@ func (c *serveCommand) checks(cfg aws.Config, backends *workers.Backends, tempor
 		OneOf:    map[string]ops.Check{workers.Kinesis: backends.CheckStream(inAWS[workers.Kinesis]), workers.SQS: inAWS[workers.SQS]},
 		Optional: map[string]ops.Check{workers.S3: inAWS[workers.S3]},
 	}
-	if c.Mode != ingest.Direct {
+	if c.Mode != batching.Direct {
 		checks.OneOf[workers.Temporal] = func(ctx context.Context) error { return config.CheckTemporal(ctx, temporal) }
 	}
 	return checks
@@ -147,7 +147,7 @@ func (c *serveCommand) routes(server *api.Server, checks ops.Checks) http.Handle
 // begins in the round trip that starts it, and starts Reconcile, which has no
 // need of processing. While Temporal is away, it waits.
 func (c *serveCommand) work(ctx context.Context, temporal *config.Connecting, launcher workflows.Launcher, b *workers.Backends) (stop func()) {
-	if c.Mode == ingest.Direct {
+	if c.Mode == batching.Direct {
 		return func() {}
 	}
 	ingester := &activity.Ingester{Intake: b.Intake, Batches: launcher, DeadLetters: b.DeadLetters}
@@ -157,7 +157,7 @@ func (c *serveCommand) work(ctx context.Context, temporal *config.Connecting, la
 		if err != nil { // asked to end before Temporal was there
 			stop = func() {}
 		} else {
-			_ = workers.Insist(ctx, "start Reconcile", "see whether Temporal works", launcher.StartReconcile)
+			_ = workers.RetryUntilDone(ctx, "start Reconcile", "see whether Temporal works", launcher.StartReconcile)
 		}
 		stopped <- stop
 	}()
@@ -165,7 +165,7 @@ func (c *serveCommand) work(ctx context.Context, temporal *config.Connecting, la
 }
 
 func (c *serveCommand) startWorker(ctx context.Context, temporal *config.Connecting, ingester *activity.Ingester) (stop func(), err error) {
-	if err := workers.Insist(ctx, "reach Temporal", "set TEMPORAL_ADDRESS, or start Temporal", temporal.Connect); err != nil {
+	if err := workers.RetryUntilDone(ctx, "reach Temporal", "set TEMPORAL_ADDRESS, or start Temporal", temporal.Connect); err != nil {
 		return nil, err
 	}
 	return workers.Start(ctx, map[string]func() worker.Worker{

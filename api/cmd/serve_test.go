@@ -24,7 +24,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"millrace/api"
-	"millrace/api/ingest"
+	"millrace/api/batching"
 	"millrace/deploy/local"
 	"millrace/internal/ops"
 )
@@ -54,7 +54,7 @@ func certificate(t *testing.T) (certFile, keyFile string, trust *x509.CertPool) 
 // nowhere is an Ingester that takes nothing.
 type nowhere struct{}
 
-func (nowhere) Ingest(context.Context, string, [][]byte) error { return ingest.ErrUnavailable }
+func (nowhere) Ingest(context.Context, string, [][]byte) error { return batching.ErrUnavailable }
 
 // freeAddress is one without a listener.
 func freeAddress(t *testing.T) string {

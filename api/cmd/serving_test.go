@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"millrace/api"
-	"millrace/api/ingest"
+	"millrace/api/batching"
 	"millrace/deploy/local/localtest"
 	"millrace/internal/ops"
 	"millrace/test/kit/poll"
@@ -27,7 +27,7 @@ type serving struct {
 }
 
 // start starts a collector, and has it end with the test.
-func start(t *testing.T, c *outage.Cloud, mode ingest.Mode) *serving {
+func start(t *testing.T, c *outage.Cloud, mode batching.Mode) *serving {
 	t.Helper()
 	keys := filepath.Join(t.TempDir(), "keys.json")
 	key, err := api.CreateKey(keys, "tenant")

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"millrace/api/ingest"
+	"millrace/api/batching"
 	"millrace/internal/queue"
 	"millrace/test/outage"
 	"millrace/workers"
@@ -16,9 +16,9 @@ import (
 // records, says what it lacks, and is whole when the service is back.
 func TestCollectorStartsDuringOutage(t *testing.T) {
 	c := outage.New(t)
-	for _, mode := range []ingest.Mode{ingest.Temporal, ingest.Direct} {
+	for _, mode := range []batching.Mode{batching.Temporal, batching.Direct} {
 		for _, away := range []string{workers.Kinesis, workers.SQS, workers.S3, workers.Temporal} {
-			if mode == ingest.Direct && away == workers.Temporal {
+			if mode == batching.Direct && away == workers.Temporal {
 				continue // which has no need of it
 			}
 			t.Run(string(mode)+" without "+away, func(t *testing.T) {
@@ -47,7 +47,7 @@ func TestCollectorStartsDuringOutage(t *testing.T) {
 func TestCollectorUsesQueueUntilStreamIsFound(t *testing.T) {
 	c := outage.New(t)
 	c.Close(workers.Kinesis)
-	s := start(t, c, ingest.Direct)
+	s := start(t, c, batching.Direct)
 	s.until("it takes records", func() bool { return s.posts("early") })
 	fallback := queue.NewFallback(c.Queues, c.Names.Queue, nil)
 	got, err := fallback.Receive(t.Context(), 10, time.Second, time.Minute)
@@ -60,7 +60,7 @@ func TestCollectorUsesQueueUntilStreamIsFound(t *testing.T) {
 func TestReadinessNamesMissingStream(t *testing.T) {
 	c := outage.New(t)
 	c.Names.Stream += "-misspelt"
-	s := start(t, c, ingest.Direct)
+	s := start(t, c, batching.Direct)
 	s.until("it names the stream", func() bool {
 		_, r := s.readiness()
 		return strings.Contains(r.Degraded[workers.Kinesis], c.Names.Stream) && strings.Contains(r.Degraded[workers.Kinesis], "ResourceNotFound")
@@ -72,7 +72,7 @@ func TestCollectorRefusesRecordsItCannotStore(t *testing.T) {
 	for _, service := range []string{workers.Kinesis, workers.SQS, workers.Temporal} {
 		c.Close(service)
 	}
-	s := start(t, c, ingest.Temporal)
+	s := start(t, c, batching.Temporal)
 	s.until("it says that it cannot work", func() bool {
 		status, r := s.readiness()
 		return status == http.StatusServiceUnavailable && !r.Ready && len(r.Missing) == 3

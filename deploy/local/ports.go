@@ -31,7 +31,7 @@ func ChoosePorts(usual bool, ports ...int) ([]int, error) {
 func (c *portChooser) choose(usual []int) ([]int, error) {
 	ports := make([]int, len(usual))
 	for i, port := range usual {
-		if port != 0 && c.usual && c.take(port) {
+		if port != 0 && c.usual && c.reserve(port) {
 			ports[i] = port
 			continue
 		}
@@ -47,14 +47,14 @@ func (c *portChooser) takeAny() (int, error) {
 	const size = highestPort - lowestPort + 1
 	first := rand.IntN(size) // Two stacks that start at the same time should not meet.
 	for i := range size {
-		if port := lowestPort + (first+i)%size; c.take(port) {
+		if port := lowestPort + (first+i)%size; c.reserve(port) {
 			return port, nil
 		}
 	}
 	return 0, errors.New("no port is free between " + strconv.Itoa(lowestPort) + " and " + strconv.Itoa(highestPort))
 }
 
-func (c *portChooser) take(port int) bool {
+func (c *portChooser) reserve(port int) bool {
 	if c.taken[port] || !isFree(port) {
 		return false
 	}

@@ -47,28 +47,28 @@ func (s *splitter) next() ([]byte, error) {
 	if !whole && s.err != nil && !errors.Is(s.err, io.EOF) {
 		// The source ended inside of it; but a complete document may stand there.
 		if end := documentEnd(line); end > 0 {
-			return s.take(end), nil
+			return s.piece(end), nil
 		}
 		s.from = s.to
 		return nil, s.err
 	}
 	at, last := bytes.Index(line[1:], head)+1, whole && s.from+len(line) == s.to
 	if whole && at == 0 && !last { // by far the most
-		return s.take(len(line)), nil
+		return s.piece(len(line)), nil
 	}
 	switch end := documentEnd(line); {
 	case end > 0:
-		return s.take(end), nil
+		return s.piece(end), nil
 	case at > 0: // a piece of something, and behind it one of ours, or one that it has inside
 		if bytes.HasPrefix(line, head) {
 			s.cut = errCut
 		}
-		return s.take(at), nil
+		return s.piece(at), nil
 	case last && line[0] == '{': // no foreign record, but what is left of one
 		s.from, s.cut = s.to, errCut
 		return nil, s.end()
 	}
-	return s.take(len(line)), nil
+	return s.piece(len(line)), nil
 }
 
 // end is how the text ends: well only if no record was cut off.
@@ -106,7 +106,7 @@ func (s *splitter) line() (line []byte, whole bool) {
 	}
 }
 
-func (s *splitter) take(n int) []byte {
+func (s *splitter) piece(n int) []byte {
 	document := s.buf[s.from : s.from+n : s.from+n]
 	s.from += n
 	s.searched = max(s.searched, s.from)

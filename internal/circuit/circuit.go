@@ -70,7 +70,7 @@ func (c *Circuit) GaveUp(tenant string, records int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if s := c.tenants[tenant]; s != nil {
-		s.Buried += int64(records)
+		s.DeadLetters += int64(records)
 	}
 }
 

@@ -46,8 +46,8 @@ type TenantState struct {
 	// Since is when most of them began to be refused: the tenant is an offender,
 	// and its refused records go to the ledger in large entries. Zero: it is none.
 	Since time.Time `json:"since,omitzero"`
-	// Buried is how many of its records have gone to the ledger since.
-	Buried int64 `json:"buried,omitempty"`
+	// DeadLetters is how many of its records have gone to the ledger since.
+	DeadLetters int64 `json:"buried,omitempty"`
 }
 
 // Offends reports whether most of the tenant's records are refused.
@@ -59,7 +59,7 @@ func (s TenantState) Share() float64 { return Sample{s.Records, s.Refused}.Share
 // String says it to an operator.
 func (s TenantState) String() string {
 	return fmt.Sprintf("%s: %.0f %% of its last %d records are refused, since %s; %d of them went to the ledger",
-		cmp.Or(s.Tenant, "records that no collector wrote"), 100*s.Share(), s.Records, s.Since.UTC().Format(time.RFC3339), s.Buried)
+		cmp.Or(s.Tenant, "records that no collector wrote"), 100*s.Share(), s.Records, s.Since.UTC().Format(time.RFC3339), s.DeadLetters)
 }
 
 // Sample is what became of some records.
@@ -113,7 +113,7 @@ func (s *standing) enter(of Sample, least int, now time.Time) {
 	s.Records, s.Refused, s.Seen = sum.Records, sum.Bad, now
 	switch offends := s.Records >= least && s.Share() > MostBad; {
 	case !offends:
-		s.Since, s.Buried = time.Time{}, 0
+		s.Since, s.DeadLetters = time.Time{}, 0
 	case s.Since.IsZero():
 		s.Since = now
 	}

@@ -19,14 +19,14 @@ import (
 	"millrace/test/kit/faultproxy"
 )
 
-// graves is a Graveyard in memory that can fail.
-type graves struct {
+// deadLetters are DeadLetters in memory that can fail.
+type deadLetters struct {
 	mu   sync.Mutex
 	dead map[string]string // record: code
 	err  error
 }
 
-func (g *graves) WriteIngest(_ context.Context, _ string, dead []intake.Refused) error {
+func (g *deadLetters) WriteIngest(_ context.Context, _ string, dead []intake.Refused) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.err != nil {
@@ -42,12 +42,12 @@ func (g *graves) WriteIngest(_ context.Context, _ string, dead []intake.Refused)
 // proxy.
 type faultyIntake struct {
 	*testing.T
-	*intake.Intake
-	straight *stream.Stream // past the proxy
-	fallback *queue.Fallback
-	toStream *faultproxy.Proxy
-	toQueue  *faultproxy.Proxy
-	graves   *graves
+	*intake.Writer
+	straight    *stream.Stream // past the proxy
+	fallback    *queue.Fallback
+	toStream    *faultproxy.Proxy
+	toQueue     *faultproxy.Proxy
+	deadLetters *deadLetters
 }
 
 type noOverflow struct{}
@@ -58,7 +58,7 @@ func (noOverflow) Delete(context.Context, string) error        { return nil }
 
 func newFaultyIntake(t *testing.T) *faultyIntake {
 	t.Helper()
-	f := &faultyIntake{T: t, graves: &graves{dead: map[string]string{}}}
+	f := &faultyIntake{T: t, deadLetters: &deadLetters{dead: map[string]string{}}}
 	cfg := localtest.AWS(t)
 	name := localtest.Name(t, "")
 	proxied := func() (*faultproxy.Proxy, aws.Config) {
@@ -100,7 +100,7 @@ func newFaultyIntake(t *testing.T) *faultyIntake {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.Intake = intake.New(faulty, faultyQueue, f.graves, 0)
+	f.Writer = intake.New(faulty, faultyQueue, f.deadLetters, 0)
 	return f
 }
 

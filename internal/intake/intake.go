@@ -36,9 +36,9 @@ type Refused struct {
 	Code, Reason string
 }
 
-// Intake is the way into the stream, and around it. It is safe for concurrent
+// Writer is the way into the stream, and around it. It is safe for concurrent
 // use.
-type Intake struct {
+type Writer struct {
 	stream      Stream
 	queue       Queue
 	deadLetters DeadLetters
@@ -51,11 +51,11 @@ const DefaultConcurrency = 16
 
 // New makes an Intake that puts at most concurrency batches at the same time;
 // zero is DefaultConcurrency.
-func New(s Stream, q Queue, d DeadLetters, concurrency int) *Intake {
+func New(s Stream, q Queue, d DeadLetters, concurrency int) *Writer {
 	if concurrency <= 0 {
 		concurrency = DefaultConcurrency
 	}
-	return &Intake{stream: s, queue: q, deadLetters: d, turns: newTurns(concurrency)}
+	return &Writer{stream: s, queue: q, deadLetters: d, turns: newTurns(concurrency)}
 }
 
 const (
@@ -75,7 +75,7 @@ const (
 // ledger if the stream will never take it. It returns the positions of records
 // that are durable nowhere yet, in order, and why. batch names the records in
 // the ledger.
-func (i *Intake) Put(ctx context.Context, batch string, records [][]byte) (left []int, err error) {
+func (i *Writer) Put(ctx context.Context, batch string, records [][]byte) (left []int, err error) {
 	rejected, refused := i.putIntoStream(ctx, records)
 	taken.WithLabelValues("stream").Add(float64(len(records) - len(rejected) - len(refused)))
 	if len(refused) > 0 {
@@ -103,7 +103,7 @@ func (i *Intake) Put(ctx context.Context, batch string, records [][]byte) (left 
 // putIntoStream tries the stream, and tries again, with what it throttles. An
 // entry that has no answer is not tried again, and none waits for long until it
 // is its turn: the queue is the better place when the stream is away.
-func (i *Intake) putIntoStream(ctx context.Context, records [][]byte) (rejected []int, refused []Refused) {
+func (i *Writer) putIntoStream(ctx context.Context, records [][]byte) (rejected []int, refused []Refused) {
 	at := Positions(len(records))
 	for attempt, wait := 1, firstWait; ; attempt, wait = attempt+1, 2*wait {
 		rejections, err := i.putOnce(ctx, Pick(records, at), len(records))
@@ -131,7 +131,7 @@ func (i *Intake) putIntoStream(ctx context.Context, records [][]byte) (rejected 
 
 // putOnce puts some records of a batch in a turn of their own: what waits to be
 // put again, or goes to the queue, delays no other batch.
-func (i *Intake) putOnce(ctx context.Context, records [][]byte, ofBatch int) ([]stream.Rejection, error) {
+func (i *Writer) putOnce(ctx context.Context, records [][]byte, ofBatch int) ([]stream.Rejection, error) {
 	end, err := i.takeTurn(ctx)
 	if err != nil {
 		return nil, err
@@ -145,10 +145,10 @@ func (i *Intake) putOnce(ctx context.Context, records [][]byte, ofBatch int) ([]
 	return rejections, nil
 }
 
-func (i *Intake) takeTurn(ctx context.Context) (end func(verdict), err error) {
+func (i *Writer) takeTurn(ctx context.Context) (end func(verdict), err error) {
 	ctx, cancel := withPart(ctx)
 	defer cancel()
-	return i.turns.take(ctx)
+	return i.turns.acquire(ctx)
 }
 
 // judge says how the stream did with a batch. That it throttles a few is no
@@ -170,7 +170,7 @@ func judge(rejections []stream.Rejection, ofBatch int) verdict {
 	return took
 }
 
-func (i *Intake) send(ctx context.Context, records [][]byte) ([]int, error) {
+func (i *Writer) send(ctx context.Context, records [][]byte) ([]int, error) {
 	if ctx.Err() != nil {
 		return Positions(len(records)), context.Cause(ctx)
 	}
@@ -181,7 +181,7 @@ func (i *Intake) send(ctx context.Context, records [][]byte) ([]int, error) {
 	return rest, err
 }
 
-func (i *Intake) writeDeadLetters(ctx context.Context, batch string, refused []Refused) error {
+func (i *Writer) writeDeadLetters(ctx context.Context, batch string, refused []Refused) error {
 	ctx, cancel := withPart(ctx)
 	defer cancel()
 	if err := i.deadLetters.WriteIngest(ctx, batch, refused); err != nil {

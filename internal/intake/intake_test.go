@@ -50,7 +50,7 @@ func TestPutStoresEachRecordOrReturnsIt(t *testing.T) {
 			f := newFaultyIntake(t)
 			f.toStream.Set(c.stream...)
 			f.toQueue.Set(c.queue...)
-			f.graves.err = c.ledger
+			f.deadLetters.err = c.ledger
 			var records [][]byte
 			for n := range count {
 				records = append(records, record(fmt.Sprint(n), 100))
@@ -68,19 +68,19 @@ func TestPutStoresEachRecordOrReturnsIt(t *testing.T) {
 				text, good := text(r), len(r) <= telemetry.MaxRecordSize
 				switch {
 				case slices.Contains(left, n):
-					if inStream[text]+inQueue[text] > 0 || f.graves.dead[text] != "" {
+					if inStream[text]+inQueue[text] > 0 || f.deadLetters.dead[text] != "" {
 						t.Errorf("record %d is left, and somewhere, too", n)
 					}
 				case !good:
-					if f.graves.dead[text] != outcome.TypeTooLargePut {
+					if f.deadLetters.dead[text] != outcome.TypeTooLargePut {
 						t.Errorf("record %d is not in the ledger", n)
 					}
 				case c.inStream(n) != (inStream[text] == 1) || c.inQueue(n) != (inQueue[text] == 1):
 					t.Errorf("record %d is %d times in the stream and %d times in the queue", n, inStream[text], inQueue[text])
 				}
 			}
-			if len(f.graves.dead) != c.dead {
-				t.Errorf("dead are %v", slices.Collect(maps.Values(f.graves.dead)))
+			if len(f.deadLetters.dead) != c.dead {
+				t.Errorf("dead are %v", slices.Collect(maps.Values(f.deadLetters.dead)))
 			}
 			if faults := len(f.toStream.Log()); (len(c.stream) > 0) != (faults > 0) {
 				t.Errorf("the stream made %d faults", faults)

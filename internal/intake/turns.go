@@ -34,9 +34,9 @@ const leastThrottled = 4
 
 func newTurns(most int) *turns { return &turns{most: float64(most), limit: float64(most)} }
 
-// take waits for a turn. The caller ends it, saying how the stream did. The error
+// acquire waits for a turn. The caller ends it, saying how the stream did. The error
 // is the context's.
-func (t *turns) take(ctx context.Context) (end func(verdict), err error) {
+func (t *turns) acquire(ctx context.Context) (end func(verdict), err error) {
 	granted := make(chan int, 1)
 	t.mu.Lock()
 	t.waiting = append(t.waiting, granted)

@@ -20,7 +20,7 @@ func TestTurnsAdaptToAnsweredCalls(t *testing.T) {
 		var mu sync.Mutex
 		able, inFlight, failures, calls, limits := 16, 0, 0, 0, 0.0
 		call := func() {
-			end, err := turns.take(t.Context())
+			end, err := turns.acquire(t.Context())
 			if err != nil {
 				t.Error(err)
 				return
@@ -82,19 +82,19 @@ func TestCanceledWaiterLosesNoTurn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		turns := newTurns(1)
-		end, err := turns.take(t.Context())
+		end, err := turns.acquire(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
 		for range 10 {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			if _, err := turns.take(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			if _, err := turns.acquire(ctx); !errors.Is(err, context.DeadlineExceeded) {
 				t.Error(err)
 			}
 			cancel()
 		}
 		end(took)
-		if end, err = turns.take(t.Context()); err != nil {
+		if end, err = turns.acquire(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		end(took)
@@ -112,7 +112,7 @@ func TestThrottlingLowersLimitOncePerRoundTrip(t *testing.T) {
 	round := func(v verdict) float64 {
 		var ends []func(verdict)
 		for range int(turns.now()) {
-			end, err := turns.take(t.Context())
+			end, err := turns.acquire(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -229,7 +229,7 @@ func TestThrottledPutWaitsOutsideItsTurn(t *testing.T) {
 		synctest.Wait() // for its second attempt
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
-		end, err := i.turns.take(ctx)
+		end, err := i.turns.acquire(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}

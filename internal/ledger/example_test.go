@@ -117,5 +117,5 @@ func Example() {
 	// ledger/open/telemetry/shardId-000000000003/4959-4959.1795395723.json <nil>
 	// document_parsing_exception {"duration":"long"}
 	// resolved: <nil>
-	// ledger/done/telemetry/shardId-000000000003/4959-4959.1795395723.json
+	// ledger/done/telemetry/shardId-000000000003/4959-4959.1795395723.json <nil>
 }

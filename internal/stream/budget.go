@@ -29,8 +29,8 @@ func newBudget(callsPerSecond float64, bytesPerSecond int) *budget {
 	return b
 }
 
-// take reserves the next call and returns when it may be made.
-func (b *budget) take(now time.Time) time.Time {
+// reserve reserves the next call and returns when it may be made.
+func (b *budget) reserve(now time.Time) time.Time {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	at := b.next

@@ -49,7 +49,7 @@ func (p *poller) open(ctx context.Context, at position) error {
 
 func (p *poller) next(ctx context.Context) (batch, error) {
 	asked := time.Now()
-	turn := p.budget.take(asked)
+	turn := p.budget.reserve(asked)
 	if p.idle.After(turn) {
 		turn = p.idle
 	}

@@ -140,7 +140,7 @@ func (p *put) call(ctx context.Context, c call) {
 			p.reject(Rejection{Position: position, Code: CodeUnavailable, Message: "the answer has no sequence number for it"})
 			continue
 		}
-		p.take()
+		p.collect()
 	}
 }
 
@@ -184,7 +184,7 @@ func (p *put) confirm(ctx context.Context) {
 	}
 }
 
-func (p *put) take() {
+func (p *put) collect() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.taken++

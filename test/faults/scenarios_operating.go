@@ -184,8 +184,8 @@ func (s *running) endTwo(ctx context.Context, workflowType string) error {
 	s.terminated = append(s.terminated, open[1])
 	// Before the fault ends: then it could also have gone on.
 	if err := s.until(ctx, func() (bool, error) {
-		buried, err := s.stores.BuriedBy(ctx, open[0])
-		return buried > 0, err
+		givenUp, err := s.stores.GivenUpBy(ctx, open[0])
+		return givenUp > 0, err
 	}); err != nil {
 		return fmt.Errorf("%s, which was canceled, has written nothing to the ledger: %w", open[0], err)
 	}

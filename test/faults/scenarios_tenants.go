@@ -331,7 +331,7 @@ var outages = []scenario{
 			return s.awaitGood(ctx, "nothing reports bad ones")
 		},
 	},
-	{number: 32, name: "dead-letter-queue-is-strict", bad: 0.001, fault: buryStrangeIDs, settle: awaitStrangeLetters},
+	{number: 32, name: "dead-letter-queue-is-strict", bad: 0.001, fault: giveUpStrangeIDs, settle: awaitStrangeLetters},
 	{
 		number: 33, name: "ledger-down", bad: 0.003, lasts: 5 * time.Second,
 		fault: func(ctx context.Context, s *running) error {
@@ -396,9 +396,9 @@ func (s *running) strangeID(n int) string {
 
 const strangeIDs = 3
 
-// buryStrangeIDs posts records whose dead letters a strict queue would refuse if
+// giveUpStrangeIDs posts records whose dead letters a strict queue would refuse if
 // they had the ids as they are.
-func buryStrangeIDs(ctx context.Context, s *running) error {
+func giveUpStrangeIDs(ctx context.Context, s *running) error {
 	s.harness.aws.Set(faultproxy.Rule{Name: "32 strict", Operation: "SendMessageBatch", Holds: letters, Fault: faultproxy.StrictMessages{}})
 	var records []map[string]string
 	for n := range strangeIDs {

@@ -45,8 +45,8 @@ var record = flag.Bool("record", false, "write the golden files anew, unless wha
 var formats = []any{
 	// Inputs, results and heartbeats of activities.
 	ingest.FinishInput{}, ingest.PutResult{}, ingest.ReconcileInput{},
-	redrive.RedriveCall{}, redrive.RedriveProgress{},
-	supervise.SuperviseInput{}, supervise.SuperviseResult{}, supervise.CommandInput{},
+	redrive.Call{}, redrive.Progress{},
+	supervise.Input{}, supervise.Result{}, supervise.CommandInput{},
 	process.IndexInput{}, process.IndexResult{}, process.RangeInput{}, process.RangeResult{},
 	process.HeldInput{}, process.HeldResult{}, backups.CopyInput{}, backups.CopyResult{},
 	deadletters.KeepCall{}, deadletters.KeepProgress{}, deadletters.ReprocessCall{}, deadletters.ReprocessProgress{},
@@ -92,7 +92,7 @@ func TestFormatsAreStable(t *testing.T) {
 	t.Parallel()
 	for _, format := range formats {
 		of := reflect.TypeOf(format)
-		t.Run(of.Name(), func(t *testing.T) {
+		t.Run(of.String(), func(t *testing.T) {
 			t.Parallel()
 			value := reflect.New(of)
 			(&filler{}).fill(value.Elem(), of.Name(), 0)
@@ -101,7 +101,7 @@ func TestFormatsAreStable(t *testing.T) {
 				t.Fatal(err)
 			}
 			want = append(want, '\n')
-			file := filepath.Join("testdata", of.Name()+".json")
+			file := filepath.Join("testdata", of.String()+".json")
 			golden, err := os.ReadFile(file)
 			switch {
 			case errors.Is(err, fs.ErrNotExist) && *record:

@@ -24,7 +24,7 @@ var records = []Mutant{
 	{
 		Name: "answers-before-durable", Clause: "what was answered 2xx is durable", Scenario: "temporal-down",
 		Edits: []Edit{{
-			File: "api/ingest/sender.go",
+			File: "api/batching/sender.go",
 			Old:  "func (s *sender) send(records [][]byte) error {\n",
 			New:  "func (s *sender) send(records [][]byte) error {\n\tgo func() { _ = s.sendLater(records) }()\n\treturn nil\n}\n\nfunc (s *sender) sendLater(records [][]byte) error {\n",
 		}},

@@ -24,7 +24,7 @@ var strangers = []Mutant{
 	{
 		Name: "grpc-no-room", Clause: "a message over gRPC has room before it is read",
 		Test:  Test{"./api", "TestSilentStreamsHoldOnlyTheirTenantsRoom"},
-		Edits: []Edit{{File: "api/otlpgrpc.go", Old: "held.take(2 * int64(s.limits.BodyBytes))", New: "held.take(0)"}},
+		Edits: []Edit{{File: "api/otlpgrpc.go", Old: "held.reserve(2 * int64(s.limits.BodyBytes))", New: "held.reserve(0)"}},
 	},
 	{
 		Name: "waste-does-nothing", Clause: "what is refused counts against the quota",
@@ -105,8 +105,8 @@ var strangers = []Mutant{
 	},
 	{
 		Name: "batches-a-flood-with-others", Clause: "no record waits for another tenant's flood",
-		Test:  Test{"./api/ingest", "TestFloodDelaysNoOtherTenant"},
-		Edits: []Edit{{File: "api/ingest/batcher.go", Old: "\t\tline = b.yielding\n", New: "\t\tline = b.prompt\n"}},
+		Test:  Test{"./api/batching", "TestFloodDelaysNoOtherTenant"},
+		Edits: []Edit{{File: "api/batching/batcher.go", Old: "\t\tline = b.yielding\n", New: "\t\tline = b.prompt\n"}},
 	},
 	{
 		Name: "takes-conflicts-for-duplicates", Clause: "the same id with another content is never called a duplicate",

@@ -60,11 +60,11 @@ type settings struct {
 	config.Resources      `embed:"" group:"aws"`
 	stream.Settings       `embed:"" group:"aws"`
 	config.Elasticsearch  `embed:"" group:"elasticsearch"`
-	process.Limits        `embed:"" group:"processing"`
+	Processing            process.Limits `embed:"" group:"processing"`
 	workflows.BatchLimits `embed:"" group:"processing"`
-	redrive.RedriveLimits `embed:"" group:"redriving"`
+	Redriving             redrive.Limits `embed:"" group:"redriving"`
 	Recovering            `embed:"" group:"recovering"`
-	backups.BackupLimits  `embed:"" group:"backup"`
+	Backup                backups.Limits `embed:"" group:"backup"`
 	config.Versioning     `embed:"" group:"versioning"`
 	config.Logging        `embed:"" group:"logging"`
 }
@@ -120,8 +120,8 @@ func (s *settings) Validate() error {
 		errs = append(errs, fmt.Errorf("--bulk-timeout: %s is not positive", s.BulkTimeout))
 	}
 	return errors.Join(append(errs,
-		s.Resources.Validate(), s.Elasticsearch.Validate(), s.Limits.Validate(), s.BatchLimits.Validate(), s.RedriveLimits.Validate(), s.Recovering.Validate(),
-		s.BackupLimits.Validate())...)
+		s.Resources.Validate(), s.Elasticsearch.Validate(), s.Processing.Validate(), s.BatchLimits.Validate(), s.Redriving.Validate(), s.Recovering.Validate(),
+		s.Backup.Validate())...)
 }
 
 // run works until ctx ends, and then shuts down in reverse order.
@@ -202,7 +202,7 @@ func (s *settings) work(ctx context.Context, phase *phases, temporal client.Clie
 		return nil // asked to end before it began
 	}
 	phase.enter("the stream is not found yet: until then it polls no other task queue than that of ingest")
-	if err := workers.Insist(ctx, "find the stream", "make it with starter setup, and see that the credentials allow it", backends.FindStream); err != nil {
+	if err := workers.RetryUntilDone(ctx, "find the stream", "make it with starter setup, and see that the credentials allow it", backends.FindStream); err != nil {
 		return nil
 	}
 	phase.enter("it does not poll all task queues yet: Temporal does not answer")
@@ -265,7 +265,7 @@ func (s *settings) withStream(c client.Client, b *workers.Backends, documents *i
 	return map[string]func() worker.Worker{
 		"redrive": func() worker.Worker {
 			return workers.Redrive(c, &redrive.Redriver{
-				Queue: b.Fallback, Stream: b.Stream, DeadLetters: b.DeadLetters, Limits: s.RedriveLimits, Worker: identity,
+				Queue: b.Fallback, Stream: b.Stream, DeadLetters: b.DeadLetters, Limits: s.Redriving, Worker: identity,
 			})
 		},
 		"process": func() worker.Worker {
@@ -301,9 +301,9 @@ func (s *settings) withStream(c client.Client, b *workers.Backends, documents *i
 // processor is what indexes, with the cache and the limiter that all shards of
 // this process share.
 func (s *settings) processor(b *workers.Backends, documents *index.Client, r remembered, launcher workflows.Launcher, identity string) *process.Processor {
-	limits := s.WithDefaults()
+	limits := s.Processing.WithDefaults()
 	indexer := indexing.New(indexing.Settings{
-		Bulk: &snapshots.Noting{Bulk: documents, Cluster: documents, Store: b.Bucket}, Lookup: documents,
+		Bulk: &snapshots.WrittenIndices{Bulk: documents, Cluster: documents, Store: b.Bucket}, Lookup: documents,
 		Limiter: limiter.New(s.Bulks, s.BulkBytes), Seen: r.seen, Delay: r.delays, CompareRate: limits.CompareRate,
 	})
 	return process.New(process.Processor{
@@ -314,10 +314,10 @@ func (s *settings) processor(b *workers.Backends, documents *index.Client, r rem
 
 // archivist is what backs up.
 func (s *settings) archivist(b *workers.Backends, identity string) *backups.Archivist {
-	l := s.BackupLimits
+	l := s.Backup
 	store := b.Backups.Under(backup.Prefix).Writing(archive.Writing{Encryption: l.Encryption, KMSKey: l.KMSKey, StorageClass: l.StorageClass})
 	return backups.NewArchivist(backups.Archivist{
-		Stream: b.StreamID(), Source: backups.BackupSource{Stream: b.Stream, FanOut: l.FanOut}, Store: store,
+		Stream: b.StreamID(), Source: backups.Source{Stream: b.Stream, FanOut: l.FanOut}, Store: store,
 		Ends: b.Backups.Under(backup.EndsPrefix), Losses: b.DeadLetters,
 		Limits: l, Worker: identity,
 	})

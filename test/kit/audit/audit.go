@@ -216,7 +216,7 @@ func (a *audit) document(index string, source json.RawMessage) error {
 
 // deadLetter takes one record of the ledger. It counts only with its error, as
 // it was posted, and if the dead-letter queue reports it.
-func (a *audit) deadLetter(g grave) {
+func (a *audit) deadLetter(g deadRecord) {
 	sender, n := a.sender(g.ID)
 	if sender < 0 {
 		if g.cause != "" {

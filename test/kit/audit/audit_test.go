@@ -86,7 +86,7 @@ func TestRunTellsEveryOutcome(t *testing.T) {
 	}
 	why := map[string]any{"type": "document_parsing_exception", "reason": "failed to parse field [duration]"}
 	var dead []map[string]any // in the ledger's entry
-	bury := func(n uint64, cause any, change func(payload map[string]any)) {
+	giveUp := func(n uint64, cause any, change func(payload map[string]any)) {
 		d := document(n)
 		change(d)
 		text, err := json.Marshal(d)
@@ -122,10 +122,10 @@ func TestRunTellsEveryOutcome(t *testing.T) {
 	accepted.Add(good[12])  // lost
 	accepted.Add(good[13])  // good, but dead-lettered
 	accepted.Add(bad[0])    // dead-lettered
-	bury(good[13], why, same)
-	bury(bad[0], why, same)
-	bury(good[1], why, same) // indexed wins
-	for range 6 {            // more letters than come at once
+	giveUp(good[13], why, same)
+	giveUp(bad[0], why, same)
+	giveUp(good[1], why, same) // indexed wins
+	for range 6 {              // more letters than come at once
 		tell(good[13], ledgerKey, why)
 		tell(bad[0], ledgerKey, why)
 	}
@@ -133,14 +133,14 @@ func TestRunTellsEveryOutcome(t *testing.T) {
 		accepted.Add(n)
 	}
 	tell(good[14], ledgerKey, why)
-	bury(good[14], nil, same)
+	giveUp(good[14], nil, same)
 	tell(good[15], ledgerKey, why)
-	bury(good[15], why, func(payload map[string]any) { delete(payload, "resource") })
-	bury(good[16], why, same) // no letter reports it,
+	giveUp(good[15], why, func(payload map[string]any) { delete(payload, "resource") })
+	giveUp(good[16], why, same) // no letter reports it,
 	tell(good[17], ledgerKey, nil)
-	bury(good[17], why, same) // or not of its error,
+	giveUp(good[17], why, same) // or not of its error,
 	tell(good[18], strings.Replace(ledgerKey, "1-2", "1-1", 1), why)
-	bury(good[18], why, same) // or of another entry
+	giveUp(good[18], why, same) // or of another entry
 	entry, err := json.Marshal(map[string]any{"kind": "bulk", "source": "batch/1-2", "records": dead})
 	if err != nil {
 		t.Fatal(err)
@@ -197,8 +197,8 @@ func TestRunTellsEveryOutcome(t *testing.T) {
 		t.Errorf("without the dead-letter queue the report is %+v, error %v", unasked, err)
 	}
 	for source, want := range map[string]int{"batch/1-2": len(dead) - 1 /* one has no error */, "batch/1": 0} {
-		if n, err := stores.BuriedBy(t.Context(), source); err != nil || n != want {
-			t.Errorf("%s has buried %d records, error %v; want %d", source, n, err, want)
+		if n, err := stores.GivenUpBy(t.Context(), source); err != nil || n != want {
+			t.Errorf("%s gave up %d records, error %v; want %d", source, n, err, want)
 		}
 	}
 	if m := report.Delay.Max(); m != 100*time.Millisecond {

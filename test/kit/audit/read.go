@@ -149,8 +149,8 @@ func (s Stores) Ask(ctx context.Context, method, path string, body, answer any) 
 	return nil
 }
 
-// grave is one record of the ledger.
-type grave struct {
+// deadRecord is one record of the ledger.
+type deadRecord struct {
 	identity        // as its payload says
 	entry    string // the key of its entry, without its state
 	source   string // the workflow that has written it
@@ -159,7 +159,7 @@ type grave struct {
 }
 
 // deadLetters reads every record of every ledger entry, open or done.
-func (s Stores) deadLetters(ctx context.Context, each func(grave)) error {
+func (s Stores) deadLetters(ctx context.Context, each func(deadRecord)) error {
 	return s.objects(ctx, ledgerKey, func(key string, body io.Reader) error {
 		if !strings.HasSuffix(key, ".json") {
 			return nil
@@ -168,10 +168,10 @@ func (s Stores) deadLetters(ctx context.Context, each func(grave)) error {
 	})
 }
 
-// BuriedBy counts the records that a workflow has written to the ledger, with
+// GivenUpBy counts the records that a workflow has written to the ledger, with
 // their errors.
-func (s Stores) BuriedBy(ctx context.Context, workflow string) (records int, err error) {
-	err = s.deadLetters(ctx, func(g grave) {
+func (s Stores) GivenUpBy(ctx context.Context, workflow string) (records int, err error) {
+	err = s.deadLetters(ctx, func(g deadRecord) {
 		if g.source == workflow && g.cause != "" {
 			records++
 		}
@@ -185,7 +185,7 @@ func stateless(key string) string {
 	return place
 }
 
-func (s Stores) entry(key string, body io.Reader, each func(grave)) error {
+func (s Stores) entry(key string, body io.Reader, each func(deadRecord)) error {
 	var entry struct {
 		Source  string
 		Records []struct {
@@ -198,7 +198,7 @@ func (s Stores) entry(key string, body io.Reader, each func(grave)) error {
 	}
 	for _, r := range entry.Records {
 		// A ledger that forgot the payload has lost the record.
-		g := grave{entry: key, source: entry.Source, cause: r.Error.Type, payload: r.Data}
+		g := deadRecord{entry: key, source: entry.Source, cause: r.Error.Type, payload: r.Data}
 		var err error
 		if g.identity, err = identify(r.Data); err != nil || g.ID == "" {
 			continue

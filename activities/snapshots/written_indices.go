@@ -15,12 +15,12 @@ import (
 )
 
 const (
-	// noteAgain is after how long an index that is written to is looked up again:
-	// it may have been deleted, and made anew. noteRetry is after how long that is
-	// tried again, if it could not be noted, and noteWithin how long it may take.
-	noteAgain, noteRetry, noteWithin = 10 * time.Minute, time.Minute, 5 * time.Second
-	// notedAtOnce bounds the indices that one request names.
-	notedAtOnce = 50
+	// recordAgain is after how long an index that is written to is looked up again:
+	// it may have been deleted, and made anew. recordRetry is after how long that is
+	// tried again, if it could not be noted, and recordWithin how long it may take.
+	recordAgain, recordRetry, recordWithin = 10 * time.Minute, time.Minute, 5 * time.Second
+	// recordedAtOnce bounds the indices that one request names.
+	recordedAtOnce = 50
 )
 
 // IndexLister describes indices. See index.Client.
@@ -28,9 +28,9 @@ type IndexLister interface {
 	Indices(ctx context.Context, patterns ...string) (map[string]index.State, error)
 }
 
-// Noting is a sink.Bulker that notes which indices it has written to, for the next
+// WrittenIndices is a sink.Bulker that notes which indices it has written to, for the next
 // snapshot: see snapshot.Judge. Indexing does not wait for that.
-type Noting struct {
+type WrittenIndices struct {
 	Bulk    sink.Bulker
 	Cluster IndexLister
 	Store   snapshot.Store
@@ -40,28 +40,28 @@ type Noting struct {
 }
 
 // Do implements sink.Bulker.
-func (n *Noting) Do(ctx context.Context, b *sink.Bulk) sink.Result {
+func (n *WrittenIndices) Do(ctx context.Context, b *sink.Bulk) sink.Result {
 	result := n.Bulk.Do(ctx, b)
 	if result.Class != outcome.Indexed {
 		return result
 	}
-	if due := n.take(b.Indices()); len(due) > 0 {
-		go n.noteAll(context.WithoutCancel(ctx), due)
+	if due := n.pickDue(b.Indices()); len(due) > 0 {
+		go n.recordAll(context.WithoutCancel(ctx), due)
 	}
 	return result
 }
 
-func (n *Noting) noteAll(ctx context.Context, due []string) {
-	for names := range slices.Chunk(due, notedAtOnce) {
-		if err := n.note(ctx, names); err != nil {
+func (n *WrittenIndices) recordAll(ctx context.Context, due []string) {
+	for names := range slices.Chunk(due, recordedAtOnce) {
+		if err := n.record(ctx, names); err != nil {
 			slog.WarnContext(ctx, "could not note which indices were written to, trying again later", "indices", names, "error", err)
-			n.wait(names, noteRetry)
+			n.wait(names, recordRetry)
 		}
 	}
 }
 
-// take returns those of some indices that are due, for the caller to note.
-func (n *Noting) take(names []string) (due []string) {
+// pickDue returns those of some indices that are due, for the caller to note.
+func (n *WrittenIndices) pickDue(names []string) (due []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	now := time.Now()
@@ -80,13 +80,13 @@ func (n *Noting) take(names []string) (due []string) {
 		}
 	}
 	for _, name := range due {
-		later[name] = now.Add(noteAgain)
+		later[name] = now.Add(recordAgain)
 	}
 	n.due = later
 	return due
 }
 
-func (n *Noting) wait(names []string, d time.Duration) {
+func (n *WrittenIndices) wait(names []string, d time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, name := range names {
@@ -94,8 +94,8 @@ func (n *Noting) wait(names []string, d time.Duration) {
 	}
 }
 
-func (n *Noting) note(ctx context.Context, names []string) error {
-	ctx, cancel := context.WithTimeout(ctx, noteWithin)
+func (n *WrittenIndices) record(ctx context.Context, names []string) error {
+	ctx, cancel := context.WithTimeout(ctx, recordWithin)
 	defer cancel()
 	states, err := n.Cluster.Indices(ctx, names...)
 	for name, state := range states {

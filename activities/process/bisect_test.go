@@ -22,7 +22,7 @@ func TestAFewNotAttributableRecordsDoNotTripTheCircuit(t *testing.T) {
 	for name, panics := range map[string]bool{"refused": false, "panicked": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := calmWorld(4000)
+			w := calmBackends(4000)
 			bad := map[telemetry.DocID]bool{}
 			for n := 100; n < len(w.docs); n += 400 {
 				bad[w.docs[n]] = true
@@ -81,7 +81,7 @@ func TestAShareThatNobodyCanBlameAlone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				w := tenantsWorld(2*DefaultBulkRecords, "acme", "globex")
+				w := tenantBackends(2*DefaultBulkRecords, "acme", "globex")
 				bad := map[telemetry.DocID]bool{}
 				for n := 0; n < len(w.docs); n += c.every {
 					bad[w.docs[n]] = true
@@ -115,11 +115,11 @@ func TestAShareThatNobodyCanBlameAlone(t *testing.T) {
 }
 
 // allAtOnce is a source whose readers have all records in one page.
-type allAtOnce struct{ *world }
+type allAtOnce struct{ *backends }
 
-func (a allAtOnce) Read(string, telemetry.Checkpoint) source.Reader { return onePage{a.world} }
+func (a allAtOnce) Read(string, telemetry.Checkpoint) source.Reader { return onePage{a.backends} }
 
-type onePage struct{ w *world }
+type onePage struct{ w *backends }
 
 func (r onePage) Next(context.Context) (stream.Page, error) {
 	return stream.Page{Records: r.w.Records, End: true}, nil

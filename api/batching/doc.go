@@ -3,4 +3,4 @@
 // IngestBatch workflow for each: that start is the durable moment. When
 // Temporal is away, or by setting, it takes the direct way: stream, queue,
 // ledger.
-package ingest
+package batching

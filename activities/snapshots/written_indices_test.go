@@ -47,7 +47,7 @@ func TestIndicesThatAreWrittenToAreNoted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d, store := &directory{result: outcome.Indexed, made: time.Now().UTC().Truncate(time.Millisecond), away: errors.New("away")}, bucket.New()
-		n := &Noting{Bulk: d, Cluster: d, Store: store}
+		n := &WrittenIndices{Bulk: d, Cluster: d, Store: store}
 		bulk := &sink.Bulk{}
 		parsed, err := telemetry.Parse(made.Record(0))
 		if err != nil {
@@ -75,7 +75,7 @@ func TestIndicesThatAreWrittenToAreNoted(t *testing.T) {
 			t.Errorf("while the cluster is away it was asked %v, noted is %v", d.asked, notes())
 		}
 		d.away = nil
-		time.Sleep(noteRetry) // in the bubble
+		time.Sleep(recordRetry) // in the bubble
 		for range 5 {
 			send()
 		}
@@ -84,12 +84,12 @@ func TestIndicesThatAreWrittenToAreNoted(t *testing.T) {
 		}
 		first := d.made
 		d.made = d.made.Add(time.Minute) // it was made anew
-		time.Sleep(noteAgain)
+		time.Sleep(recordAgain)
 		send()
 		if want := []snapshot.Noted{{Index: name, Created: first}, {Index: name, Created: d.made}}; len(d.asked) != 3 || !slices.Equal(notes(), want) {
 			t.Errorf("it was asked %v, noted are %v", d.asked, notes())
 		}
-		time.Sleep(noteAgain)
+		time.Sleep(recordAgain)
 		d.result = outcome.Transient
 		if send(); len(d.asked) != 3 {
 			t.Error("it notes what was not indexed")

@@ -1,4 +1,4 @@
-package ingest_test
+package batching_test
 
 import (
 	"crypto/rand"
@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"millrace/api/ingest"
+	"millrace/api/batching"
 	"millrace/internal/pack"
 )
 
@@ -44,7 +44,7 @@ func TestFloodDelaysNoOtherTenant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDurable()
 		d.takes = 20 * time.Millisecond
-		b := ingest.New(ingest.Settings{}, d, d)
+		b := batching.New(batching.Settings{}, d, d)
 		var group sync.WaitGroup
 		flood := func() (most int) {
 			d.mu.Lock()
@@ -62,8 +62,8 @@ func TestFloodDelaysNoOtherTenant(t *testing.T) {
 			defer d.mu.Unlock()
 			return d.most
 		}
-		few := ingest.DefaultInFlight / 8
-		if most := flood(); most != ingest.DefaultInFlight {
+		few := batching.DefaultInFlight / 8
+		if most := flood(); most != batching.DefaultInFlight {
 			t.Errorf("%d batches of a tenant that is alone are on their way", most)
 		}
 		group.Wait()
@@ -77,7 +77,7 @@ func TestFloodDelaysNoOtherTenant(t *testing.T) {
 		if err := b.Ingest(t.Context(), "other", records("other", 20, 600)); err != nil {
 			t.Error(err)
 		}
-		if took, most := time.Since(begun), ingest.DefaultLinger+d.takes; took > most {
+		if took, most := time.Since(begun), batching.DefaultLinger+d.takes; took > most {
 			t.Errorf("another tenant's records waited %v, more than %v", took, most)
 		}
 		group.Wait()
@@ -93,7 +93,7 @@ func TestConcurrentRequestsShareBatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDurable()
 		d.takes = 3 * time.Millisecond
-		b := ingest.New(ingest.Settings{BatchRecords: 100}, d, d)
+		b := batching.New(batching.Settings{BatchRecords: 100}, d, d)
 		var group sync.WaitGroup
 		var sent [][][]byte
 		for n := range 50 {
@@ -120,7 +120,7 @@ func TestLoneRequestLingersNoLongerThanSet(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d := newDurable()
-		b := ingest.New(ingest.Settings{Linger: 7 * time.Millisecond}, d, d)
+		b := batching.New(batching.Settings{Linger: 7 * time.Millisecond}, d, d)
 		defer b.Close()
 		begin := time.Now()
 		if err := b.Ingest(t.Context(), "tenant", records("r", 1, 10)); err != nil || time.Since(begin) != 7*time.Millisecond {
@@ -132,19 +132,19 @@ func TestLoneRequestLingersNoLongerThanSet(t *testing.T) {
 func TestLargeRequestIsCutIntoBatches(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		settings ingest.Settings
+		settings batching.Settings
 		records  [][]byte
 		batches  int
 	}{
-		"by count":                {ingest.Settings{BatchRecords: 100}, records("r", 950, 20), 10},
-		"by bytes":                {ingest.Settings{BatchBytes: 10_000}, records("r", 100, 1000), 10},
-		"by pack":                 {ingest.Settings{}, incompressible(4, 800<<10), 4},
-		"by what can be unpacked": {ingest.Settings{BatchBytes: 1 << 30, StartTimeout: time.Minute}, records("r", 80, 1<<20), 2},
+		"by count":                {batching.Settings{BatchRecords: 100}, records("r", 950, 20), 10},
+		"by bytes":                {batching.Settings{BatchBytes: 10_000}, records("r", 100, 1000), 10},
+		"by pack":                 {batching.Settings{}, incompressible(4, 800<<10), 4},
+		"by what can be unpacked": {batching.Settings{BatchBytes: 1 << 30, StartTimeout: time.Minute}, records("r", 80, 1<<20), 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			d := newDurable()
-			b := ingest.New(c.settings, d, d)
+			b := batching.New(c.settings, d, d)
 			if err := b.Ingest(t.Context(), "tenant", c.records); err != nil {
 				t.Fatal(err)
 			}
@@ -170,7 +170,7 @@ func TestBatchesInFlightAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDurable()
 		d.takes = 100 * time.Millisecond
-		b := ingest.New(ingest.Settings{InFlight: 3, BatchRecords: 10}, d, d)
+		b := batching.New(batching.Settings{InFlight: 3, BatchRecords: 10}, d, d)
 		if err := b.Ingest(t.Context(), "tenant", records("r", 200, 10)); err != nil {
 			t.Error(err)
 		}
@@ -186,7 +186,7 @@ func TestBatcherKeepsToOneBatchInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDurable()
 		d.takes = 100 * time.Millisecond
-		b := ingest.New(ingest.Settings{InFlight: 1}, d, d)
+		b := batching.New(batching.Settings{InFlight: 1}, d, d)
 		var group sync.WaitGroup
 		for n := range 20 { // "large" yields to "small"
 			for tenant, size := range map[string]int{"small": 10, "large": 1000} {
@@ -210,7 +210,7 @@ func TestBatcherShedsExcessLoad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDurable()
 		d.takes = 100 * time.Millisecond
-		b := ingest.New(ingest.Settings{PendingBytes: 1000}, d, d)
+		b := batching.New(batching.Settings{PendingBytes: 1000}, d, d)
 		defer b.Close()
 		var group sync.WaitGroup
 		group.Go(func() {
@@ -219,7 +219,7 @@ func TestBatcherShedsExcessLoad(t *testing.T) {
 			}
 		})
 		synctest.Wait()
-		if err := b.Ingest(t.Context(), "tenant", records("second", 2, 100)); !errors.Is(err, ingest.ErrUnavailable) {
+		if err := b.Ingest(t.Context(), "tenant", records("second", 2, 100)); !errors.Is(err, batching.ErrUnavailable) {
 			t.Errorf("a request beyond the bound: %v", err)
 		}
 		group.Wait()
@@ -242,7 +242,7 @@ func TestBatcherBypassesTemporalWhenItIsAway(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := newDurable()
 				ail(d)
-				b := ingest.New(ingest.Settings{}, d, d)
+				b := batching.New(batching.Settings{}, d, d)
 				defer b.Close()
 				var sent [][][]byte
 				send := func() {
@@ -282,7 +282,7 @@ func TestDirectModeStartsNoWorkflow(t *testing.T) {
 	t.Parallel()
 	d := newDurable()
 	d.refuses = 2 // half of what is left, each time
-	b := ingest.New(ingest.Settings{Mode: ingest.Direct}, d, d)
+	b := batching.New(batching.Settings{Mode: batching.Direct}, d, d)
 	sent := records("r", 20, 10)
 	if err := b.Ingest(t.Context(), "tenant", sent); err != nil {
 		t.Fatal(err)
@@ -298,17 +298,17 @@ func TestBatcherReportsUnavailableWhenNothingIsDurable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDurable()
 		d.away, d.refuses = errors.New("away"), 1000
-		b := ingest.New(ingest.Settings{}, d, d)
+		b := batching.New(batching.Settings{}, d, d)
 		begin := time.Now()
 		err := b.Ingest(t.Context(), "tenant", records("r", 1, 10))
-		if !errors.Is(err, ingest.ErrUnavailable) || !strings.Contains(err.Error(), "neither stream nor queue") {
+		if !errors.Is(err, batching.ErrUnavailable) || !strings.Contains(err.Error(), "neither stream nor queue") {
 			t.Errorf("the error is %v", err)
 		}
 		if took := time.Since(begin); took > 6*time.Second {
 			t.Errorf("it took %v", took)
 		}
 		b.Close()
-		if err := b.Ingest(t.Context(), "tenant", records("r", 1, 10)); !errors.Is(err, ingest.ErrUnavailable) {
+		if err := b.Ingest(t.Context(), "tenant", records("r", 1, 10)); !errors.Is(err, batching.ErrUnavailable) {
 			t.Errorf("after it was closed: %v", err)
 		}
 	})
@@ -320,7 +320,7 @@ func TestCloseAnswersPendingRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDurable()
 		d.takes = time.Second / 10
-		b := ingest.New(ingest.Settings{Linger: time.Hour}, d, d)
+		b := batching.New(batching.Settings{Linger: time.Hour}, d, d)
 		var group sync.WaitGroup
 		group.Go(func() {
 			if err := b.Ingest(t.Context(), "tenant", records("r", 5, 10)); err != nil {
@@ -338,15 +338,15 @@ func TestCloseAnswersPendingRequests(t *testing.T) {
 
 func TestSettingsAreValidated(t *testing.T) {
 	t.Parallel()
-	for _, c := range []ingest.Settings{
+	for _, c := range []batching.Settings{
 		{Linger: -1}, {BatchRecords: -1}, {BatchBytes: -1}, {InFlight: -1}, {PendingBytes: -1}, {StartTimeout: -1}, {DirectTimeout: -1},
-		{BatchRecords: ingest.MostBatchRecords + 1}, {BatchBytes: ingest.MostBatchBytes + 1},
+		{BatchRecords: batching.MostBatchRecords + 1}, {BatchBytes: batching.MostBatchBytes + 1},
 	} {
 		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "--ingest-") {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}
-	for _, c := range []ingest.Settings{{}, {BatchRecords: ingest.MostBatchRecords, BatchBytes: ingest.MostBatchBytes}} {
+	for _, c := range []batching.Settings{{}, {BatchRecords: batching.MostBatchRecords, BatchBytes: batching.MostBatchBytes}} {
 		if err := c.Validate(); err != nil {
 			t.Error(err)
 		}

@@ -1,4 +1,4 @@
-package ingest
+package batching
 
 import (
 	"time"

@@ -45,7 +45,7 @@ var (
 )
 
 // add enters one object.
-func (counts *BackupCounts) add(f backup.Flushed) {
+func (counts *Counts) add(f backup.Flushed) {
 	counts.Records += int64(f.Meta.Count)
 	counts.Bytes += f.Meta.Bytes
 	counts.Objects++
