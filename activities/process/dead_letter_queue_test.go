@@ -29,7 +29,7 @@ func TestDeadLetterQueueHoldsNoMark(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := deadletters.New(t)
-			writer, teller := deadletter.NewWriter(s.Ledger, s.Queue).Patient(), deadletter.NewTeller(s.Ledger, s.Queue)
+			writer, teller := deadletter.NewWriter(s.Ledger, s.Queue).Patient(), deadletter.NewTeller(s.Ledger, s.Queue).Patient()
 			w := calmBackends(300)
 			w.item = badShare(0.3)
 			p := w.processor()

@@ -51,6 +51,12 @@ func NewTeller(l *ledger.Ledger, dlq *queue.DeadLetters) *Teller {
 	return &Teller{board: l, notifier: notifier{dlq: dlq, within: notifyWithin}}
 }
 
+// Patient returns a Teller that waits for the dead-letter queue as long as it takes,
+// for tests on a busy machine.
+func (t *Teller) Patient() *Teller {
+	return &Teller{board: t.board, notifier: notifier{dlq: t.notifier.dlq}}
+}
+
 // TellUntold makes one attempt at each untold entry, and returns how many are
 // left. It gives up when the queue is away, and goes on there the next time, so
 // that a letter which is never taken stands in the way of no other.
