@@ -46,10 +46,12 @@ func (r *Reprocessor) DrainParked(ctx context.Context, in DrainCall) (DrainResul
 	}
 	going, cancel := longcall.WithWorkerStop(ctx)
 	defer cancel()
+	call := longcall.Within(going, context.WithoutCancel(ctx))
+	defer call.Abandon()
 	c := newReprocessing(r, ReprocessCall{
 		Stream: in.Stream, Select: ledger.Selection{Stream: in.Stream, Parked: in.Index}, Mode: ModeDirect,
 		Run: in.Run, For: in.For, Progress: ReprocessProgress{Counts: in.Counts},
-	}, going, context.WithoutCancel(ctx))
+	}, call)
 	defer longcall.Heartbeat(ctx, func() any { return c.live() })()
 	if err := c.run(); err != nil && !errors.Is(err, longcall.ErrStopped) {
 		return DrainResult{}, err

@@ -255,7 +255,7 @@ func (p *pipeline) run(in ReprocessCall, long time.Duration) (ReprocessProgress,
 	if in.Select.Stream == "" {
 		in.Select.Stream = in.Stream
 	}
-	call := newReprocessing(p.reprocessor(), in, ctx, context.Background())
+	call := newReprocessing(p.reprocessor(), in, longcall.Within(ctx, context.Background()))
 	err := call.run()
 	if errors.Is(err, longcall.ErrStopped) {
 		err = nil

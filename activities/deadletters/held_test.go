@@ -8,6 +8,7 @@ import (
 
 	"millrace/internal/deadletter"
 	"millrace/internal/ledger"
+	"millrace/internal/longcall"
 	"millrace/internal/outcome"
 	"millrace/test/kit/made"
 )
@@ -74,7 +75,7 @@ func TestRecordsGivenUpAreNotTakenFromACopy(t *testing.T) {
 	for at := range held.entry.Records {
 		held.at = append(held.at, at)
 	}
-	call := newReprocessing(c.reprocessor(), ReprocessCall{For: time.Minute}, t.Context(), t.Context())
+	call := newReprocessing(c.reprocessor(), ReprocessCall{For: time.Minute}, longcall.Begin(t.Context()))
 	if err := call.adoptHeld(held); err != nil {
 		t.Fatal(err)
 	}

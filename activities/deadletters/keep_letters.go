@@ -113,7 +113,9 @@ func (k *Keeper) KeepLetters(ctx context.Context, in KeepCall) (KeepProgress, er
 	if longcall.Resume(ctx, &last) {
 		in.Counts, in.Unreadable = last.Counts, last.Unreadable
 	}
-	call := newKeeping(k, in, going, context.WithoutCancel(ctx))
+	long := longcall.Within(going, context.WithoutCancel(ctx))
+	defer long.Abandon()
+	call := newKeeping(k, in, long)
 	defer longcall.Heartbeat(ctx, func() any { return call.told.Get() })()
 	call.run(in.UntilEmpty)
 	call.tell()
@@ -123,22 +125,21 @@ func (k *Keeper) KeepLetters(ctx context.Context, in KeepCall) (KeepProgress, er
 // keeping is one call of KeepLetters.
 type keeping struct {
 	*Keeper
-	going, work context.Context // going ends first; work finishes what was begun
+	call *longcall.Call
 
-	problem    longcall.Stall
 	counts     longcall.Guarded[KeepCounts]
 	unreadable map[string]UnreadableLetter // by id
 	told       longcall.Guarded[KeepProgress]
 }
 
-func newKeeping(k *Keeper, in KeepCall, going, work context.Context) *keeping {
-	call := &keeping{Keeper: k, going: going, work: work, unreadable: map[string]UnreadableLetter{}}
-	call.counts.Set(in.Counts)
+func newKeeping(keeper *Keeper, in KeepCall, call *longcall.Call) *keeping {
+	k := &keeping{Keeper: keeper, call: call, unreadable: map[string]UnreadableLetter{}}
+	k.counts.Set(in.Counts)
 	for _, l := range in.Unreadable {
-		call.unreadable[l.ID] = l
+		k.unreadable[l.ID] = l
 	}
-	call.tell()
-	return call
+	k.tell()
+	return k
 }
 
 // keepLetter is what a keeper may have to wait for, as operators read it.
@@ -149,13 +150,13 @@ func (k *keeping) run(untilEmpty bool) {
 	if untilEmpty {
 		wait = emptyWait
 	}
-	for k.going.Err() == nil {
+	for k.call.Going.Err() == nil {
 		var letters []queue.Letter
 		receive := func() (err error) {
-			letters, err = k.Queue.Receive(k.work, queue.MaxBatch, wait, letterVisibility)
+			letters, err = k.Queue.Receive(k.call.Work, queue.MaxBatch, wait, letterVisibility)
 			return err
 		}
-		if !longcall.Retry(k.going, &k.problem, "receive from the queue", receive) || untilEmpty && len(letters) == 0 {
+		if !k.call.Retry("receive from the queue", receive) || untilEmpty && len(letters) == 0 {
 			return
 		}
 		failed := 0
@@ -166,7 +167,7 @@ func (k *keeping) run(untilEmpty bool) {
 			k.tell()
 		}
 		if failed > 0 { // it is rather the ledger, or the stream
-			backoff.Wait(k.going, longcall.LongestWait)
+			backoff.Wait(k.call.Going, longcall.LongestWait)
 		}
 	}
 }
@@ -174,7 +175,7 @@ func (k *keeping) run(untilEmpty bool) {
 // keepLetter brings a letter to its end, if that is possible now; else it comes
 // again.
 func (k *keeping) keepLetter(l queue.Letter) bool {
-	if k.going.Err() != nil {
+	if k.call.Going.Err() != nil {
 		k.giveBack(l)
 		return true
 	}
@@ -190,12 +191,12 @@ func (k *keeping) keepLetter(l queue.Letter) bool {
 		k.unreadable[l.ID] = UnreadableLetter{ID: l.ID, Sent: l.Sent, Error: err.Error(), Seen: time.Now().UTC()}
 		return true
 	case err != nil:
-		k.problem.Set(keepLetter, err)
+		k.call.Stall.Set(keepLetter, err)
 		return false
 	}
-	k.problem.Clear(keepLetter)
+	k.call.Stall.Clear(keepLetter)
 	// What a failure leaves in the queue comes again, and finds its entry.
-	if err := k.Queue.Delete(k.work, l); err != nil && !errors.Is(err, queue.ErrNotHeld) {
+	if err := k.Queue.Delete(k.call.Work, l); err != nil && !errors.Is(err, queue.ErrNotHeld) {
 		slog.Warn("could not delete a dead letter, it will come again", "queue", k.Queue.Name(), "message", l.ID, "error", err)
 		return true
 	}
@@ -205,7 +206,7 @@ func (k *keeping) keepLetter(l queue.Letter) bool {
 }
 
 func (k *keeping) giveBack(l queue.Letter) {
-	if err := k.Queue.Hide(k.work, l, 0); err != nil && !errors.Is(err, queue.ErrNotHeld) {
+	if err := k.Queue.Hide(k.call.Work, l, 0); err != nil && !errors.Is(err, queue.ErrNotHeld) {
 		slog.Warn("could not return a dead letter, SQS will deliver it again", "queue", k.Queue.Name(), "message", l.ID, "error", err)
 	}
 }
@@ -220,7 +221,7 @@ func (k *keeping) tell() {
 	listed := slices.SortedFunc(maps.Values(k.unreadable), func(a, b UnreadableLetter) int {
 		return cmp.Or(a.Sent.Compare(b.Sent), strings.Compare(a.ID, b.ID))
 	})
-	_, lastError := k.problem.State()
+	_, lastError := k.call.Stall.State()
 	k.told.Set(KeepProgress{
 		Counts: k.counts.Get(), Unreadable: listed[:min(len(listed), mostUnreadable)], Stay: len(listed),
 		Worker: k.Worker, LastError: lastError,
@@ -232,7 +233,7 @@ func (k *keeping) tell() {
 // queue.ErrNotDeadLetter if that cannot be found.
 func (k *keeping) keep(l queue.Letter) error {
 	if l.Millrace != nil && ledger.IsKey(l.Millrace.Ledger) {
-		_, err := k.Ledger.Get(k.going, l.Millrace.Ledger)
+		_, err := k.Ledger.Get(k.call.Going, l.Millrace.Ledger)
 		if err == nil {
 			return nil
 		}
@@ -275,7 +276,7 @@ func isNumber(text string) bool {
 // them, and those that it has no longer as a loss.
 func (k *keeping) fetch(l queue.Letter, r telemetry.Range) error {
 	// A second delivery may come when the stream has them no longer.
-	if has, err := k.Ledger.Has(k.going, ledger.Entry{Kind: ledger.Bulk, Range: r}); has || err != nil {
+	if has, err := k.Ledger.Has(k.call.Going, ledger.Entry{Kind: ledger.Bulk, Range: r}); has || err != nil {
 		return err
 	}
 	var records []stream.Record
@@ -283,15 +284,15 @@ func (k *keeping) fetch(l queue.Letter, r telemetry.Range) error {
 		// Twice before records are called lost: the letter will be gone.
 		for attempt := 0; attempt < 2 && (attempt == 0 || len(records) < max(r.Count, 1)); attempt++ {
 			var err error
-			if records, err = k.Source.Fetch(k.going, r); err != nil {
+			if records, err = k.Source.Fetch(k.call.Going, r); err != nil {
 				return fmt.Errorf("fetch the records of a dead letter: %w", err)
 			}
 		}
 	}
 	entries, missing := letterEntries(l, r, records)
 	for _, e := range entries {
-		e.At, e.Source = time.Now().UTC().Truncate(time.Millisecond), deadletter.Source(k.work)
-		if _, err := k.Ledger.Add(k.work, e); err != nil {
+		e.At, e.Source = time.Now().UTC().Truncate(time.Millisecond), deadletter.Source(k.call.Work)
+		if _, err := k.Ledger.Add(k.call.Work, e); err != nil {
 			return fmt.Errorf("write the records of a dead letter to the ledger: %w", err)
 		}
 	}

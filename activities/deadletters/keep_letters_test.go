@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"millrace/internal/ledger"
+	"millrace/internal/longcall"
 	"millrace/internal/outcome"
 	"millrace/internal/queue"
 	"millrace/internal/stream"
@@ -119,7 +120,7 @@ func lambdasLetter(first, last int) queue.DeadLetter {
 func (p *pipeline) keep(b *letterbox, in KeepCall, long time.Duration) KeepProgress {
 	ctx, cancel := context.WithTimeout(context.Background(), long)
 	defer cancel()
-	call := newKeeping(&Keeper{Queue: b, Stream: made.Stream, Source: p, Ledger: p.ledger, Worker: "test"}, in, ctx, context.Background())
+	call := newKeeping(&Keeper{Queue: b, Stream: made.Stream, Source: p, Ledger: p.ledger, Worker: "test"}, in, longcall.Within(ctx, context.Background()))
 	call.run(in.UntilEmpty)
 	call.tell()
 	return call.told.Get()

@@ -159,7 +159,9 @@ func (r *Reprocessor) ReprocessEntries(ctx context.Context, in ReprocessCall) (R
 	going, cancel := longcall.WithWorkerStop(ctx)
 	defer cancel()
 	longcall.Resume(ctx, &in.Progress)
-	c := newReprocessing(r, in, going, context.WithoutCancel(ctx))
+	call := longcall.Within(going, context.WithoutCancel(ctx))
+	defer call.Abandon()
+	c := newReprocessing(r, in, call)
 	defer longcall.Heartbeat(ctx, func() any { return c.live() })()
 	if err := c.run(); err != nil && !errors.Is(err, longcall.ErrStopped) {
 		return c.live(), err
@@ -172,12 +174,11 @@ func (r *Reprocessor) ReprocessEntries(ctx context.Context, in ReprocessCall) (R
 // reprocessing is one call of ReprocessEntries.
 type reprocessing struct {
 	*Reprocessor
-	in          ReprocessCall
-	going, work context.Context // going ends first; work finishes what was begun
-	due         time.Time
-	holder      ledger.Holder
+	in     ReprocessCall
+	call   *longcall.Call
+	due    time.Time
+	holder ledger.Holder
 
-	problem  longcall.Stall
 	progress ReprocessProgress // as it is after the last portion
 	told     longcall.Guarded[ReprocessProgress]
 	bulk     longcall.Guarded[*longcall.Call] // what is indexed directly at this moment
@@ -190,10 +191,10 @@ type reprocessing struct {
 	given        map[string]given // by shard: what was given up
 }
 
-func newReprocessing(r *Reprocessor, in ReprocessCall, going, work context.Context) *reprocessing {
+func newReprocessing(r *Reprocessor, in ReprocessCall, call *longcall.Call) *reprocessing {
 	c := &reprocessing{
-		Reprocessor: r, in: in, going: going, work: work, due: time.Now().Add(in.For),
-		holder: ledger.Holder{By: deadletter.Source(work), Run: in.Run}, progress: in.Progress, known: map[string]bool{}, given: map[string]given{},
+		Reprocessor: r, in: in, call: call, due: time.Now().Add(in.For),
+		holder: ledger.Holder{By: deadletter.Source(call.Work), Run: in.Run}, progress: in.Progress, known: map[string]bool{}, given: map[string]given{},
 	}
 	c.progress.Worker, c.progress.Waiting, c.progress.LastError = r.Worker, 0, ""
 	c.tell()
@@ -206,7 +207,7 @@ func (c *reprocessing) tell() { c.told.Set(c.progress) }
 // live is what the call says of itself, with the problem of this moment.
 func (c *reprocessing) live() ReprocessProgress {
 	told := c.told.Get()
-	problem := &c.problem
+	problem := &c.call.Stall
 	if s := c.bulk.Get(); s != nil {
 		problem = &s.Stall
 	}
@@ -227,7 +228,7 @@ func (c *reprocessing) run() error {
 	}
 	g := newGatherer(c)
 	defer g.stop()
-	for time.Now().Before(c.due) && c.going.Err() == nil {
+	for time.Now().Before(c.due) && c.call.Going.Err() == nil {
 		p, err := g.next()
 		if err != nil {
 			return err

@@ -11,9 +11,9 @@ import (
 // direct writes records into the index. What is refused stays with its new
 // error, and delays no other record.
 func (c *reprocessing) direct(spots []spot) error {
-	call := longcall.Begin(c.work)
+	call := longcall.Begin(c.call.Work)
 	defer call.Abandon()
-	defer call.StopWith(c.going)()
+	defer call.StopWith(c.call.Going)()
 	run := c.Indexer.Past().Begin(call, "", limiter.Recovery)
 	c.bulk.Set(call)
 	defer c.bulk.Set(nil)
@@ -32,7 +32,7 @@ func (c *reprocessing) direct(spots []spot) error {
 	for _, v := range all.Parked {
 		refused[v.At] = true
 		c.progress.Stopped = stillOut
-		c.problem.Set(draining, v.Cause.Failure())
+		c.call.Stall.Set(draining, v.Cause.Failure())
 	}
 	for _, v := range all.Dead {
 		refused[v.At] = true

@@ -76,7 +76,7 @@ func (c *reprocessing) conclude(p *portion) error {
 			return err
 		}
 		resolution.By = c.holder.By
-		err := c.store(func() error { return c.Ledger.Resolve(c.work, i.key, resolution) })
+		err := c.store(func() error { return c.Ledger.Resolve(c.call.Work, i.key, resolution) })
 		i.changed, resolved[n] = err != nil, err == nil
 		return err
 	})
@@ -110,7 +110,7 @@ func (i *item) resolution() (r ledger.Resolution, done bool) {
 // write writes an entry, and reports whether it was resolved meanwhile.
 func (c *reprocessing) write(i *item, gone *bool) error {
 	return c.store(func() error {
-		open, err := c.Ledger.Update(c.work, i.key, i.entry)
+		open, err := c.Ledger.Update(c.call.Work, i.key, i.entry)
 		*gone = !open
 		return err
 	})
@@ -119,7 +119,7 @@ func (c *reprocessing) write(i *item, gone *bool) error {
 // store repeats a write to the ledger until it succeeds. When the call has
 // ended it makes one attempt: what is known already is not to be forgotten.
 func (c *reprocessing) store(write func() error) error {
-	if c.going.Err() != nil {
+	if c.call.Going.Err() != nil {
 		if err := write(); err != nil {
 			return longcall.ErrStopped
 		}

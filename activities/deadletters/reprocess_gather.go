@@ -63,7 +63,7 @@ type gatherer struct {
 
 func newGatherer(c *reprocessing) *gatherer {
 	g := &gatherer{reprocessing: c}
-	g.pull, g.stop = iter.Pull2(c.Ledger.Select(c.going, c.in.Select, c.progress.Cursor))
+	g.pull, g.stop = iter.Pull2(c.Ledger.Select(c.call.Going, c.in.Select, c.progress.Cursor))
 	return g
 }
 
@@ -126,13 +126,13 @@ func (g *gatherer) read() error {
 func (c *reprocessing) load(i *item) error {
 	gone := false
 	get := func() (err error) {
-		i.entry, err = c.Ledger.Get(c.going, i.key)
+		i.entry, err = c.Ledger.Get(c.call.Going, i.key)
 		if gone = errors.Is(err, fs.ErrNotExist); gone {
 			return nil
 		}
 		return err
 	}
-	if !longcall.Retry(c.going, &c.problem, deadletter.Reading, get) {
+	if !c.call.Retry(deadletter.Reading, get) {
 		return longcall.ErrStopped
 	}
 	e := &i.entry
@@ -142,7 +142,7 @@ func (c *reprocessing) load(i *item) error {
 	case e.Resolution != nil:
 		// The process that resolved it was killed before it was closed, or it was written
 		// at that moment.
-		return c.retry(writingLedger, func() error { return c.Ledger.Resolve(c.work, i.key, *e.Resolution) })
+		return c.retry(writingLedger, func() error { return c.Ledger.Resolve(c.call.Work, i.key, *e.Resolution) })
 	case !c.in.Select.Written(*e), e.Reprocessing != nil && e.Reprocessing.Replaces != "" && e.Reprocessing.Holder == c.holder:
 		return nil // the second is what came of this very run
 	}
@@ -165,7 +165,7 @@ func (c *reprocessing) load(i *item) error {
 
 // retry repeats an operation until it succeeds, or the call ends.
 func (c *reprocessing) retry(what string, operation func() error) error {
-	if !longcall.Retry(c.going, &c.problem, what, operation) {
+	if !c.call.Retry(what, operation) {
 		return longcall.ErrStopped
 	}
 	return nil
@@ -174,7 +174,7 @@ func (c *reprocessing) retry(what string, operation func() error) error {
 // isHeld reports whether a workflow is still at work on what it holds.
 func (c *reprocessing) isHeld(by string) (held bool, err error) {
 	err = c.retry(checking, func() (err error) {
-		held, err = c.Workflows.Runs(c.going, by)
+		held, err = c.Workflows.Runs(c.call.Going, by)
 		return err
 	})
 	return held, err
@@ -193,7 +193,7 @@ func (c *reprocessing) fill(i *item) error {
 	var records []stream.Record
 	if r := e.Range; r.StreamARN == c.Stream.ARN && r.StreamCreated.Equal(c.Stream.Created) {
 		err := c.retry(fetching, func() (err error) {
-			records, err = c.Source.Fetch(c.going, r)
+			records, err = c.Source.Fetch(c.call.Going, r)
 			return err
 		})
 		if err != nil {

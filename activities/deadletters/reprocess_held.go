@@ -58,7 +58,7 @@ func (c *reprocessing) listed(sparse deadletter.EntryRanges, sequence string, li
 		list, known := lists[key]
 		if !known {
 			err := c.retry(deadletter.Reading, func() (err error) {
-				list, err = c.Ledger.Positions(c.going, key)
+				list, err = c.Ledger.Positions(c.call.Going, key)
 				return err
 			})
 			if err != nil {
@@ -85,7 +85,7 @@ func (c *reprocessing) givenUp(r telemetry.Range) (given, error) {
 	err := c.retry(deadletter.Reading, func() error {
 		g = given{}
 		for _, done := range []bool{false, true} {
-			for key, err := range c.Ledger.List(c.going, ledger.Filter{Done: done, Stream: c.Stream.Name, Shard: r.Shard}) {
+			for key, err := range c.Ledger.List(c.call.Going, ledger.Filter{Done: done, Stream: c.Stream.Name, Shard: r.Shard}) {
 				if err != nil {
 					return err
 				}

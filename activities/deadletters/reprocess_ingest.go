@@ -29,7 +29,7 @@ const (
 // those that come later may be what became of it.
 func (c *reprocessing) learnKeys() error {
 	return c.retry(deadletter.Reading, func() error {
-		for key, err := range c.Ledger.List(c.going, ledger.Filter{Stream: c.Stream.Name}) {
+		for key, err := range c.Ledger.List(c.call.Going, ledger.Filter{Stream: c.Stream.Name}) {
 			if err != nil {
 				return err
 			}
@@ -83,7 +83,7 @@ func (c *reprocessing) look(spots []spot) (indexed, rest []spot, err error) {
 	var references []sink.Reference
 	var of []spot
 	flush := func() error {
-		found, err := c.Documents.Exist(c.going, references)
+		found, err := c.Documents.Exist(c.call.Going, references)
 		for n, there := range found {
 			if there {
 				indexed = append(indexed, of[n])
@@ -122,7 +122,7 @@ func (c *reprocessing) put(spots []spot) (taken []spot, err error) {
 			data[n] = s.record().Data
 		}
 		dead = nil
-		left, err := way.Put(c.going, c.holder.By, data)
+		left, err := way.Put(c.call.Going, c.holder.By, data)
 		again := make([]spot, len(left))
 		isLeft := map[int]bool{}
 		for n, at := range left {
@@ -140,12 +140,12 @@ func (c *reprocessing) put(spots []spot) (taken []spot, err error) {
 		if spots = again; len(spots) == 0 {
 			break
 		}
-		c.problem.Set(ingesting, err)
-		if !backoff.Wait(c.going, wait) {
+		c.call.Stall.Set(ingesting, err)
+		if !backoff.Wait(c.call.Going, wait) {
 			return taken, longcall.ErrStopped
 		}
 	}
-	c.problem.Clear(ingesting)
+	c.call.Stall.Clear(ingesting)
 	return taken, nil
 }
 
@@ -166,7 +166,7 @@ func (c *reprocessing) awaitOutcome(spots []spot) error {
 	for wait := settlePause; len(spots) > 0; wait = min(wait*3/2, longcall.LongestWait) {
 		c.progress.Waiting = len(spots)
 		c.tell()
-		if !backoff.Wait(c.going, wait) {
+		if !backoff.Wait(c.call.Going, wait) {
 			return longcall.ErrStopped
 		}
 		indexed, rest, err := c.look(spots)
@@ -182,11 +182,11 @@ func (c *reprocessing) awaitOutcome(spots []spot) error {
 			}
 		}
 		if err != nil { // their state is unknown, so their time does not run
-			c.problem.Set(settling, err)
+			c.call.Stall.Set(settling, err)
 			news = time.Now()
 			continue
 		}
-		c.problem.Clear(settling)
+		c.call.Stall.Clear(settling)
 		if len(spots) > 0 && time.Since(news) > c.in.Settle {
 			for _, s := range spots {
 				c.unsettled(s)
@@ -215,7 +215,7 @@ func (c *reprocessing) replaced(spots []spot) (rest []spot, last error) {
 	if len(spots) == 0 {
 		return nil, nil
 	}
-	for key, err := range c.Ledger.List(c.going, ledger.Filter{Stream: c.Stream.Name}) {
+	for key, err := range c.Ledger.List(c.call.Going, ledger.Filter{Stream: c.Stream.Name}) {
 		if err != nil {
 			last = err
 			break
@@ -234,7 +234,7 @@ func (c *reprocessing) replaced(spots []spot) (rest []spot, last error) {
 
 // replace enters that a new entry replaces those of records that it has, too.
 func (c *reprocessing) replace(key string, spots []spot) error {
-	e, err := c.Ledger.Get(c.going, key)
+	e, err := c.Ledger.Get(c.call.Going, key)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -261,7 +261,7 @@ func (c *reprocessing) replace(key string, spots []spot) error {
 	}
 	// It is marked first, so that this run does not take it up itself.
 	e.Reprocessing = &ledger.Reprocessing{Holder: c.holder, Mode: c.in.Mode, At: deadletter.Now(), Replaces: ended[0].item.key}
-	open, err := c.Ledger.Update(c.work, key, e)
+	open, err := c.Ledger.Update(c.call.Work, key, e)
 	if err != nil || !open {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"millrace/internal/backoff"
 	"millrace/internal/intake"
+	"millrace/internal/longcall"
 	"millrace/internal/queue"
 	"millrace/internal/stream"
 )
@@ -213,7 +214,7 @@ func (y *yard) run(t *testing.T, limits Limits, long time.Duration) Progress {
 	defer cancel()
 	r := &redriving{
 		Redriver: Redriver{Queue: y, Stream: y, DeadLetters: y, Limits: limits.withDefaults()},
-		going:    ctx, work: t.Context(), pace: newPutRate(),
+		call:     longcall.Within(ctx, t.Context()), pace: newPutRate(),
 	}
 	var group sync.WaitGroup
 	for range r.Limits.Receivers {

@@ -125,7 +125,9 @@ func (r *Redriver) RedriveMessages(ctx context.Context, in Call) (Progress, erro
 	defer cancel()
 	going, cancelDue := context.WithTimeout(going, in.For)
 	defer cancelDue()
-	call := &redriving{Redriver: *r, going: going, work: context.WithoutCancel(ctx), counts: in.Counts, pace: newPutRate()}
+	long := longcall.Within(going, context.WithoutCancel(ctx))
+	defer long.Abandon()
+	call := &redriving{Redriver: *r, call: long, counts: in.Counts, pace: newPutRate()}
 	call.Limits = r.Limits.withDefaults()
 	var last Progress
 	if activity.HasHeartbeatDetails(ctx) && activity.GetHeartbeatDetails(ctx, &last) == nil {
@@ -143,18 +145,17 @@ func (r *Redriver) RedriveMessages(ctx context.Context, in Call) (Progress, erro
 // redriving is one call of RedriveMessages.
 type redriving struct {
 	Redriver
-	going, work context.Context // going ends first; work finishes what was begun
-	pace        *putRate
+	call *longcall.Call
+	pace *putRate
 
-	problem longcall.Stall
-	mu      sync.Mutex
-	counts  Counts
+	mu     sync.Mutex
+	counts Counts
 }
 
 func (r *redriving) progress() Progress {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	_, lastError := r.problem.State()
+	_, lastError := r.call.Stall.State()
 	return Progress{Counts: r.counts, Pace: r.pace.bound(), Worker: r.Worker, LastError: lastError}
 }
 
@@ -177,15 +178,15 @@ const (
 )
 
 func (r *redriving) receive() {
-	for r.going.Err() == nil {
+	for r.call.Going.Err() == nil {
 		var messages []queue.Message
 		receive := func() (err error) {
-			ctx, cancel := context.WithTimeout(r.going, receiveWait+redriveTimeout)
+			ctx, cancel := context.WithTimeout(r.call.Going, receiveWait+redriveTimeout)
 			defer cancel()
 			messages, err = r.Queue.Receive(ctx, queue.MaxBatch, receiveWait, r.Limits.Visibility)
 			return err
 		}
-		if !longcall.Retry(r.going, &r.problem, receiving, receive) {
+		if !r.call.Retry(receiving, receive) {
 			return
 		}
 		if len(messages) > 0 {
@@ -221,8 +222,8 @@ func (r *redriving) redrive(messages []queue.Message) {
 			r.extend(loads)
 		}
 		switch {
-		case err != nil || r.going.Err() != nil || time.Since(begun) > r.Limits.GiveUp:
-			ctx, cancel := context.WithTimeout(r.work, giveBackTimeout)
+		case err != nil || r.call.Going.Err() != nil || time.Since(begun) > r.Limits.GiveUp:
+			ctx, cancel := context.WithTimeout(r.call.Work, giveBackTimeout)
 			defer cancel()
 			for _, l := range loads {
 				r.giveBack(ctx, l)
@@ -231,7 +232,7 @@ func (r *redriving) redrive(messages []queue.Message) {
 		case rejected == 0:
 			wait = longcall.FirstWait
 		default:
-			backoff.Wait(r.going, wait)
+			backoff.Wait(r.call.Going, wait)
 			wait = min(2*wait, longcall.LongestWait)
 		}
 	}
@@ -261,7 +262,7 @@ func (r *redriving) portion(loads []*load) (records [][]byte, places []place) {
 func (r *redriving) putPortion(loads []*load) (rejected int, err error) {
 	records, places := r.portion(loads)
 	again := func(p place) { p.load.left = append(p.load.left, p.at) }
-	if err := r.pace.wait(r.going, len(records)); err != nil {
+	if err := r.pace.wait(r.call.Going, len(records)); err != nil {
 		for _, p := range places {
 			again(p)
 		}
@@ -286,9 +287,9 @@ func (r *redriving) putPortion(loads []*load) (rejected int, err error) {
 	r.pace.report(int(counts.Records), rejected > 0)
 	if rejected > 0 {
 		counts.Throttled = 1
-		r.problem.Set(redrive, last)
+		r.call.Stall.Set(redrive, last)
 	} else {
-		r.problem.Clear(redrive)
+		r.call.Stall.Clear(redrive)
 	}
 	for l, of := range dead {
 		if r.giveUp(l.Message, of) {
@@ -304,27 +305,27 @@ func (r *redriving) putPortion(loads []*load) (rejected int, err error) {
 }
 
 func (r *redriving) put(records [][]byte) []stream.Rejection {
-	ctx, cancel := context.WithTimeout(r.work, redriveTimeout)
+	ctx, cancel := context.WithTimeout(r.call.Work, redriveTimeout)
 	defer cancel()
 	return r.Stream.Put(ctx, records)
 }
 
 // giveUp writes records of a message to the ledger.
 func (r *redriving) giveUp(m queue.Message, dead []intake.Refused) bool {
-	ctx, cancel := context.WithTimeout(r.work, redriveTimeout)
+	ctx, cancel := context.WithTimeout(r.call.Work, redriveTimeout)
 	defer cancel()
 	if err := r.DeadLetters.WriteIngest(ctx, "redrive/"+m.ID, dead); err != nil {
-		r.problem.Set(deadletter.Writing, err)
+		r.call.Stall.Set(deadletter.Writing, err)
 		return false
 	}
-	r.problem.Clear(deadletter.Writing)
+	r.call.Stall.Clear(deadletter.Writing)
 	r.count(Counts{Dead: int64(len(dead))})
 	return true
 }
 
 // finish deletes the messages that have no records left, and returns the others.
 func (r *redriving) finish(loads []*load) []*load {
-	ctx, cancel := context.WithTimeout(r.work, redriveTimeout)
+	ctx, cancel := context.WithTimeout(r.call.Work, redriveTimeout)
 	defer cancel()
 	return slices.DeleteFunc(loads, func(l *load) bool { return r.done(ctx, l) })
 }
@@ -345,7 +346,7 @@ func (r *redriving) done(ctx context.Context, l *load) bool {
 }
 
 func (r *redriving) extend(loads []*load) {
-	ctx, cancel := context.WithTimeout(r.work, redriveTimeout)
+	ctx, cancel := context.WithTimeout(r.call.Work, redriveTimeout)
 	defer cancel()
 	for _, l := range loads {
 		err := r.Queue.Extend(ctx, l.Message, r.Limits.Visibility)
@@ -380,7 +381,7 @@ func (r *redriving) giveBack(ctx context.Context, l *load) {
 // the ledger first, unless it is a second delivery of what was redriven: then
 // there is no such message any more.
 func (r *redriving) discard(m queue.Message) {
-	ctx, cancel := context.WithTimeout(r.work, redriveTimeout)
+	ctx, cancel := context.WithTimeout(r.call.Work, redriveTimeout)
 	defer cancel()
 	code := outcome.TypeDamagedMessage
 	if errors.Is(m.Damaged, queue.ErrGone) {

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"millrace/internal/longcall"
 	"millrace/internal/queue"
 )
 
@@ -111,7 +112,7 @@ func TestRedriveBuriesWhatTheStreamWillNeverTake(t *testing.T) {
 func TestRedriveForgetsASecondDelivery(t *testing.T) {
 	t.Parallel()
 	y := newYard(0, 0)
-	r := &redriving{Redriver: Redriver{Queue: y, DeadLetters: y}, work: t.Context()}
+	r := &redriving{Redriver: Redriver{Queue: y, DeadLetters: y}, call: longcall.Begin(t.Context())}
 	r.discard(queue.Message{ID: "m1/1", Body: "body", Damaged: fmt.Errorf("read it: %w", queue.ErrGone)})
 	if len(y.dead) > 0 {
 		t.Errorf("dead are %v", y.dead)

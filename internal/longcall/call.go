@@ -23,6 +23,14 @@ func Begin(ctx context.Context) *Call {
 	return &Call{Going: going, Work: work, stop: stop, abandon: abandon}
 }
 
+// Within begins a call that begins nothing new once going has ended, and finishes its
+// work in work. Abandon it at last, which frees its memory.
+func Within(going, work context.Context) *Call {
+	work, giveUp := context.WithCancel(work)
+	going, stop := context.WithCancelCause(going)
+	return &Call{Going: going, Work: work, stop: stop, abandon: func() { stop(ErrStopped); giveUp() }}
+}
+
 // Stop lets the call begin nothing new. The first reason counts.
 func (c *Call) Stop(reason error) { c.stop(reason) }
 
