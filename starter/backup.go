@@ -12,6 +12,7 @@ import (
 	"millrace/internal/config"
 	"millrace/internal/control"
 	"millrace/workflows"
+	"millrace/workflows/launch"
 )
 
 type backupCommands struct {
@@ -98,7 +99,7 @@ type backupReport struct {
 
 // ask asks each shard that has a workflow.
 func (b *backupReport) ask(ctx context.Context, c client.Client) error {
-	launcher := workflows.BackupLauncher{Launcher: workflows.Launcher{Client: c}}
+	launcher := launch.Backup{Launcher: launch.Launcher{Client: c}}
 	b.Backups = make([]workflows.BackupShardStatus, len(b.Shards))
 	group, asking := errgroup.WithContext(ctx)
 	group.SetLimit(looksAtOnce)

@@ -12,6 +12,7 @@ import (
 	"millrace/internal/outcome"
 	"millrace/internal/telemetry"
 	"millrace/workflows"
+	"millrace/workflows/launch"
 )
 
 // badRange has two records that no attempt can index; those between can.
@@ -43,7 +44,7 @@ func TestBatchIsShownRetriedSkippedAndCanceled(t *testing.T) {
 	t.Parallel()
 	p := newPipeline(t, true)
 	p.must("batch list", "none")
-	launcher := workflows.Launcher{Client: p.client}
+	launcher := launch.Launcher{Client: p.client}
 	if err := launcher.StartBatch(t.Context(), p.stream, badRange, odd, time.Time{}); err != nil {
 		t.Fatal(err)
 	}

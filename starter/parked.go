@@ -11,6 +11,7 @@ import (
 	"millrace/internal/control"
 	"millrace/internal/telemetry"
 	"millrace/workflows"
+	"millrace/workflows/launch"
 )
 
 type parkedCommands struct {
@@ -123,7 +124,7 @@ func (s parkedStart) Run(ctx context.Context, c client.Client, r *config.Resourc
 		return err
 	}
 	// One that runs is told that there is more: it looks once more before it ends.
-	if err := (workflows.Launcher{Client: c}).StartDrain(ctx, telemetry.StreamID{Name: r.Stream}, s.Index); err != nil {
+	if err := (launch.Launcher{Client: c}).StartDrain(ctx, telemetry.StreamID{Name: r.Stream}, s.Index); err != nil {
 		return advise(err, w.queue)
 	}
 	if execution == executionRunning {

@@ -10,6 +10,7 @@ import (
 	"millrace/activities/deadletters"
 	"millrace/internal/control"
 	"millrace/workflows"
+	"millrace/workflows/launch"
 )
 
 // TestParkedIndexIsListedPausedAndRestarted: lists it, looks at it, pauses and resumes it,
@@ -37,7 +38,7 @@ func TestParkedIndexIsListedPausedAndRestarted(t *testing.T) {
 	p.must("parked list", "none: every index takes its records")
 	p.must("parked show "+name, id+": nothing was parked for the index lately")
 	p.fails("parked pause "+name, "pause "+id+": it does not run (absent)")
-	if err := (workflows.Launcher{Client: p.client}).StartDrain(t.Context(), p.stream, name); err != nil { // as a worker does
+	if err := (launch.Launcher{Client: p.client}).StartDrain(t.Context(), p.stream, name); err != nil { // as a worker does
 		t.Fatal(err)
 	}
 	await(t, "the first call", func() bool { return show().Counts.Indexed >= 3 })

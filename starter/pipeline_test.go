@@ -16,6 +16,7 @@ import (
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 	"millrace/workflows"
+	"millrace/workflows/launch"
 )
 
 // pipeline is a Temporal namespace with workers that run the real workflows
@@ -59,7 +60,7 @@ func newPipeline(t *testing.T, withWorker bool) pipeline {
 
 func (p pipeline) work() {
 	p.t.Helper()
-	supervisor := &supervise.Supervisor{Stream: p.stream, Shards: lister{}, Workflows: workflows.Launcher{Client: p.client}}
+	supervisor := &supervise.Supervisor{Stream: p.stream, Shards: lister{}, Workflows: launch.Launcher{Client: p.client}}
 	for _, queue := range []string{workflows.ProcessQueue, workflows.RangeQueue, workflows.IndexQueue, workflows.RedriveQueue} {
 		w := worker.New(p.client, queue, worker.Options{MaxHeartbeatThrottleInterval: 50 * time.Millisecond})
 		w.RegisterWorkflow(workflows.ProcessStream)

@@ -11,6 +11,7 @@ import (
 
 	"millrace/internal/config"
 	"millrace/workflows"
+	"millrace/workflows/launch"
 )
 
 type processCommands struct {
@@ -87,7 +88,7 @@ func statusOfConsumer(ctx context.Context, w endless, r *config.Resources) (stre
 // look brings the states of the shards up to date: ProcessStream looks at them
 // every few seconds only, and no more when it is stopped.
 func (s *streamStatus) look(ctx context.Context, c client.Client) error {
-	launcher := workflows.Launcher{Client: c}
+	launcher := launch.Launcher{Client: c}
 	group, looking := errgroup.WithContext(ctx)
 	group.SetLimit(looksAtOnce)
 	for i := range s.Shards {

@@ -14,6 +14,7 @@ import (
 	"millrace/activities/recovery"
 	"millrace/internal/control"
 	"millrace/workflows"
+	"millrace/workflows/launch"
 )
 
 type recoverCommands struct {
@@ -146,7 +147,7 @@ func (s recoverStatus) Run(ctx context.Context, c client.Client, out output) err
 		fmt.Fprintf(out, "%s: there was none, see `starter recover`\n", w.id)
 		return nil
 	}
-	progress, err := workflows.Launcher{Client: c}.RecoverProgress(ctx, w.id)
+	progress, err := launch.Launcher{Client: c}.RecoverProgress(ctx, w.id)
 	if err != nil {
 		return fmt.Errorf("its last run is %s, but: %w", execution, advise(err, w.queue))
 	}

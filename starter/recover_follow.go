@@ -14,6 +14,7 @@ import (
 	"millrace/activities/recovery"
 	"millrace/internal/control"
 	"millrace/workflows"
+	"millrace/workflows/launch"
 )
 
 const (
@@ -39,7 +40,7 @@ func (w endless) follow(ctx context.Context, out output, run client.WorkflowRun,
 		case <-ended:
 			following = false
 		case <-ticker.C:
-			progress, err := workflows.Launcher{Client: w.client}.RecoverProgress(ctx, w.id)
+			progress, err := launch.Launcher{Client: w.client}.RecoverProgress(ctx, w.id)
 			if err != nil || f.JSON { // it may be about to end, or wait for a worker
 				continue
 			}

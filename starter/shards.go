@@ -17,6 +17,7 @@ import (
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 	"millrace/workflows"
+	"millrace/workflows/launch"
 )
 
 // looksAtOnce bounds the shards that are asked for their status at the same
@@ -62,7 +63,7 @@ func (s shardsCommand) Run(ctx context.Context, c client.Client, r *config.Resou
 
 // shards are those of the stream that ProcessStream looks after.
 type shards struct {
-	launcher workflows.Launcher
+	launcher launch.Launcher
 	stream   telemetry.StreamID
 	states   []supervise.ShardState
 }
@@ -80,7 +81,7 @@ func findShards(ctx context.Context, c client.Client, r *config.Resources) (shar
 	if status.Stream.Created.IsZero() {
 		return listShards(ctx, c, r)
 	}
-	return shards{workflows.Launcher{Client: c}, status.Stream, status.Shards}, nil
+	return shards{launch.Launcher{Client: c}, status.Stream, status.Shards}, nil
 }
 
 // listShards asks the stream itself for its shards: that needs no worker.
@@ -97,7 +98,7 @@ func listShards(ctx context.Context, c client.Client, r *config.Resources) (shar
 	if err != nil {
 		return shards{}, err
 	}
-	found := shards{launcher: workflows.Launcher{Client: c}}
+	found := shards{launcher: launch.Launcher{Client: c}}
 	found.stream = telemetry.StreamID{Name: opened.Name(), ARN: opened.ARN(), Created: opened.Created()}
 	for _, shard := range listed {
 		found.states = append(found.states, supervise.ShardState{ID: shard.ID, Parents: shard.Parents})

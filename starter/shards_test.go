@@ -16,6 +16,7 @@ import (
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 	"millrace/workflows"
+	"millrace/workflows/launch"
 )
 
 func unmarshal(text string, value any) bool { return json.Unmarshal([]byte(text), value) == nil }
@@ -138,7 +139,7 @@ func TestShardPauseWaitsForWorker(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := telemetry.StreamID{Name: name, ARN: s.ARN(), Created: s.Created()}
-	if err := (workflows.Launcher{Client: p.client}).Start(t.Context(), supervise.ShardStart{Stream: id, Shard: "shardId-000000000000"}); err != nil {
+	if err := (launch.Launcher{Client: p.client}).Start(t.Context(), supervise.ShardStart{Stream: id, Shard: "shardId-000000000000"}); err != nil {
 		t.Fatal(err)
 	}
 	p.must("process start")

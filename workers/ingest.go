@@ -11,7 +11,7 @@ import (
 
 const (
 	// putSlots bounds the batches whose first attempt runs: those that
-	// intake.Intake takes at once. The others wait, and their time does not
+	// intake.Writer takes at once. The others wait, and their time does not
 	// run yet.
 	putSlots = intake.DefaultConcurrency
 	// finishSlots bounds the batches that both stream and queue have refused:

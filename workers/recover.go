@@ -12,6 +12,7 @@ import (
 	"millrace/internal/limiter"
 	"millrace/internal/snapshot"
 	"millrace/workflows"
+	"millrace/workflows/launch"
 )
 
 // DefaultRecoverSlots is how many pages of a recovery a worker works on at
@@ -72,7 +73,7 @@ func registerSweep(w worker.Registry, sweeper *recovery.Sweeper) {
 
 // Recoverer is what recoveries need, beside the rest of a worker: limiter is
 // the one that live traffic uses, too, and goes first in.
-func (b *Backends) Recoverer(documents *index.Client, limiter *limiter.Limiter, launcher workflows.Launcher, repository, identity string) *recovery.Recoverer {
+func (b *Backends) Recoverer(documents *index.Client, limiter *limiter.Limiter, launcher launch.Launcher, repository, identity string) *recovery.Recoverer {
 	return &recovery.Recoverer{
 		Sweeper: recovery.Sweeper{
 			Stream: b.StreamID(), Bucket: b.Bucket, Backups: b.Backups, Documents: documents, Limiter: limiter, Ledger: b.Ledger, DeadLetters: b.DeadLetters,
@@ -82,6 +83,6 @@ func (b *Backends) Recoverer(documents *index.Client, limiter *limiter.Limiter, 
 		Backup:  func(prefix string) backup.Described { return b.Backups.Under(prefix) },
 		Other:   func(name string) backup.Objects { return archive.Open(b.S3, name) },
 		Catalog: func(repository string) recovery.Catalog { return snapshot.Open(b.Bucket, repository) },
-		Cluster: documents, Batches: launcher, History: launcher, Positions: workflows.BackupLauncher{Launcher: launcher},
+		Cluster: documents, Batches: launcher, History: launcher, Positions: launch.Backup{Launcher: launcher},
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"millrace/internal/backup"
 	"millrace/internal/index"
 	"millrace/workflows"
+	"millrace/workflows/launch"
 )
 
 // snapshotSlots bounds the activities of snapshots and retention: each only
@@ -37,11 +38,11 @@ func registerSnapshot(w worker.Registry, snapshotter *snapshots.Snapshotter) {
 }
 
 // Snapshotter is what snapshots and the retention of indices need.
-func (b *Backends) Snapshotter(documents *index.Client, launcher workflows.Launcher) *snapshots.Snapshotter {
+func (b *Backends) Snapshotter(documents *index.Client, launcher launch.Launcher) *snapshots.Snapshotter {
 	return &snapshots.Snapshotter{
 		Stream: b.StreamID(), Shards: b.Stream, Workflows: launcher, Cluster: documents, Bucket: b.Bucket,
 		Backup: snapshots.BackupChains{
-			Stream: b.StreamID(), Shards: b.Stream, Workflows: workflows.BackupLauncher{Launcher: launcher},
+			Stream: b.StreamID(), Shards: b.Stream, Workflows: launch.Backup{Launcher: launcher},
 			Store: b.Backups.Under(backup.Prefix), Ends: b.Backups.Under(backup.EndsPrefix),
 		},
 	}

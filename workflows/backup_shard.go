@@ -30,7 +30,7 @@ type BackupShardInput struct {
 
 // BackupShardStatus is what BackupShard answers to the query status, and its
 // result. The figures are those of the last call of CopyShard that ended;
-// BackupLauncher.ShardStatus knows those of the present one.
+// launch.Backup.ShardStatus knows those of the present one.
 type BackupShardStatus struct {
 	Stream     string               `json:"stream"`
 	Shard      string               `json:"shard"`
@@ -92,7 +92,7 @@ func (s *backupShard) setup(ctx workflow.Context) error {
 	return onCommand(ctx, s.command)
 }
 
-// command obeys an operator. A pause is done once the held records are written.
+// command pauses or resumes. A pause is done once the held records are written.
 func (s *backupShard) command(ctx workflow.Context, name string, hold control.Hold) (any, error) {
 	if s.in.Orders.late(hold) {
 		return s.status, nil
@@ -124,18 +124,19 @@ func (s *backupShard) learn(ctx workflow.Context, p backups.CopyProgress) {
 	if p.Worker == "" { // the details of something else
 		return
 	}
-	s.status.take(p)
+	s.status.Merge(p)
 	s.show(ctx)
 }
 
-func (s *BackupShardStatus) take(p backups.CopyProgress) {
+// Merge brings the status up to date with what a call of CopyShard reports.
+func (s *BackupShardStatus) Merge(p backups.CopyProgress) {
 	s.Checkpoint, s.Counts, s.Held, s.LagSeconds = p.Checkpoint, p.Counts, p.Held, p.LagSeconds
 	s.Worker, s.LastError = p.Worker, p.LastError
 }
 
 // continueAsNew hands over to the next run.
 func (s *backupShard) continueAsNew(ctx workflow.Context) error {
-	s.in.Holds.takeSignals(ctx)
+	s.in.Holds.applySignals(ctx)
 	s.in.Checkpoint, s.in.Counts = s.status.Checkpoint, s.status.Counts
 	return workflow.NewContinueAsNewError(ctx, BackupShard, s.in)
 }

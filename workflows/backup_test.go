@@ -1,4 +1,4 @@
-package workflows
+package workflows_test
 
 import (
 	"context"
@@ -6,6 +6,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"millrace/workflows"
+	"millrace/workflows/launch"
 
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
@@ -55,15 +58,15 @@ func (m *madeUpCopy) count() int {
 }
 
 // newBackup runs the backup's workflows on a real Temporal.
-func newBackup(t *testing.T, copyShard any, shards *listed) (server, BackupLauncher) {
+func newBackup(t *testing.T, copyShard any, shards *listed) (server, launch.Backup) {
 	t.Helper()
-	c := localtest.TemporalClient(t, localtest.TemporalNamespace(t, SearchAttributes...))
-	s := server{c, Launcher{Client: c}, t}
-	launcher := BackupLauncher{s.Launcher}
-	for _, queue := range []string{BackupQueue, CopyQueue} {
+	c := localtest.TemporalClient(t, localtest.TemporalNamespace(t, workflows.SearchAttributes...))
+	s := server{c, launch.Launcher{Client: c}, t}
+	launcher := launch.Backup{Launcher: s.Launcher}
+	for _, queue := range []string{workflows.BackupQueue, workflows.CopyQueue} {
 		w := worker.New(c, queue, worker.Options{MaxHeartbeatThrottleInterval: 50 * time.Millisecond})
-		w.RegisterWorkflow(BackupStream)
-		w.RegisterWorkflow(BackupShard)
+		w.RegisterWorkflow(workflows.BackupStream)
+		w.RegisterWorkflow(workflows.BackupShard)
 		w.RegisterActivityWithOptions(copyShard, activity.RegisterOptions{Name: "CopyShard"})
 		w.RegisterActivity(&supervise.Supervisor{Stream: testStream, Shards: shards, Workflows: launcher})
 		if err := w.Start(); err != nil {
@@ -76,11 +79,11 @@ func newBackup(t *testing.T, copyShard any, shards *listed) (server, BackupLaunc
 
 func TestBackupOfAShardPausesAndGoesOn(t *testing.T) {
 	t.Parallel()
-	for name, tell := range map[string]func(s server, l BackupLauncher, id, command string) error{
-		"update": func(_ server, l BackupLauncher, _, command string) error {
+	for name, tell := range map[string]func(s server, l launch.Backup, id, command string) error{
+		"update": func(_ server, l launch.Backup, _, command string) error {
 			return l.Command(t.Context(), testStream, "shard", control.Command{Name: command, Hold: control.Hold{Reason: "a test"}})
 		},
-		"signal": func(s server, _ BackupLauncher, id, command string) error {
+		"signal": func(s server, _ launch.Backup, id, command string) error {
 			return s.SignalWorkflow(t.Context(), id, "", command, control.Hold{Reason: "a test"})
 		},
 	} {
@@ -88,7 +91,7 @@ func TestBackupOfAShardPausesAndGoesOn(t *testing.T) {
 			t.Parallel()
 			made := &madeUpCopy{}
 			s, l := newBackup(t, made.CopyShard, &listed{})
-			id := BackupShardID(testStream.Name, testStream.Created, "shard")
+			id := workflows.BackupShardID(testStream.Name, testStream.Created, "shard")
 			if err := l.Start(t.Context(), supervise.ShardStart{Stream: testStream, Shard: "shard"}); err != nil {
 				t.Fatal(err)
 			}
@@ -97,7 +100,7 @@ func TestBackupOfAShardPausesAndGoesOn(t *testing.T) {
 				return err == nil && live.LagSeconds == 7 && live.Held == 5
 			})
 			for n, sequence := range []string{"1", "2"} {
-				if err := tell(s, l, id, Pause); err != nil {
+				if err := tell(s, l, id, workflows.Pause); err != nil {
 					t.Fatal(err)
 				}
 				await(t, "the pause", func() bool {
@@ -107,16 +110,16 @@ func TestBackupOfAShardPausesAndGoesOn(t *testing.T) {
 				if state, err := l.Look(t.Context(), testStream, "shard"); state != control.StatePaused {
 					t.Errorf("its search attribute says %q, %v", state, err)
 				}
-				if err := tell(s, l, id, Resume); err != nil {
+				if err := tell(s, l, id, workflows.Resume); err != nil {
 					t.Fatal(err)
 				}
 				await(t, "the next call", func() bool { return made.count() == n+2 })
 			}
-			var last BackupShardStatus
+			var last workflows.BackupShardStatus
 			if err := s.GetWorkflow(t.Context(), id, "").Get(t.Context(), &last); err != nil {
 				t.Fatal(err)
 			}
-			if last.State != control.StateDrained || last.Counts.Objects != 3 || made.calls[2].Checkpoint.Sequence != "2" || made.calls[0].For != DefaultBackupFor {
+			if last.State != control.StateDrained || last.Counts.Objects != 3 || made.calls[2].Checkpoint.Sequence != "2" || made.calls[0].For != workflows.DefaultBackupFor {
 				t.Errorf("it ended with %+v, the calls are %+v", last, made.calls)
 			}
 			s.keep("backup", id, "shard_paused_by_"+name)
@@ -128,7 +131,7 @@ func TestBackupOfAShardGoesOnWhereAClosedRunHadCome(t *testing.T) {
 	t.Parallel()
 	made := &madeUpCopy{}
 	s, l := newBackup(t, made.CopyShard, &listed{})
-	ctx, id := t.Context(), BackupShardID(testStream.Name, testStream.Created, "shard")
+	ctx, id := t.Context(), workflows.BackupShardID(testStream.Name, testStream.Created, "shard")
 	start := supervise.ShardStart{Stream: testStream, Shard: "shard"}
 	if err := l.Start(ctx, start); err != nil {
 		t.Fatal(err)
@@ -138,7 +141,7 @@ func TestBackupOfAShardGoesOnWhereAClosedRunHadCome(t *testing.T) {
 		t.Fatal(err)
 	}
 	var canceled *temporal.CanceledError
-	var details BackupShardStatus
+	var details workflows.BackupShardStatus
 	if err := s.GetWorkflow(ctx, id, "").Get(ctx, nil); !errors.As(err, &canceled) || canceled.Details(&details) != nil || details.Checkpoint.Sequence != "1" {
 		t.Errorf("canceled, it ended with %v and %+v", err, details)
 	}
@@ -169,14 +172,14 @@ func TestBackupOfAShardLearnsFromTheHeartbeatOfADeadWorker(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-started
-	if err := l.Command(t.Context(), testStream, "shard", control.Command{Name: Pause}); err != nil {
+	if err := l.Command(t.Context(), testStream, "shard", control.Command{Name: workflows.Pause}); err != nil {
 		t.Fatal(err)
 	}
 	got, err := l.ShardStatus(t.Context(), testStream, "shard")
 	if err != nil || got.State != control.StatePaused || got.Checkpoint.Sequence != "15" || got.Counts.Records != 15 {
 		t.Errorf("it is paused with %+v, %v", got, err)
 	}
-	s.keep("backup", BackupShardID(testStream.Name, testStream.Created, "shard"), "shard_worker_died")
+	s.keep("backup", workflows.BackupShardID(testStream.Name, testStream.Created, "shard"), "shard_worker_died")
 }
 
 // The backup has its own shards' workflows beside those of the processor, and
@@ -186,14 +189,14 @@ func TestBackupStreamLooksAfterItsShards(t *testing.T) {
 	made, shards := &madeUpCopy{}, &listed{}
 	shards.set(stream.Shard{ID: "a"}, stream.Shard{ID: "b", Parents: []string{"a"}})
 	s, l := newBackup(t, made.CopyShard, shards)
-	id := BackupStreamID(testStream.Name)
-	_, err := s.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: BackupQueue}, BackupStream, StreamInput{Stream: testStream.Name})
+	id := workflows.BackupStreamID(testStream.Name)
+	_, err := s.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: workflows.BackupQueue}, workflows.BackupStream, workflows.StreamInput{Stream: testStream.Name})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.awaitStates(id, map[string]string{"a": "running", "b": "blocked"})
 	for range 2 { // drains the parent
-		for _, command := range []string{Pause, Resume} {
+		for _, command := range []string{workflows.Pause, workflows.Resume} {
 			update, err := s.UpdateWorkflow(t.Context(), client.UpdateWorkflowOptions{
 				WorkflowID: id, UpdateName: command, WaitForStage: client.WorkflowUpdateStageCompleted, Args: []any{control.Hold{By: "ops"}},
 			})
@@ -226,7 +229,7 @@ func TestBackupStreamLooksAfterItsShards(t *testing.T) {
 func TestBackupOfAShardContinuesAsNew(t *testing.T) {
 	t.Parallel()
 	env := new(testsuite.WorkflowTestSuite).NewTestWorkflowEnvironment()
-	env.RegisterWorkflow(BackupShard)
+	env.RegisterWorkflow(workflows.BackupShard)
 	env.RegisterActivityWithOptions(func(_ context.Context, in backups.CopyInput) (backups.CopyResult, error) {
 		in.Counts.Records += 10
 		env.SetContinueAsNewSuggested(true)
@@ -234,16 +237,16 @@ func TestBackupOfAShardContinuesAsNew(t *testing.T) {
 			Checkpoint: telemetry.Checkpoint{Sequence: "77"}, Counts: in.Counts, Worker: "w",
 		}}, nil
 	}, activity.RegisterOptions{Name: "CopyShard"})
-	env.ExecuteWorkflow(BackupShard, BackupShardInput{Stream: testStream, Shard: "shard", Counts: backups.Counts{Records: 5}})
+	env.ExecuteWorkflow(workflows.BackupShard, workflows.BackupShardInput{Stream: testStream, Shard: "shard", Counts: backups.Counts{Records: 5}})
 	var again *workflow.ContinueAsNewError
 	if err := env.GetWorkflowError(); !errors.As(err, &again) {
 		t.Fatalf("it ended with %v", err)
 	}
-	var next BackupShardInput
+	var next workflows.BackupShardInput
 	if err := converter.GetDefaultDataConverter().FromPayloads(again.Input, &next); err != nil {
 		t.Fatal(err)
 	}
-	if next.Checkpoint.Sequence != "77" || next.Counts.Records != 15 || !next.Waiting || next.CallFor != DefaultBackupFor {
+	if next.Checkpoint.Sequence != "77" || next.Counts.Records != 15 || !next.Waiting || next.CallFor != workflows.DefaultBackupFor {
 		t.Errorf("the next run begins with %+v", next)
 	}
 }

@@ -1,13 +1,14 @@
-package workflows
+package workflows_test
 
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"millrace/workflows"
 
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/activity"
@@ -79,15 +80,15 @@ func TestACommandReachesABranchThatIsBeingTried(t *testing.T) {
 		interrupt bool
 	}{
 		"skipped": {
-			ask: func(s server) error { return s.order(Skip) }, buried: outcome.TypeSkipped,
+			ask: func(s server) error { return s.order(workflows.Skip) }, buried: outcome.TypeSkipped,
 		},
 		"skipped_by_signal": {
 			ask: func(s server) error {
-				return s.SignalWorkflow(s.t.Context(), "batch", "", Skip, Branch{First: "1", Last: "10"})
+				return s.SignalWorkflow(s.t.Context(), "batch", "", workflows.Skip, workflows.Branch{First: "1", Last: "10"})
 			}, buried: outcome.TypeSkipped,
 		},
 		"retried": {
-			ask: func(s server) error { return s.order(Retry) }, asked: "running, then retry", released: true,
+			ask: func(s server) error { return s.order(workflows.Retry) }, asked: "running, then retry", released: true,
 		},
 		"canceled": {
 			ask: func(s server) error { return s.CancelWorkflow(s.t.Context(), "batch", "") }, buried: outcome.TypeCanceled,
@@ -97,8 +98,8 @@ func TestACommandReachesABranchThatIsBeingTried(t *testing.T) {
 			t.Parallel()
 			made := &slow{release: make(chan struct{})}
 			s := newServer(t, made.register)
-			run, err := s.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "batch", TaskQueue: ProcessQueue},
-				ProcessBatch, BatchInput{Stream: testStream, Range: wholeRange, Cause: badCause})
+			run, err := s.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "batch", TaskQueue: workflows.ProcessQueue},
+				workflows.ProcessBatch, workflows.BatchInput{Stream: testStream, Range: wholeRange, Cause: badCause})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -113,7 +114,7 @@ func TestACommandReachesABranchThatIsBeingTried(t *testing.T) {
 				})
 				close(made.release)
 			}
-			var got BatchStatus
+			var got workflows.BatchStatus
 			err = run.Get(t.Context(), &got)
 			var canceled *temporal.CanceledError
 			if errors.As(err, &canceled) {
@@ -146,7 +147,7 @@ func TestACommandReachesABranchThatIsBeingTried(t *testing.T) {
 // order sends a ProcessBatch a command for all that is left of it.
 func (s server) order(command string) error {
 	update, err := s.UpdateWorkflow(s.t.Context(), client.UpdateWorkflowOptions{
-		WorkflowID: "batch", UpdateName: command, WaitForStage: client.WorkflowUpdateStageCompleted, Args: []any{Branch{}},
+		WorkflowID: "batch", UpdateName: command, WaitForStage: client.WorkflowUpdateStageCompleted, Args: []any{workflows.Branch{}},
 	})
 	if err != nil {
 		return err
@@ -155,9 +156,9 @@ func (s server) order(command string) error {
 }
 
 // batch asks a ProcessBatch for its status.
-func (s server) batch(id string) (status BatchStatus) {
+func (s server) batch(id string) (status workflows.BatchStatus) {
 	s.t.Helper()
-	answer, err := s.QueryWorkflow(s.t.Context(), id, "", StatusQuery)
+	answer, err := s.QueryWorkflow(s.t.Context(), id, "", workflows.StatusQuery)
 	if err == nil {
 		err = answer.Get(&status)
 	}
@@ -200,13 +201,13 @@ func TestASkipInterruptsAnAttemptThatTellsNothing(t *testing.T) {
 		}, activity.RegisterOptions{Name: "IndexRange"})
 		w.RegisterActivityWithOptions(made.BuryRange, activity.RegisterOptions{Name: "BuryRange"})
 	})
-	run, err := s.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "batch", TaskQueue: ProcessQueue},
-		ProcessBatch, BatchInput{Stream: testStream, Range: wholeRange, Cause: badCause})
+	run, err := s.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "batch", TaskQueue: workflows.ProcessQueue},
+		workflows.ProcessBatch, workflows.BatchInput{Stream: testStream, Range: wholeRange, Cause: badCause})
 	if err != nil {
 		t.Fatal(err)
 	}
-	await(t, "the attempt", func() bool { return s.batch("batch").Tree.State == NodeRunning })
-	if err := s.order(Skip); err != nil {
+	await(t, "the attempt", func() bool { return s.batch("batch").Tree.State == workflows.NodeRunning })
+	if err := s.order(workflows.Skip); err != nil {
 		t.Fatal(err)
 	}
 	if err := run.Get(t.Context(), nil); err != nil || len(made.buried) != 1 || made.buried[0].Range != wholeRange {
@@ -216,9 +217,9 @@ func TestASkipInterruptsAnAttemptThatTellsNothing(t *testing.T) {
 
 // nextRun runs a ProcessBatch that continues as new, and returns what it hands
 // over.
-func nextRun(t *testing.T, env *testsuite.TestWorkflowEnvironment, in BatchInput) (next BatchInput) {
+func nextRun(t *testing.T, env *testsuite.TestWorkflowEnvironment, in workflows.BatchInput) (next workflows.BatchInput) {
 	t.Helper()
-	env.ExecuteWorkflow(ProcessBatch, in)
+	env.ExecuteWorkflow(workflows.ProcessBatch, in)
 	var again *workflow.ContinueAsNewError
 	if err := env.GetWorkflowError(); !errors.As(err, &again) {
 		t.Fatalf("it ended with %v", err)
@@ -229,25 +230,25 @@ func nextRun(t *testing.T, env *testsuite.TestWorkflowEnvironment, in BatchInput
 	return next
 }
 
-// TestASignalThatComesAsARunEndsIsObeyed by the next one.
-func TestASignalThatComesAsARunEndsIsObeyed(t *testing.T) {
+// TestASignalThatComesAsARunEndsIsApplied by the next one.
+func TestASignalThatComesAsARunEndsIsApplied(t *testing.T) {
 	t.Parallel()
 	env := batchEnv(&stubborn{})
 	env.SetContinueAsNewSuggested(true)
 	env.RegisterDelayedCallback(func() {
-		env.SignalWorkflow(Skip, Branch{First: "3", Last: "3"})
-		env.SignalWorkflow(Retry, Branch{First: "7", Last: "7"})
-		env.SignalWorkflow(Skip, Branch{First: "8", Last: "8"}) // there is none
+		env.SignalWorkflow(workflows.Skip, workflows.Branch{First: "3", Last: "3"})
+		env.SignalWorkflow(workflows.Retry, workflows.Branch{First: "7", Last: "7"})
+		env.SignalWorkflow(workflows.Skip, workflows.Branch{First: "8", Last: "8"}) // there is none
 	}, 0)
 	later := time.Now().Add(time.Hour)
-	next := nextRun(t, env, BatchInput{Stream: testStream, Range: wholeRange, Tree: &BatchNode{
-		Range: wholeRange, State: NodeSplit, Children: []*BatchNode{
-			{Range: numbered(3, 3), State: NodeWaiting, Due: later}, {Range: numbered(7, 7), State: NodeWaiting, Due: later},
-			{Range: numbered(9, 9), State: NodeWaiting, Due: later},
+	next := nextRun(t, env, workflows.BatchInput{Stream: testStream, Range: wholeRange, Tree: &workflows.BatchNode{
+		Range: wholeRange, State: workflows.NodeSplit, Children: []*workflows.BatchNode{
+			{Range: numbered(3, 3), State: workflows.NodeWaiting, Due: later}, {Range: numbered(7, 7), State: workflows.NodeWaiting, Due: later},
+			{Range: numbered(9, 9), State: workflows.NodeWaiting, Due: later},
 		},
 	}})
-	leaves := next.Tree.leaves()
-	if len(leaves) != 3 || leaves[0].State != NodeSkipped || leaves[1].State != NodeWaiting || !leaves[1].Due.Before(later) || !leaves[2].Due.Equal(later) {
+	leaves := workflows.Leaves(next.Tree)
+	if len(leaves) != 3 || leaves[0].State != workflows.NodeSkipped || leaves[1].State != workflows.NodeWaiting || !leaves[1].Due.Before(later) || !leaves[2].Due.Equal(later) {
 		t.Errorf("the next run begins with %+v, %+v, %+v", leaves[0], leaves[1], leaves[2])
 	}
 }
@@ -265,72 +266,8 @@ func TestARunEndsWithinARound(t *testing.T) {
 		}
 		return b.IndexRange(ctx, in)
 	}, activity.RegisterOptions{Name: "IndexRange"})
-	next := nextRun(t, env, BatchInput{Stream: testStream, Range: numbered(1, 1000), Cause: badCause})
-	if leaves := next.Tree.leaves(); b.calls != 3 || len(leaves) < 3 || next.Tree.due(time.Now().Add(time.Hour)) == nil {
+	next := nextRun(t, env, workflows.BatchInput{Stream: testStream, Range: numbered(1, 1000), Cause: badCause})
+	if leaves := workflows.Leaves(next.Tree); b.calls != 3 || len(leaves) < 3 || workflows.Due(next.Tree, time.Now().Add(time.Hour)) == nil {
 		t.Errorf("after %d attempts %d pieces are handed over", b.calls, len(leaves))
-	}
-}
-
-func TestABranchIsFoundByHowItsNumbersEnd(t *testing.T) {
-	t.Parallel()
-	at := func(first, last string) telemetry.Range {
-		return telemetry.Range{Shard: "shard", First: "4959" + first, Last: "4959" + last}
-	}
-	tree := func() *BatchNode {
-		return &BatchNode{Range: at("0100", "0999"), State: NodeSplit, Children: []*BatchNode{
-			{Range: at("0123", "0123"), State: NodeWaiting}, {Range: at("0423", "0423"), State: NodeWaiting},
-			{Range: at("0777", "0888"), State: NodeRunning},
-		}}
-	}
-	for name, c := range map[string]struct {
-		branch Branch
-		found  []int // of the children
-		err    string
-	}{
-		"the whole tree":    {branch: Branch{}, found: []int{0, 1, 2}},
-		"the root, in full": {branch: Branch{First: "49590100", Last: "49590999"}, found: []int{0, 1, 2}},
-		"a leaf, in full":   {branch: Branch{First: "49590123", Last: "49590123"}, found: []int{0}},
-		"as it is shown":    {branch: Branch{First: cutOff + "0423", Last: cutOff + "0423"}, found: []int{1}},
-		"few digits":        {branch: Branch{First: "77", Last: "8"}, found: []int{2}},
-		"too few":           {branch: Branch{First: "23", Last: "23"}, err: "2 open branches end with 23 and 23, like shard 49590123-49590123 (0 records) and shard 49590423-49590423 (0 records): give more digits"},
-		"none":              {branch: Branch{First: "24", Last: "24"}, err: "no open branch from 24 to 24"},
-		"half a name":       {branch: Branch{Last: "0123"}, err: "no open branch"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var suite testsuite.WorkflowTestSuite
-			env, b := suite.NewTestWorkflowEnvironment(), &batch{in: BatchInput{Tree: tree()}, interrupt: func() {}}
-			env.ExecuteWorkflow(func(ctx workflow.Context) error {
-				_, err := b.command(ctx, Skip, c.branch)
-				return err
-			})
-			if err := env.GetWorkflowError(); (err != nil) != (c.err != "") || err != nil && !strings.Contains(err.Error(), c.err) {
-				t.Errorf("it is answered %v", err)
-			}
-			for n, leaf := range b.in.Tree.Children {
-				if leaf.givenUp() != slices.Contains(c.found, n) {
-					t.Errorf("leaf %d is %+v", n, leaf)
-				}
-			}
-		})
-	}
-}
-
-// TestWhatIsGivenUpIsNotRetried, and the operator who asks learns it.
-func TestWhatIsGivenUpIsNotRetried(t *testing.T) {
-	t.Parallel()
-	b := &batch{interrupt: func() {}, in: BatchInput{Tree: &BatchNode{Range: wholeRange, State: NodeRunning}}}
-	var suite testsuite.WorkflowTestSuite
-	env := suite.NewTestWorkflowEnvironment()
-	env.ExecuteWorkflow(func(ctx workflow.Context) error {
-		for _, command := range []string{Retry, Skip, Retry} {
-			if _, err := b.command(ctx, command, Branch{}); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err := env.GetWorkflowError(); err == nil || !strings.Contains(err.Error(), "on its way to the ledger") || b.in.Tree.Asked != Skip {
-		t.Errorf("it is answered %v, the tree is %+v", err, b.in.Tree)
 	}
 }

@@ -1,4 +1,4 @@
-package workflows
+package workflows_test
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"millrace/workflows"
 
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
@@ -87,26 +89,26 @@ func (c *copying) register(w worker.Registry) {
 func TestWhatABatchHoldsForLongIsCopiedOnce(t *testing.T) {
 	t.Parallel()
 	start := time.Date(2026, 11, 23, 1, 2, 3, 0, time.UTC)
-	tree := &BatchNode{Range: wholeRange, State: NodeSplit, Children: []*BatchNode{{Range: badRecord, State: NodeWaiting}}}
+	tree := &workflows.BatchNode{Range: wholeRange, State: workflows.NodeSplit, Children: []*workflows.BatchNode{{Range: badRecord, State: workflows.NodeWaiting}}}
 	for name, c := range map[string]struct {
-		in     BatchInput
+		in     workflows.BatchInput
 		bad    int
 		cancel time.Duration
 		did    []string
 		pieces []telemetry.Range
 	}{
-		"indexed before":  {in: BatchInput{CopyAt: start.Add(time.Hour)}, bad: 2},
-		"indexed behind":  {in: BatchInput{CopyAt: start.Add(time.Minute)}, bad: 8, did: []string{"copy", "release"}, pieces: []telemetry.Range{badRecord}},
-		"given up behind": {in: BatchInput{CopyAt: start.Add(time.Minute)}, bad: 1000, did: []string{"copy", "release"}, pieces: []telemetry.Range{badRecord}},
+		"indexed before":  {in: workflows.BatchInput{CopyAt: start.Add(time.Hour)}, bad: 2},
+		"indexed behind":  {in: workflows.BatchInput{CopyAt: start.Add(time.Minute)}, bad: 8, did: []string{"copy", "release"}, pieces: []telemetry.Range{badRecord}},
+		"given up behind": {in: workflows.BatchInput{CopyAt: start.Add(time.Minute)}, bad: 1000, did: []string{"copy", "release"}, pieces: []telemetry.Range{badRecord}},
 		"late from the beginning": {
-			in: BatchInput{CopyAt: start.Add(-time.Hour)}, bad: 2, did: []string{"copy", "release"}, pieces: []telemetry.Range{wholeRange},
+			in: workflows.BatchInput{CopyAt: start.Add(-time.Hour)}, bad: 2, did: []string{"copy", "release"}, pieces: []telemetry.Range{wholeRange},
 		},
-		"copied by the run before": {in: BatchInput{CopyAt: start.Add(-time.Hour), Copied: true, Tree: tree}, bad: 2, did: []string{"release"}},
+		"copied by the run before": {in: workflows.BatchInput{CopyAt: start.Add(-time.Hour), Copied: true, Tree: tree}, bad: 2, did: []string{"release"}},
 		"canceled": {
-			in: BatchInput{CopyAt: start.Add(time.Minute)}, bad: 1000, cancel: 2 * time.Minute,
+			in: workflows.BatchInput{CopyAt: start.Add(time.Minute)}, bad: 1000, cancel: 2 * time.Minute,
 			did: []string{"copy", "bury", "release"}, pieces: []telemetry.Range{badRecord},
 		},
-		"canceled before": {in: BatchInput{CopyAt: start.Add(time.Hour)}, bad: 1000, cancel: 2 * time.Minute, did: []string{"bury"}},
+		"canceled before": {in: workflows.BatchInput{CopyAt: start.Add(time.Hour)}, bad: 1000, cancel: 2 * time.Minute, did: []string{"bury"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -114,7 +116,7 @@ func TestWhatABatchHoldsForLongIsCopiedOnce(t *testing.T) {
 			env := new(testsuite.WorkflowTestSuite).NewTestWorkflowEnvironment()
 			env.SetTestTimeout(5 * time.Minute)
 			env.SetStartTime(start)
-			env.RegisterWorkflow(ProcessBatch)
+			env.RegisterWorkflow(workflows.ProcessBatch)
 			for name, of := range made.activities() {
 				env.RegisterActivityWithOptions(of, activity.RegisterOptions{Name: name})
 			}
@@ -122,7 +124,7 @@ func TestWhatABatchHoldsForLongIsCopiedOnce(t *testing.T) {
 				env.RegisterDelayedCallback(env.CancelWorkflow, c.cancel)
 			}
 			c.in.Stream, c.in.Range, c.in.Cause = testStream, wholeRange, badCause
-			env.ExecuteWorkflow(ProcessBatch, c.in)
+			env.ExecuteWorkflow(workflows.ProcessBatch, c.in)
 			var canceled *temporal.CanceledError
 			if err := env.GetWorkflowError(); errors.As(err, &canceled) != (c.cancel > 0) || err != nil && canceled == nil {
 				t.Fatal(err)
@@ -146,15 +148,15 @@ func TestWhatABatchHoldsForLongIsCopiedOnce(t *testing.T) {
 // TestManyPiecesAreCopiedAsOne, since each of them stands in the history.
 func TestManyPiecesAreCopiedAsOne(t *testing.T) {
 	t.Parallel()
-	tree := &BatchNode{Range: numbered(1, 10_000), State: NodeSplit}
-	for n := range mostCopied + 1 {
-		tree.Children = append(tree.Children, &BatchNode{Range: numbered(100*n+1, 100*n+2), State: NodeWaiting})
+	tree := &workflows.BatchNode{Range: numbered(1, 10_000), State: workflows.NodeSplit}
+	for n := range workflows.MostCopied + 1 {
+		tree.Children = append(tree.Children, &workflows.BatchNode{Range: numbered(100*n+1, 100*n+2), State: workflows.NodeWaiting})
 	}
-	if got := pieces(tree); len(got) != 1 || got[0].Range.First != "1" || got[0].Range.Last != "6402" {
+	if got := workflows.Pieces(tree); len(got) != 1 || got[0].Range.First != "1" || got[0].Range.Last != "6402" {
 		t.Errorf("%d pieces, the first is %+v", len(got), got[0])
 	}
-	tree.Children[3].State = NodeDone
-	if got := pieces(tree); len(got) != mostCopied || got[3].Range.First != "401" {
+	tree.Children[3].State = workflows.NodeDone
+	if got := workflows.Pieces(tree); len(got) != workflows.MostCopied || got[3].Range.First != "401" {
 		t.Errorf("%d pieces", len(got))
 	}
 }
@@ -164,17 +166,17 @@ func TestABatchIsCopiedWhileAnAttemptWaits(t *testing.T) {
 	t.Parallel()
 	made := &copying{blocks: make(chan struct{})}
 	s := newServer(t, made.register)
-	run, err := s.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "batch", TaskQueue: ProcessQueue},
-		ProcessBatch, BatchInput{Stream: testStream, Range: wholeRange, Cause: badCause, CopyAt: time.Now().Add(time.Second)})
+	run, err := s.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "batch", TaskQueue: workflows.ProcessQueue},
+		workflows.ProcessBatch, workflows.BatchInput{Stream: testStream, Range: wholeRange, Cause: badCause, CopyAt: time.Now().Add(time.Second)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var status BatchStatus
+	var status workflows.BatchStatus
 	await(t, "the copy", func() bool {
-		answer, err := s.QueryWorkflow(t.Context(), "batch", "", StatusQuery)
+		answer, err := s.QueryWorkflow(t.Context(), "batch", "", workflows.StatusQuery)
 		return err == nil && answer.Get(&status) == nil && made.has("copy") && status.Copied
 	})
-	if status.Tree.State != NodeRunning || made.has("release") {
+	if status.Tree.State != workflows.NodeRunning || made.has("release") {
 		t.Errorf("while the attempt waits it is %+v, and did %v", status, made.did)
 	}
 	close(made.blocks)
@@ -192,11 +194,11 @@ func TestABatchIsCopiedWhileAnAttemptWaits(t *testing.T) {
 func TestBatchesAreCopiedThoughAttemptsFillTheirSlots(t *testing.T) {
 	t.Parallel()
 	made := &copying{blocks: make(chan struct{})}
-	s := serverIn(t, localtest.TemporalNamespace(t, SearchAttributes...), 1, made.register)
+	s := serverIn(t, localtest.TemporalNamespace(t, workflows.SearchAttributes...), 1, made.register)
 	var runs []client.WorkflowRun
 	for _, id := range []string{"first", "second"} {
-		run, err := s.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: ProcessQueue},
-			ProcessBatch, BatchInput{Stream: testStream, Range: wholeRange, Cause: badCause, CopyAt: time.Now().Add(time.Second)})
+		run, err := s.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: workflows.ProcessQueue},
+			workflows.ProcessBatch, workflows.BatchInput{Stream: testStream, Range: wholeRange, Cause: badCause, CopyAt: time.Now().Add(time.Second)})
 		if err != nil {
 			t.Fatal(err)
 		}

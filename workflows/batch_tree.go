@@ -76,9 +76,9 @@ func (n *BatchNode) next() (next time.Time) {
 	return next
 }
 
-// obey does what an operator wants with a leaf. With one that is being tried
+// apply does what an operator wants with a leaf. With one that is being tried
 // that has to wait for the end of the attempt; to skip it stands.
-func (n *BatchNode) obey(command string, now time.Time) {
+func (n *BatchNode) apply(command string, now time.Time) {
 	switch {
 	case n.State == NodeRunning:
 		if n.Asked != Skip {
@@ -111,7 +111,7 @@ func (n *BatchNode) end(result process.RangeResult, room int, now time.Time) {
 	n.leave(result.Left, room, now)
 	for _, leaf := range n.leaves() {
 		leaf.Untold = result.Untold
-		leaf.obey(asked, now)
+		leaf.apply(asked, now)
 	}
 }
 

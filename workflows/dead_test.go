@@ -1,4 +1,4 @@
-package workflows
+package workflows_test
 
 import (
 	"context"
@@ -7,6 +7,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"millrace/workflows"
+	"millrace/workflows/launch"
 
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/activity"
@@ -77,22 +80,22 @@ func (m *madeUpDead) count() (kept, calls int) {
 // deadServer has workers for the dead-letter queue on a real Temporal.
 func deadServer(t *testing.T) (server, *madeUpDead) {
 	t.Helper()
-	c, m := localtest.TemporalClient(t, localtest.TemporalNamespace(t, SearchAttributes...)), &madeUpDead{}
-	w := worker.New(c, DeadQueue, worker.Options{MaxHeartbeatThrottleInterval: 50 * time.Millisecond})
-	w.RegisterWorkflow(KeepDeadLetters)
-	w.RegisterWorkflow(ReprocessDeadLetters)
+	c, m := localtest.TemporalClient(t, localtest.TemporalNamespace(t, workflows.SearchAttributes...)), &madeUpDead{}
+	w := worker.New(c, workflows.DeadQueue, worker.Options{MaxHeartbeatThrottleInterval: 50 * time.Millisecond})
+	w.RegisterWorkflow(workflows.KeepDeadLetters)
+	w.RegisterWorkflow(workflows.ReprocessDeadLetters)
 	w.RegisterActivityWithOptions(m.KeepLetters, activity.RegisterOptions{Name: "KeepLetters"})
 	w.RegisterActivityWithOptions(m.ReprocessEntries, activity.RegisterOptions{Name: "ReprocessEntries"})
 	if err := w.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.Stop)
-	return server{c, Launcher{Client: c}, t}, m
+	return server{c, launch.Launcher{Client: c}, t}, m
 }
 
 func (s server) begin(id string, workflow, in any) {
 	s.t.Helper()
-	if _, err := s.ExecuteWorkflow(s.t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: DeadQueue}, workflow, in); err != nil {
+	if _, err := s.ExecuteWorkflow(s.t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: workflows.DeadQueue}, workflow, in); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -122,15 +125,15 @@ func (s server) awaitCanceled(id string) {
 func TestKeepingPausesResumesAndStops(t *testing.T) {
 	t.Parallel()
 	s, m := deadServer(t)
-	id := KeepDeadLettersID("q")
-	s.begin(id, KeepDeadLetters, KeepInput{Queue: "q"})
+	id := workflows.KeepDeadLettersID("q")
+	s.begin(id, workflows.KeepDeadLetters, workflows.KeepInput{Queue: "q"})
 	await(t, "the first call", func() bool { kept, _ := m.count(); return kept == 1 })
-	var paused KeepStatus
-	s.update(id, Pause, &paused)
+	var paused workflows.KeepStatus
+	s.update(id, workflows.Pause, &paused)
 	if paused.State != control.StatePaused || paused.Counts.Messages != 1 || paused.Stay != 1 || len(paused.Unreadable) != 1 || len(paused.Holds) != 1 {
 		t.Fatalf("paused it is %+v", paused)
 	}
-	if err := s.SignalWorkflow(t.Context(), id, "", Resume, nil); err != nil { // does what an update does
+	if err := s.SignalWorkflow(t.Context(), id, "", workflows.Resume, nil); err != nil { // does what an update does
 		t.Fatal(err)
 	}
 	await(t, "the second call", func() bool { kept, _ := m.count(); return kept == 2 })
@@ -147,42 +150,42 @@ func TestKeepingPausesResumesAndStops(t *testing.T) {
 func TestReprocessingPausesResumesAndEnds(t *testing.T) {
 	t.Parallel()
 	s, m := deadServer(t)
-	id := ReprocessID("telemetry")
-	s.begin(id, ReprocessDeadLetters, ReprocessInput{Stream: "telemetry", Queue: "q", Select: ledger.Selection{Error: "odd"}, By: "ada"})
+	id := workflows.ReprocessID("telemetry")
+	s.begin(id, workflows.ReprocessDeadLetters, workflows.ReprocessInput{Stream: "telemetry", Queue: "q", Select: ledger.Selection{Error: "odd"}, By: "ada"})
 	await(t, "the first call", func() bool { _, calls := m.count(); return calls == 1 })
 	if kept, _ := m.count(); kept != 1 || !m.kept[0].UntilEmpty || m.kept[0].Queue != "q" {
 		t.Errorf("the queue was looked into by %+v", m.kept)
 	}
 	first := m.calls[0]
-	if first.Run == "" || first.Mode != deadletters.ModeIngest || first.Select.Stream != "telemetry" || first.Select.Error != "odd" || first.Settle != DefaultSettleFor {
+	if first.Run == "" || first.Mode != deadletters.ModeIngest || first.Select.Stream != "telemetry" || first.Select.Error != "odd" || first.Settle != workflows.DefaultSettleFor {
 		t.Errorf("the first call is %+v", first)
 	}
-	var paused ReprocessStatus
-	s.update(id, Pause, &paused)
+	var paused workflows.ReprocessStatus
+	s.update(id, workflows.Pause, &paused)
 	if paused.State != control.StatePaused || paused.Done.Counts.Records != 1 || paused.By != "ada" || paused.Started.IsZero() {
 		t.Errorf("paused it is %+v", paused)
 	}
-	s.update(id, Resume, nil)
+	s.update(id, workflows.Resume, nil)
 	await(t, "the second call", func() bool { _, calls := m.count(); return calls == 2 })
-	if err := s.SignalWorkflow(t.Context(), id, "", Pause, nil); err != nil {
+	if err := s.SignalWorkflow(t.Context(), id, "", workflows.Pause, nil); err != nil {
 		t.Fatal(err)
 	}
 	await(t, "the pause by signal", func() bool {
-		var status ReprocessStatus
-		answer, err := s.QueryWorkflow(t.Context(), id, "", StatusQuery)
+		var status workflows.ReprocessStatus
+		answer, err := s.QueryWorkflow(t.Context(), id, "", workflows.StatusQuery)
 		return err == nil && answer.Get(&status) == nil && status.State == control.StatePaused && status.Done.Counts.Records == 2
 	})
-	s.update(id, Resume, nil)
-	var ended ReprocessStatus
+	s.update(id, workflows.Resume, nil)
+	var ended workflows.ReprocessStatus
 	if err := s.GetWorkflow(t.Context(), id, "").Get(t.Context(), &ended); err != nil {
 		t.Fatal(err)
 	}
-	if ended.State != StateDone || ended.Done.Counts.Records != 3 || m.calls[2].Progress.Cursor != "kk" || m.calls[2].Run != first.Run {
+	if ended.State != workflows.StateDone || ended.Done.Counts.Records != 3 || m.calls[2].Progress.Cursor != "kk" || m.calls[2].Run != first.Run {
 		t.Errorf("it ended with %+v, the last call was %+v", ended, m.calls[2])
 	}
 	s.keep("dead", id, "reprocess_done")
 
-	s.begin(id, ReprocessDeadLetters, ReprocessInput{Stream: "telemetry", Mode: deadletters.ModeDirect})
+	s.begin(id, workflows.ReprocessDeadLetters, workflows.ReprocessInput{Stream: "telemetry", Mode: deadletters.ModeDirect})
 	await(t, "the call of the second run", func() bool { _, calls := m.count(); return calls == 4 })
 	if err := s.CancelWorkflow(t.Context(), id, ""); err != nil {
 		t.Fatal(err)
@@ -197,7 +200,7 @@ func TestReprocessingPausesResumesAndEnds(t *testing.T) {
 func TestReprocessingRefusesWhatCannotBeMeant(t *testing.T) {
 	t.Parallel()
 	s, m := deadServer(t)
-	for text, in := range map[string]ReprocessInput{
+	for text, in := range map[string]workflows.ReprocessInput{
 		"needs a stream":       {},
 		`mode "sideways"`:      {Stream: "s", Mode: "sideways"},
 		"that is no time":      {Stream: "s", Select: ledger.Selection{From: time.Unix(2, 0), To: time.Unix(1, 0)}},
@@ -205,10 +208,10 @@ func TestReprocessingRefusesWhatCannotBeMeant(t *testing.T) {
 		"a time is negative":   {Stream: "s", SettleFor: -1},
 		"1001 keys: at most 1": {Stream: "s", Select: ledger.Selection{Keys: make([]string, ledger.MostKeys+1)}},
 	} {
-		s.begin("refused", ReprocessDeadLetters, in)
+		s.begin("refused", workflows.ReprocessDeadLetters, in)
 		err := s.GetWorkflow(t.Context(), "refused", "").Get(t.Context(), nil)
 		var application *temporal.ApplicationError
-		if err == nil || !strings.Contains(err.Error(), text) || !errors.As(err, &application) || application.Type() != InvalidInput {
+		if err == nil || !strings.Contains(err.Error(), text) || !errors.As(err, &application) || application.Type() != workflows.InvalidInput {
 			t.Errorf("%+v: %v", in, err)
 		}
 	}

@@ -82,7 +82,7 @@ func (d *drain) run(ctx workflow.Context) (DrainStatus, error) {
 				return d.status, err
 			}
 			d.receive(ctx)
-			d.in.Holds.takeSignals(ctx)
+			d.in.Holds.applySignals(ctx)
 			d.in.Counts = d.status.Counts
 			return d.status, workflow.NewContinueAsNewError(ctx, DrainIndex, d.in)
 		case len(d.in.Holds) > 0:
@@ -151,9 +151,9 @@ func (d *drain) bringHome(ctx workflow.Context) (done bool, err error) {
 	return result.Done, nil
 }
 
-// command obeys an operator. A pause is done when nothing is in flight any more.
+// command pauses or resumes. A pause is done when nothing is in flight any more.
 func (d *drain) command(ctx workflow.Context, name string, hold control.Hold) (any, error) {
-	d.in.Holds.obey(name, hold)
+	d.in.Holds.apply(name, hold)
 	if name == Pause {
 		if err := d.call.drain(ctx); err != nil {
 			return nil, err

@@ -1,4 +1,4 @@
-package workflows
+package workflows_test
 
 import (
 	"context"
@@ -6,13 +6,15 @@ import (
 	"testing"
 	"time"
 
+	"millrace/workflows"
+	"millrace/workflows/launch"
+
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/worker"
 
 	"millrace/activities/deadletters"
-	"millrace/activities/process"
 	"millrace/deploy/local/localtest"
 	"millrace/internal/control"
 )
@@ -44,7 +46,7 @@ func (p *parkedFor) DrainParked(_ context.Context, in deadletters.DrainCall) (de
 
 func drainEnv(p *parkedFor) *testsuite.TestWorkflowEnvironment {
 	env := new(testsuite.WorkflowTestSuite).NewTestWorkflowEnvironment()
-	env.RegisterWorkflow(DrainIndex)
+	env.RegisterWorkflow(workflows.DrainIndex)
 	env.RegisterActivityWithOptions(p.DrainParked, activity.RegisterOptions{Name: "DrainParked"})
 	return env
 }
@@ -56,24 +58,24 @@ func TestDrainIndexProbesUntilTheIndexTakesWrites(t *testing.T) {
 	p := &parkedFor{out: 3}
 	env := drainEnv(p)
 	began := env.Now()
-	var during DrainStatus
+	var during workflows.DrainStatus
 	env.RegisterDelayedCallback(func() {
-		if answer, err := env.QueryWorkflow(StatusQuery); err != nil || answer.Get(&during) != nil {
+		if answer, err := env.QueryWorkflow(workflows.StatusQuery); err != nil || answer.Get(&during) != nil {
 			t.Error(err)
 		}
-	}, firstProbe/2)
-	env.ExecuteWorkflow(DrainIndex, DrainInput{Stream: "s", Index: "a"})
-	var got DrainStatus
+	}, workflows.FirstProbe/2)
+	env.ExecuteWorkflow(workflows.DrainIndex, workflows.DrainInput{Stream: "s", Index: "a"})
+	var got workflows.DrainStatus
 	if err := env.GetWorkflowResult(&got); err != nil {
 		t.Fatal(err)
 	}
-	if got.State != StateDone || got.Counts.Indexed != 5 || len(p.calls) != 4 {
+	if got.State != workflows.StateDone || got.Counts.Indexed != 5 || len(p.calls) != 4 {
 		t.Errorf("it ended with %+v after %d calls", got, len(p.calls))
 	}
 	if during.State != control.StateWaiting || during.LastError == "" {
 		t.Errorf("while the index is out of service it is %+v", during)
 	}
-	if took := env.Now().Sub(began); took < 7*firstProbe {
+	if took := env.Now().Sub(began); took < 7*workflows.FirstProbe {
 		t.Errorf("its probes were over after %v", took)
 	}
 }
@@ -86,11 +88,11 @@ func TestDrainIndexLooksAgainForWhatWasParkedMeanwhile(t *testing.T) {
 	env := drainEnv(p)
 	p.then = func(call int) {
 		if call == 1 {
-			env.SignalWorkflow(Parked, nil)
+			env.SignalWorkflow(workflows.Parked, nil)
 		}
 	}
-	env.ExecuteWorkflow(DrainIndex, DrainInput{Stream: "s", Index: "a"})
-	var got DrainStatus
+	env.ExecuteWorkflow(workflows.DrainIndex, workflows.DrainInput{Stream: "s", Index: "a"})
+	var got workflows.DrainStatus
 	if err := env.GetWorkflowResult(&got); err != nil || len(p.calls) != 2 || p.calls[1].Counts.Indexed != 5 {
 		t.Errorf("it ended with %+v after %d calls, error %v", got, len(p.calls), err)
 	}
@@ -99,27 +101,27 @@ func TestDrainIndexLooksAgainForWhatWasParkedMeanwhile(t *testing.T) {
 // TestDrainIndexOnAServer is started by activities, paused, resumed, and ends.
 func TestDrainIndexOnAServer(t *testing.T) {
 	t.Parallel()
-	c, p := localtest.TemporalClient(t, localtest.TemporalNamespace(t, SearchAttributes...)), &parkedFor{out: 1}
-	w := worker.New(c, DeadQueue, worker.Options{})
-	w.RegisterWorkflow(DrainIndex)
+	c, p := localtest.TemporalClient(t, localtest.TemporalNamespace(t, workflows.SearchAttributes...)), &parkedFor{out: 1}
+	w := worker.New(c, workflows.DeadQueue, worker.Options{})
+	w.RegisterWorkflow(workflows.DrainIndex)
 	w.RegisterActivityWithOptions(p.DrainParked, activity.RegisterOptions{Name: "DrainParked"})
 	if err := w.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.Stop)
-	s, id := server{c, Launcher{Client: c}, t}, DrainIndexID("telemetry-log-2026.11.23")
+	s, id := server{c, launch.Launcher{Client: c}, t}, workflows.DrainIndexID("telemetry-log-2026.11.23")
 	for range 2 { // that it runs already is success
 		if err := s.StartDrain(t.Context(), testStream, "telemetry-log-2026.11.23"); err != nil {
 			t.Fatal(err)
 		}
 	}
 	await(t, "the first call", func() bool { p.mu.Lock(); defer p.mu.Unlock(); return len(p.calls) == 1 })
-	var paused DrainStatus
-	s.update(id, Pause, &paused)
+	var paused workflows.DrainStatus
+	s.update(id, workflows.Pause, &paused)
 	if paused.State != control.StatePaused || len(paused.Holds) != 1 || paused.Stream != testStream.Name {
 		t.Fatalf("paused it is %+v", paused)
 	}
-	if err := s.SignalWorkflow(t.Context(), id, "", Resume, nil); err != nil {
+	if err := s.SignalWorkflow(t.Context(), id, "", workflows.Resume, nil); err != nil {
 		t.Fatal(err)
 	}
 	await(t, "the end", func() bool {
@@ -129,19 +131,17 @@ func TestDrainIndexOnAServer(t *testing.T) {
 	s.keep("drain_index", id, "paused_and_done")
 }
 
-var _ process.DrainStarter = Launcher{}
-
 // TestDrainIndexWaitsNoLongerThanTheLongestProbe also after many.
 func TestDrainIndexWaitsNoLongerThanTheLongestProbe(t *testing.T) {
 	t.Parallel()
 	p := &parkedFor{out: 12}
 	env := drainEnv(p)
 	began := env.Now()
-	env.ExecuteWorkflow(DrainIndex, DrainInput{Stream: "s", Index: "a"})
+	env.ExecuteWorkflow(workflows.DrainIndex, workflows.DrainInput{Stream: "s", Index: "a"})
 	if err := env.GetWorkflowError(); err != nil {
 		t.Fatal(err)
 	}
-	if took := env.Now().Sub(began); took > 12*longestProbe+time.Minute {
+	if took := env.Now().Sub(began); took > 12*workflows.LongestProbe+time.Minute {
 		t.Errorf("it took %v", took)
 	}
 }

@@ -234,7 +234,7 @@ func (d *drill) conclude(ctx workflow.Context, failed error) (DrillResult, error
 	d.Ended = workflow.Now(ctx).UTC()
 	switch {
 	case failed == nil && d.Complete:
-		d.finish(removing, stateDone)
+		d.finish(removing, StateDone)
 		return d.DrillResult, nil
 	case ctx.Err() != nil:
 		d.Error = "canceled"

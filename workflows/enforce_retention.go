@@ -115,7 +115,7 @@ func EnforceRetention(ctx workflow.Context, in RetentionInput) (snapshots.Retire
 			"%d indices past their retention, or parts of them, stay, since nothing else has all of their documents: %s",
 			len(result.Uncovered)+result.More, strings.Join(result.Uncovered[:min(len(result.Uncovered), mostNamed)], "; ")), RetentionUncovered, nil, result)
 	}
-	setState(ctx, &state, stateDone)
+	setState(ctx, &state, StateDone)
 	return result, nil
 }
 

@@ -19,8 +19,8 @@ const Operator = "operator"
 // recovery and an operator may do so at the same time.
 type holds []control.Hold
 
-// obey makes a hold, in place of one by the same, or lifts it.
-func (h *holds) obey(command string, hold control.Hold) {
+// apply makes a hold, in place of one by the same, or lifts it.
+func (h *holds) apply(command string, hold control.Hold) {
 	if hold.By == "" {
 		hold.By = Operator
 	}
@@ -38,7 +38,7 @@ func (h *holds) obey(command string, hold control.Hold) {
 type orders map[string]uint64
 
 // late reports whether a later command in the name of the same holder has been
-// obeyed already.
+// applied already.
 func (o *orders) late(hold control.Hold) bool {
 	by := cmp.Or(hold.By, Operator)
 	if hold.Order < (*o)[by] {
@@ -92,16 +92,16 @@ func (h *holds) next() (next time.Time) {
 
 var commands = []string{Pause, Resume}
 
-// onCommand obeys who pauses and resumes.
-func onCommand(ctx workflow.Context, obey func(ctx workflow.Context, name string, hold control.Hold) (any, error)) error {
-	return accept(ctx, commands, obey)
+// onCommand handles the commands to pause and to resume.
+func onCommand(ctx workflow.Context, apply func(ctx workflow.Context, name string, hold control.Hold) (any, error)) error {
+	return accept(ctx, commands, apply)
 }
 
-// accept obeys updates and signals of these names. An update is answered when
+// accept handles updates and signals of these names. An update is answered when
 // it is done.
-func accept[Input any](ctx workflow.Context, names []string, obey func(ctx workflow.Context, name string, in Input) (any, error)) error {
+func accept[Input any](ctx workflow.Context, names []string, apply func(ctx workflow.Context, name string, in Input) (any, error)) error {
 	for _, name := range names {
-		update := func(ctx workflow.Context, in Input) (any, error) { return obey(ctx, name, in) }
+		update := func(ctx workflow.Context, in Input) (any, error) { return apply(ctx, name, in) }
 		if err := workflow.SetUpdateHandler(ctx, name, update); err != nil {
 			return fmt.Errorf("accept the update %s: %w", name, err)
 		}
@@ -110,36 +110,36 @@ func accept[Input any](ctx workflow.Context, names []string, obey func(ctx workf
 			for {
 				var in Input
 				signals.Receive(ctx, &in)
-				_, err := obey(ctx, name, in)
-				logUnobeyed(ctx, name, err)
+				_, err := apply(ctx, name, in)
+				logFailedSignal(ctx, name, err)
 			}
 		})
 	}
 	return nil
 }
 
-func logUnobeyed(ctx workflow.Context, signal string, err error) {
+func logFailedSignal(ctx workflow.Context, signal string, err error) {
 	if err != nil {
-		workflow.GetLogger(ctx).Warn("could not obey a signal", "signal", signal, "error", err)
+		workflow.GetLogger(ctx).Warn("could not apply a signal", "signal", signal, "error", err)
 	}
 }
 
-// takeSignals obeys, before a run ends, the signals that were not received yet,
+// applySignals applies, before a run ends, the signals that were not received yet,
 // and returns the highest generation among them.
-func (h *holds) takeSignals(ctx workflow.Context) (generation uint64) {
+func (h *holds) applySignals(ctx workflow.Context) (generation uint64) {
 	for {
-		name, hold, got := takeSignal[control.Hold](ctx, commands)
+		name, hold, got := receiveSignal[control.Hold](ctx, commands)
 		if !got {
 			return generation
 		}
-		h.obey(name, hold)
+		h.apply(name, hold)
 		generation = max(generation, hold.Generation)
 	}
 }
 
-// takeSignal returns a signal of these names that was not received yet: it came
+// receiveSignal returns a signal of these names that was not received yet: it came
 // in the workflow task in which a run ends, before accept could.
-func takeSignal[Input any](ctx workflow.Context, names []string) (name string, in Input, got bool) {
+func receiveSignal[Input any](ctx workflow.Context, names []string) (name string, in Input, got bool) {
 	for _, name := range names {
 		if workflow.GetSignalChannel(ctx, name).ReceiveAsync(&in) {
 			return name, in, true

@@ -1,4 +1,4 @@
-package workflows
+package workflows_test
 
 import (
 	"context"
@@ -8,6 +8,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"millrace/workflows"
+	"millrace/workflows/launch"
 
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflowservice/v1"
@@ -80,12 +83,12 @@ func (s *sink) has(records ...string) bool {
 // newIngestServer runs the ingest workflows on a real Temporal, over a sink.
 func newIngestServer(t *testing.T, s *sink) server {
 	t.Helper()
-	c := localtest.TemporalClient(t, localtest.TemporalNamespace(t, SearchAttributes...))
+	c := localtest.TemporalClient(t, localtest.TemporalNamespace(t, workflows.SearchAttributes...))
 	s.dead, s.batches = map[string]string{}, map[string]int{}
-	launcher := Launcher{Client: c}
-	w := worker.New(c, IngestQueue, worker.Options{MaxHeartbeatThrottleInterval: 50 * time.Millisecond})
-	w.RegisterWorkflow(IngestBatch)
-	w.RegisterWorkflow(Reconcile)
+	launcher := launch.Launcher{Client: c}
+	w := worker.New(c, workflows.IngestQueue, worker.Options{MaxHeartbeatThrottleInterval: 50 * time.Millisecond})
+	w.RegisterWorkflow(workflows.IngestBatch)
+	w.RegisterWorkflow(workflows.Reconcile)
 	w.RegisterActivity(&ingest.Ingester{Intake: s, Batches: launcher, DeadLetters: s})
 	if err := w.Start(); err != nil {
 		t.Fatal(err)
@@ -96,7 +99,7 @@ func newIngestServer(t *testing.T, s *sink) server {
 
 func (s server) startIngest(name string, records ...string) (id string) {
 	s.t.Helper()
-	id = IngestID(name)
+	id = workflows.IngestID(name)
 	var data [][]byte
 	for _, r := range records {
 		data = append(data, []byte(r))
@@ -107,8 +110,8 @@ func (s server) startIngest(name string, records ...string) (id string) {
 	return id
 }
 
-func (s server) ingestStatus(id string) (status IngestStatus) {
-	answer, err := s.QueryWorkflow(s.t.Context(), id, "", StatusQuery)
+func (s server) ingestStatus(id string) (status workflows.IngestStatus) {
+	answer, err := s.QueryWorkflow(s.t.Context(), id, "", workflows.StatusQuery)
 	if err == nil {
 		err = answer.Get(&status)
 	}
@@ -123,11 +126,11 @@ func TestIngestBatchPutsInOneTask(t *testing.T) {
 	to := &sink{}
 	s := newIngestServer(t, to)
 	id := s.startIngest("one", "a", "b")
-	var got IngestStatus
+	var got workflows.IngestStatus
 	if err := s.GetWorkflow(t.Context(), id, "").Get(t.Context(), &got); err != nil {
 		t.Fatal(err)
 	}
-	if want := (IngestStatus{State: control.StateDrained, Records: 2}); got != want || !to.has("a", "b") {
+	if want := (workflows.IngestStatus{State: control.StateDrained, Records: 2}); got != want || !to.has("a", "b") {
 		t.Errorf("it ended with %+v", got)
 	}
 	// Started, one workflow task with its marker, completed: nothing a batch
@@ -155,7 +158,7 @@ func TestIngestBatchGoesOnUntilAllIsTaken(t *testing.T) {
 		return err == nil && found.GetCount() == 1
 	})
 	to.relent()
-	var got IngestStatus
+	var got workflows.IngestStatus
 	if err := s.GetWorkflow(t.Context(), id, "").Get(t.Context(), &got); err != nil {
 		t.Fatal(err)
 	}
@@ -229,7 +232,7 @@ func TestReconcileReplaysWhatWasTerminated(t *testing.T) {
 		t.Errorf("a batch that had completed was put %d times", to.batches[completed])
 	}
 	s.keep("ingest", terminated, "replayed")
-	s.keep("reconcile", ReconcileID, "replayed")
+	s.keep("reconcile", workflows.ReconcileID, "replayed")
 	// To look again changes nothing.
 	ingester := ingest.Ingester{Batches: s.Launcher}
 	replays := 0
@@ -250,50 +253,11 @@ func TestReconcileReplaysWhatWasTerminated(t *testing.T) {
 	}
 }
 
-// TestUnreadableInputDiffersFromAnUnreachableTemporal: the former no
-// attempt will read.
-func TestUnreadableInputDiffersFromAnUnreachableTemporal(t *testing.T) {
-	t.Parallel()
-	s := newIngestServer(t, &sink{})
-	closed := func(workflow string, input any) (id, run string) {
-		t.Helper()
-		started, err := s.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{TaskQueue: "nobody"}, workflow, input)
-		if err == nil {
-			err = s.TerminateWorkflow(t.Context(), started.GetID(), "", "a test")
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return started.GetID(), started.GetRunID()
-	}
-	batchOf, ingestRun := closed("IngestBatch", "no bytes: a text")
-	batch, batchRun := closed("ProcessBatch", "no range: a text")
-	empty, emptyRun := closed("ProcessBatch", BatchInput{Stream: testStream})
-	gone, canceled := context.WithCancel(t.Context())
-	canceled()
-	for name, c := range map[string]struct {
-		read    func() error
-		forever bool
-	}{
-		"an ingest that is none":   {func() error { _, err := s.IngestInput(t.Context(), batchOf, ingestRun); return err }, true},
-		"a batch that is none":     {func() error { _, err := s.RestartBatch(t.Context(), batch, batchRun); return err }, true},
-		"a batch without a range":  {func() error { _, err := s.RestartBatch(t.Context(), empty, emptyRun); return err }, true},
-		"an ingest that is gone":   {func() error { _, err := s.IngestInput(t.Context(), "ingest/gone", ingestRun); return err }, true},
-		"a batch that is gone":     {func() error { _, err := s.RestartBatch(t.Context(), "batch/gone", batchRun); return err }, true},
-		"an ingest without answer": {func() error { _, err := s.IngestInput(gone, batchOf, ingestRun); return err }, false},
-		"a batch without answer":   {func() error { _, err := s.RestartBatch(gone, batch, batchRun); return err }, false},
-	} {
-		if err := c.read(); err == nil || errors.Is(err, ingest.ErrUnreadable) != c.forever {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
 // TestAnInputThatIsNoBatchFails, and stays where an operator sees it.
 func TestAnInputThatIsNoBatchFails(t *testing.T) {
 	t.Parallel()
 	s := newIngestServer(t, &sink{})
-	run, err := s.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "ingest/by-hand", TaskQueue: IngestQueue}, IngestBatch, []byte("nonsense"))
+	run, err := s.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "ingest/by-hand", TaskQueue: workflows.IngestQueue}, workflows.IngestBatch, []byte("nonsense"))
 	if err != nil {
 		t.Fatal(err)
 	}

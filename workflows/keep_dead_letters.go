@@ -73,7 +73,7 @@ func (k *keeping) run(ctx workflow.Context) error {
 			if err := awaitHandlers(ctx); err != nil {
 				return err
 			}
-			k.in.Holds.takeSignals(ctx)
+			k.in.Holds.applySignals(ctx)
 			k.in.Counts, k.in.Unreadable = k.status.Counts, k.status.Unreadable
 			return workflow.NewContinueAsNewError(ctx, KeepDeadLetters, k.in)
 		case len(k.in.Holds) > 0:
@@ -110,9 +110,9 @@ func (k *keeping) keep(ctx workflow.Context) error {
 	return nil
 }
 
-// command obeys an operator. A pause is done when nothing is held any more.
+// command pauses or resumes. A pause is done when nothing is held any more.
 func (k *keeping) command(ctx workflow.Context, name string, hold control.Hold) (any, error) {
-	k.in.Holds.obey(name, hold)
+	k.in.Holds.apply(name, hold)
 	if name == Pause {
 		if err := k.call.drain(ctx); err != nil {
 			return nil, err

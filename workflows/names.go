@@ -67,9 +67,9 @@ func ProcessShardID(stream string, created time.Time, shard string) string {
 	return fmt.Sprintf("process/%s/%d/%s", stream, created.Unix(), shard)
 }
 
-// parseProcessShardID reads of which shard of a stream of that name a ProcessShard
-// is.
-func parseProcessShardID(id, stream string) (shard telemetry.Range, ok bool) {
+// ParseProcessShardID returns the shard that an id of ProcessShardID names, and
+// whether it is one of a stream of that name.
+func ParseProcessShardID(id, stream string) (shard telemetry.Range, ok bool) {
 	rest, ours := strings.CutPrefix(id, "process/"+stream+"/")
 	created, name, parted := strings.Cut(rest, "/")
 	seconds, err := strconv.ParseInt(created, 10, 64)

@@ -172,12 +172,12 @@ func (b *batch) continueAsNew(ctx workflow.Context) error {
 		return err
 	}
 	for {
-		name, branch, got := takeSignal[Branch](ctx, []string{Retry, Skip})
+		name, branch, got := receiveSignal[Branch](ctx, []string{Retry, Skip})
 		if !got {
 			return workflow.NewContinueAsNewError(ctx, ProcessBatch, b.in)
 		}
 		_, err := b.command(ctx, name, branch)
-		logUnobeyed(ctx, name, err)
+		logFailedSignal(ctx, name, err)
 	}
 }
 
@@ -273,7 +273,7 @@ func (b Branch) ends(r telemetry.Range) bool {
 	return first != "" && last != "" && strings.HasSuffix(r.First, first) && strings.HasSuffix(r.Last, last)
 }
 
-// command obeys an operator.
+// command retries or skips what is open of a branch.
 func (b *batch) command(ctx workflow.Context, name string, branch Branch) (any, error) {
 	found := b.in.Tree.find(branch.is)
 	if len(found) == 0 {
@@ -296,7 +296,7 @@ func (b *batch) command(ctx workflow.Context, name string, branch Branch) (any, 
 		if leaf.State == NodeRunning && !b.prompt(ctx) {
 			continue // it was forgotten
 		}
-		if leaf.obey(name, workflow.Now(ctx)); leaf.Asked == Skip {
+		if leaf.apply(name, workflow.Now(ctx)); leaf.Asked == Skip {
 			b.interrupt()
 		}
 	}

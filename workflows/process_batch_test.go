@@ -1,4 +1,4 @@
-package workflows
+package workflows_test
 
 import (
 	"context"
@@ -11,11 +11,12 @@ import (
 	"testing"
 	"time"
 
+	"millrace/workflows"
+
 	"go.temporal.io/api/enums/v1"
 	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/worker"
@@ -77,7 +78,7 @@ func (s *stubborn) register(w worker.Registry) {
 func batchEnv(s *stubborn) *testsuite.TestWorkflowEnvironment {
 	env := new(testsuite.WorkflowTestSuite).NewTestWorkflowEnvironment()
 	env.SetTestTimeout(5 * time.Minute)
-	env.RegisterWorkflow(ProcessBatch)
+	env.RegisterWorkflow(workflows.ProcessBatch)
 	env.RegisterActivityWithOptions(s.IndexRange, activity.RegisterOptions{Name: "IndexRange"})
 	env.RegisterActivityWithOptions(s.BuryRange, activity.RegisterOptions{Name: "BuryRange"})
 	return env
@@ -92,20 +93,20 @@ func TestProcessBatchTriesWhatIsLeftAndThenBuriesIt(t *testing.T) {
 	}{
 		"at once":            {bad: 0, tries: 1, indexed: 10},
 		"at the third":       {bad: 2, tries: 3, indexed: 10},
-		"never":              {bad: 1000, tries: DefaultBatchAttempts, indexed: 9, dead: 1},
+		"never":              {bad: 1000, tries: workflows.DefaultBatchAttempts, indexed: 9, dead: 1},
 		"never, of few":      {bad: 1000, attempts: 2, tries: 2, indexed: 9, dead: 1},
-		"at the last chance": {bad: DefaultBatchAttempts - 1, tries: DefaultBatchAttempts, indexed: 10},
+		"at the last chance": {bad: workflows.DefaultBatchAttempts - 1, tries: workflows.DefaultBatchAttempts, indexed: 10},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := &stubborn{bad: c.bad}
 			env := batchEnv(s)
-			env.ExecuteWorkflow(ProcessBatch, BatchInput{Stream: testStream, Range: wholeRange, MaxAttempts: c.attempts})
-			var got BatchStatus
+			env.ExecuteWorkflow(workflows.ProcessBatch, workflows.BatchInput{Stream: testStream, Range: wholeRange, MaxAttempts: c.attempts})
+			var got workflows.BatchStatus
 			if err := env.GetWorkflowResult(&got); err != nil {
 				t.Fatal(err)
 			}
-			if len(s.tried) != c.tries || got.Counts.Indexed != int64(c.indexed) || got.Counts.DeadLetters != int64(c.dead) || got.Tree.open() {
+			if len(s.tried) != c.tries || got.Counts.Indexed != int64(c.indexed) || got.Counts.DeadLetters != int64(c.dead) || workflows.Open(got.Tree) {
 				t.Errorf("after %d attempts it ended with %+v", len(s.tried), got)
 			}
 			for n, r := range s.tried {
@@ -128,16 +129,16 @@ func TestABatchGivesUpByAge(t *testing.T) {
 		age   time.Duration
 		tries int
 	}{
-		"longer than one wait":  {age: firstBatchWait + time.Second, tries: 3}, // it has waited 5 s, and then 15
-		"shorter than one wait": {age: time.Second, tries: 2},                  // 5 s
-		"of many waits":         {age: 7 * longestBatchWait, tries: 6 + 1 + 6}, // 5 + 10 + 20 + 40 + 80 + 160 s, and then ever 300
+		"longer than one wait":  {age: workflows.FirstBatchWait + time.Second, tries: 3}, // it has waited 5 s, and then 15
+		"shorter than one wait": {age: time.Second, tries: 2},                            // 5 s
+		"of many waits":         {age: 7 * workflows.LongestBatchWait, tries: 6 + 1 + 6}, // 5 + 10 + 20 + 40 + 80 + 160 s, and then ever 300
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := &stubborn{bad: 1000}
 			env := batchEnv(s)
-			env.ExecuteWorkflow(ProcessBatch, BatchInput{Stream: testStream, Range: wholeRange, MaxAttempts: 1000, MaxAge: c.age})
-			var got BatchStatus
+			env.ExecuteWorkflow(workflows.ProcessBatch, workflows.BatchInput{Stream: testStream, Range: wholeRange, MaxAttempts: 1000, MaxAge: c.age})
+			var got workflows.BatchStatus
 			if err := env.GetWorkflowResult(&got); err != nil {
 				t.Fatal(err)
 			}
@@ -148,46 +149,20 @@ func TestABatchGivesUpByAge(t *testing.T) {
 	}
 }
 
-// TestABatchHasTheLimitsOfItsLauncher.
-func TestABatchHasTheLimitsOfItsLauncher(t *testing.T) {
-	t.Parallel()
-	bad := &stubborn{bad: 1000}
-	s := newServer(t, bad.register)
-	s.Limits = BatchLimits{Attempts: 1, Age: time.Hour}
-	if err := s.StartBatch(t.Context(), testStream, wholeRange, badCause, time.Time{}); err != nil {
-		t.Fatal(err)
-	}
-	var got BatchStatus
-	if err := s.GetWorkflow(t.Context(), ProcessBatchID(testStream.Name, wholeRange), "").Get(t.Context(), &got); err != nil {
-		t.Fatal(err)
-	}
-	if got.MaxAttempts != 1 || len(bad.tried) != 1 || got.Counts.DeadLetters != 1 {
-		t.Errorf("after %d attempts it ended with %+v", len(bad.tried), got)
-	}
-	first, err := s.GetWorkflowHistory(t.Context(), ProcessBatchID(testStream.Name, wholeRange), "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT).Next()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var in BatchInput
-	if err := converter.GetDefaultDataConverter().FromPayloads(first.GetWorkflowExecutionStartedEventAttributes().GetInput(), &in); err != nil || in.MaxAge != time.Hour {
-		t.Errorf("it began with %+v, %v", in, err)
-	}
-}
-
 func TestProcessBatchCanceledWritesToTheLedgerFirst(t *testing.T) {
 	t.Parallel()
 	bad := &stubborn{bad: 1000}
 	s := newServer(t, bad.register)
-	ctx, id := t.Context(), ProcessBatchID(testStream.Name, wholeRange)
+	ctx, id := t.Context(), workflows.ProcessBatchID(testStream.Name, wholeRange)
 	for range 2 { // what runs already is joined
 		if err := s.StartBatch(ctx, testStream, wholeRange, badCause, time.Time{}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	await(t, "the first attempt", func() bool {
-		answer, err := s.QueryWorkflow(ctx, id, "", StatusQuery)
-		var got BatchStatus
-		return err == nil && answer.Get(&got) == nil && got.State == control.StateWaiting && got.Tree.leaves()[0].Range == badRecord
+		answer, err := s.QueryWorkflow(ctx, id, "", workflows.StatusQuery)
+		var got workflows.BatchStatus
+		return err == nil && answer.Get(&got) == nil && got.State == control.StateWaiting && workflows.Leaves(got.Tree)[0].Range == badRecord
 	})
 	if err := s.CancelWorkflow(ctx, id, ""); err != nil {
 		t.Fatal(err)
@@ -217,12 +192,12 @@ func TestProcessBatchToItsEnd(t *testing.T) {
 	t.Parallel()
 	bad := &stubborn{bad: 1000}
 	s := newServer(t, bad.register)
-	run, err := s.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "batch", TaskQueue: ProcessQueue},
-		ProcessBatch, BatchInput{Stream: testStream, Range: wholeRange, Cause: badCause, MaxAttempts: 2})
+	run, err := s.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "batch", TaskQueue: workflows.ProcessQueue},
+		workflows.ProcessBatch, workflows.BatchInput{Stream: testStream, Range: wholeRange, Cause: badCause, MaxAttempts: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got BatchStatus
+	var got workflows.BatchStatus
 	if err := run.Get(t.Context(), &got); err != nil || got.Counts.DeadLetters != 1 || got.Counts.Records != 10 {
 		t.Errorf("it ended with %+v, %v", got, err)
 	}
@@ -336,10 +311,10 @@ func TestProcessBatchBisects(t *testing.T) {
 			b := newBisected(c.bad)
 			env := new(testsuite.WorkflowTestSuite).NewTestWorkflowEnvironment()
 			env.SetTestTimeout(5 * time.Minute)
-			env.RegisterWorkflow(ProcessBatch)
+			env.RegisterWorkflow(workflows.ProcessBatch)
 			env.RegisterActivityWithOptions(b.IndexRange, activity.RegisterOptions{Name: "IndexRange"})
-			env.ExecuteWorkflow(ProcessBatch, BatchInput{Stream: testStream, Range: numbered(1, c.records), Cause: badCause})
-			var got BatchStatus
+			env.ExecuteWorkflow(workflows.ProcessBatch, workflows.BatchInput{Stream: testStream, Range: numbered(1, c.records), Cause: badCause})
+			var got workflows.BatchStatus
 			if err := env.GetWorkflowResult(&got); err != nil {
 				t.Fatal(err)
 			}
@@ -348,7 +323,7 @@ func TestProcessBatchBisects(t *testing.T) {
 					t.Fatalf("record %d: indexed %t, dead %q", n, b.indexed[n], b.dead[n])
 				}
 			}
-			if b.calls > c.mostCalls || got.Tree.open() || got.Tree.Children != nil {
+			if b.calls > c.mostCalls || workflows.Open(got.Tree) || got.Tree.Children != nil {
 				t.Errorf("it took %d activities and left %+v", b.calls, got.Tree)
 			}
 		})
@@ -363,8 +338,8 @@ func TestTenThousandPoisonRecordsFitIntoHistories(t *testing.T) {
 	t.Parallel()
 	b := newBisected(func(int) bool { return true })
 	s := newServer(t, b.register)
-	run, err := s.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "batch", TaskQueue: ProcessQueue},
-		ProcessBatch, BatchInput{Stream: testStream, Range: numbered(1, 10_000), Cause: badCause})
+	run, err := s.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "batch", TaskQueue: workflows.ProcessQueue},
+		workflows.ProcessBatch, workflows.BatchInput{Stream: testStream, Range: numbered(1, 10_000), Cause: badCause})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -372,7 +347,7 @@ func TestTenThousandPoisonRecordsFitIntoHistories(t *testing.T) {
 	if next == "" {
 		t.Fatalf("it ended after %d activities", b.calls)
 	}
-	if err := s.order(Skip); err != nil { // the rest is more of the same
+	if err := s.order(workflows.Skip); err != nil { // the rest is more of the same
 		t.Fatal(err)
 	}
 	if s.fits(next) != "" || len(b.dead) != 10_000 {
@@ -409,13 +384,13 @@ func TestATreeStaysWithinItsBounds(t *testing.T) {
 	const records, every, attempts = 8000, 4, 3
 	b := newBisected(func(n int) bool { return n%every == 0 })
 	cause := outcome.Error{Type: "illegal_argument_exception", Reason: strings.Repeat("x", 300)}
-	tree, now := &BatchNode{Range: asStored(numbered(1, records)), State: NodeWaiting, Cause: cause}, time.Now()
+	tree, now := &workflows.BatchNode{Range: asStored(numbered(1, records)), State: workflows.NodeWaiting, Cause: cause}, time.Now()
 	largest, bytes := 0, 0
-	for tree.open() {
-		if next := tree.next(); next.After(now) {
+	for workflows.Open(tree) {
+		if next := workflows.Next(tree); next.After(now) {
 			now = next
 		}
-		leaf, room := tree.due(now), tree.room()
+		leaf, room := workflows.Due(tree, now), workflows.Room(tree)
 		result, err := b.IndexRange(t.Context(), process.RangeInput{Range: leaf.Range, Most: room, Last: leaf.Attempts+1 >= attempts})
 		if err != nil {
 			t.Fatal(err)
@@ -423,21 +398,21 @@ func TestATreeStaysWithinItsBounds(t *testing.T) {
 		for i := range result.Left {
 			result.Left[i].Range, result.Left[i].Cause = asStored(result.Left[i].Range), cause
 		}
-		leaf.State = NodeRunning
-		leaf.end(result, room, now)
-		if tree.prune(); tree.size() > max(largest, mostNodes) {
+		leaf.State = workflows.NodeRunning
+		workflows.End(leaf, result, room, now)
+		if workflows.Prune(tree); workflows.Size(tree) > max(largest, workflows.MostNodes) {
 			encoded, err := json.Marshal(tree)
 			if err != nil {
 				t.Fatal(err)
 			}
-			largest, bytes = tree.size(), len(encoded)
+			largest, bytes = workflows.Size(tree), len(encoded)
 		}
 	}
 	t.Logf("%d attempts, %d nodes of %d bytes", b.calls, largest, bytes)
 	if len(b.dead) != records/every || len(b.indexed) != records-records/every {
 		t.Errorf("%d are dead, %d indexed", len(b.dead), len(b.indexed))
 	}
-	if largest > mostNodes+2*records/33 || largest == 0 || bytes > 1<<20 {
+	if largest > workflows.MostNodes+2*records/33 || largest == 0 || bytes > 1<<20 {
 		t.Errorf("the largest tree had %d nodes of %d bytes", largest, bytes)
 	}
 }
@@ -467,12 +442,12 @@ func TestABatchGoesOnWhenAWorkerDiedInAnAttempt(t *testing.T) {
 		}, activity.RegisterOptions{Name: "IndexRange"})
 	})
 	t.Cleanup(func() { close(dead) })
-	run, err := s.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "batch", TaskQueue: ProcessQueue},
-		ProcessBatch, BatchInput{Stream: testStream, Range: numbered(1, 200), Cause: badCause, MaxAttempts: 2})
+	run, err := s.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "batch", TaskQueue: workflows.ProcessQueue},
+		workflows.ProcessBatch, workflows.BatchInput{Stream: testStream, Range: numbered(1, 200), Cause: badCause, MaxAttempts: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got BatchStatus
+	var got workflows.BatchStatus
 	if err := run.Get(t.Context(), &got); err != nil {
 		t.Fatal(err)
 	}
@@ -484,8 +459,8 @@ func TestABatchGoesOnWhenAWorkerDiedInAnAttempt(t *testing.T) {
 
 func TestAnOperatorRetriesAndSkipsBranches(t *testing.T) {
 	t.Parallel()
-	for name, tell := range map[string]func(s server, command string, branch Branch) error{
-		"update": func(s server, command string, branch Branch) error {
+	for name, tell := range map[string]func(s server, command string, branch workflows.Branch) error{
+		"update": func(s server, command string, branch workflows.Branch) error {
 			update, err := s.UpdateWorkflow(t.Context(), client.UpdateWorkflowOptions{
 				WorkflowID: "batch", UpdateName: command, WaitForStage: client.WorkflowUpdateStageCompleted, Args: []any{branch},
 			})
@@ -494,7 +469,7 @@ func TestAnOperatorRetriesAndSkipsBranches(t *testing.T) {
 			}
 			return update.Get(t.Context(), nil)
 		},
-		"signal": func(s server, command string, branch Branch) error {
+		"signal": func(s server, command string, branch workflows.Branch) error {
 			return s.SignalWorkflow(t.Context(), "batch", "", command, branch)
 		},
 	} {
@@ -502,8 +477,8 @@ func TestAnOperatorRetriesAndSkipsBranches(t *testing.T) {
 			t.Parallel()
 			b := newBisected(func(n int) bool { return n == 3 || n == 7 })
 			s := newServer(t, b.register)
-			_, err := s.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "batch", TaskQueue: ProcessQueue},
-				ProcessBatch, BatchInput{Stream: testStream, Range: numbered(1, 10), Cause: badCause})
+			_, err := s.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "batch", TaskQueue: workflows.ProcessQueue},
+				workflows.ProcessBatch, workflows.BatchInput{Stream: testStream, Range: numbered(1, 10), Cause: badCause})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -512,21 +487,21 @@ func TestAnOperatorRetriesAndSkipsBranches(t *testing.T) {
 				defer b.mu.Unlock()
 				return b.calls
 			}
-			status := func() (got BatchStatus) {
-				if answer, err := s.QueryWorkflow(t.Context(), "batch", "", StatusQuery); err != nil || answer.Get(&got) != nil {
-					return BatchStatus{Tree: &BatchNode{State: NodeDone}}
+			status := func() (got workflows.BatchStatus) {
+				if answer, err := s.QueryWorkflow(t.Context(), "batch", "", workflows.StatusQuery); err != nil || answer.Get(&got) != nil {
+					return workflows.BatchStatus{Tree: &workflows.BatchNode{State: workflows.NodeDone}}
 				}
 				return got
 			}
-			await(t, "the two that are left", func() bool { return len(status().Tree.leaves()) == 2 && calls() == 1 })
-			if err := tell(s, Retry, Branch{First: "3", Last: "3"}); err != nil {
+			await(t, "the two that are left", func() bool { return len(workflows.Leaves(status().Tree)) == 2 && calls() == 1 })
+			if err := tell(s, workflows.Retry, workflows.Branch{First: "3", Last: "3"}); err != nil {
 				t.Fatal(err)
 			}
 			await(t, "the attempt", func() bool {
-				leaves := status().Tree.leaves()
+				leaves := workflows.Leaves(status().Tree)
 				return calls() == 2 && len(leaves) == 2 && leaves[0].Attempts == 2 && leaves[1].Attempts == 1
 			})
-			if err := tell(s, Skip, Branch{First: "7", Last: "7"}); err != nil {
+			if err := tell(s, workflows.Skip, workflows.Branch{First: "7", Last: "7"}); err != nil {
 				t.Fatal(err)
 			}
 			await(t, "the record in the ledger", func() bool {
@@ -534,16 +509,16 @@ func TestAnOperatorRetriesAndSkipsBranches(t *testing.T) {
 				defer b.mu.Unlock()
 				return b.dead[7] == outcome.TypeSkipped && len(b.dead) == 1
 			})
-			await(t, "the end of the branch", func() bool { return len(status().Tree.leaves()) == 1 })
+			await(t, "the end of the branch", func() bool { return len(workflows.Leaves(status().Tree)) == 1 })
 			if name == "update" {
-				if err := tell(s, Skip, Branch{First: "7", Last: "7"}); err == nil {
+				if err := tell(s, workflows.Skip, workflows.Branch{First: "7", Last: "7"}); err == nil {
 					t.Error("a branch that is done can be skipped")
 				}
 			}
 			b.mu.Lock()
 			b.bad = func(int) bool { return false } // whatever it was, it is mended
 			b.mu.Unlock()
-			if err := tell(s, Retry, Branch{}); err != nil {
+			if err := tell(s, workflows.Retry, workflows.Branch{}); err != nil {
 				t.Fatal(err)
 			}
 			if err := s.GetWorkflow(t.Context(), "batch", "").Get(t.Context(), nil); err != nil || !b.indexed[3] {

@@ -47,7 +47,7 @@ type ShardInput struct {
 
 // ShardStatus is what ProcessShard answers to the query status, and its
 // result. The figures are those of the last call of IndexShard that ended;
-// LiveStatus knows those of the present one.
+// launch.Launcher.ShardStatus knows those of the present one.
 type ShardStatus struct {
 	Stream     string               `json:"stream"`
 	Shard      string               `json:"shard"`
@@ -111,7 +111,7 @@ func (s *shard) setup(ctx workflow.Context) error {
 	return accept(ctx, []string{Lift}, s.lift)
 }
 
-// lift obeys an operator who knows that a tenant's records are good now: it is
+// lift is for an operator who knows that a tenant's records are good now: it is
 // judged anew, by what comes.
 func (s *shard) lift(ctx workflow.Context, _ string, of control.Hold) (any, error) {
 	s.lifted = append(s.lifted, of.Tenant)
@@ -134,7 +134,7 @@ func (s *shard) forgetLifted() {
 	s.lifted = nil
 }
 
-// command obeys an operator. A pause is done when the shard has drained.
+// command pauses or resumes. A pause is done when the shard has drained.
 func (s *shard) command(ctx workflow.Context, name string, hold control.Hold) (any, error) {
 	if s.in.Orders.late(hold) {
 		return s.status, nil
@@ -187,10 +187,15 @@ func (s *shard) learn(ctx workflow.Context, p process.Progress) {
 	if p.Worker == "" { // the details of something else
 		return
 	}
-	s.status.Checkpoint, s.status.Counts, s.status.LagSeconds = p.Checkpoint, p.Counts, p.LagSeconds
-	s.status.Worker, s.status.LastError = p.Worker, p.LastError
+	s.status.Merge(p)
 	s.in.Tenants = p.Tenants
 	s.show(ctx)
+}
+
+// Merge brings the status up to date with what a call of IndexShard reports.
+func (s *ShardStatus) Merge(p process.Progress) {
+	s.Checkpoint, s.Counts, s.LagSeconds = p.Checkpoint, p.Counts, p.LagSeconds
+	s.Worker, s.LastError, s.Offenders = p.Worker, p.LastError, offenders(p.Tenants)
 }
 
 // offenders are those of some tenants.
@@ -221,9 +226,9 @@ func (c *probing) waits(now time.Time) bool { return c.Trips > 0 && !c.Forced &&
 
 // continueAsNew hands over to the next run.
 func (s *shard) continueAsNew(ctx workflow.Context) error {
-	s.in.Generation = max(s.in.Generation, s.in.Holds.takeSignals(ctx))
+	s.in.Generation = max(s.in.Generation, s.in.Holds.applySignals(ctx))
 	for {
-		_, of, got := takeSignal[control.Hold](ctx, []string{Lift})
+		_, of, got := receiveSignal[control.Hold](ctx, []string{Lift})
 		if !got {
 			break
 		}

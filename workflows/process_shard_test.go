@@ -1,4 +1,4 @@
-package workflows
+package workflows_test
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"millrace/workflows"
 
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/converter"
@@ -48,15 +50,15 @@ func reaches(sequence string, closed bool) func(context.Context, process.IndexIn
 func shardEnv(t *testing.T, c *calls) *testsuite.TestWorkflowEnvironment {
 	env := new(testsuite.WorkflowTestSuite).NewTestWorkflowEnvironment()
 	env.SetTestTimeout(5 * time.Minute)
-	env.RegisterWorkflow(ProcessShard)
+	env.RegisterWorkflow(workflows.ProcessShard)
 	env.RegisterActivityWithOptions(c.run, activity.RegisterOptions{Name: "IndexShard"})
 	t.Cleanup(func() { env.AssertExpectations(t) })
 	return env
 }
 
-func status(t *testing.T, env *testsuite.TestWorkflowEnvironment) (s ShardStatus) {
+func status(t *testing.T, env *testsuite.TestWorkflowEnvironment) (s workflows.ShardStatus) {
 	t.Helper()
-	answer, err := env.QueryWorkflow(StatusQuery)
+	answer, err := env.QueryWorkflow(workflows.StatusQuery)
 	if err == nil {
 		err = answer.Get(&s)
 	}
@@ -72,7 +74,7 @@ func TestProcessShardGoesOnFromCheckpointToCheckpoint(t *testing.T) {
 		reaches("10", false), reaches("20", false), reaches("30", true),
 	}}
 	env := shardEnv(t, c)
-	env.ExecuteWorkflow(ProcessShard, ShardInput{Stream: testStream, Shard: "shard", Checkpoint: telemetry.Checkpoint{Sequence: "5"}})
+	env.ExecuteWorkflow(workflows.ProcessShard, workflows.ShardInput{Stream: testStream, Shard: "shard", Checkpoint: telemetry.Checkpoint{Sequence: "5"}})
 	if err := env.GetWorkflowError(); err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +94,7 @@ func TestProcessShardRunsWhenNoHoldIsLeft(t *testing.T) {
 	c := &calls{next: []func(context.Context, process.IndexInput) (process.IndexResult, error){reaches("20", true)}}
 	env := shardEnv(t, c)
 	begin := env.Now()
-	held := holds{{By: "recover", Until: begin.Add(time.Minute)}, {By: "ops"}}
+	held := []control.Hold{{By: "recover", Until: begin.Add(time.Minute)}, {By: "ops"}}
 	for after, want := range map[time.Duration]int{30 * time.Second: 2, 2 * time.Minute: 1} {
 		env.RegisterDelayedCallback(func() {
 			if got := status(t, env); len(got.Holds) != want || len(c.inputs) > 0 {
@@ -100,8 +102,8 @@ func TestProcessShardRunsWhenNoHoldIsLeft(t *testing.T) {
 			}
 		}, after)
 	}
-	env.RegisterDelayedCallback(func() { env.SignalWorkflow(Resume, control.Hold{By: "ops"}) }, time.Hour)
-	env.ExecuteWorkflow(ProcessShard, ShardInput{Stream: testStream, Shard: "shard", Holds: held})
+	env.RegisterDelayedCallback(func() { env.SignalWorkflow(workflows.Resume, control.Hold{By: "ops"}) }, time.Hour)
+	env.ExecuteWorkflow(workflows.ProcessShard, workflows.ShardInput{Stream: testStream, Shard: "shard", Holds: held})
 	if err := env.GetWorkflowError(); err != nil || len(c.inputs) != 1 {
 		t.Fatalf("%d calls, %v", len(c.inputs), err)
 	}
@@ -109,8 +111,8 @@ func TestProcessShardRunsWhenNoHoldIsLeft(t *testing.T) {
 
 func TestProcessShardContinuesAsNewWithAllItKnows(t *testing.T) {
 	t.Parallel()
-	for name, in := range map[string]ShardInput{
-		"running": {}, "paused": {Holds: holds{{By: "ops"}}},
+	for name, in := range map[string]workflows.ShardInput{
+		"running": {}, "paused": {Holds: []control.Hold{{By: "ops"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -118,12 +120,12 @@ func TestProcessShardContinuesAsNewWithAllItKnows(t *testing.T) {
 			env := shardEnv(t, c)
 			in.Stream, in.Shard, in.Checkpoint, in.CallFor = testStream, "shard", telemetry.Checkpoint{Sequence: "7"}, time.Minute
 			env.SetContinueAsNewSuggested(true)
-			env.ExecuteWorkflow(ProcessShard, in)
+			env.ExecuteWorkflow(workflows.ProcessShard, in)
 			var next *workflow.ContinueAsNewError
 			if err := env.GetWorkflowError(); !errors.As(err, &next) {
 				t.Fatalf("it ended with %v", err)
 			}
-			var got ShardInput
+			var got workflows.ShardInput
 			if err := converter.GetDefaultDataConverter().FromPayloads(next.Input, &got); err != nil {
 				t.Fatal(err)
 			}
@@ -148,8 +150,8 @@ func TestProcessShardProbesItsWayBack(t *testing.T) {
 		if got := status(t, env); got.State != control.StateTripped || got.LastError == "" || len(c.inputs) != 1 {
 			t.Errorf("with an open circuit it is %+v after %d calls", got, len(c.inputs))
 		}
-	}, firstProbe-time.Second)
-	env.ExecuteWorkflow(ProcessShard, ShardInput{Stream: testStream, Shard: "shard"})
+	}, workflows.FirstProbe-time.Second)
+	env.ExecuteWorkflow(workflows.ProcessShard, workflows.ShardInput{Stream: testStream, Shard: "shard"})
 	if err := env.GetWorkflowError(); err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +160,7 @@ func TestProcessShardProbesItsWayBack(t *testing.T) {
 			t.Errorf("call %d: %+v", n, c.inputs[n])
 		}
 	}
-	if took := env.Now().Sub(begin); took < 3*firstProbe {
+	if took := env.Now().Sub(begin); took < 3*workflows.FirstProbe {
 		t.Errorf("its probes were over after %v", took)
 	}
 }
@@ -167,8 +169,8 @@ func TestAnOperatorForcesATrippedShard(t *testing.T) {
 	t.Parallel()
 	c := &calls{next: []func(context.Context, process.IndexInput) (process.IndexResult, error){trips, reaches("10", false), reaches("20", true)}}
 	env := shardEnv(t, c)
-	env.RegisterDelayedCallback(func() { env.SignalWorkflow(Resume, nil) }, time.Second)
-	env.ExecuteWorkflow(ProcessShard, ShardInput{Stream: testStream, Shard: "shard"})
+	env.RegisterDelayedCallback(func() { env.SignalWorkflow(workflows.Resume, nil) }, time.Second)
+	env.ExecuteWorkflow(workflows.ProcessShard, workflows.ShardInput{Stream: testStream, Shard: "shard"})
 	if err := env.GetWorkflowError(); err != nil {
 		t.Fatal(err)
 	}
@@ -183,9 +185,9 @@ func TestARecoveryForcesNoTrippedShard(t *testing.T) {
 	t.Parallel()
 	c := &calls{next: []func(context.Context, process.IndexInput) (process.IndexResult, error){trips, reaches("10", false), reaches("20", true)}}
 	env := shardEnv(t, c)
-	env.RegisterDelayedCallback(func() { env.SignalWorkflow(Pause, control.Hold{By: recoverHolder}) }, time.Second)
-	env.RegisterDelayedCallback(func() { env.SignalWorkflow(Resume, control.Hold{By: recoverHolder}) }, 2*time.Second)
-	env.ExecuteWorkflow(ProcessShard, ShardInput{Stream: testStream, Shard: "shard"})
+	env.RegisterDelayedCallback(func() { env.SignalWorkflow(workflows.Pause, control.Hold{By: workflows.RecoverHolder}) }, time.Second)
+	env.RegisterDelayedCallback(func() { env.SignalWorkflow(workflows.Resume, control.Hold{By: workflows.RecoverHolder}) }, 2*time.Second)
+	env.ExecuteWorkflow(workflows.ProcessShard, workflows.ShardInput{Stream: testStream, Shard: "shard"})
 	if err := env.GetWorkflowError(); err != nil {
 		t.Fatal(err)
 	}
@@ -208,17 +210,17 @@ func offends(_ context.Context, in process.IndexInput) (process.IndexResult, err
 // of it.
 func TestAnOperatorLiftsAnOffender(t *testing.T) {
 	t.Parallel()
-	var during ShardStatus
+	var during workflows.ShardStatus
 	c := &calls{}
 	env := shardEnv(t, c)
 	waits := func(ctx context.Context, in process.IndexInput) (process.IndexResult, error) {
 		during = status(t, env)
-		env.SignalWorkflow(Lift, control.Hold{Tenant: "bad"})
+		env.SignalWorkflow(workflows.Lift, control.Hold{Tenant: "bad"})
 		<-ctx.Done()
 		return offends(ctx, in)
 	}
 	c.next = []func(context.Context, process.IndexInput) (process.IndexResult, error){offends, waits, offends, reaches("20", true)}
-	env.ExecuteWorkflow(ProcessShard, ShardInput{Stream: testStream, Shard: "shard"})
+	env.ExecuteWorkflow(workflows.ProcessShard, workflows.ShardInput{Stream: testStream, Shard: "shard"})
 	if err := env.GetWorkflowError(); err != nil {
 		t.Fatal(err)
 	}

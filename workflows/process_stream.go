@@ -41,7 +41,7 @@ type processing struct {
 	in       StreamInput
 	state    string
 	call     longCall // of SuperviseShards
-	commands int      // that are being obeyed
+	commands int      // that are being applied
 }
 
 // consumer is what tells those who look after the shards of a stream from each
@@ -120,7 +120,7 @@ func (p *processing) finishCommands(ctx workflow.Context) error {
 		if err := workflow.Await(ctx, func() bool { return p.commands == 0 }); err != nil {
 			return nil // canceled, which the caller looks at
 		}
-		name, hold, got := takeSignal[control.Hold](ctx, commands)
+		name, hold, got := receiveSignal[control.Hold](ctx, commands)
 		if !got {
 			return nil
 		}
@@ -168,8 +168,7 @@ func (p *processing) supervise(ctx workflow.Context) error {
 	return nil
 }
 
-// command obeys an operator: it tells all shards, and those that are started
-// later.
+// command pauses or resumes all shards, also those that are started later.
 func (p *processing) command(ctx workflow.Context, name string, hold control.Hold) (any, error) {
 	p.commands++
 	defer func() { p.commands-- }()
@@ -179,7 +178,7 @@ func (p *processing) command(ctx workflow.Context, name string, hold control.Hol
 	if p.in.Orders.late(hold) {
 		return p.status(), nil
 	}
-	p.in.Holds.obey(name, hold)
+	p.in.Holds.apply(name, hold)
 	p.in.Generation = max(p.in.Generation, hold.Generation)
 	p.show(ctx)
 	// The present call may be starting shards without knowing of this.

@@ -1,4 +1,4 @@
-package workflows
+package workflows_test
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"millrace/workflows"
 
 	"go.temporal.io/api/common/v1"
 	"go.temporal.io/api/workflowservice/v1"
@@ -47,9 +49,9 @@ func newStream(t *testing.T, shard *madeUpShard, shards *listed) (s server, id s
 		w.RegisterActivity(supervisor)
 	})
 	supervisor.Workflows, supervisor.Reconcile = s.Launcher, s.StartReconcile
-	id = ProcessStreamID(testStream.Name)
-	_, err := s.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: ProcessQueue},
-		ProcessStream, StreamInput{Stream: testStream.Name})
+	id = workflows.ProcessStreamID(testStream.Name)
+	_, err := s.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: workflows.ProcessQueue},
+		workflows.ProcessStream, workflows.StreamInput{Stream: testStream.Name})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,10 +59,10 @@ func newStream(t *testing.T, shard *madeUpShard, shards *listed) (s server, id s
 }
 
 // streamStatus is what ProcessStream answers; nothing while it does not.
-func (s server) streamStatus(id string) (status StreamStatus) {
-	answer, err := s.QueryWorkflow(s.t.Context(), id, "", StatusQuery)
+func (s server) streamStatus(id string) (status workflows.StreamStatus) {
+	answer, err := s.QueryWorkflow(s.t.Context(), id, "", workflows.StatusQuery)
 	if err != nil || answer.Get(&status) != nil {
-		return StreamStatus{}
+		return workflows.StreamStatus{}
 	}
 	return status
 }
@@ -102,7 +104,7 @@ func TestStreamStartsChildrenWhenTheirParentsAreDrained(t *testing.T) {
 		t.Helper()
 		for calls := range 2 {
 			await(t, "the next call", func() bool { return shard.countOf(name) > calls })
-			for _, command := range []string{Pause, Resume} {
+			for _, command := range []string{workflows.Pause, workflows.Resume} {
 				if err := s.Command(t.Context(), testStream, name, control.Command{Name: command}); err != nil {
 					t.Fatal(err)
 				}
@@ -126,12 +128,12 @@ func TestStreamHasReconcileRun(t *testing.T) {
 	t.Parallel()
 	shards := &listed{}
 	s, _ := newStream(t, &madeUpShard{endless: true}, shards)
-	await(t, "Reconcile", func() bool { return s.running(ReconcileID) })
-	if err := s.TerminateWorkflow(t.Context(), ReconcileID, "", "a test"); err != nil {
+	await(t, "Reconcile", func() bool { return s.running(workflows.ReconcileID) })
+	if err := s.TerminateWorkflow(t.Context(), workflows.ReconcileID, "", "a test"); err != nil {
 		t.Fatal(err)
 	}
 	shards.set(stream.Shard{ID: "a"}) // the next call need not wait for its minute
-	await(t, "Reconcile again", func() bool { return s.running(ReconcileID) })
+	await(t, "Reconcile again", func() bool { return s.running(workflows.ReconcileID) })
 }
 
 func TestStreamPausesResumesAndStopsAllShards(t *testing.T) {
@@ -157,11 +159,11 @@ func TestStreamPausesResumesAndStopsAllShards(t *testing.T) {
 			}
 		}
 	}
-	tell(Pause)
+	tell(workflows.Pause)
 	look(control.StatePaused)
 	shards.set(stream.Shard{ID: "a"}, stream.Shard{ID: "b"}, stream.Shard{ID: "c"})
 	s.awaitStates(id, map[string]string{"a": "paused", "b": "paused", "c": "paused"}) // one that came meanwhile, too
-	tell(Resume)
+	tell(workflows.Resume)
 	look(control.StateRunning)
 	if err := s.CancelWorkflow(t.Context(), id, ""); err != nil {
 		t.Fatal(err)
@@ -182,7 +184,7 @@ func TestALateCommandIsIgnored(t *testing.T) {
 	shards.set(stream.Shard{ID: "a"})
 	s, id := newStream(t, &madeUpShard{endless: true}, shards)
 	s.awaitStates(id, map[string]string{"a": control.StateRunning})
-	shard := ProcessShardID(testStream.Name, testStream.Created, "a")
+	shard := workflows.ProcessShardID(testStream.Name, testStream.Created, "a")
 	tell := func(name, by string, order uint64) {
 		t.Helper()
 		command := control.Command{Name: name, Hold: control.Hold{By: by, Order: order}}
@@ -192,7 +194,7 @@ func TestALateCommandIsIgnored(t *testing.T) {
 	}
 	holders := func() (of []string) {
 		t.Helper()
-		said, err := s.query(t.Context(), shard)
+		said, err := s.reported(t.Context(), shard)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -203,21 +205,21 @@ func TestALateCommandIsIgnored(t *testing.T) {
 		}
 		return of
 	}
-	tell(Pause, recoverHolder, 10)
-	if got := holders(); !slices.Equal(got, []string{recoverHolder, recoverHolder}) {
+	tell(workflows.Pause, workflows.RecoverHolder, 10)
+	if got := holders(); !slices.Equal(got, []string{workflows.RecoverHolder, workflows.RecoverHolder}) {
 		t.Fatalf("paused it is held by %v", got)
 	}
-	tell(Resume, recoverHolder, 12)
-	tell(Pause, recoverHolder, 11)
-	late := control.Command{Name: Pause, Hold: control.Hold{By: recoverHolder, Order: 11}}
+	tell(workflows.Resume, workflows.RecoverHolder, 12)
+	tell(workflows.Pause, workflows.RecoverHolder, 11)
+	late := control.Command{Name: workflows.Pause, Hold: control.Hold{By: workflows.RecoverHolder, Order: 11}}
 	if err := s.Command(t.Context(), testStream, "a", late); err != nil {
 		t.Fatal(err)
 	}
 	if got := holders(); len(got) > 0 {
 		t.Errorf("let go it is held by %v", got)
 	}
-	tell(Pause, Operator, 0)
-	if got := holders(); !slices.Equal(got, []string{Operator, Operator}) {
+	tell(workflows.Pause, workflows.Operator, 0)
+	if got := holders(); !slices.Equal(got, []string{workflows.Operator, workflows.Operator}) {
 		t.Errorf("paused by an operator it is held by %v", got)
 	}
 	if held := s.streamStatus(id).Holds; len(held) != 1 || held[0].Order == 0 {
@@ -233,17 +235,17 @@ func TestStreamStartsAgainAShardThatWasTerminated(t *testing.T) {
 	s, id := newStream(t, shard, shards)
 	s.awaitStates(id, map[string]string{"a": "running"})
 	await(t, "the first call", func() bool { return shard.count() == 1 })
-	for _, command := range []string{Pause, Resume} {
+	for _, command := range []string{workflows.Pause, workflows.Resume} {
 		if err := s.Command(t.Context(), testStream, "a", control.Command{Name: command}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	await(t, "the second call", func() bool { return shard.count() == 2 })
-	if err := s.TerminateWorkflow(t.Context(), ProcessShardID(testStream.Name, testStream.Created, "a"), "", "a test"); err != nil {
+	if err := s.TerminateWorkflow(t.Context(), workflows.ProcessShardID(testStream.Name, testStream.Created, "a"), "", "a test"); err != nil {
 		t.Fatal(err)
 	}
 	s.awaitStates(id, map[string]string{"a": "closed"}) // and not again and again
-	await(t, "the run after it", func() bool { return s.running(ProcessShardID(testStream.Name, testStream.Created, "a")) })
+	await(t, "the run after it", func() bool { return s.running(workflows.ProcessShardID(testStream.Name, testStream.Created, "a")) })
 	await(t, "its first call", func() bool { return shard.count() >= 3 })
 	if got := shard.last().Checkpoint.Sequence; got != "1" {
 		t.Errorf("it was started again at %q", got)
@@ -255,10 +257,10 @@ func TestStreamStartsAgainAShardThatWasTerminated(t *testing.T) {
 func TestAShardWhoseHistoryIsGoneBeginsAnew(t *testing.T) {
 	t.Parallel()
 	shard := &madeUpShard{endless: true}
-	options := localtest.TemporalNamespace(t, SearchAttributes...)
+	options := localtest.TemporalNamespace(t, workflows.SearchAttributes...)
 	s := serverIn(t, options, 0, shard.register)
 	start := supervise.ShardStart{Stream: testStream, Shard: "a"}
-	id := ProcessShardID(testStream.Name, testStream.Created, "a")
+	id := workflows.ProcessShardID(testStream.Name, testStream.Created, "a")
 	for n, want := range []string{"", "1", ""} { // at first, after a stop, and when that is forgotten
 		if err := s.Start(t.Context(), start); err != nil {
 			t.Fatal(err)
@@ -294,10 +296,10 @@ func TestAStreamIsPausedForAWhile(t *testing.T) {
 	s, id := newStream(t, &madeUpShard{endless: true}, shards)
 	s.awaitStates(id, map[string]string{"a": "running"})
 	update, err := s.UpdateWorkflow(t.Context(), client.UpdateWorkflowOptions{
-		WorkflowID: id, UpdateName: Pause, WaitForStage: client.WorkflowUpdateStageCompleted,
+		WorkflowID: id, UpdateName: workflows.Pause, WaitForStage: client.WorkflowUpdateStageCompleted,
 		Args: []any{control.Hold{By: "ops", Until: time.Now().Add(3 * time.Second)}},
 	})
-	var paused StreamStatus
+	var paused workflows.StreamStatus
 	if err != nil || update.Get(t.Context(), &paused) != nil || paused.State != control.StatePaused {
 		t.Fatalf("paused it is %+v: %v", paused, err)
 	}
@@ -310,7 +312,7 @@ func TestAStreamIsPausedForAWhile(t *testing.T) {
 }
 
 // TestAStreamThatContinuesAsNewLosesNoSignal, neither one that it is about to
-// obey nor one that waits behind it.
+// apply nor one that waits behind it.
 func TestAStreamThatContinuesAsNewLosesNoSignal(t *testing.T) {
 	t.Parallel()
 	shards := &listed{}
@@ -327,15 +329,15 @@ func TestAStreamThatContinuesAsNewLosesNoSignal(t *testing.T) {
 	for range 7 { // Temporal suggests it from 4 MiB on
 		signal("noise", make([]byte, 700<<10))
 	}
-	signal(Pause, control.Hold{By: "ops"})
-	signal(Pause, control.Hold{By: "others"})
+	signal(workflows.Pause, control.Hold{By: "ops"})
+	signal(workflows.Pause, control.Hold{By: "others"})
 	await(t, "the next run", func() bool { return s.runOf(id) != first })
 	s.awaitStates(id, map[string]string{"a": "paused", "b": "paused"})
 	if got := s.streamStatus(id); got.State != control.StatePaused || len(got.Holds) != 2 {
 		t.Errorf("the stream is %s, held by %+v", got.State, got.Holds)
 	}
 	for _, shard := range []string{"a", "b"} {
-		if got, err := s.query(t.Context(), ProcessShardID(testStream.Name, testStream.Created, shard)); err != nil || len(got.Holds) != 2 {
+		if got, err := s.reported(t.Context(), workflows.ProcessShardID(testStream.Name, testStream.Created, shard)); err != nil || len(got.Holds) != 2 {
 			t.Errorf("shard %s is held by %+v: %v", shard, got.Holds, err)
 		}
 	}

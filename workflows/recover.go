@@ -213,7 +213,7 @@ func (r *recovering) main(ctx workflow.Context, self any) (recovery.RecoverResul
 		return r.result(ctx), waiting
 	}
 	if errors.Is(err, errContinue) {
-		r.Holds.takeSignals(ctx)
+		r.Holds.applySignals(ctx)
 		r.in.State = r.RecoverState
 		return r.result(ctx), workflow.NewContinueAsNewError(ctx, self, r.in)
 	}

@@ -77,10 +77,9 @@ func (r *recovering) release(ctx workflow.Context) error {
 	return nil
 }
 
-// command obeys an operator who pauses or resumes. A pause is done when nothing
-// is in flight.
+// command pauses or resumes. A pause is done when nothing is in flight.
 func (r *recovering) command(ctx workflow.Context, name string, hold control.Hold) (any, error) {
-	r.Holds.obey(name, hold)
+	r.Holds.apply(name, hold)
 	r.show(ctx)
 	if name == Pause && r.sweep != nil {
 		r.sweep.stop()
@@ -91,7 +90,7 @@ func (r *recovering) command(ctx workflow.Context, name string, hold control.Hol
 	return r.progress(), nil
 }
 
-// setRate obeys an operator who wants it to be quicker, or slower.
+// setRate makes it quicker, or slower.
 func (r *recovering) setRate(ctx workflow.Context, _ string, in RateInput) (any, error) {
 	if in.Rate < 0 {
 		return nil, fmt.Errorf("rate: %g is negative", in.Rate)

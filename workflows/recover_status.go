@@ -1,12 +1,9 @@
 package workflows
 
 import (
-	"context"
 	"fmt"
 	"time"
 
-	workflowpb "go.temporal.io/api/workflow/v1"
-	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/workflow"
 
 	"millrace/activities/recovery"
@@ -14,8 +11,8 @@ import (
 )
 
 // RecoverProgress is what Recover and Replay answer to the query progress. Its
-// figures are those of the calls that ended; Launcher.RecoverProgress knows
-// those of the present ones.
+// figures are those of the calls that ended; launch.Launcher.RecoverProgress
+// knows those of the present ones.
 type RecoverProgress struct {
 	ID    string `json:"id"`
 	Stage string `json:"stage"`
@@ -86,85 +83,6 @@ func (p RecoverProgress) Share() float64 {
 		return 0
 	}
 	return min(1, max(float64(p.ObjectsDone)/float64(p.Objects), float64(p.RecordsDone)/max(1, float64(p.Records))*0.999))
-}
-
-// progressLooks is how often is looked for a moment in which no call ends.
-const progressLooks = 10
-
-// RecoverProgress returns the progress of a recovery or a replay, with that of
-// the calls that run at the moment by their last heartbeats. The workflow knows
-// of calls that ended, the server of those that run: of one that ends between
-// two questions it is not to be forgotten what it did, nor counted twice.
-func (l Launcher) RecoverProgress(ctx context.Context, id string) (p RecoverProgress, err error) {
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
-	defer cancel()
-	for range progressLooks {
-		if p, err = l.queryProgress(ctx, id); err != nil {
-			return p, err
-		}
-		described, err := l.Client.DescribeWorkflowExecution(ctx, id, "")
-		if err != nil {
-			return p, fmt.Errorf("describe %s: %w", id, err)
-		}
-		live := p
-		calls := live.addPending(described.GetPendingActivities())
-		if calls == 0 && p.Calls == 0 {
-			return live, nil
-		}
-		again, err := l.queryProgress(ctx, id)
-		if err != nil {
-			return p, err
-		}
-		if calls == p.Calls && again.Calls == p.Calls && again.Stage == p.Stage && again.RecordsDone == p.RecordsDone && again.ObjectsDone == p.ObjectsDone {
-			return live, nil
-		}
-	}
-	return p, nil // calls end all the time: what runs has hardly begun
-}
-
-func (l Launcher) queryProgress(ctx context.Context, id string) (p RecoverProgress, err error) {
-	answer, err := l.Client.QueryWorkflow(ctx, id, "", ProgressQuery)
-	if err == nil {
-		err = answer.Get(&p)
-	}
-	if err != nil {
-		return p, fmt.Errorf("query %s: %w", id, err)
-	}
-	return p, nil
-}
-
-// addPending adds what activities that run say of themselves, and returns how
-// many of them are calls of SweepObjects.
-func (p *RecoverProgress) addPending(pendings []*workflowpb.PendingActivityInfo) (calls int) {
-	for _, pending := range pendings {
-		name := pending.GetActivityType().GetName()
-		if name == string(recovery.SweepObjects) {
-			calls++
-		}
-		if failure := pending.GetLastFailure(); failure != nil {
-			p.LastError = failure.GetMessage()
-		}
-		details := pending.GetHeartbeatDetails()
-		if details == nil {
-			continue
-		}
-		var live recovery.SweepProgress
-		var restore recovery.RestoreProgress
-		switch name {
-		case string(recovery.SweepObjects):
-			if converter.GetDefaultDataConverter().FromPayloads(details, &live) != nil {
-				continue
-			}
-			p.ObjectsDone, p.RecordsDone = p.ObjectsDone+live.Counts.Objects, p.RecordsDone+live.Counts.Records
-			p.LastError, p.Pace = live.LastError, live.Pace
-		case string(recovery.RestoreIndices):
-			if converter.GetDefaultDataConverter().FromPayloads(details, &restore) == nil {
-				p.Restore, p.LastError = restore, restore.LastError
-			}
-		}
-	}
-	p.Records = max(p.Records, p.RecordsDone)
-	return calls
 }
 
 // show brings up to date what operators see.

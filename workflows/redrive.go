@@ -67,7 +67,7 @@ func (r *redriving) run(ctx workflow.Context) error {
 			if err := awaitHandlers(ctx); err != nil {
 				return err
 			}
-			r.in.Holds.takeSignals(ctx)
+			r.in.Holds.applySignals(ctx)
 			r.in.Counts = r.status.Counts
 			return workflow.NewContinueAsNewError(ctx, Redrive, r.in)
 		case len(r.in.Holds) > 0:
@@ -105,9 +105,9 @@ func (r *redriving) redrive(ctx workflow.Context) error {
 	return nil
 }
 
-// command obeys an operator. A pause is done when nothing is held any more.
+// command pauses or resumes. A pause is done when nothing is held any more.
 func (r *redriving) command(ctx workflow.Context, name string, hold control.Hold) (any, error) {
-	r.in.Holds.obey(name, hold)
+	r.in.Holds.apply(name, hold)
 	if name == Pause {
 		if err := r.call.drain(ctx); err != nil {
 			return nil, err

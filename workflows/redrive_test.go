@@ -1,10 +1,13 @@
-package workflows
+package workflows_test
 
 import (
 	"context"
 	"sync"
 	"testing"
 	"time"
+
+	"millrace/workflows"
+	"millrace/workflows/launch"
 
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/activity"
@@ -47,25 +50,25 @@ func (m *madeUpQueue) count() int {
 
 func TestRedrivePausesResumesAndStops(t *testing.T) {
 	t.Parallel()
-	c := localtest.TemporalClient(t, localtest.TemporalNamespace(t, SearchAttributes...))
+	c := localtest.TemporalClient(t, localtest.TemporalNamespace(t, workflows.SearchAttributes...))
 	queue := &madeUpQueue{}
-	w := worker.New(c, RedriveQueue, worker.Options{MaxHeartbeatThrottleInterval: 50 * time.Millisecond})
-	w.RegisterWorkflow(Redrive)
+	w := worker.New(c, workflows.RedriveQueue, worker.Options{MaxHeartbeatThrottleInterval: 50 * time.Millisecond})
+	w.RegisterWorkflow(workflows.Redrive)
 	w.RegisterActivityWithOptions(queue.RedriveMessages, activity.RegisterOptions{Name: "RedriveMessages"})
 	if err := w.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.Stop)
-	s := server{c, Launcher{Client: c}, t}
-	id := RedriveID("q")
-	if _, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: RedriveQueue}, Redrive, RedriveInput{Queue: "q"}); err != nil {
+	s := server{c, launch.Launcher{Client: c}, t}
+	id := workflows.RedriveID("q")
+	if _, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: workflows.RedriveQueue}, workflows.Redrive, workflows.RedriveInput{Queue: "q"}); err != nil {
 		t.Fatal(err)
 	}
 	await(t, "the first call", func() bool { return queue.count() == 1 })
 	update, err := c.UpdateWorkflow(t.Context(), client.UpdateWorkflowOptions{
-		WorkflowID: id, UpdateName: Pause, WaitForStage: client.WorkflowUpdateStageCompleted, Args: []any{control.Hold{Reason: "a test"}},
+		WorkflowID: id, UpdateName: workflows.Pause, WaitForStage: client.WorkflowUpdateStageCompleted, Args: []any{control.Hold{Reason: "a test"}},
 	})
-	var paused RedriveStatus
+	var paused workflows.RedriveStatus
 	if err == nil {
 		err = update.Get(t.Context(), &paused)
 	}
@@ -73,7 +76,7 @@ func TestRedrivePausesResumesAndStops(t *testing.T) {
 		t.Fatalf("paused it is %+v: %v", paused, err)
 	}
 	// A signal does what an update does.
-	if err := c.SignalWorkflow(t.Context(), id, "", Resume, nil); err != nil {
+	if err := c.SignalWorkflow(t.Context(), id, "", workflows.Resume, nil); err != nil {
 		t.Fatal(err)
 	}
 	await(t, "the second call", func() bool { return queue.count() == 2 })
@@ -84,8 +87,8 @@ func TestRedrivePausesResumesAndStops(t *testing.T) {
 		run, err := c.DescribeWorkflowExecution(t.Context(), id, "")
 		return err == nil && run.GetWorkflowExecutionInfo().GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_CANCELED
 	})
-	var status RedriveStatus
-	answer, err := c.QueryWorkflow(t.Context(), id, "", StatusQuery)
+	var status workflows.RedriveStatus
+	answer, err := c.QueryWorkflow(t.Context(), id, "", workflows.StatusQuery)
 	if err == nil {
 		err = answer.Get(&status)
 	}

@@ -93,7 +93,7 @@ type ReprocessStatus struct {
 	Holds   []control.Hold                `json:"holds,omitempty"`
 }
 
-// States of ReprocessDeadLetters that others do not have.
+// States in which ReprocessDeadLetters ends; others end as StateDone, too.
 const (
 	StateDone    = "done"    // all of the selection was looked at
 	StateStopped = "stopped" // it went no further: see progress.stopped
@@ -142,7 +142,7 @@ func (r *reprocess) run(ctx workflow.Context) (ReprocessStatus, error) {
 			if err := awaitHandlers(ctx); err != nil {
 				return r.status(), err
 			}
-			r.in.Holds.takeSignals(ctx)
+			r.in.Holds.applySignals(ctx)
 			return r.status(), workflow.NewContinueAsNewError(ctx, ReprocessDeadLetters, r.in)
 		case len(r.in.Holds) > 0:
 			_ = r.in.Holds.wait(ctx) // fails when the workflow is canceled, which the loop looks at
@@ -199,9 +199,9 @@ func (r *reprocess) reprocess(ctx workflow.Context) error {
 	return nil
 }
 
-// command obeys an operator. A pause is done when nothing is under way.
+// command pauses or resumes. A pause is done when nothing is under way.
 func (r *reprocess) command(ctx workflow.Context, name string, hold control.Hold) (any, error) {
-	r.in.Holds.obey(name, hold)
+	r.in.Holds.apply(name, hold)
 	if name == Pause {
 		if err := r.call.drain(ctx); err != nil {
 			return nil, err

@@ -1,4 +1,4 @@
-package workflows
+package workflows_test
 
 import (
 	"context"
@@ -10,6 +10,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"millrace/workflows"
+	"millrace/workflows/launch"
 
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/history/v1"
@@ -34,33 +37,43 @@ var record = flag.String("record", "", "record the histories of the runs against
 // made up.
 type server struct {
 	client.Client
-	Launcher
+	launch.Launcher
 	t *testing.T
 }
 
 func newServer(t *testing.T, register func(worker.Registry)) server {
 	t.Helper()
-	return serverIn(t, localtest.TemporalNamespace(t, SearchAttributes...), 0, register)
+	return serverIn(t, localtest.TemporalNamespace(t, workflows.SearchAttributes...), 0, register)
 }
 
 // serverIn has so many slots for the activities of each queue; 0: many.
 func serverIn(t *testing.T, options client.Options, slots int, register func(worker.Registry)) server {
 	t.Helper()
 	c := localtest.TemporalClient(t, options)
-	for _, queue := range []string{ProcessQueue, RangeQueue, IndexQueue} {
+	for _, queue := range []string{workflows.ProcessQueue, workflows.RangeQueue, workflows.IndexQueue} {
 		w := worker.New(c, queue, worker.Options{
 			MaxConcurrentActivityExecutionSize: slots, MaxHeartbeatThrottleInterval: 50 * time.Millisecond,
 		})
-		w.RegisterWorkflow(ProcessStream)
-		w.RegisterWorkflow(ProcessShard)
-		w.RegisterWorkflow(ProcessBatch)
+		w.RegisterWorkflow(workflows.ProcessStream)
+		w.RegisterWorkflow(workflows.ProcessShard)
+		w.RegisterWorkflow(workflows.ProcessBatch)
 		register(w)
 		if err := w.Start(); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(w.Stop)
 	}
-	return server{c, Launcher{Client: c}, t}
+	return server{c, launch.Launcher{Client: c}, t}
+}
+
+// reported is what the workflow of a shard answers, without what its present call
+// says.
+func (s server) reported(ctx context.Context, id string) (status workflows.ShardStatus, err error) {
+	answer, err := s.QueryWorkflow(ctx, id, "", workflows.StatusQuery)
+	if err == nil {
+		err = answer.Get(&status)
+	}
+	return status, err
 }
 
 // await polls until a condition holds.
@@ -174,7 +187,7 @@ func TestShardPausesWhenDrainedAndGoesOn(t *testing.T) {
 			t.Parallel()
 			shard := &madeUpShard{endless: true}
 			s := newServer(t, shard.register)
-			id := ProcessShardID(testStream.Name, testStream.Created, "shard")
+			id := workflows.ProcessShardID(testStream.Name, testStream.Created, "shard")
 			if err := s.Start(t.Context(), supervise.ShardStart{Stream: testStream, Shard: "shard"}); err != nil {
 				t.Fatal(err)
 			}
@@ -185,13 +198,13 @@ func TestShardPausesWhenDrainedAndGoesOn(t *testing.T) {
 			if said, running, err := s.Live(t.Context(), testStream, "shard"); !running || said.LagSeconds != 7 || said.Worker == "" {
 				t.Errorf("it says %+v, and runs: %v, %v", said, running, err)
 			}
-			if err := tell(s, id, Pause); err != nil {
+			if err := tell(s, id, workflows.Pause); err != nil {
 				t.Fatal(err)
 			}
-			var paused ShardStatus
+			var paused workflows.ShardStatus
 			await(t, "the pause", func() (done bool) {
 				var err error
-				paused, err = s.query(t.Context(), id)
+				paused, err = s.reported(t.Context(), id)
 				return err == nil && (name == "update" || paused.Checkpoint.Sequence != "")
 			})
 			if paused.State != control.StatePaused || paused.Checkpoint.Sequence != "1" || len(paused.Holds) != 1 {
@@ -205,21 +218,21 @@ func TestShardPausesWhenDrainedAndGoesOn(t *testing.T) {
 			}
 			// Twice, so that two more records bring it to its end.
 			for calls := 2; calls <= 3; calls++ {
-				if err := tell(s, id, Resume); err != nil {
+				if err := tell(s, id, workflows.Resume); err != nil {
 					t.Fatal(err)
 				}
 				await(t, "the next call", func() bool { return shard.count() == calls })
 				if calls == 2 {
-					if err := tell(s, id, Pause); err != nil {
+					if err := tell(s, id, workflows.Pause); err != nil {
 						t.Fatal(err)
 					}
 					await(t, "the second pause", func() bool {
-						got, err := s.query(t.Context(), id)
+						got, err := s.reported(t.Context(), id)
 						return err == nil && got.Checkpoint.Sequence == "2"
 					})
 				}
 			}
-			var last ShardStatus
+			var last workflows.ShardStatus
 			if err := s.GetWorkflow(t.Context(), id, "").Get(t.Context(), &last); err != nil {
 				t.Fatal(err)
 			}
@@ -235,7 +248,7 @@ func TestShardGoesOnWhereAClosedRunHadCome(t *testing.T) {
 	t.Parallel()
 	shard := &madeUpShard{endless: true}
 	s := newServer(t, shard.register)
-	ctx, id := t.Context(), ProcessShardID(testStream.Name, testStream.Created, "shard")
+	ctx, id := t.Context(), workflows.ProcessShardID(testStream.Name, testStream.Created, "shard")
 	start := supervise.ShardStart{Stream: testStream, Shard: "shard"}
 	if err := s.Start(ctx, start); err != nil {
 		t.Fatal(err)
@@ -245,7 +258,7 @@ func TestShardGoesOnWhereAClosedRunHadCome(t *testing.T) {
 		t.Fatal(err)
 	}
 	var canceled *temporal.CanceledError
-	var details ShardStatus
+	var details workflows.ShardStatus
 	if err := s.GetWorkflow(ctx, id, "").Get(ctx, nil); !errors.As(err, &canceled) || canceled.Details(&details) != nil || details.Checkpoint.Sequence != "1" {
 		t.Errorf("canceled, it ended with %v and %+v", err, details)
 	}
@@ -287,11 +300,11 @@ func TestShardLearnsFromTheHeartbeatOfADeadWorker(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-started
-	if err := s.Command(t.Context(), testStream, "shard", control.Command{Name: Pause}); err != nil {
+	if err := s.Command(t.Context(), testStream, "shard", control.Command{Name: workflows.Pause}); err != nil {
 		t.Fatal(err)
 	}
-	id := ProcessShardID(testStream.Name, testStream.Created, "shard")
-	got, err := s.query(t.Context(), id)
+	id := workflows.ProcessShardID(testStream.Name, testStream.Created, "shard")
+	got, err := s.reported(t.Context(), id)
 	if err != nil || got.State != control.StatePaused || got.Checkpoint.Sequence != "15" || got.Counts.Records != 15 {
 		t.Errorf("it is paused with %+v, %v", got, err)
 	}
@@ -308,7 +321,7 @@ func TestAPauseThatIsOverAtOnceIsAnswered(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, "the first call", func() bool { return shard.count() == 1 })
-	err := s.Command(t.Context(), testStream, "shard", control.Command{Name: Pause, Hold: control.Hold{Until: time.Unix(0, 0).UTC()}})
+	err := s.Command(t.Context(), testStream, "shard", control.Command{Name: workflows.Pause, Hold: control.Hold{Until: time.Unix(0, 0).UTC()}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,7 +51,7 @@ func (m *shardMachine) run(ctx workflow.Context) error {
 
 // apply applies a command. A pause is done when the present call has drained.
 func (m *shardMachine) apply(ctx workflow.Context, name string, hold control.Hold) error {
-	m.holds.obey(name, hold)
+	m.holds.apply(name, hold)
 	if name == Pause {
 		return m.long.drain(ctx)
 	}

@@ -79,11 +79,9 @@ const (
 	SnapshotOverdue = "SnapshotOverdue" // and none has succeeded for two intervals
 )
 
-// States of a SnapshotIndex, beside running.
-const (
-	stateDone   = "done"
-	stateFailed = "failed"
-)
+// stateFailed is the state of a SnapshotIndex, an EnforceRetention or a
+// DrillRecovery that failed; one that did not is StateDone.
+const stateFailed = "failed"
 
 // SnapshotStatus is what SnapshotIndex answers to the query status, and its
 // result.
@@ -126,7 +124,7 @@ func SnapshotIndex(ctx workflow.Context, in SnapshotInput) (SnapshotStatus, erro
 	}
 	err := s.run(ctx)
 	if err == nil {
-		s.show(ctx, stateDone)
+		s.show(ctx, StateDone)
 		return s.status, nil
 	}
 	if ctx.Err() != nil {

@@ -1,4 +1,4 @@
-package workflows
+package workflows_test
 
 import (
 	"context"
@@ -8,6 +8,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"millrace/workflows"
+	"millrace/workflows/launch"
 
 	"github.com/prometheus/common/model"
 	"go.temporal.io/sdk/activity"
@@ -91,18 +94,18 @@ func (m *madeUpCluster) register(w worker.Registry) {
 }
 
 // onServer runs a SnapshotIndex on a real Temporal, and returns how it ended.
-func (m *madeUpCluster) onServer(t *testing.T, meanwhile func(c client.Client)) (server, SnapshotStatus, error) {
+func (m *madeUpCluster) onServer(t *testing.T, meanwhile func(c client.Client)) (server, workflows.SnapshotStatus, error) {
 	t.Helper()
-	c := localtest.TemporalClient(t, localtest.TemporalNamespace(t, SearchAttributes...))
-	w := worker.New(c, SnapshotQueue, worker.Options{})
-	w.RegisterWorkflow(SnapshotIndex)
+	c := localtest.TemporalClient(t, localtest.TemporalNamespace(t, workflows.SearchAttributes...))
+	w := worker.New(c, workflows.SnapshotQueue, worker.Options{})
+	w.RegisterWorkflow(workflows.SnapshotIndex)
 	m.register(w)
 	if err := w.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.Stop)
-	id := SnapshotID("millrace")
-	run, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: SnapshotQueue}, SnapshotIndex, SnapshotInput{})
+	id := workflows.SnapshotID("millrace")
+	run, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: workflows.SnapshotQueue}, workflows.SnapshotIndex, workflows.SnapshotInput{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,15 +115,15 @@ func (m *madeUpCluster) onServer(t *testing.T, meanwhile func(c client.Client)) 
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	ended := run.Get(ctx, nil)
-	var status SnapshotStatus
-	answer, err := c.QueryWorkflow(ctx, id, "", StatusQuery)
+	var status workflows.SnapshotStatus
+	answer, err := c.QueryWorkflow(ctx, id, "", workflows.StatusQuery)
 	if err == nil {
 		err = answer.Get(&status)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return server{c, Launcher{Client: c}, t}, status, ended
+	return server{c, launch.Launcher{Client: c}, t}, status, ended
 }
 
 func kindOf(err error) string {
@@ -146,12 +149,12 @@ func TestSnapshotIndexOnAServer(t *testing.T) {
 		},
 		"partial": {
 			cluster: &madeUpCluster{end: snapshots.SnapshotLook{State: snapshot.Partial, Reason: "1 of 2 shards are not in it"}},
-			kind:    SnapshotFailed, text: "is PARTIAL: 1 of 2 shards are not in it",
+			kind:    workflows.SnapshotFailed, text: "is PARTIAL: 1 of 2 shards are not in it",
 			did: []string{"plan", "begin", "follow"},
 		},
 		"suspect": {
 			cluster: &madeUpCluster{end: snapshots.SnapshotLook{State: snapshot.Success, Suspect: "an index has vanished"}},
-			kind:    SnapshotSuspect, text: "an index has vanished. Snapshots are no longer deleted. Recover what is missing; if nothing is, accept it: starter snapshot accept telemetry-",
+			kind:    workflows.SnapshotSuspect, text: "an index has vanished. Snapshots are no longer deleted. Recover what is missing; if nothing is, accept it: starter snapshot accept telemetry-",
 			did: []string{"plan", "begin", "follow"},
 		},
 		"adopted": {
@@ -163,7 +166,7 @@ func TestSnapshotIndexOnAServer(t *testing.T) {
 				plan: snapshots.SnapshotPlan{Name: "earlier", State: snapshot.InProgress, LastGood: time.Now().Add(-3 * time.Hour)},
 				end:  snapshots.SnapshotLook{State: snapshot.Failed, Reason: "gone"},
 			},
-			kind: SnapshotOverdue, text: "no snapshot has succeeded since ",
+			kind: workflows.SnapshotOverdue, text: "no snapshot has succeeded since ",
 			did: []string{"plan", "follow"},
 		},
 	} {
@@ -176,13 +179,13 @@ func TestSnapshotIndexOnAServer(t *testing.T) {
 			if got := c.cluster.done(); !slices.Equal(got, c.did) {
 				t.Errorf("it did %v", got)
 			}
-			if want := map[bool]string{true: stateDone, false: stateFailed}[c.kind == ""]; status.State != want {
+			if want := map[bool]string{true: workflows.StateDone, false: workflows.StateFailed}[c.kind == ""]; status.State != want {
 				t.Errorf("its status is %+v", status)
 			}
 			if name == "adopted" && !c.cluster.names["earlier"] {
 				t.Errorf("it followed %v", c.cluster.names)
 			}
-			s.keep("snapshot_index", SnapshotID("millrace"), name)
+			s.keep("snapshot_index", workflows.SnapshotID("millrace"), name)
 		})
 	}
 }
@@ -192,24 +195,24 @@ func TestSnapshotIndexIsCanceled(t *testing.T) {
 	m := &madeUpCluster{looks: -100}
 	s, status, err := m.onServer(t, func(c client.Client) {
 		await(t, "the first look", func() bool { return slices.Contains(m.done(), "follow") })
-		if err := c.CancelWorkflow(t.Context(), SnapshotID("millrace"), ""); err != nil {
+		if err := c.CancelWorkflow(t.Context(), workflows.SnapshotID("millrace"), ""); err != nil {
 			t.Fatal(err)
 		}
 	})
 	var canceled *temporal.CanceledError
-	if did := m.done(); !errors.As(err, &canceled) || did[len(did)-1] != "abandon" || status.State != stateFailed {
+	if did := m.done(); !errors.As(err, &canceled) || did[len(did)-1] != "abandon" || status.State != workflows.StateFailed {
 		t.Errorf("it did %v and ended with %v as %+v", did, err, status)
 	}
-	s.keep("snapshot_index", SnapshotID("millrace"), "canceled")
+	s.keep("snapshot_index", workflows.SnapshotID("millrace"), "canceled")
 }
 
 // inTime runs a SnapshotIndex where time skips ahead.
-func (m *madeUpCluster) inTime(t *testing.T, in SnapshotInput) (*testsuite.TestWorkflowEnvironment, error) {
+func (m *madeUpCluster) inTime(t *testing.T, in workflows.SnapshotInput) (*testsuite.TestWorkflowEnvironment, error) {
 	t.Helper()
 	env := new(testsuite.WorkflowTestSuite).NewTestWorkflowEnvironment()
-	env.RegisterWorkflow(SnapshotIndex)
+	env.RegisterWorkflow(workflows.SnapshotIndex)
 	m.register(env)
-	env.ExecuteWorkflow(SnapshotIndex, in)
+	env.ExecuteWorkflow(workflows.SnapshotIndex, in)
 	return env, env.GetWorkflowError()
 }
 
@@ -217,8 +220,8 @@ func (m *madeUpCluster) inTime(t *testing.T, in SnapshotInput) (*testsuite.TestW
 func TestASnapshotThatDoesNotEndIsAnAlarm(t *testing.T) {
 	t.Parallel()
 	m := &madeUpCluster{looks: -1000, plan: snapshots.SnapshotPlan{Name: "slow", State: snapshot.InProgress, LastGood: time.Now()}}
-	env, err := m.inTime(t, SnapshotInput{Every: model.Duration(24 * time.Hour)})
-	if kindOf(err) != SnapshotOverdue || !strings.Contains(err.Error(), "it goes on, and the next run will follow it") {
+	env, err := m.inTime(t, workflows.SnapshotInput{Every: model.Duration(24 * time.Hour)})
+	if kindOf(err) != workflows.SnapshotOverdue || !strings.Contains(err.Error(), "it goes on, and the next run will follow it") {
 		t.Errorf("it ended with %q: %v", kindOf(err), err)
 	}
 	if took := time.Until(env.Now()); took < 48*time.Hour || took > 49*time.Hour {
@@ -232,26 +235,26 @@ func TestASnapshotThatDoesNotEndIsAnAlarm(t *testing.T) {
 func TestASnapshotWhoseRetentionFailsSaysThatItWasTaken(t *testing.T) {
 	t.Parallel()
 	m := &madeUpCluster{end: snapshots.SnapshotLook{State: snapshot.Success}, expiring: errors.New("no permission")}
-	_, err := m.inTime(t, SnapshotInput{})
-	if kindOf(err) != SnapshotFailed && kindOf(err) != SnapshotOverdue || !strings.Contains(err.Error(), "was taken, but old ones could not be deleted") {
+	_, err := m.inTime(t, workflows.SnapshotInput{})
+	if kindOf(err) != workflows.SnapshotFailed && kindOf(err) != workflows.SnapshotOverdue || !strings.Contains(err.Error(), "was taken, but old ones could not be deleted") {
 		t.Errorf("it ended with %q: %v", kindOf(err), err)
 	}
 }
 
 func TestSnapshotInputIsChecked(t *testing.T) {
 	t.Parallel()
-	for text, in := range map[string]SnapshotInput{
+	for text, in := range map[string]workflows.SnapshotInput{
 		"the setting bucket is missing":   {Repository: index.Repository{Type: "s3"}},
 		`does not begin with "telemetry-`: {Indices: []string{"*"}},
 		"every: 1s is less than 1m":       {Every: model.Duration(time.Second)},
 		"is shorter than keepAll":         {Retention: snapshot.Retention{KeepAll: model.Duration(48 * time.Hour), KeepDaily: model.Duration(time.Hour)}},
 	} {
 		m := &madeUpCluster{}
-		if _, err := m.inTime(t, in); kindOf(err) != SnapshotFailed || !strings.Contains(err.Error(), text) || len(m.done()) > 0 {
+		if _, err := m.inTime(t, in); kindOf(err) != workflows.SnapshotFailed || !strings.Contains(err.Error(), text) || len(m.done()) > 0 {
 			t.Errorf("%+v: it did %v and ended with %v", in, m.done(), err)
 		}
 	}
-	if err := (SnapshotInput{}).WithDefaults().Validate(); err != nil {
+	if err := (workflows.SnapshotInput{}).WithDefaults().Validate(); err != nil {
 		t.Error(err)
 	}
 }

@@ -80,7 +80,7 @@ func (s *sweeping) run(ctx workflow.Context) error {
 // lane works on one page after the other.
 func (s *sweeping) lane(ctx workflow.Context) {
 	for first := true; ; first = false {
-		part, more := s.take()
+		part, more := s.nextPart()
 		if !more {
 			return
 		}
@@ -99,8 +99,8 @@ func (s *sweeping) lane(ctx workflow.Context) {
 	}
 }
 
-// take returns where to go on.
-func (s *sweeping) take() (part recovery.Part, more bool) {
+// nextPart returns where to go on.
+func (s *sweeping) nextPart() (part recovery.Part, more bool) {
 	if len(s.Open) > 0 {
 		part, s.Open = s.Open[0], s.Open[1:]
 		return part, true

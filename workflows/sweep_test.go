@@ -1,4 +1,4 @@
-package workflows
+package workflows_test
 
 import (
 	"context"
@@ -6,6 +6,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"millrace/workflows"
 
 	"github.com/stretchr/testify/mock"
 	"go.temporal.io/sdk/activity"
@@ -38,7 +40,7 @@ type madeUpSweeps struct {
 }
 
 func newMadeUpSweeps(t *testing.T, pages int) *madeUpSweeps {
-	return &madeUpSweeps{t: t, pages: pages, done: map[string]map[int]int{StageBackfill: {}, StageVerify: {}}}
+	return &madeUpSweeps{t: t, pages: pages, done: map[string]map[int]int{workflows.StageBackfill: {}, workflows.StageVerify: {}}}
 }
 
 func (m *madeUpSweeps) sweep(_ context.Context, in recovery.SweepInput) (recovery.SweepProgress, error) {
@@ -65,8 +67,8 @@ func (m *madeUpSweeps) env(id string) *testsuite.TestWorkflowEnvironment {
 	env := new(testsuite.WorkflowTestSuite).NewTestWorkflowEnvironment()
 	env.SetTestTimeout(5 * time.Minute)
 	env.SetStartWorkflowOptions(client.StartWorkflowOptions{ID: id})
-	env.RegisterWorkflow(Recover)
-	env.RegisterWorkflow(Replay)
+	env.RegisterWorkflow(workflows.Recover)
+	env.RegisterWorkflow(workflows.Replay)
 	for name, made := range map[string]any{
 		"PlanRecovery": func(context.Context, recovery.PlanInput) (recovery.Plan, error) {
 			m.plans++
@@ -92,9 +94,9 @@ func (m *madeUpSweeps) env(id string) *testsuite.TestWorkflowEnvironment {
 	return env
 }
 
-func progressOf(t *testing.T, env *testsuite.TestWorkflowEnvironment) (p RecoverProgress) {
+func progressOf(t *testing.T, env *testsuite.TestWorkflowEnvironment) (p workflows.RecoverProgress) {
 	t.Helper()
-	answer, err := env.QueryWorkflow(ProgressQuery)
+	answer, err := env.QueryWorkflow(workflows.ProgressQuery)
 	if err == nil {
 		err = answer.Get(&p)
 	}
@@ -112,8 +114,8 @@ func TestTheRateIsThatOfTheLanesThatWork(t *testing.T) {
 	t.Parallel()
 	for pages, want := range map[int]struct{ each, shown float64 }{1: {200, 1}, 2: {100, 2}, 4: {100, 2}} {
 		m := newMadeUpSweeps(t, pages)
-		env := m.env(ReplayID("rate"))
-		env.ExecuteWorkflow(Replay, RecoverInput{RecoverRequest: window, Rate: 200, Lanes: 2})
+		env := m.env(workflows.ReplayID("rate"))
+		env.ExecuteWorkflow(workflows.Replay, workflows.RecoverInput{RecoverRequest: window, Rate: 200, Lanes: 2})
 		if err := env.GetWorkflowError(); err != nil {
 			t.Fatal(err)
 		}
@@ -136,18 +138,18 @@ func TestARecoveryContinuesAsNew(t *testing.T) {
 	for name, c := range map[string]struct {
 		id     string
 		run    any
-		in     RecoverInput
+		in     workflows.RecoverInput
 		stages []string
 		plans  int
 		holds  int
 	}{
-		"recover": {RecoverID, Recover, RecoverInput{Lanes: 2}, []string{StageBackfill, StageVerify}, 2, 2},
-		"replay":  {ReplayID("x"), Replay, RecoverInput{Lanes: 2, RecoverRequest: window}, []string{StageBackfill}, 1, 0},
+		"recover": {workflows.RecoverID, workflows.Recover, workflows.RecoverInput{Lanes: 2}, []string{workflows.StageBackfill, workflows.StageVerify}, 2, 2},
+		"replay":  {workflows.ReplayID("x"), workflows.Replay, workflows.RecoverInput{Lanes: 2, RecoverRequest: window}, []string{workflows.StageBackfill}, 1, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := newMadeUpSweeps(t, pages)
-			var last RecoverProgress
+			var last workflows.RecoverProgress
 			var result recovery.RecoverResult
 			runs := 0
 			for in := c.in; ; runs++ {
@@ -157,7 +159,7 @@ func TestARecoveryContinuesAsNew(t *testing.T) {
 				env := m.env(c.id)
 				env.RegisterDelayedCallback(func() { env.SetContinueAsNewSuggested(true) }, 15*time.Second)
 				if runs == 0 { // before there are calls: the environment drops what a canceled one returns
-					env.RegisterDelayedCallback(func() { env.SignalWorkflow(SetRate, RateInput{Rate: 80}) }, 0)
+					env.RegisterDelayedCallback(func() { env.SignalWorkflow(workflows.SetRate, workflows.RateInput{Rate: 80}) }, 0)
 				}
 				env.ExecuteWorkflow(c.run, in)
 				p := progressOf(t, env)
@@ -176,7 +178,7 @@ func TestARecoveryContinuesAsNew(t *testing.T) {
 					}
 					break
 				}
-				in = RecoverInput{}
+				in = workflows.RecoverInput{}
 				if err := converter.GetDefaultDataConverter().FromPayloads(again.Input, &in); err != nil {
 					t.Fatal(err)
 				}

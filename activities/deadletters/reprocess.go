@@ -42,7 +42,7 @@ type Documents interface {
 }
 
 // Writer makes records durable and returns the positions of those that are not yet.
-// See intake.Intake.
+// See intake.Writer.
 type Writer interface {
 	Put(ctx context.Context, batch string, records [][]byte) (left []int, err error)
 }

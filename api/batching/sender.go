@@ -19,7 +19,7 @@ type Starter interface {
 }
 
 // Intake is the direct way. It returns the positions of records that are not
-// durable yet. See intake.Intake.
+// durable yet. See intake.Writer.
 type Intake interface {
 	Put(ctx context.Context, batch string, records [][]byte) (left []int, err error)
 }

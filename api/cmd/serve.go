@@ -23,7 +23,7 @@ import (
 	"millrace/internal/ops"
 	"millrace/internal/stream"
 	"millrace/workers"
-	"millrace/workflows"
+	"millrace/workflows/launch"
 )
 
 type serveCommand struct {
@@ -84,7 +84,7 @@ func (c *serveCommand) Run(ctx context.Context) error {
 	temporal := config.NewConnecting(lazily)
 
 	backends := workers.NewBackends(cfg, c.Resources, stream.Settings{PutConcurrency: c.PutConcurrency})
-	launcher := workflows.Launcher{Client: temporal}
+	launcher := launch.Launcher{Client: temporal}
 	batcher := batching.New(c.Settings, launcher, backends.Intake)
 	server := api.New(api.Settings{Region: c.Region, Limits: c.Limits, Origins: c.CORSOrigins}, keys, batcher)
 	stopServing, err := c.serve(server, c.routes(server, c.checks(cfg, backends, temporal)), secured)
@@ -146,7 +146,7 @@ func (c *serveCommand) routes(server *api.Server, checks ops.Checks) http.Handle
 // work runs the worker for the ingest queue in this process, so that a batch
 // begins in the round trip that starts it, and starts Reconcile, which has no
 // need of processing. While Temporal is away, it waits.
-func (c *serveCommand) work(ctx context.Context, temporal *config.Connecting, launcher workflows.Launcher, b *workers.Backends) (stop func()) {
+func (c *serveCommand) work(ctx context.Context, temporal *config.Connecting, launcher launch.Launcher, b *workers.Backends) (stop func()) {
 	if c.Mode == batching.Direct {
 		return func() {}
 	}

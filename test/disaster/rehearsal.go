@@ -22,6 +22,7 @@ import (
 	"millrace/test/kit/poll"
 	"millrace/test/kit/tap"
 	"millrace/workflows"
+	"millrace/workflows/launch"
 )
 
 // Settings of the pipeline of a rehearsal. Objects of the backup are small and
@@ -50,7 +51,7 @@ type rehearsal struct {
 	resources config.Resources
 	pipeline  *pipeline.Pipeline
 	temporal  client.Client
-	launcher  workflows.Launcher
+	launcher  launch.Launcher
 	key       string
 	stores    audit.Stores
 	sent      []audit.Sent
@@ -129,7 +130,7 @@ func (r *rehearsal) open(ctx context.Context) error {
 	if r.temporal, err = pipeline.DialQuietly(r.stack.Service(local.Temporal).Address(), name); err != nil {
 		return err
 	}
-	r.launcher = workflows.Launcher{Client: r.temporal}
+	r.launcher = launch.Launcher{Client: r.temporal}
 	r.pipeline = pipeline.New(settings)
 	if err := r.pipeline.Setup(ctx); err != nil {
 		return err

@@ -8,7 +8,7 @@ import (
 
 	"millrace/test/kit/audit"
 	"millrace/test/kit/faultproxy"
-	"millrace/workflows"
+	"millrace/workflows/launch"
 )
 
 // TestBisectTreeSurvivesKilledWorkers: they are killed in an attempt at the whole
@@ -54,7 +54,7 @@ func TestBisectTreeSurvivesKilledWorkers(t *testing.T) {
 	// Else its shard would begin before it again, and the next bulks could be the
 	// shard's.
 	b.await(func() error {
-		shard, err := workflows.Launcher{Client: b.operator}.ShardStatus(t.Context(), b.running("ProcessShard")[0])
+		shard, err := launch.Launcher{Client: b.operator}.ShardStatus(t.Context(), b.running("ProcessShard")[0])
 		if err == nil && !strings.HasSuffix(batch, "-"+shard.Checkpoint.Sequence) {
 			err = fmt.Errorf("the shard is at %+v, not past %s", shard.Checkpoint, batch)
 		}

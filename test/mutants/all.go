@@ -66,7 +66,7 @@ var records = []Mutant{
 		Edits: []Edit{{
 			File: "activities/redrive/redrive.go",
 			Old:  "\tbegun, extended := time.Now(), time.Now()\n",
-			New:  "\tfor _, l := range loads {\n\t\t_ = r.Queue.Delete(r.work, l.Message)\n\t}\n\tbegun, extended := time.Now(), time.Now()\n",
+			New:  "\tfor _, l := range loads {\n\t\t_ = r.Queue.Delete(r.call.Work, l.Message)\n\t}\n\tbegun, extended := time.Now(), time.Now()\n",
 		}},
 	},
 	{
@@ -148,7 +148,7 @@ var records = []Mutant{
 		Edits: []Edit{{
 			File: "activities/deadletters/keep_letters.go",
 			Old:  "\terr := l.Damaged\n\tif err == nil {\n\t\terr = k.keep(l)\n\t}\n",
-			New:  "\t_ = k.Queue.Delete(k.work, l)\n\terr := l.Damaged\n\tif err == nil {\n\t\terr = k.keep(l)\n\t}\n",
+			New:  "\t_ = k.Queue.Delete(k.call.Work, l)\n\terr := l.Damaged\n\tif err == nil {\n\t\terr = k.keep(l)\n\t}\n",
 		}},
 	},
 	{

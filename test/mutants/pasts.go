@@ -10,8 +10,8 @@ var pasts = []Mutant{
 	},
 	{
 		Name: "forgets-terminated-batches", Clause: "a snapshot has the ranges of batches that were terminated",
-		Test:  Test{"./workflows", "TestABatchIsOpenUntilItHasComeToItsEnd"},
-		Edits: []Edit{{File: "workflows/launcher_snapshot.go", Old: "IN ('Running', 'Terminated', 'Failed', 'TimedOut')", New: "IN ('Running', 'Failed', 'TimedOut')"}},
+		Test:  Test{"./workflows/launch", "TestABatchIsOpenUntilItHasComeToItsEnd"},
+		Edits: []Edit{{File: "workflows/launch/snapshot.go", Old: "IN ('Running', 'Terminated', 'Failed', 'TimedOut')", New: "IN ('Running', 'Failed', 'TimedOut')"}},
 	},
 	{
 		Name: "takes-earlier-shards-over", Clause: "a stream that was made anew is read from its beginning",

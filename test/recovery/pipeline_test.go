@@ -36,6 +36,7 @@ import (
 	"millrace/test/kit/poll"
 	"millrace/workers"
 	"millrace/workflows"
+	"millrace/workflows/launch"
 )
 
 // pipeline is one of a test's own: its stream, bucket, indices and namespace,
@@ -45,7 +46,7 @@ type pipeline struct {
 	*workers.Backends
 	read      *stream.Stream // without pauses at its end, as the test reads it
 	client    client.Client
-	launcher  workflows.Launcher
+	launcher  launch.Launcher
 	documents *index.Client
 	seen      *dedup.Cache
 	delay     *delay.Histogram
@@ -111,7 +112,7 @@ func newPipelineIn(t *testing.T, address, backups string) *pipeline {
 	}
 	must(documents.EnsureRepository(ctx, index.Repository{Name: name, Type: "fs", Settings: map[string]string{"location": name}}))
 	p.client = localtest.TemporalClient(t, localtest.TemporalNamespace(t, workflows.SearchAttributes...))
-	p.launcher = workflows.Launcher{Client: p.client}
+	p.launcher = launch.Launcher{Client: p.client}
 	t.Cleanup(func() {
 		clean := context.WithoutCancel(ctx)
 		_ = documents.DeleteSnapshot(clean, name, "snap")

@@ -43,6 +43,7 @@ import (
 	"millrace/internal/stream"
 	"millrace/workers"
 	"millrace/workflows"
+	"millrace/workflows/launch"
 )
 
 type settings struct {
@@ -242,8 +243,8 @@ func (s *settings) asked(all map[string]func() worker.Worker) map[string]func() 
 	return all
 }
 
-func (s *settings) launcher(c client.Client) workflows.Launcher {
-	return workflows.Launcher{Client: c, Limits: s.BatchLimits}
+func (s *settings) launcher(c client.Client) launch.Launcher {
+	return launch.Launcher{Client: c, Limits: s.BatchLimits}
 }
 
 // withoutStream are the starters of the workers that need no stream.
@@ -278,7 +279,7 @@ func (s *settings) withStream(c client.Client, b *workers.Backends, documents *i
 		"index": func() worker.Worker { return workers.Index(c, processor, s.IndexSlots) },
 		"backup": func() worker.Worker {
 			return workers.Backup(c, &supervise.Supervisor{
-				Stage: "backup", Stream: b.StreamID(), Shards: b.Stream, Workflows: workflows.BackupLauncher{Launcher: launcher},
+				Stage: "backup", Stream: b.StreamID(), Shards: b.Stream, Workflows: launch.Backup{Launcher: launcher},
 			})
 		},
 		"copy": func() worker.Worker { return workers.Copy(c, s.archivist(b, identity), s.CopySlots) },
@@ -300,7 +301,7 @@ func (s *settings) withStream(c client.Client, b *workers.Backends, documents *i
 
 // processor is what indexes, with the cache and the limiter that all shards of
 // this process share.
-func (s *settings) processor(b *workers.Backends, documents *index.Client, r remembered, launcher workflows.Launcher, identity string) *process.Processor {
+func (s *settings) processor(b *workers.Backends, documents *index.Client, r remembered, launcher launch.Launcher, identity string) *process.Processor {
 	limits := s.Processing.WithDefaults()
 	indexer := indexing.New(indexing.Settings{
 		Bulk: &snapshots.WrittenIndices{Bulk: documents, Cluster: documents, Store: b.Bucket}, Lookup: documents,

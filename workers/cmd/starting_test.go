@@ -19,6 +19,7 @@ import (
 	"millrace/test/outage"
 	"millrace/workers"
 	"millrace/workflows"
+	"millrace/workflows/launch"
 )
 
 // A worker that starts while the stream is away takes the batches of collectors
@@ -76,7 +77,7 @@ func TestAWorkerStartsWithoutTheStream(t *testing.T) {
 	}
 	defer temporal.Close()
 	record := []byte(`{"doc_id":"early"}`)
-	if err := (workflows.Launcher{Client: temporal}).StartIngest(t.Context(), workflows.IngestID("early"), pack.Pack([][]byte{record})); err != nil {
+	if err := (launch.Launcher{Client: temporal}).StartIngest(t.Context(), workflows.IngestID("early"), pack.Pack([][]byte{record})); err != nil {
 		t.Fatal(err)
 	}
 	fallback := queue.NewFallback(c.Queues, c.Names.Queue, nil)

@@ -1,4 +1,4 @@
-package workflows
+package launch
 
 import (
 	"context"
@@ -12,12 +12,13 @@ import (
 	"go.temporal.io/sdk/converter"
 
 	"millrace/internal/telemetry"
+	"millrace/workflows"
 )
 
 // Checkpoint returns where a shard is, by the last heartbeat of its IndexShard
 // while that runs: zero if it was never begun.
 func (l Launcher) Checkpoint(ctx context.Context, stream telemetry.StreamID, shard string) (telemetry.Checkpoint, error) {
-	status, err := l.ShardStatus(ctx, ProcessShardID(stream.Name, stream.Created, shard))
+	status, err := l.ShardStatus(ctx, workflows.ProcessShardID(stream.Name, stream.Created, shard))
 	if isNotFound(err) {
 		return telemetry.Checkpoint{}, nil
 	}
@@ -100,7 +101,7 @@ func (l Launcher) endedBefore(ctx context.Context, listed *workflowpb.WorkflowEx
 // batchRange returns the range of a ProcessBatch from its history: no worker
 // is needed for that.
 func (l Launcher) batchRange(ctx context.Context, id, run string) (telemetry.Range, error) {
-	var in BatchInput
+	var in workflows.BatchInput
 	events := l.Client.GetWorkflowHistory(ctx, id, run, false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	if !events.HasNext() {
 		return in.Range, fmt.Errorf("read the history of %s: it is empty", id)

@@ -1,4 +1,4 @@
-package workflows
+package launch
 
 import (
 	"context"
@@ -10,12 +10,13 @@ import (
 	"millrace/activities/process"
 	"millrace/internal/control"
 	"millrace/internal/telemetry"
+	"millrace/workflows"
 )
 
 // CommandStream has ProcessStream pause or resume all shards, and waits until
 // that is done; false if it does not run.
 func (l Launcher) CommandStream(ctx context.Context, stream telemetry.StreamID, command control.Command) (running bool, err error) {
-	id := ProcessStreamID(stream.Name)
+	id := workflows.ProcessStreamID(stream.Name)
 	err = l.command(ctx, id, command)
 	if isNotFound(err) {
 		return false, nil
@@ -28,7 +29,7 @@ func (l Launcher) CommandStream(ctx context.Context, stream telemetry.StreamID, 
 
 // Reached returns the checkpoint of a shard; false if it has no workflow.
 func (l Launcher) Reached(ctx context.Context, stream telemetry.StreamID, shard string) (telemetry.Checkpoint, bool, error) {
-	status, err := l.ShardStatus(ctx, ProcessShardID(stream.Name, stream.Created, shard))
+	status, err := l.ShardStatus(ctx, workflows.ProcessShardID(stream.Name, stream.Created, shard))
 	if isNotFound(err) {
 		return telemetry.Checkpoint{}, false, nil
 	}
@@ -49,7 +50,7 @@ func (l Launcher) ProcessedShards(ctx context.Context, stream string) (shards []
 		}
 		for _, info := range page.GetExecutions() {
 			id := info.GetExecution().GetWorkflowId()
-			shard, ok := parseProcessShardID(id, stream)
+			shard, ok := workflows.ParseProcessShardID(id, stream)
 			if ok && !found[id] {
 				shards, found[id] = append(shards, shard), true
 			}
@@ -64,7 +65,7 @@ func (l Launcher) ProcessedShards(ctx context.Context, stream string) (shards []
 // calls; false if there are to be none: the shard has no workflow, or it is
 // drained, paused or tripped.
 func (l Launcher) Live(ctx context.Context, stream telemetry.StreamID, shard string) (said process.Progress, running bool, err error) {
-	id := ProcessShardID(stream.Name, stream.Created, shard)
+	id := workflows.ProcessShardID(stream.Name, stream.Created, shard)
 	described, err := l.Client.DescribeWorkflowExecution(ctx, id, "")
 	if isNotFound(err) {
 		return said, false, nil

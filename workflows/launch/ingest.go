@@ -1,4 +1,4 @@
-package workflows
+package launch
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"millrace/activities/ingest"
+	"millrace/workflows"
 )
 
 // StartIngest starts the IngestBatch of a pack of records: once it returns
@@ -21,8 +22,8 @@ import (
 // with the same client, the run begins in it at once (eager start).
 func (l Launcher) StartIngest(ctx context.Context, id string, batch []byte) error {
 	_, err := l.Client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID: id, TaskQueue: IngestQueue, EnableEagerStart: true,
-	}, IngestBatch, batch)
+		ID: id, TaskQueue: workflows.IngestQueue, EnableEagerStart: true,
+	}, workflows.IngestBatch, batch)
 	if err != nil {
 		return fmt.Errorf("start %s: %w", id, err)
 	}
@@ -32,12 +33,12 @@ func (l Launcher) StartIngest(ctx context.Context, id string, batch []byte) erro
 // StartReconcile starts Reconcile if it does not run.
 func (l Launcher) StartReconcile(ctx context.Context) error {
 	_, err := l.Client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID: ReconcileID, TaskQueue: IngestQueue, StaticSummary: "replay batches whose workflow was closed unfinished",
+		ID: workflows.ReconcileID, TaskQueue: workflows.IngestQueue, StaticSummary: "replay batches whose workflow was closed unfinished",
 		WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
-		TypedSearchAttributes:    temporal.NewSearchAttributes(Stage.ValueSet("ingest")),
-	}, Reconcile, ingest.ReconcileInput{})
+		TypedSearchAttributes:    temporal.NewSearchAttributes(workflows.Stage.ValueSet("ingest")),
+	}, workflows.Reconcile, ingest.ReconcileInput{})
 	if err != nil {
-		return fmt.Errorf("start %s: %w", ReconcileID, err)
+		return fmt.Errorf("start %s: %w", workflows.ReconcileID, err)
 	}
 	return nil
 }
@@ -108,7 +109,7 @@ func (l Launcher) unfinished(ctx context.Context, workflowType string, since tim
 // ReplayIngest starts a batch again under the id it had. That it runs, or has
 // completed, is success, and reported as false.
 func (l Launcher) ReplayIngest(ctx context.Context, id string, batch []byte) (started bool, err error) {
-	return l.again(ctx, client.StartWorkflowOptions{ID: id, TaskQueue: IngestQueue}, IngestBatch, batch)
+	return l.again(ctx, client.StartWorkflowOptions{ID: id, TaskQueue: workflows.IngestQueue}, workflows.IngestBatch, batch)
 }
 
 // UnfinishedBatches is UnfinishedIngests for ProcessBatch.
@@ -127,7 +128,7 @@ func (l Launcher) RestartBatch(ctx context.Context, id, run string) (started boo
 	if last.GetWorkflowExecutionInfo().GetExecution().GetRunId() != run {
 		return false, nil
 	}
-	var in BatchInput
+	var in workflows.BatchInput
 	if err := l.input(ctx, id, run, &in); err != nil {
 		return false, err
 	}
@@ -135,9 +136,9 @@ func (l Launcher) RestartBatch(ctx context.Context, id, run string) (started boo
 		return false, fmt.Errorf("%w: it has no range", ingest.ErrUnreadable)
 	}
 	return l.again(ctx, client.StartWorkflowOptions{
-		ID: id, TaskQueue: ProcessQueue,
-		TypedSearchAttributes: temporal.NewSearchAttributes(Stage.ValueSet("batch"), Shard.ValueSet(in.Range.Shard)),
-	}, ProcessBatch, in)
+		ID: id, TaskQueue: workflows.ProcessQueue,
+		TypedSearchAttributes: temporal.NewSearchAttributes(workflows.Stage.ValueSet("batch"), workflows.Shard.ValueSet(in.Range.Shard)),
+	}, workflows.ProcessBatch, in)
 }
 
 // again starts a workflow whose last run was closed unfinished.

@@ -1,4 +1,4 @@
-package workflows
+package launch
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"go.temporal.io/sdk/converter"
 
 	"millrace/activities/recovery"
+	"millrace/workflows"
 )
 
 // moments is a recovery that has moved whenever it is asked something: a look is
@@ -41,7 +42,7 @@ func (m *moments) payloads(value any) *common.Payloads {
 
 // QueryWorkflow answers as the workflow does.
 func (m *moments) QueryWorkflow(context.Context, string, string, string, ...any) (converter.EncodedValue, error) {
-	p := RecoverProgress{Stage: StageBackfill}
+	p := workflows.RecoverProgress{Stage: workflows.StageBackfill}
 	if _, err := fmt.Sscanf(m.next(), "%d/%d", &p.Calls, &p.RecordsDone); err != nil {
 		m.t.Fatal(err)
 	}
@@ -77,7 +78,7 @@ func TestProgressKnowsOfCallsThatEndMeanwhile(t *testing.T) {
 		"one has just begun":       {[]string{"0/700", "20", "1/700", "1/700", "20", "1/700"}, 720},
 	} {
 		m := &moments{t: t, looks: c.looks}
-		p, err := Launcher{Client: m}.RecoverProgress(t.Context(), RecoverID)
+		p, err := Launcher{Client: m}.RecoverProgress(t.Context(), workflows.RecoverID)
 		if err != nil || p.RecordsDone != c.want || len(m.looks) > 0 {
 			t.Errorf("%s: %d records, %v, %v were not looked at", name, p.RecordsDone, err, m.looks)
 		}
@@ -86,7 +87,7 @@ func TestProgressKnowsOfCallsThatEndMeanwhile(t *testing.T) {
 	for n := range progressLooks {
 		m.looks = append(m.looks, fmt.Sprintf("1/%d", n), "5", fmt.Sprintf("1/%d", n+1))
 	}
-	if p, err := (Launcher{Client: m}).RecoverProgress(t.Context(), RecoverID); err != nil || p.RecordsDone != progressLooks-1 {
+	if p, err := (Launcher{Client: m}).RecoverProgress(t.Context(), workflows.RecoverID); err != nil || p.RecordsDone != progressLooks-1 {
 		t.Errorf("of one that never rests: %+v, %v", p, err)
 	}
 }

@@ -1,4 +1,4 @@
-package workflows
+package launch
 
 import (
 	"cmp"
@@ -8,21 +8,21 @@ import (
 
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflowservice/v1"
-	"go.temporal.io/sdk/worker"
 
 	"millrace/activities/supervise"
 	"millrace/internal/control"
 	"millrace/internal/telemetry"
+	"millrace/workflows"
 )
 
 // The shard is past the range of a batch: one that is terminated is started
 // again, once; one that an operator has canceled is not.
 func TestATerminatedProcessBatchIsStartedAgain(t *testing.T) {
 	t.Parallel()
-	bad := &stubborn{bad: 1000}
-	s := newServer(t, bad.register)
+	s := newServer(t)
+	s.refuseRanges()
 	ctx, other := t.Context(), badRecord
-	ids := []string{ProcessBatchID(testStream.Name, wholeRange), ProcessBatchID(testStream.Name, other)}
+	ids := []string{workflows.ProcessBatchID(testStream.Name, wholeRange), workflows.ProcessBatchID(testStream.Name, other)}
 	if err := s.StartBatch(ctx, testStream, wholeRange, badCause, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
@@ -47,8 +47,8 @@ func TestATerminatedProcessBatchIsStartedAgain(t *testing.T) {
 	if n := s.restartBatches(); n != 0 || restarted != 1 {
 		t.Errorf("%d and then %d batches were restarted", restarted, n)
 	}
-	answer, err := s.QueryWorkflow(ctx, ids[0], "", StatusQuery)
-	var got BatchStatus
+	answer, err := s.QueryWorkflow(ctx, ids[0], "", workflows.StatusQuery)
+	var got workflows.BatchStatus
 	if err != nil || answer.Get(&got) != nil || got.Range != wholeRange || got.Cause.Type != badCause.Type || got.State == control.StateDrained {
 		t.Errorf("the new run is %+v: %v", got, err)
 	}
@@ -63,8 +63,8 @@ func TestATerminatedProcessBatchIsStartedAgain(t *testing.T) {
 // operator has canceled is not.
 func TestABatchIsOpenUntilItHasComeToItsEnd(t *testing.T) {
 	t.Parallel()
-	bad := &stubborn{bad: 1000}
-	s := newServer(t, bad.register)
+	s := newServer(t)
+	s.refuseRanges()
 	ctx, other := t.Context(), badRecord
 	earlier := wholeRange // of an earlier stream of that name
 	earlier.StreamCreated = earlier.StreamCreated.Add(-time.Hour)
@@ -80,12 +80,12 @@ func TestABatchIsOpenUntilItHasComeToItsEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, r := range found {
-			ranges = append(ranges, ProcessBatchID(testStream.Name, r))
+			ranges = append(ranges, workflows.ProcessBatchID(testStream.Name, r))
 		}
 		slices.Sort(ranges)
 		return ranges
 	}
-	ids := []string{ProcessBatchID(testStream.Name, wholeRange), ProcessBatchID(testStream.Name, other), ProcessBatchID(testStream.Name, earlier)}
+	ids := []string{workflows.ProcessBatchID(testStream.Name, wholeRange), workflows.ProcessBatchID(testStream.Name, other), workflows.ProcessBatchID(testStream.Name, earlier)}
 	all := slices.Sorted(slices.Values(ids))
 	await(t, "all batches to be listed", func() bool { return slices.Equal(open(time.Now()), all) })
 	began := time.Now()
@@ -135,7 +135,7 @@ func (s server) restartBatches() (restarted int) {
 // closed, and not those of a stream whose name only begins so.
 func TestShardsOfEarlierStreamsAreKnown(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, func(worker.Registry) {})
+	s := newServer(t)
 	ctx, earlier, other := t.Context(), testStream, testStream
 	earlier.Created = earlier.Created.Add(-time.Hour)
 	other.Name += "-2"
@@ -153,7 +153,7 @@ func TestShardsOfEarlierStreamsAreKnown(t *testing.T) {
 	if err := s.Start(ctx, supervise.ShardStart{Stream: other, Shard: "shardId-000000000000"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.TerminateWorkflow(ctx, ProcessShardID(earlier.Name, earlier.Created, want[0].Shard), "", "a test"); err != nil {
+	if err := s.TerminateWorkflow(ctx, workflows.ProcessShardID(earlier.Name, earlier.Created, want[0].Shard), "", "a test"); err != nil {
 		t.Fatal(err)
 	}
 	await(t, "visibility to know of all, and of the end of one", func() bool {

@@ -1,4 +1,4 @@
-package workflows
+package launch
 
 import (
 	"context"
@@ -19,6 +19,7 @@ import (
 	"millrace/internal/control"
 	"millrace/internal/outcome"
 	"millrace/internal/telemetry"
+	"millrace/workflows"
 )
 
 // Launcher starts and steers workflows for activities, which do not know them.
@@ -26,15 +27,15 @@ type Launcher struct {
 	Client client.Client
 	// Limits are those of each ProcessBatch that it starts; the defaults where
 	// they are zero.
-	Limits BatchLimits
+	Limits workflows.BatchLimits
 }
 
 // StartBatch starts the ProcessBatch of a range. One that runs already is
 // joined; one that has ended is run again, which does no harm to records that
 // are indexed.
 func (l Launcher) StartBatch(ctx context.Context, stream telemetry.StreamID, r telemetry.Range, cause outcome.Error, copyAt time.Time) error {
-	return l.start(ctx, ProcessQueue, ProcessBatchID(stream.Name, r), "batch", r.Shard, "range "+r.String(),
-		ProcessBatch, BatchInput{
+	return l.start(ctx, workflows.ProcessQueue, workflows.ProcessBatchID(stream.Name, r), "batch", r.Shard, "range "+r.String(),
+		workflows.ProcessBatch, workflows.BatchInput{
 			Stream: stream, Range: r, Cause: cause, CopyAt: copyAt, MaxAttempts: l.Limits.Attempts, MaxAge: l.Limits.Age,
 		})
 }
@@ -42,14 +43,14 @@ func (l Launcher) StartBatch(ctx context.Context, stream telemetry.StreamID, r t
 // Start starts the ProcessShard of a shard: at the beginning of what the
 // stream keeps, or where an earlier run, that was closed, had come to.
 func (l Launcher) Start(ctx context.Context, start supervise.ShardStart) error {
-	id := ProcessShardID(start.Stream.Name, start.Stream.Created, start.Shard)
-	last, err := lastStatus(ctx, l, id, func(in ShardInput) ShardStatus {
-		return ShardStatus{Checkpoint: in.Checkpoint, Counts: in.Counts}
+	id := workflows.ProcessShardID(start.Stream.Name, start.Stream.Created, start.Shard)
+	last, err := lastStatus(ctx, l, id, func(in workflows.ShardInput) workflows.ShardStatus {
+		return workflows.ShardStatus{Checkpoint: in.Checkpoint, Counts: in.Counts}
 	})
 	if err != nil {
 		return err
 	}
-	return l.start(ctx, ProcessQueue, id, "process", start.Shard, "shard "+start.Shard+" of "+start.Stream.Name, ProcessShard, ShardInput{
+	return l.start(ctx, workflows.ProcessQueue, id, "process", start.Shard, "shard "+start.Shard+" of "+start.Stream.Name, workflows.ProcessShard, workflows.ShardInput{
 		Stream: start.Stream, Shard: start.Shard, Checkpoint: last.Checkpoint, Counts: last.Counts,
 		Holds: start.Holds, CallFor: start.CallFor, Generation: start.Generation,
 	})
@@ -59,7 +60,7 @@ func (l Launcher) start(ctx context.Context, queue, id, stage, shard, summary st
 	_, err := l.Client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 		ID: id, TaskQueue: queue, StaticSummary: summary,
 		WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
-		TypedSearchAttributes:    temporal.NewSearchAttributes(Stage.ValueSet(stage), Shard.ValueSet(shard)),
+		TypedSearchAttributes:    temporal.NewSearchAttributes(workflows.Stage.ValueSet(stage), workflows.Shard.ValueSet(shard)),
 	}, workflow, in)
 	if err != nil {
 		return fmt.Errorf("start %s: %w", id, err)
@@ -95,14 +96,10 @@ func lastStatus[Status, Input any](ctx context.Context, l Launcher, id string, b
 	return began(in), nil
 }
 
-func (l Launcher) query(ctx context.Context, id string) (ShardStatus, error) {
-	return query[ShardStatus](ctx, l, id)
-}
-
 func query[Status any](ctx context.Context, l Launcher, id string) (status Status, err error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	answer, err := l.Client.QueryWorkflow(ctx, id, "", StatusQuery)
+	answer, err := l.Client.QueryWorkflow(ctx, id, "", workflows.StatusQuery)
 	if err == nil {
 		err = answer.Get(&status)
 	}
@@ -115,8 +112,8 @@ func query[Status any](ctx context.Context, l Launcher, id string) (status Statu
 
 // ShardStatus returns the status of a shard's workflow, and while IndexShard
 // runs, how far that is by its last heartbeat, a second or two ago.
-func (l Launcher) ShardStatus(ctx context.Context, id string) (ShardStatus, error) {
-	status, err := l.query(ctx, id)
+func (l Launcher) ShardStatus(ctx context.Context, id string) (workflows.ShardStatus, error) {
+	status, err := query[workflows.ShardStatus](ctx, l, id)
 	if err != nil {
 		return status, err
 	}
@@ -130,15 +127,14 @@ func (l Launcher) ShardStatus(ctx context.Context, id string) (ShardStatus, erro
 			converter.GetDefaultDataConverter().FromPayloads(pending.GetHeartbeatDetails(), &live) != nil {
 			continue
 		}
-		status.Checkpoint, status.Counts, status.LagSeconds = live.Checkpoint, live.Counts, live.LagSeconds
-		status.Worker, status.LastError, status.Offenders = live.Worker, live.LastError, offenders(live.Tenants)
+		status.Merge(live)
 	}
 	return status, nil
 }
 
 // Look returns the state of the workflow of a shard; empty if it has none.
 func (l Launcher) Look(ctx context.Context, stream telemetry.StreamID, shard string) (string, error) {
-	return l.look(ctx, ProcessShardID(stream.Name, stream.Created, shard))
+	return l.look(ctx, workflows.ProcessShardID(stream.Name, stream.Created, shard))
 }
 
 func (l Launcher) look(ctx context.Context, id string) (string, error) {
@@ -157,7 +153,7 @@ func stateOf(info *workflowpb.WorkflowExecutionInfo) (string, error) {
 	switch info.GetStatus() {
 	case enums.WORKFLOW_EXECUTION_STATUS_RUNNING, enums.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW:
 		state := control.StateRunning
-		if payload := info.GetSearchAttributes().GetIndexedFields()[State.GetName()]; payload != nil {
+		if payload := info.GetSearchAttributes().GetIndexedFields()[workflows.State.GetName()]; payload != nil {
 			if err := converter.GetDefaultDataConverter().FromPayload(payload, &state); err != nil {
 				return "", fmt.Errorf("read the state of %s: %w", info.GetExecution().GetWorkflowId(), err)
 			}
@@ -172,7 +168,7 @@ func stateOf(info *workflowpb.WorkflowExecutionInfo) (string, error) {
 // Command pauses, resumes or cancels the workflow of a shard, and waits until
 // that is done. That it does not run is success.
 func (l Launcher) Command(ctx context.Context, stream telemetry.StreamID, shard string, command control.Command) error {
-	return l.commandIfRunning(ctx, ProcessShardID(stream.Name, stream.Created, shard), command)
+	return l.commandIfRunning(ctx, workflows.ProcessShardID(stream.Name, stream.Created, shard), command)
 }
 
 func (l Launcher) commandIfRunning(ctx context.Context, id string, command control.Command) error {
