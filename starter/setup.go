@@ -36,6 +36,7 @@ type setupCommand struct {
 	IndexDaysBack  int `help:"Setting of the collectors. From it, setup computes whether the cluster has room for all indices." default:"8" env:"MILLRACE_INDEX_DAYS_BACK"`
 	IndexDaysAhead int `help:"Setting of the collectors, likewise." default:"1" env:"MILLRACE_INDEX_DAYS_AHEAD"`
 
+	Sink                 config.Sink `embed:""`
 	config.Elasticsearch `group:"elasticsearch"`
 }
 
@@ -104,9 +105,11 @@ func (s setupCommand) Run(ctx context.Context, r *config.Resources, out output, 
 		{"queue " + r.Queue, func(ctx context.Context) (bool, string, error) { return makeQueue(ctx, queues, r.Queue) }, helpAWS},
 		{"queue " + r.DeadLetters, func(ctx context.Context) (bool, string, error) { return makeQueue(ctx, queues, r.DeadLetters) }, helpAWS},
 		makeBucket(r.Bucket),
-		{"index templates", func(ctx context.Context) (bool, string, error) { return s.templates(ctx, cfg) }, helpElasticsearch},
-		{"search attributes", func(ctx context.Context) (bool, string, error) { return makeSearchAttributes(ctx, logger) }, helpTemporal},
 	}
+	if s.Sink.Kind == config.SinkElasticsearch { // no other has templates
+		steps = append(steps, step{"index templates", func(ctx context.Context) (bool, string, error) { return s.templates(ctx, cfg) }, helpElasticsearch})
+	}
+	steps = append(steps, step{"search attributes", func(ctx context.Context) (bool, string, error) { return makeSearchAttributes(ctx, logger) }, helpTemporal})
 	if r.BackupBucket() != r.Bucket {
 		steps = append(steps, makeBucket(r.BackupBucket()))
 	}
@@ -124,7 +127,9 @@ func (s setupCommand) Run(ctx context.Context, r *config.Resources, out output, 
 			fmt.Fprintf(out, "%s: there already%s\n", step.what, note)
 		}
 	}
-	fmt.Fprintln(out, s.room(ctx, cfg))
+	if s.Sink.Kind == config.SinkElasticsearch {
+		fmt.Fprintln(out, s.room(ctx, cfg))
+	}
 	if failed > 0 {
 		return fmt.Errorf("%d of the steps failed: see above, and run it again", failed)
 	}

@@ -115,6 +115,18 @@ func TestSetupReportsEveryProblem(t *testing.T) {
 	newOperator(t).fails("setup", "no AWS region: set AWS_REGION")
 }
 
+// TestSetupForFilesAsksNoElasticsearch, as the others' failures show: each step but that one.
+func TestSetupForFilesAsksNoElasticsearch(t *testing.T) {
+	t.Parallel()
+	const nowhere = "127.0.0.1:1"
+	o := newOperator(t, "AWS_ENDPOINT_URL=http://"+nowhere, "AWS_REGION=eu-west-1", "AWS_ACCESS_KEY_ID=x", "AWS_SECRET_ACCESS_KEY=x",
+		"TEMPORAL_ADDRESS="+nowhere, "MILLRACE_ELASTICSEARCH_URL=http://"+nowhere, "MILLRACE_SINK=file")
+	o.fails("setup", "bucket millrace-telemetry: FAILED: ", "search attributes: FAILED: ", "5 of the steps failed")
+	if r := o.run("setup"); strings.Contains(r.out, "index") {
+		t.Errorf("setup prints:\n%s", r.out)
+	}
+}
+
 func TestSetupReportsAttributeOfWrongType(t *testing.T) {
 	t.Parallel()
 	options := localtest.TemporalNamespace(t)

@@ -24,6 +24,7 @@ const (
 	Temporal      = "temporal"
 	Elasticsearch = "elasticsearch"
 	Shards        = "shards" // of the cluster's limit
+	Files         = "files"  // of the file sink
 	Starting      = "start"
 )
 

@@ -52,7 +52,7 @@ func TestEachTaskQueueKnowsItsTypes(t *testing.T) {
 			func(r worker.Registry) { registerCopy(r, nil) }, "", "CopyShard",
 		},
 		workflows.DeadQueue: {
-			func(r worker.Registry) { registerDead(r, nil, nil) },
+			func(r worker.Registry) { registerDead(r, nil, DirectOnly{}) },
 			"DrainIndex KeepDeadLetters ReprocessDeadLetters", "DrainParked KeepLetters ReprocessEntries",
 		},
 		workflows.RecoverQueue: {

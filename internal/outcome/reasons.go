@@ -1,7 +1,7 @@
 package outcome
 
 // Types of error that Millrace itself gives to a dead letter. Every other type is the
-// exact one of Elasticsearch or OpenSearch: see the sink's own table. Operators
+// sink's, such as the exact one of Elasticsearch: see its own table. Operators
 // select by them (starter dlq --error-type), and the ledger keeps them for good, so
 // none may change its text.
 const (

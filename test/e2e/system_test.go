@@ -91,6 +91,7 @@ type servers struct {
 	version                     string
 	direct                      bool
 	collector                   []string // more of its environment
+	all                         []string // more of the environment of all programs
 }
 
 // pageOrigin is of pages that may post.
@@ -138,6 +139,7 @@ func start(t testing.TB, through func(*servers), more ...string) *system {
 	if at.kinesis != "" {
 		environment = append(environment, "AWS_ENDPOINT_URL_KINESIS="+at.kinesis)
 	}
+	environment = append(environment, at.all...)
 	s.Pipeline = pipeline.New(pipeline.Settings{Programs: built, Servers: environment, Resources: s.resources, Shards: at.shards, Dir: t.TempDir()})
 	s.must(s.Setup(t.Context()))
 	s.key, err = s.CreateKey(t.Context(), s.tenant)

@@ -219,7 +219,7 @@ var records = []Mutant{
 		Edits: []Edit{{
 			File: "workers/cmd/main.go",
 			Old:  "\ttemporal, err := config.DialLazily(logger, s.Versioning)\n",
-			New:  "\tif err := documents.Ready(ctx); err != nil {\n\t\treturn err\n\t}\n\ttemporal, err := config.DialLazily(logger, s.Versioning)\n",
+			New:  "\tif err := to.cluster.Ready(ctx); err != nil {\n\t\treturn err\n\t}\n\ttemporal, err := config.DialLazily(logger, s.Versioning)\n",
 		}},
 	},
 	{

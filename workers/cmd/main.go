@@ -26,7 +26,6 @@ import (
 	"millrace/activities/ingest"
 	"millrace/activities/process"
 	"millrace/activities/redrive"
-	"millrace/activities/snapshots"
 	"millrace/activities/supervise"
 	"millrace/internal/archive"
 	"millrace/internal/backup"
@@ -34,7 +33,6 @@ import (
 	"millrace/internal/deadletter"
 	"millrace/internal/dedup"
 	"millrace/internal/delay"
-	"millrace/internal/index"
 	"millrace/internal/indexing"
 	"millrace/internal/limiter"
 	"millrace/internal/ops"
@@ -48,7 +46,7 @@ import (
 
 type settings struct {
 	Listen     string   `help:"Address of /healthz, /readyz and /metrics." default:"127.0.0.1:9090" env:"MILLRACE_WORKER_LISTEN"`
-	Queues     []string `help:"Task queues to poll: ingest, redrive, process, range, index, backup, copy, dead, recover, sweep, snapshot." enum:"ingest,redrive,process,range,index,backup,copy,dead,recover,sweep,snapshot" default:"ingest,redrive,process,range,index,backup,copy,dead,recover,sweep,snapshot" env:"MILLRACE_QUEUES"`
+	Queues     []string `help:"Task queues to poll: ingest, redrive, process, range, index, backup, copy, dead, recover, sweep, snapshot; empty: all that the sink can serve." enum:"ingest,redrive,process,range,index,backup,copy,dead,recover,sweep,snapshot" default:"" env:"MILLRACE_QUEUES"`
 	DedupIDs   int      `name:"dedup-ids" help:"Ids of indexed records to cache, 27 bytes each." default:"10000000" env:"MILLRACE_DEDUP_IDS"`
 	IndexSlots int      `help:"Maximum shards to index at once." default:"16" env:"MILLRACE_INDEX_SLOTS"`
 	RangeSlots int      `help:"Maximum ranges of ProcessBatch workflows to process at once, up to 5 MiB each." default:"50" env:"MILLRACE_RANGE_SLOTS"`
@@ -60,6 +58,7 @@ type settings struct {
 
 	config.Resources      `embed:"" group:"aws"`
 	stream.Settings       `embed:"" group:"aws"`
+	Sinking               `embed:"" group:"sink"`
 	config.Elasticsearch  `embed:"" group:"elasticsearch"`
 	Processing            process.Limits `embed:"" group:"processing"`
 	workflows.BatchLimits `embed:"" group:"processing"`
@@ -70,7 +69,7 @@ type settings struct {
 	config.Logging        `embed:"" group:"logging"`
 }
 
-const description = `Polls Temporal's task queues and moves telemetry from the stream into Elasticsearch.
+const description = `Polls Temporal's task queues and moves telemetry from the stream into Elasticsearch, or files.
 
 AWS is configured by its own environment and files (AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL, …), and so is Temporal
 (TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_TLS, TEMPORAL_API_KEY, …). Stream, queues, bucket and templates are made by
@@ -90,7 +89,7 @@ func main() {
 // options are how the command line is read and explained.
 func options() []kong.Option {
 	return []kong.Option{kong.Name("worker"), kong.Description(description), kong.ExplicitGroups([]kong.Group{
-		{Key: "aws", Title: "AWS"}, {Key: "elasticsearch", Title: "Elasticsearch"}, {Key: "processing", Title: "Processing"},
+		{Key: "aws", Title: "AWS"}, {Key: "sink", Title: "Sink"}, {Key: "elasticsearch", Title: "Elasticsearch"}, {Key: "processing", Title: "Processing"},
 		{Key: "redriving", Title: "Redriving"}, {Key: "recovering", Title: "Recovering"}, {Key: "backup", Title: "Backup"},
 		{Key: "versioning", Title: "Versioning"}, {Key: "logging", Title: "Logging"},
 	})}
@@ -121,23 +120,22 @@ func (s *settings) Validate() error {
 		errs = append(errs, fmt.Errorf("--bulk-timeout: %s is not positive", s.BulkTimeout))
 	}
 	return errors.Join(append(errs,
-		s.Resources.Validate(), s.Elasticsearch.Validate(), s.Processing.Validate(), s.BatchLimits.Validate(), s.Redriving.Validate(), s.Recovering.Validate(),
+		s.validateQueues(), s.Resources.Validate(), s.Sinking.Validate(), s.Elasticsearch.Validate(), s.Processing.Validate(), s.BatchLimits.Validate(), s.Redriving.Validate(), s.Recovering.Validate(),
 		s.Backup.Validate())...)
 }
 
 // run works until ctx ends, and then shuts down in reverse order.
-func (s *settings) run(ctx context.Context) error {
+func (s *settings) run(ctx context.Context) (err error) {
 	logger := s.Logger()
 	cfg, err := config.AWS(ctx)
 	if err != nil {
 		return err
 	}
-	server := s.Elasticsearch.Settings(cfg)
-	server.Timeout = s.BulkTimeout
-	documents, err := index.Open(server)
+	to, err := s.open(cfg)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, to.close()) }()
 	temporal, err := config.DialLazily(logger, s.Versioning)
 	if err != nil {
 		return err
@@ -147,16 +145,18 @@ func (s *settings) run(ctx context.Context) error {
 	phase := &phases{}
 	phase.enter("it polls no task queue yet: Temporal does not answer")
 	inAWS := workers.Checks(cfg, s.Resources)
-	stopServing, err := ops.Serve(s.Listen, ops.Handler(ops.Checks{
+	checks := ops.Checks{
 		Required: map[string]ops.Check{
-			workers.Temporal:      func(ctx context.Context) error { return config.CheckTemporal(ctx, temporal) },
-			workers.Elasticsearch: documents.Ready,
-			workers.Kinesis:       inAWS[workers.Kinesis],
-			workers.S3:            inAWS[workers.S3],
-			workers.Starting:      phase.check,
+			workers.Temporal: func(ctx context.Context) error { return config.CheckTemporal(ctx, temporal) },
+			workers.Kinesis:  inAWS[workers.Kinesis],
+			workers.S3:       inAWS[workers.S3],
+			workers.Starting: phase.check,
 		},
-		Optional: map[string]ops.Check{workers.SQS: inAWS[workers.SQS], workers.Shards: workers.Room(documents.Room)},
-	}))
+		Optional: map[string]ops.Check{workers.SQS: inAWS[workers.SQS]},
+	}
+	maps.Copy(checks.Required, to.required)
+	maps.Copy(checks.Optional, to.optional)
+	stopServing, err := ops.Serve(s.Listen, ops.Handler(checks))
 	if err != nil {
 		return err
 	}
@@ -166,7 +166,7 @@ func (s *settings) run(ctx context.Context) error {
 	r.seen.Register(prometheus.DefaultRegisterer)
 	prometheus.MustRegister(r.delays)
 	for ctx.Err() == nil {
-		if err := s.work(ctx, phase, temporal, workers.NewBackends(cfg, s.Resources, s.Settings), documents, r); err != nil {
+		if err := s.work(ctx, phase, temporal, workers.NewBackends(cfg, s.Resources, s.Settings), to, r); err != nil {
 			return err
 		}
 	}
@@ -183,7 +183,7 @@ type remembered struct {
 // The task queue of collectors is not kept waiting: their batches go into the
 // fallback queue meanwhile. It ends with ctx, or when the stream was deleted and
 // made anew: all that knows the stream is to be made anew then, too.
-func (s *settings) work(ctx context.Context, phase *phases, temporal client.Client, backends *workers.Backends, documents *index.Client, r remembered) error {
+func (s *settings) work(ctx context.Context, phase *phases, temporal client.Client, backends *workers.Backends, to target, r remembered) error {
 	var running []func()
 	defer func() {
 		var stopping sync.WaitGroup
@@ -207,11 +207,11 @@ func (s *settings) work(ctx context.Context, phase *phases, temporal client.Clie
 		return nil
 	}
 	phase.enter("it does not poll all task queues yet: Temporal does not answer")
-	if err := poll(s.asked(s.withStream(temporal, backends, documents, r))); err != nil {
+	if err := poll(s.asked(s.withStream(temporal, backends, to, r))); err != nil {
 		return nil
 	}
 	phase.enter("")
-	slog.Info("working", "queues", s.Queues, "stream", s.Stream, "ops", s.Listen)
+	slog.Info("working", "queues", s.polled(), "sink", s.Sink.Kind, "stream", s.Stream, "ops", s.Listen)
 	watching, unwatch := context.WithCancel(ctx)
 	defer unwatch()
 	go backends.Stream.Watch(watching)
@@ -239,7 +239,7 @@ func (p *phases) check(context.Context) error {
 
 // asked keeps the task queues that were asked for.
 func (s *settings) asked(all map[string]func() worker.Worker) map[string]func() worker.Worker {
-	maps.DeleteFunc(all, func(queue string, _ func() worker.Worker) bool { return !slices.Contains(s.Queues, queue) })
+	maps.DeleteFunc(all, func(queue string, _ func() worker.Worker) bool { return !slices.Contains(s.polled(), queue) })
 	return all
 }
 
@@ -257,13 +257,12 @@ func (s *settings) withoutStream(c client.Client, b *workers.Backends) map[strin
 }
 
 // withStream are the starters of all others, by task queue.
-func (s *settings) withStream(c client.Client, b *workers.Backends, documents *index.Client, r remembered) map[string]func() worker.Worker {
+func (s *settings) withStream(c client.Client, b *workers.Backends, to target, r remembered) map[string]func() worker.Worker {
 	host, _ := os.Hostname() // for the log: an empty name is as good
 	identity := fmt.Sprintf("%d@%s", os.Getpid(), host)
 	launcher := s.launcher(c)
-	processor := s.processor(b, documents, r, launcher, identity)
-	recoverer := b.Recoverer(documents, processor.Indexer.Limiter, launcher, s.Repository.Name, identity)
-	return map[string]func() worker.Worker{
+	processor := s.processor(b, to, r, launcher, identity)
+	all := map[string]func() worker.Worker{
 		"redrive": func() worker.Worker {
 			return workers.Redrive(c, &redrive.Redriver{
 				Queue: b.Fallback, Stream: b.Stream, DeadLetters: b.DeadLetters, Limits: s.Redriving, Worker: identity,
@@ -286,25 +285,28 @@ func (s *settings) withStream(c client.Client, b *workers.Backends, documents *i
 		"dead": func() worker.Worker {
 			return workers.Dead(c, &deadletters.Keeper{
 				Queue: b.DeadLetterQueue, Stream: b.StreamID(), Source: b.Stream, Ledger: b.Ledger, Worker: identity,
-			}, &deadletters.Reprocessor{
-				Stream: b.StreamID(), Source: b.Stream, Ledger: b.Ledger, Documents: documents, Intake: b.NewIntake,
+			}, to.reprocessor(&deadletters.Reprocessor{
+				Stream: b.StreamID(), Source: b.Stream, Ledger: b.Ledger, Documents: to.documents, Intake: b.NewIntake,
 				Indexer: processor.Indexer, BulkRecords: processor.Limits.BulkRecords, Workflows: launcher, Worker: identity,
-			})
-		},
-		"recover": func() worker.Worker { return workers.Recover(c, recoverer) },
-		"sweep":   func() worker.Worker { return workers.Sweep(c, &recoverer.Sweeper, s.RecoverSlots) },
-		"snapshot": func() worker.Worker {
-			return workers.Snapshot(c, b.Snapshotter(documents, launcher))
+			}))
 		},
 	}
+	if to.cluster == nil {
+		return all
+	}
+	recoverer := b.Recoverer(to.cluster, processor.Indexer.Limiter, launcher, s.Repository.Name, identity)
+	all["recover"] = func() worker.Worker { return workers.Recover(c, recoverer) }
+	all["sweep"] = func() worker.Worker { return workers.Sweep(c, &recoverer.Sweeper, s.RecoverSlots) }
+	all["snapshot"] = func() worker.Worker { return workers.Snapshot(c, b.Snapshotter(to.cluster, launcher)) }
+	return all
 }
 
 // processor is what indexes, with the cache and the limiter that all shards of
 // this process share.
-func (s *settings) processor(b *workers.Backends, documents *index.Client, r remembered, launcher launch.Launcher, identity string) *process.Processor {
+func (s *settings) processor(b *workers.Backends, to target, r remembered, launcher launch.Launcher, identity string) *process.Processor {
 	limits := s.Processing.WithDefaults()
 	indexer := indexing.New(indexing.Settings{
-		Bulk: &snapshots.WrittenIndices{Bulk: documents, Cluster: documents, Store: b.Bucket}, Lookup: documents,
+		Bulk: to.bulker(b), Lookup: to.lookup,
 		Limiter: limiter.New(s.Bulks, s.BulkBytes), Seen: r.seen, Delay: r.delays, CompareRate: limits.CompareRate,
 	})
 	return process.New(process.Processor{
