@@ -14,6 +14,7 @@ import (
 // rejected never reaches it.
 type RejectItems struct {
 	Share  float64
+	Holds  string // a text in the documents that it is for; empty: all
 	Status int
 	Type   string // of the error
 }
@@ -29,7 +30,7 @@ func (f RejectItems) serve(w http.ResponseWriter, r *http.Request, forward http.
 	var passed []byte
 	items, rejected := make([]json.RawMessage, len(all)), 0
 	for i, o := range all {
-		if rand.Float64() < f.Share {
+		if bytes.Contains(o.document, []byte(f.Holds)) && rand.Float64() < f.Share {
 			items[i] = refusal
 			rejected++
 		} else {

@@ -119,6 +119,12 @@ func TestRejectsItemsOfABulk(t *testing.T) {
 	if _, text := send(t, proxy.URL()+"/_bulk", "", "{}\n{}\n"); !strings.Contains(text, `"type":"x"`) || server.got() != before {
 		t.Errorf("a bulk of which nothing is left reached the server, or was answered %s", text)
 	}
+	all.Holds = "bad"
+	proxy.Set(faultproxy.Rule{Name: "some", Fault: all})
+	_, _ = send(t, proxy.URL()+"/_bulk", "", `{"create":{"_id":"is bad"}}`+"\n{}\n{}\n"+`{"is":"bad"}`+"\n")
+	if got := strings.TrimPrefix(server.got(), before); got != `{"create":{"_id":"is bad"}}`+"\n{}\n" {
+		t.Errorf("of a bulk with one document that is meant, this reached the server: %q", got)
+	}
 }
 
 func TestWatchSeesWhatTheServiceAnswers(t *testing.T) {
