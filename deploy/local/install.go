@@ -18,9 +18,9 @@ import (
 // installedMark is written into a folder last: without it the folder is half a download.
 const installedMark = ".installed"
 
-// installOnce returns a folder that fill has filled, now or at an earlier start. Processes that want the same folder
+// InstallOnce returns a folder that fill has filled, now or at an earlier start. Processes that want the same folder
 // wait for each other.
-func installOnce(dir string, fill func(dir string) error) (string, error) {
+func InstallOnce(dir string, fill func(dir string) error) (string, error) {
 	mark := filepath.Join(dir, installedMark)
 	if _, err := os.Stat(mark); err == nil {
 		return dir, nil
@@ -57,7 +57,7 @@ func (s *Service) installDir(version string) string {
 
 // installZip downloads an archive with Maven and unpacks it, without the archive's own top folder.
 func (s *Service) installZip(ctx context.Context, group, name, version string) (string, error) {
-	return installOnce(s.installDir(version), func(dir string) error {
+	return InstallOnce(s.installDir(version), func(dir string) error {
 		s.stack.progress.line(s.Name(), "downloading version %s (once)", version)
 		download := filepath.Join(dir, ".download")
 		// With a repository of its own, nothing stays outside of the clone.
@@ -76,7 +76,7 @@ func (s *Service) installZip(ctx context.Context, group, name, version string) (
 
 // installPython downloads packages with pip into a folder of their own.
 func (s *Service) installPython(ctx context.Context, version string, requirements ...string) (string, error) {
-	return installOnce(s.installDir(version), func(dir string) error {
+	return InstallOnce(s.installDir(version), func(dir string) error {
 		if err := exec.CommandContext(ctx, s.tools[python].path, "-c", "import pip").Run(); err != nil {
 			return fmt.Errorf("%s has no pip: install it (python3-pip on Debian)", s.tools[python].path)
 		}
@@ -110,7 +110,7 @@ func InstallPython(ctx context.Context, root string, to io.Writer, name, version
 
 // installNode downloads a package with npm into a folder of its own.
 func (s *Service) installNode(ctx context.Context, name, version string) (string, error) {
-	return installOnce(s.installDir(version), func(dir string) error {
+	return InstallOnce(s.installDir(version), func(dir string) error {
 		s.stack.progress.line(s.Name(), "downloading version %s (once)", version)
 		return s.client(ctx, dir, "npm", "install", "--prefix", dir, "--no-audit", "--no-fund", "--loglevel=error", name+"@"+version)
 	})

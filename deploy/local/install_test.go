@@ -21,16 +21,16 @@ func TestIncompleteInstallIsRepeated(t *testing.T) {
 		}
 	}
 	broken := errors.New("connection lost")
-	if _, err := installOnce(dir, fill("half", broken)); !errors.Is(err, broken) {
+	if _, err := InstallOnce(dir, fill("half", broken)); !errors.Is(err, broken) {
 		t.Fatalf("got %v, want %v", err, broken)
 	}
-	if _, err := installOnce(dir, fill("whole", nil)); err != nil {
+	if _, err := InstallOnce(dir, fill("whole", nil)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "half")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the rest of the first download is still there: %v", err)
 	}
-	_, err := installOnce(dir, func(string) error { return errors.New("downloaded again") })
+	_, err := InstallOnce(dir, func(string) error { return errors.New("downloaded again") })
 	if err != nil {
 		t.Error(err)
 	}
@@ -42,7 +42,7 @@ func TestConcurrentInstallsRunOnce(t *testing.T) {
 	var group sync.WaitGroup
 	for range 8 {
 		group.Go(func() {
-			if _, err := installOnce(dir, func(string) error { fills.Add(1); return nil }); err != nil {
+			if _, err := InstallOnce(dir, func(string) error { fills.Add(1); return nil }); err != nil {
 				t.Error(err)
 			}
 		})

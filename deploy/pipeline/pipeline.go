@@ -143,11 +143,12 @@ func (p *Pipeline) Starter(ctx context.Context, args ...string) (string, error) 
 
 // CreateKey makes a new API key of a tenant.
 func (p *Pipeline) CreateKey(ctx context.Context, tenant string) (string, error) {
-	out, err := p.run(ctx, p.settings.Programs.Collector, "keys", "create", "--keys", p.keys(), "--tenant", tenant)
+	out, err := p.run(ctx, p.settings.Programs.Collector, "keys", "create", "--keys", p.Keys(), "--tenant", tenant)
 	return strings.TrimSpace(out), err
 }
 
-func (p *Pipeline) keys() string { return filepath.Join(p.settings.Dir, "keys.json") }
+// Keys is the file of the API keys.
+func (p *Pipeline) Keys() string { return filepath.Join(p.settings.Dir, "keys.json") }
 
 func (p *Pipeline) run(ctx context.Context, program string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, program, args...)
@@ -184,7 +185,7 @@ func (p *Pipeline) StartCollector(ctx context.Context, more ...string) (*Program
 		URL: "http://" + address, GRPC: grpc,
 		command: Command{
 			Name: "collector", Program: p.settings.Programs.Collector,
-			Args: []string{"serve", "--listen", address, "--listen-grpc", grpc, "--keys", p.keys()},
+			Args: []string{"serve", "--listen", address, "--listen-grpc", grpc, "--keys", p.Keys()},
 			Env:  more,
 		},
 	})
