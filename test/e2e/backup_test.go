@@ -76,24 +76,32 @@ func TestBackupMatchesStream(t *testing.T) {
 		}
 		return nil
 	})
+	want := s.awaitWholeBackup(opened)
+	if _, err := s.Starter(t.Context(), "stream", "resume"); err != nil {
+		t.Error(err)
+	}
+	s.awaitAll(sender)
+	s.checkBackupStatus(want)
+}
+
+// awaitWholeBackup waits until the backup has what the stream has, and returns how
+// many records that is.
+func (s *system) awaitWholeBackup(of *stream.Stream) int {
+	s.t.Helper()
 	var want map[string]string
 	var lines map[string]backup.Line
 	s.await(func() error {
-		if want, lines = s.inStream(opened), s.inBackup(); len(lines) != len(want) {
+		if want, lines = s.inStream(of), s.inBackup(); len(lines) != len(want) {
 			return fmt.Errorf("%d records are in the backup, %d in the stream", len(lines), len(want))
 		}
 		return nil
 	})
 	for at, data := range want {
 		if got := lines[at]; string(got.Data) != data {
-			t.Fatalf("%s is %.300q in the backup, and %.300q in the stream", at, got.Data, data)
+			s.t.Fatalf("%s is %.300q in the backup, and %.300q in the stream", at, got.Data, data)
 		}
 	}
-	if _, err := s.Starter(t.Context(), "stream", "resume"); err != nil {
-		t.Error(err)
-	}
-	s.awaitAll(sender)
-	s.checkBackupStatus(len(want))
+	return len(want)
 }
 
 // checkBackupStatus holds the operator's figures to what there is.

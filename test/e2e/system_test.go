@@ -67,6 +67,7 @@ var installed = sync.OnceValues(func() (*agents.Agents, error) {
 type system struct {
 	*pipeline.Pipeline
 	t         testing.TB
+	settings  pipeline.Settings
 	resources config.Resources
 	tenant    string
 	key       string
@@ -112,6 +113,21 @@ func proxyOf(t testing.TB, url string) *faultproxy.Proxy {
 // are set up with what more says, too.
 func start(t testing.TB, through func(*servers), more ...string) *system {
 	t.Helper()
+	s, at := prepare(t, through)
+	version := "MILLRACE_BUILD_ID=" + at.version
+	mode := map[bool]string{false: "INGEST=temporal", true: "INGEST=direct"}[at.direct]
+	var err error
+	s.collector, err = s.StartCollector(t.Context(), append(at.collector, version, mode, "MILLRACE_INDEX_DAYS_BACK=60", "MILLRACE_CORS_ORIGINS="+pageOrigin)...)
+	s.must(err)
+	s.worker, err = s.StartWorker(t.Context(), append(append(slices.Clone(workerEnv), version), more...)...)
+	s.must(err)
+	s.must(s.StartWorkflows(t.Context()))
+	return s
+}
+
+// prepare makes what a pipeline needs, and starts nothing.
+func prepare(t testing.TB, through func(*servers)) (*system, servers) {
+	t.Helper()
 	built, err := programs()
 	if err != nil {
 		t.Fatal(err)
@@ -139,20 +155,13 @@ func start(t testing.TB, through func(*servers), more ...string) *system {
 	if at.kinesis != "" {
 		environment = append(environment, "AWS_ENDPOINT_URL_KINESIS="+at.kinesis)
 	}
-	environment = append(environment, at.all...)
-	s.Pipeline = pipeline.New(pipeline.Settings{Programs: built, Servers: environment, Resources: s.resources, Shards: at.shards, Dir: t.TempDir()})
+	s.settings = pipeline.Settings{Programs: built, Servers: environment, Resources: s.resources, Shards: at.shards, Dir: t.TempDir()}
+	s.Pipeline = pipeline.New(s.settings)
 	s.must(s.Setup(t.Context()))
 	s.key, err = s.CreateKey(t.Context(), s.tenant)
 	s.must(err)
 	t.Cleanup(s.end)
-	version := "MILLRACE_BUILD_ID=" + at.version
-	mode := map[bool]string{false: "INGEST=temporal", true: "INGEST=direct"}[at.direct]
-	s.collector, err = s.StartCollector(t.Context(), append(at.collector, version, mode, "MILLRACE_INDEX_DAYS_BACK=60", "MILLRACE_CORS_ORIGINS="+pageOrigin)...)
-	s.must(err)
-	s.worker, err = s.StartWorker(t.Context(), append(append(slices.Clone(workerEnv), version), more...)...)
-	s.must(err)
-	s.must(s.StartWorkflows(t.Context()))
-	return s
+	return s, at
 }
 
 func (s *system) must(err error) {
