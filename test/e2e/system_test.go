@@ -155,6 +155,7 @@ func prepare(t testing.TB, through func(*servers)) (*system, servers) {
 	if at.kinesis != "" {
 		environment = append(environment, "AWS_ENDPOINT_URL_KINESIS="+at.kinesis)
 	}
+	environment = append(environment, at.all...)
 	s.settings = pipeline.Settings{Programs: built, Servers: environment, Resources: s.resources, Shards: at.shards, Dir: t.TempDir()}
 	s.Pipeline = pipeline.New(s.settings)
 	s.must(s.Setup(t.Context()))
