@@ -117,7 +117,7 @@ func (b *backupReport) ask(ctx context.Context, c client.Client) error {
 			if state == control.StateClosed { // it does not know itself
 				status.State = state
 			}
-			if nobody := status.State == control.StatePaused || status.State == control.StateClosed; nobody && !status.Checkpoint.ReadUpTo.IsZero() {
+			if idle := status.State == control.StatePaused || status.State == control.StateClosed; idle && !status.Checkpoint.ReadUpTo.IsZero() {
 				status.LagSeconds = time.Since(status.Checkpoint.ReadUpTo).Seconds() // it grows while no worker reads the shard
 			}
 			b.Shards[i].State = status.State

@@ -147,7 +147,7 @@ func (s shards) status(ctx context.Context, shard supervise.ShardState) (shardSt
 	if state == control.StateClosed { // it does not know itself
 		status.State = state
 	}
-	if nobody := status.State == control.StatePaused || status.State == control.StateClosed; nobody && !status.Checkpoint.ReadUpTo.IsZero() {
+	if idle := status.State == control.StatePaused || status.State == control.StateClosed; idle && !status.Checkpoint.ReadUpTo.IsZero() {
 		status.LagSeconds = time.Since(status.Checkpoint.ReadUpTo).Seconds() // it grows while no worker reads the shard
 	}
 	return status, nil

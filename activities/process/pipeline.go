@@ -347,10 +347,22 @@ func (p *pipeline) settle(c *chunk, place func(limiter.Feedback)) bool {
 		return false
 	}
 	c.setAside(offenders)
-	for _, v := range c.aside {
-		p.circuit.GaveUp(c.Tenant(v.At), 1)
-	}
+	p.countAside(c)
 	return w.deadLetters.writeChunk(c) && (c.merging || w.batches.handOver(c))
+}
+
+// countAside enters how many records of each offender are set aside.
+func (p *pipeline) countAside(c *chunk) {
+	if len(c.aside) == 0 {
+		return
+	}
+	records := map[string]int{}
+	for _, v := range c.aside {
+		records[c.Tenant(v.At)]++
+	}
+	for tenant, n := range records {
+		p.circuit.GaveUp(tenant, n)
+	}
 }
 
 // errTripped ends a call of IndexShard whose circuit has opened.

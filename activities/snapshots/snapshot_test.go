@@ -117,7 +117,7 @@ func TestAPartialSnapshotIsNoSuccess(t *testing.T) {
 	s := newSafe(t)
 	s.Fill(s.Index("2026.11.22"), 2)
 	red := s.Index("2026.11.23")
-	s.HTTP(http.MethodPut, "/"+red+"?wait_for_active_shards=0", `{"settings":{"index.routing.allocation.require._name":"nobody"}}`)
+	s.HTTP(http.MethodPut, "/"+red+"?wait_for_active_shards=0", `{"settings":{"index.routing.allocation.require._name":"no-node"}}`)
 	look := s.take("one")
 	if look.State != snapshot.Partial || !strings.Contains(look.Reason, "1 of 2 shards are not in it; "+red+" shard 0:") {
 		t.Errorf("taken as %+v", look)

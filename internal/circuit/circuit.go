@@ -46,7 +46,6 @@ func (c *Circuit) Judge(tally map[string]Sample, cause func() string) (offenders
 	if c.probe {
 		least = 1
 	}
-	offenders = map[string]bool{}
 	for tenant, sample := range tally {
 		c.tenants.enter(tenant, sample, least, c.probe, now)
 	}
@@ -59,6 +58,9 @@ func (c *Circuit) Judge(tally map[string]Sample, cause func() string) (offenders
 	}
 	for tenant := range tally {
 		if s := c.tenants[tenant]; s != nil && s.Offends() {
+			if offenders == nil {
+				offenders = map[string]bool{}
+			}
 			offenders[tenant] = true
 		}
 	}

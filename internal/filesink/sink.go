@@ -190,7 +190,7 @@ func (s *Sink) Ready(context.Context) error {
 	return nil
 }
 
-// Close waits for bulks in flight and closes all files. What comes later is refused.
+// Close waits for bulks in flight and closes all files. It refuses later calls.
 func (s *Sink) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

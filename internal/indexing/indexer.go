@@ -60,13 +60,6 @@ func (x *Indexer) Past() *Indexer {
 	return other
 }
 
-// Through returns an Indexer that writes to another sink and remembers nothing of it.
-func (x *Indexer) Through(b sink.Bulker, l sink.Lookup) *Indexer {
-	other := *x
-	other.Bulk, other.Lookup = b, l
-	return &other
-}
-
 // Knows reports whether an index has answered a bulk, so that it need not be made.
 func (x *Indexer) Knows(index []byte) bool { return x.known.has(index) }
 

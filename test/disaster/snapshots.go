@@ -33,7 +33,7 @@ func partialSnapshot(ctx context.Context, r *rehearsal) error {
 		return err
 	}
 	red := telemetry.IndexPrefix + "event-2020.01.02"
-	nowhere := map[string]any{"settings": map[string]string{"index.routing.allocation.require._name": "nobody"}}
+	nowhere := map[string]any{"settings": map[string]string{"index.routing.allocation.require._name": "no-node"}}
 	if err := r.stores.Ask(ctx, http.MethodPut, "/"+red+"?wait_for_active_shards=0", nowhere, nil); err != nil {
 		return err
 	}

@@ -116,7 +116,7 @@ func TestRecoverRepairsRedAndReplacesDamagedIndices(t *testing.T) {
 	red, damaged := names[0], names[1]
 	var answer struct{}
 	p.must(p.documents.DeleteIndex(t.Context(), red))
-	p.ask(http.MethodPut, "/"+red+"?wait_for_active_shards=0", `{"settings":{"index.routing.allocation.require._name":"nobody"}}`, &answer)
+	p.ask(http.MethodPut, "/"+red+"?wait_for_active_shards=0", `{"settings":{"index.routing.allocation.require._name":"no-node"}}`, &answer)
 	p.await("the red index", func() bool { state := p.states()[red]; return state.Red() })
 	var some struct {
 		Hits struct {

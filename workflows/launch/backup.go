@@ -2,11 +2,7 @@ package launch
 
 import (
 	"context"
-	"fmt"
 
-	"go.temporal.io/sdk/converter"
-
-	"millrace/activities/backups"
 	"millrace/activities/supervise"
 	"millrace/internal/control"
 	"millrace/internal/telemetry"
@@ -57,22 +53,5 @@ func (l Backup) Reached(ctx context.Context, stream telemetry.StreamID, shard st
 // ShardStatus returns the status of a shard's workflow, and while CopyShard
 // runs, how far that is by its last heartbeat.
 func (l Backup) ShardStatus(ctx context.Context, stream telemetry.StreamID, shard string) (workflows.BackupShardStatus, error) {
-	id := workflows.BackupShardID(stream.Name, stream.Created, shard)
-	status, err := query[workflows.BackupShardStatus](ctx, l.Launcher, id)
-	if err != nil {
-		return status, err
-	}
-	described, err := l.Client.DescribeWorkflowExecution(ctx, id, "")
-	if err != nil {
-		return status, fmt.Errorf("describe %s: %w", id, err)
-	}
-	for _, pending := range described.GetPendingActivities() {
-		var live backups.CopyProgress
-		if pending.GetHeartbeatDetails() == nil ||
-			converter.GetDefaultDataConverter().FromPayloads(pending.GetHeartbeatDetails(), &live) != nil {
-			continue
-		}
-		status.Merge(live)
-	}
-	return status, nil
+	return liveStatus(ctx, l.Launcher, workflows.BackupShardID(stream.Name, stream.Created, shard), (*workflows.BackupShardStatus).Merge)
 }

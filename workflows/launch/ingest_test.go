@@ -18,7 +18,7 @@ func TestUnreadableInputDiffersFromAnUnreachableTemporal(t *testing.T) {
 	s := newServer(t)
 	closed := func(workflow string, input any) (id, run string) {
 		t.Helper()
-		started, err := s.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{TaskQueue: "nobody"}, workflow, input)
+		started, err := s.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{TaskQueue: "unpolled"}, workflow, input)
 		if err == nil {
 			err = s.TerminateWorkflow(t.Context(), started.GetID(), "", "a test")
 		}

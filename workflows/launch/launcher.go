@@ -14,7 +14,6 @@ import (
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 
-	"millrace/activities/process"
 	"millrace/activities/supervise"
 	"millrace/internal/control"
 	"millrace/internal/outcome"
@@ -113,7 +112,13 @@ func query[Status any](ctx context.Context, l Launcher, id string) (status Statu
 // ShardStatus returns the status of a shard's workflow, and while IndexShard
 // runs, how far that is by its last heartbeat, a second or two ago.
 func (l Launcher) ShardStatus(ctx context.Context, id string) (workflows.ShardStatus, error) {
-	status, err := query[workflows.ShardStatus](ctx, l, id)
+	return liveStatus(ctx, l, id, (*workflows.ShardStatus).Merge)
+}
+
+// liveStatus queries the status of a workflow, and merges into it the heartbeats of the
+// activities that run for it.
+func liveStatus[Status, Heartbeat any](ctx context.Context, l Launcher, id string, merge func(*Status, Heartbeat)) (Status, error) {
+	status, err := query[Status](ctx, l, id)
 	if err != nil {
 		return status, err
 	}
@@ -122,12 +127,12 @@ func (l Launcher) ShardStatus(ctx context.Context, id string) (workflows.ShardSt
 		return status, fmt.Errorf("describe %s: %w", id, err)
 	}
 	for _, pending := range described.GetPendingActivities() {
-		var live process.Progress
+		var live Heartbeat
 		if pending.GetHeartbeatDetails() == nil ||
 			converter.GetDefaultDataConverter().FromPayloads(pending.GetHeartbeatDetails(), &live) != nil {
 			continue
 		}
-		status.Merge(live)
+		merge(&status, live)
 	}
 	return status, nil
 }
