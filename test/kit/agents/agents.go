@@ -51,6 +51,7 @@ func Install(ctx context.Context, root string, progress io.Writer) (*Agents, err
 	// Go builds only what is not current. The tests' GOFLAGS would make another program of it than the demo has.
 	build := exec.CommandContext(ctx, "go", "-C", filepath.Join(root, "test", "kit", "agents", "telemetrygen"), "build", "-race=false",
 		"-o", a.telemetrygen, "github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen")
+	build.Env = local.Compiling()
 	// One that builds would take the program from under one that runs it.
 	return a, local.Exclusively(a.telemetrygen+".lock", func() error { return run(build) })
 }
