@@ -1,13 +1,11 @@
 package index
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"time"
-
-	"github.com/elastic/go-elasticsearch/v8/esapi"
 
 	"millrace/internal/sink"
 	"millrace/internal/telemetry"
@@ -27,9 +25,9 @@ func (c *Client) ReceivedAt(ctx context.Context, documents []sink.Reference) ([]
 			} `json:"_source"`
 		} `json:"docs"`
 	}
-	look := esapi.MgetRequest{
-		Body: bytes.NewReader(body), SourceIncludes: []string{"received_at"}, FilterPath: []string{"docs._id", "docs._source.received_at"},
-	}
+	look := request{method: http.MethodPost, path: join("_mget"), body: body, query: query{
+		"_source_includes": "received_at", "filter_path": "docs._id,docs._source.received_at",
+	}}
 	if err := c.call(ctx, look, &answer); err != nil {
 		return nil, fmt.Errorf("ask when %d documents were received: %w", len(documents), err)
 	}

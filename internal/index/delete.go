@@ -7,12 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
-	"strings"
 
 	"millrace/internal/outcome"
-
-	"github.com/elastic/go-elasticsearch/v8/esapi"
 )
 
 // DeleteVersions deletes documents of an index, each only in the version in
@@ -44,10 +40,10 @@ func (c *Client) DeleteVersions(ctx context.Context, name string, versions []Ver
 			}
 		}
 	}
-	deletions := esapi.BulkRequest{
-		Body: &body, Refresh: "true", // so that the next search does not find them again
-		FilterPath: []string{"items.delete.status", "items.delete.error.type", "items.delete.error.reason"},
-	}
+	deletions := request{method: http.MethodPost, path: join("_bulk"), body: body.Bytes(), query: query{
+		"refresh":     "true", // so that the next search does not find them again
+		"filter_path": "items.delete.status,items.delete.error.type,items.delete.error.reason",
+	}}
 	if err := c.call(ctx, deletions, &answer); err != nil {
 		return 0, fmt.Errorf("delete %d documents of %s: %w", len(versions), name, err)
 	}
@@ -70,23 +66,22 @@ func (c *Client) DeleteVersions(ctx context.Context, name string, versions []Ver
 // What is written to it meanwhile waits, or is parked. The block goes with the
 // index, or by unseal, which leaves one that was there before.
 func (c *Client) Seal(ctx context.Context, name string) (unseal func(context.Context) error, err error) {
-	index := []string{url.PathEscape(name)}
 	var found map[string]struct {
 		Settings struct {
 			Index struct{ Blocks struct{ Write string } }
 		}
 	}
-	if err := c.call(ctx, esapi.IndicesGetSettingsRequest{Index: index, Name: []string{"index.blocks.write"}}, &found); err != nil {
+	if err := c.call(ctx, request{method: http.MethodGet, path: join(name, "_settings", "index.blocks.write")}, &found); err != nil {
 		return nil, fmt.Errorf("look at the blocks of index %s: %w", name, missing(err))
 	}
-	if err := c.call(ctx, esapi.IndicesAddBlockRequest{Index: index, Block: "write"}, nil); err != nil {
+	if err := c.call(ctx, request{method: http.MethodPut, path: join(name, "_block", "write")}, nil); err != nil {
 		return nil, fmt.Errorf("block writes to index %s: %w", name, missing(err))
 	}
 	return func(ctx context.Context) error {
 		if found[name].Settings.Index.Blocks.Write == "true" {
 			return nil
 		}
-		lift := esapi.IndicesPutSettingsRequest{Index: index, Body: strings.NewReader(`{"index.blocks.write":null}`)}
+		lift := request{method: http.MethodPut, path: join(name, "_settings"), body: []byte(`{"index.blocks.write":null}`)}
 		err := missing(c.call(ctx, lift, nil))
 		if err != nil && !errors.Is(err, ErrMissing) {
 			return fmt.Errorf("allow writes to index %s again: %w", name, err)

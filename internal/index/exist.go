@@ -1,12 +1,10 @@
 package index
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-
-	"github.com/elastic/go-elasticsearch/v8/esapi"
+	"net/http"
 
 	"millrace/internal/outcome"
 	"millrace/internal/sink"
@@ -16,12 +14,8 @@ import (
 // exist asks whether documents are there, and for nothing of them; find for their
 // digests. They are answered from the translog as well: no refresh is needed.
 var (
-	exist = esapi.MgetRequest{
-		Source: []string{"false"}, FilterPath: []string{"docs.found", "docs.error.type", "docs.error.reason"},
-	}
-	find = esapi.MgetRequest{
-		SourceIncludes: []string{"digest"}, FilterPath: []string{"docs.found", "docs.error.type", "docs.error.reason", "docs._source.digest"},
-	}
+	exist = query{"_source": "false", "filter_path": "docs.found,docs.error.type,docs.error.reason"}
+	find  = query{"_source_includes": "digest", "filter_path": "docs.found,docs.error.type,docs.error.reason,docs._source.digest"}
 )
 
 // Exist reports of each document whether it is indexed. One whose index is not
@@ -44,7 +38,7 @@ func (c *Client) Find(ctx context.Context, documents []sink.Reference) ([]sink.F
 	return c.lookUp(ctx, find, documents)
 }
 
-func (c *Client) lookUp(ctx context.Context, look esapi.MgetRequest, documents []sink.Reference) ([]sink.Found, error) {
+func (c *Client) lookUp(ctx context.Context, look query, documents []sink.Reference) ([]sink.Found, error) {
 	if len(documents) == 0 {
 		return nil, nil
 	}
@@ -61,8 +55,7 @@ func (c *Client) lookUp(ctx context.Context, look esapi.MgetRequest, documents [
 			Error outcome.Error `json:"error"`
 		} `json:"docs"`
 	}
-	look.Body = bytes.NewReader(body)
-	if err := c.call(ctx, look, &answer); err != nil {
+	if err := c.call(ctx, request{method: http.MethodPost, path: join("_mget"), query: look, body: body}, &answer); err != nil {
 		return nil, fmt.Errorf("look for %d documents: %w", len(documents), err)
 	}
 	if len(answer.Docs) != len(documents) {

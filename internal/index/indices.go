@@ -3,13 +3,11 @@ package index
 import (
 	"context"
 	"fmt"
-	"net/url"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/elastic/go-elasticsearch/v8/esapi"
 )
 
 // State is an index as the cluster has it.
@@ -30,10 +28,10 @@ func (s State) Red() bool { return s.Health == "red" }
 
 // Indices describes the indices that match patterns, by name. None is no error.
 func (c *Client) Indices(ctx context.Context, patterns ...string) (map[string]State, error) {
-	list := esapi.CatIndicesRequest{
-		Index: patterns, Format: "json", Bytes: "b", ExpandWildcards: "open,closed",
-		H: []string{"index", "uuid", "health", "status", "pri", "docs.count", "pri.store.size", "creation.date"},
-	}
+	list := request{method: http.MethodGet, path: join("_cat", "indices", strings.Join(patterns, ",")), query: query{
+		"format": "json", "bytes": "b", "expand_wildcards": "open,closed",
+		"h": "index,uuid,health,status,pri,docs.count,pri.store.size,creation.date",
+	}}
 	var rows []struct {
 		Index, UUID, Health, Status, Pri string
 		Documents                        *string `json:"docs.count"`
@@ -93,8 +91,10 @@ func (c *Client) Refresh(ctx context.Context, patterns ...string) error {
 	if excluded > longestExclusion {
 		return fmt.Errorf("refresh indices: too many of %d are red", len(states))
 	}
-	yes := true
-	if err := c.call(ctx, esapi.IndicesRefreshRequest{Index: names, IgnoreUnavailable: &yes, AllowNoIndices: &yes}, nil); err != nil {
+	refresh := request{method: http.MethodPost, path: join(strings.Join(names, ","), "_refresh"), query: query{
+		"ignore_unavailable": "true", "allow_no_indices": "true",
+	}}
+	if err := c.call(ctx, refresh, nil); err != nil {
 		return fmt.Errorf("refresh indices: %w", missing(err))
 	}
 	return nil
@@ -102,7 +102,7 @@ func (c *Client) Refresh(ctx context.Context, patterns ...string) error {
 
 // CloseIndex takes an index out of service, so that it can be restored over.
 func (c *Client) CloseIndex(ctx context.Context, name string) error {
-	if err := c.call(ctx, esapi.IndicesCloseRequest{Index: []string{url.PathEscape(name)}}, nil); err != nil {
+	if err := c.call(ctx, request{method: http.MethodPost, path: join(name, "_close")}, nil); err != nil {
 		return fmt.Errorf("close index %s: %w", name, missing(err))
 	}
 	return nil
@@ -110,7 +110,7 @@ func (c *Client) CloseIndex(ctx context.Context, name string) error {
 
 // OpenIndex puts an index that was closed into service again.
 func (c *Client) OpenIndex(ctx context.Context, name string) error {
-	if err := c.call(ctx, esapi.IndicesOpenRequest{Index: []string{url.PathEscape(name)}}, nil); err != nil {
+	if err := c.call(ctx, request{method: http.MethodPost, path: join(name, "_open")}, nil); err != nil {
 		return fmt.Errorf("open index %s: %w", name, missing(err))
 	}
 	return nil
@@ -122,8 +122,7 @@ func (c *Client) DeleteIndex(ctx context.Context, name string) error {
 	if name == "" || strings.ContainsAny(name, "*,") || name == "_all" {
 		return fmt.Errorf("delete index %q: that is not the name of one index", name)
 	}
-	yes := true
-	err := c.call(ctx, esapi.IndicesDeleteRequest{Index: []string{url.PathEscape(name)}, IgnoreUnavailable: &yes}, nil)
+	err := c.call(ctx, request{method: http.MethodDelete, path: join(name), query: query{"ignore_unavailable": "true"}}, nil)
 	if err != nil {
 		return fmt.Errorf("delete index %s: %w", name, err)
 	}

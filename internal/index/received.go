@@ -1,14 +1,11 @@
 package index
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/url"
+	"net/http"
 	"time"
-
-	"github.com/elastic/go-elasticsearch/v8/esapi"
 )
 
 // Receipts say when documents came; times are zero where none says so.
@@ -20,11 +17,10 @@ type Receipts struct {
 }
 
 // search asks all shards: an answer of some would be taken for one of all.
-func search(name string, body []byte, filter ...string) esapi.SearchRequest {
-	no := false
-	return esapi.SearchRequest{
-		Index: []string{url.PathEscape(name)}, Body: bytes.NewReader(body), AllowPartialSearchResults: &no, FilterPath: filter,
-	}
+func search(name string, body []byte, filter string) request {
+	return request{method: http.MethodPost, path: join(name, "_search"), body: body, query: query{
+		"allow_partial_search_results": "false", "filter_path": filter,
+	}}
 }
 
 // receivedBefore is a query for the documents that a collector received before
@@ -55,7 +51,7 @@ func (c *Client) Received(ctx context.Context, name string, before time.Time) (r
 			Value *float64 `json:"value"` // milliseconds
 		}
 	}
-	if err := c.call(ctx, search(name, body), &found); err != nil {
+	if err := c.call(ctx, search(name, body, "hits.total,aggregations"), &found); err != nil {
 		return r, fmt.Errorf("ask when the documents of %s were received: %w", name, missing(err))
 	}
 	at := func(name string) time.Time {
@@ -86,7 +82,7 @@ func (c *Client) FindReceivedBefore(ctx context.Context, name string, before tim
 		return nil, fmt.Errorf("encode a look for old documents of %s: %w", name, err)
 	}
 	var found struct{ Hits struct{ Hits []Version } }
-	look := search(name, body, "hits.hits._id", "hits.hits._routing", "hits.hits._seq_no", "hits.hits._primary_term")
+	look := search(name, body, "hits.hits._id,hits.hits._routing,hits.hits._seq_no,hits.hits._primary_term")
 	if err := c.call(ctx, look, &found); err != nil {
 		return nil, fmt.Errorf("look for old documents of %s: %w", name, missing(err))
 	}

@@ -1,16 +1,13 @@
 package index
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
+	"net/http"
 	"slices"
 	"strings"
-
-	"github.com/elastic/go-elasticsearch/v8/esapi"
 )
 
 // Restore says what of a snapshot is restored, and under which names.
@@ -31,23 +28,22 @@ func (c *Client) StartRestore(ctx context.Context, repository, name string, r Re
 	if len(r.Indices) == 0 {
 		return errors.New("restore: no index is named")
 	}
-	request := map[string]any{
+	options := map[string]any{
 		"indices": strings.Join(r.Indices, ","), "include_global_state": false, "include_aliases": r.Aliases, "partial": r.Partial,
 	}
 	if r.Suffix != "" {
-		request["rename_pattern"], request["rename_replacement"] = "^(.+)$", "$1"+r.Suffix
+		options["rename_pattern"], options["rename_replacement"] = "^(.+)$", "$1"+r.Suffix
 	}
 	if r.Replicas != nil {
-		request["index_settings"] = map[string]any{"index.number_of_replicas": *r.Replicas}
+		options["index_settings"] = map[string]any{"index.number_of_replicas": *r.Replicas}
 	}
-	body, err := json.Marshal(request)
+	body, err := json.Marshal(options)
 	if err != nil {
 		return fmt.Errorf("encode the restore: %w", err)
 	}
-	no := false
-	start := esapi.SnapshotRestoreRequest{
-		Repository: url.PathEscape(repository), Snapshot: url.PathEscape(name), Body: bytes.NewReader(body), WaitForCompletion: &no,
-	}
+	start := request{method: http.MethodPost, path: join("_snapshot", repository, name, "_restore"), body: body, query: query{
+		"wait_for_completion": "false",
+	}}
 	if err := c.call(ctx, start, nil); err != nil {
 		return fmt.Errorf("restore snapshot %s of repository %s: %w", name, repository, missing(err))
 	}
@@ -72,9 +68,9 @@ func (c *Client) Recovery(ctx context.Context, pattern string, indices []string)
 			}
 		}
 	}
-	look := esapi.IndicesRecoveryRequest{
-		Index: []string{pattern}, FilterPath: []string{"*.shards.type", "*.shards.stage", "*.shards.primary", "*.shards.index.size"},
-	}
+	look := request{method: http.MethodGet, path: join(pattern, "_recovery"), query: query{
+		"filter_path": "*.shards.type,*.shards.stage,*.shards.primary,*.shards.index.size",
+	}}
 	if err := c.call(ctx, look, &shards); err != nil {
 		return p, fmt.Errorf("follow the restore: %w", missing(err))
 	}

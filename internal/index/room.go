@@ -3,9 +3,8 @@ package index
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"strconv"
-
-	"github.com/elastic/go-elasticsearch/v8/esapi"
 )
 
 // Room is how many shards a cluster may have, of open indices and with their
@@ -44,8 +43,9 @@ func (c *Client) Room(ctx context.Context) (room Room, err error) {
 		}
 	}
 	var settings struct{ Transient, Persistent, Defaults limits }
-	yes := true
-	look := esapi.ClusterGetSettingsRequest{IncludeDefaults: &yes, FilterPath: []string{perNodeSetting, inClusterSetting}}
+	look := request{method: http.MethodGet, path: join("_cluster", "settings"), query: query{
+		"include_defaults": "true", "filter_path": perNodeSetting + "," + inClusterSetting,
+	}}
 	if err := c.call(ctx, look, &settings); err != nil {
 		return room, fmt.Errorf("ask for the cluster's limit of shards: %w", err)
 	}
@@ -55,7 +55,8 @@ func (c *Client) Room(ctx context.Context) (room Room, err error) {
 		Initializing int64 `json:"initializing_shards"`
 		Unassigned   int64 `json:"unassigned_shards"`
 	}
-	if err := c.call(ctx, esapi.ClusterHealthRequest{ExpandWildcards: "open,hidden"}, &health); err != nil {
+	look = request{method: http.MethodGet, path: join("_cluster", "health"), query: query{"expand_wildcards": "open,hidden"}}
+	if err := c.call(ctx, look, &health); err != nil {
 		return room, fmt.Errorf("ask how many shards the cluster has: %w", err)
 	}
 	perNode, total := int64(perNodeDefault), int64(-1)

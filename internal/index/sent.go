@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"time"
-
-	"github.com/elastic/go-elasticsearch/v8/esapi"
 )
 
 // Sent asks for the documents of an index that were sent before a time, by their
@@ -62,7 +60,9 @@ func (c *Client) countSent(ctx context.Context, asked []Sent) ([]int64, error) {
 			Hits   struct{ Total struct{ Value int64 } }
 		}
 	}
-	searches := esapi.MsearchRequest{Body: &body, FilterPath: []string{"responses.status", "responses.hits.total.value"}}
+	searches := request{method: http.MethodPost, path: join("_msearch"), body: body.Bytes(), query: query{
+		"filter_path": "responses.status,responses.hits.total.value",
+	}}
 	if err := c.call(ctx, searches, &answer); err != nil {
 		return nil, err
 	}

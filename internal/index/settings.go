@@ -96,8 +96,8 @@ func Open(s Settings) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	// This and esapi are go-elasticsearch without its typed API, of which we call
-	// nothing, and which takes longer to compile than all else that we use.
+	// This is go-elasticsearch without its API, of which we would call a score of functions, and which takes longer to
+	// compile than all else that we use.
 	options := []elastictransport.Option{
 		elastictransport.WithURLs(addresses...),
 		elastictransport.WithTransport(network),

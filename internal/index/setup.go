@@ -1,21 +1,16 @@
 package index
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/http"
 	"path"
 	"strings"
 
-	"github.com/elastic/go-elasticsearch/v8/esapi"
-
 	"millrace/deploy"
-	"millrace/internal/outcome"
 )
 
 // Layout is how telemetry indices are spread over the cluster. It takes effect
@@ -122,19 +117,20 @@ type template struct {
 }
 
 // put is the request that installs the template.
-func (t template) put() esapi.Request {
-	if t.component {
-		return esapi.ClusterPutComponentTemplateRequest{Name: t.name, Body: bytes.NewReader(t.body)}
-	}
-	return esapi.IndicesPutIndexTemplateRequest{Name: t.name, Body: bytes.NewReader(t.body)}
+func (t template) put() request {
+	return request{method: http.MethodPut, path: t.path(), body: t.body}
 }
 
 // get is the request for a part of what is installed.
-func (t template) get(filter string) esapi.Request {
+func (t template) get(filter string) request {
+	return request{method: http.MethodGet, path: t.path(), query: query{"filter_path": filter}}
+}
+
+func (t template) path() string {
 	if t.component {
-		return esapi.ClusterGetComponentTemplateRequest{Name: []string{t.name}, FilterPath: []string{filter}}
+		return join("_component_template", t.name)
 	}
-	return esapi.IndicesGetIndexTemplateRequest{Name: t.name, FilterPath: []string{filter}}
+	return join("_index_template", t.name)
 }
 
 // templates reads the files, makes them fit the server, and puts the index
@@ -197,47 +193,4 @@ func forOpenSearch(node map[string]any) {
 		}
 		forOpenSearch(child)
 	}
-}
-
-// StatusError is a server's refusal of a request that is not a bulk.
-type StatusError struct {
-	Status int
-	Reason outcome.Error
-}
-
-// Error names status, type and reason, and what that came of. No document is
-// in it.
-func (e *StatusError) Error() string {
-	text := fmt.Sprintf("status %d: %s: %s", e.Status, e.Reason.Type, e.Reason.Reason)
-	for cause := e.Reason.Cause; cause != nil; cause = cause.Cause {
-		text += ": " + cause.Reason
-	}
-	return text
-}
-
-// call sends a request, and decodes the answer into result unless that is nil. The
-// error wraps a *StatusError when the server refused. Names in a request are to be
-// escaped: esapi puts them into the path as they are.
-func (c *Client) call(ctx context.Context, request esapi.Request, result any) error {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	response, err := request.Do(ctx, c.transport)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(response.Body, maxResponseSize))
-	if err != nil {
-		return fmt.Errorf("read the answer: %w", err)
-	}
-	if response.StatusCode >= http.StatusMultipleChoices {
-		return &StatusError{Status: response.StatusCode, Reason: requestError(response.StatusCode, text)}
-	}
-	if result == nil {
-		return nil
-	}
-	if err := json.Unmarshal(text, result); err != nil {
-		return fmt.Errorf("parse the answer: %w", err)
-	}
-	return nil
 }

@@ -1,18 +1,14 @@
 package index
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/elastic/go-elasticsearch/v8/esapi"
 )
 
 // Repository is where a cluster keeps snapshots. Its credentials are the
@@ -57,7 +53,7 @@ func missing(err error) error {
 // has all nodes prove that they can write to it. One that is there is left as
 // it is.
 func (c *Client) EnsureRepository(ctx context.Context, r Repository) (created bool, err error) {
-	err = missing(c.call(ctx, esapi.SnapshotGetRepositoryRequest{Repository: []string{url.PathEscape(r.Name)}}, nil))
+	err = missing(c.call(ctx, request{method: http.MethodGet, path: join("_snapshot", r.Name)}, nil))
 	if err == nil {
 		return false, nil
 	}
@@ -71,7 +67,7 @@ func (c *Client) EnsureRepository(ctx context.Context, r Repository) (created bo
 	if err != nil {
 		return false, fmt.Errorf("encode repository %s: %w", r.Name, err)
 	}
-	create := esapi.SnapshotCreateRepositoryRequest{Repository: url.PathEscape(r.Name), Body: bytes.NewReader(body)}
+	create := request{method: http.MethodPut, path: join("_snapshot", r.Name), body: body}
 	if err := c.call(ctx, create, nil); err != nil {
 		return false, fmt.Errorf("create repository %s: %w", r.Name, err)
 	}
@@ -86,7 +82,7 @@ func (c *Client) GetRepository(ctx context.Context, name string) (Repository, er
 		Type     string
 		Settings map[string]any
 	}
-	if err := c.call(ctx, esapi.SnapshotGetRepositoryRequest{Repository: []string{url.PathEscape(name)}}, &found); err != nil {
+	if err := c.call(ctx, request{method: http.MethodGet, path: join("_snapshot", name)}, &found); err != nil {
 		return r, fmt.Errorf("look at repository %s: %w", name, missing(err))
 	}
 	r.Type = found[name].Type
@@ -98,7 +94,7 @@ func (c *Client) GetRepository(ctx context.Context, name string) (Repository, er
 
 // RemoveRepository makes the cluster forget a repository. What is in it stays.
 func (c *Client) RemoveRepository(ctx context.Context, name string) error {
-	if err := c.call(ctx, esapi.SnapshotDeleteRepositoryRequest{Repository: []string{url.PathEscape(name)}}, nil); err != nil {
+	if err := c.call(ctx, request{method: http.MethodDelete, path: join("_snapshot", name)}, nil); err != nil {
 		return fmt.Errorf("remove repository %s: %w", name, missing(err))
 	}
 	return nil
@@ -132,21 +128,20 @@ func (c *Client) StartSnapshot(ctx context.Context, repository, name string, ind
 	if len(indices) == 0 {
 		indices = []string{"*", "-*"} // none: an empty list would mean all of the cluster's
 	}
-	request := map[string]any{
+	options := map[string]any{
 		"indices": indices, "ignore_unavailable": true,
 		"include_global_state": true, "partial": true, "metadata": metadata,
 	}
 	if c.flavor == Elasticsearch {
-		request["feature_states"] = []string{"none"} // neither security nor anything else that is not ours
+		options["feature_states"] = []string{"none"} // neither security nor anything else that is not ours
 	}
-	body, err := json.Marshal(request)
+	body, err := json.Marshal(options)
 	if err != nil {
 		return fmt.Errorf("encode snapshot %s: %w", name, err)
 	}
-	no := false
-	err = c.call(ctx, esapi.SnapshotCreateRequest{
-		Repository: url.PathEscape(repository), Snapshot: url.PathEscape(name), Body: bytes.NewReader(body), WaitForCompletion: &no,
-	}, nil)
+	err = c.call(ctx, request{method: http.MethodPut, path: join("_snapshot", repository, name), body: body, query: query{
+		"wait_for_completion": "false",
+	}}, nil)
 	var status *StatusError
 	// snapshot_name_already_in_use_exception, or invalid_snapshot_name_exception of older ones and OpenSearch.
 	if errors.As(err, &status) && strings.Contains(status.Reason.Type, "snapshot_name") && strings.Contains(status.Reason.Reason, "same name") {
@@ -209,7 +204,7 @@ func (c *Client) Snapshots(ctx context.Context, repository string) ([]Snapshot, 
 
 func (c *Client) snapshots(ctx context.Context, repository, names string) ([]Snapshot, error) {
 	var found struct{ Snapshots []rawSnapshot }
-	look := esapi.SnapshotGetRequest{Repository: url.PathEscape(repository), Snapshot: []string{url.PathEscape(names)}}
+	look := request{method: http.MethodGet, path: join("_snapshot", repository, names)}
 	if err := c.call(ctx, look, &found); err != nil {
 		return nil, missing(err)
 	}
@@ -246,7 +241,7 @@ func (c *Client) SnapshotProgress(ctx context.Context, repository, name string) 
 			Stats struct{ Incremental, Total, Processed sizes }
 		}
 	}
-	look := esapi.SnapshotStatusRequest{Repository: url.PathEscape(repository), Snapshot: []string{url.PathEscape(name)}}
+	look := request{method: http.MethodGet, path: join("_snapshot", repository, name, "_status")}
 	if err := c.call(ctx, look, &found); err != nil {
 		return p, fmt.Errorf("follow snapshot %s: %w", name, missing(err))
 	}
@@ -264,7 +259,7 @@ func (c *Client) SnapshotProgress(ctx context.Context, repository, name string) 
 // DeleteSnapshot deletes a snapshot, or ends one that is going on. That it is
 // not there is no error; that its repository is not, is.
 func (c *Client) DeleteSnapshot(ctx context.Context, repository, name string) error {
-	err := c.call(ctx, esapi.SnapshotDeleteRequest{Repository: url.PathEscape(repository), Snapshot: []string{url.PathEscape(name)}}, nil)
+	err := c.call(ctx, request{method: http.MethodDelete, path: join("_snapshot", repository, name)}, nil)
 	var status *StatusError
 	if errors.As(err, &status) && status.Reason.Type == "snapshot_missing_exception" {
 		return nil
