@@ -18,8 +18,8 @@ import (
 
 type options struct {
 	Once    bool    `help:"End when every record has arrived, with status 0 only if none is missing."`
-	Records uint64  `help:"Records of the load generator." default:"25000"`
-	Rate    float64 `help:"Records a second of the load generator." default:"1000"`
+	Records uint64  `help:"Records of the load generator." default:"11500"`
+	Rate    float64 `help:"Records a second of the load generator." default:"500"`
 
 	WarmUp time.Duration `help:"How long the load warms the servers up before delays count: Elasticsearch makes its first indices, and servers compile." default:"15s"`
 }
