@@ -146,6 +146,9 @@ func TestServerConformsToOpenAPI(t *testing.T) {
 	server := httptest.NewServer(seen)
 	defer server.Close()
 
+	if _, err := os.ReadDir("testdata"); err != nil { // a result counts for these files, which only the other program reads
+		t.Fatal(err)
+	}
 	here, err := filepath.Abs(".")
 	if err != nil {
 		t.Fatal(err)

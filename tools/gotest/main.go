@@ -44,7 +44,7 @@ func start(args []string) (status int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("read how long tests may be silent: %w", err)
 	}
-	return watcher{silence: silence, dump: dumpWithin, orphans: orphansWithin, to: os.Stdout}.run(args[2:])
+	return watcher{silence: silence, dump: dumpWithin, orphans: orphansWithin, to: os.Stdout}.run(slices.Insert(args[2:], 1, logged(args[2])))
 }
 
 // The compiler's memory is collected less often, which takes a fifth off what a new machine compiles for. Tests are not to
