@@ -230,7 +230,7 @@ func heap() uint64 {
 
 // Whether it is full, evicts, or has just doubled something.
 func TestIDTakesAtMost48Bytes(t *testing.T) {
-	const capacity, most = 1_000_000, 48
+	const capacity, most = 250_000, 48
 	before, worst := heap(), 0.0
 	c := New(capacity)
 	for n, next := uint64(0), capacity/50; n < capacity*11/10; n++ {

@@ -80,8 +80,9 @@ type system struct {
 }
 
 // workerEnv keeps a worker small, since the memory of its cache is taken at
-// once, and the objects of its backup, so that there are many.
-var workerEnv = []string{"MILLRACE_DEDUP_IDS=100000", "MILLRACE_BACKUP_BYTES=60000", "MILLRACE_BACKUP_WITHIN=2s"}
+// once, and the objects of its backup, so that there are many. It reads an idle
+// shard rarely: many pipelines share the servers.
+var workerEnv = []string{"MILLRACE_DEDUP_IDS=100000", "MILLRACE_BACKUP_BYTES=60000", "MILLRACE_BACKUP_WITHIN=2s", "MILLRACE_STREAM_IDLE_WAIT=1s"}
 
 // servers are the addresses that a test may put a proxy before, how many shards
 // the stream has, the version of the programs, if they have one, and whether

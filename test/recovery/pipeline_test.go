@@ -95,7 +95,7 @@ func newPipelineIn(t *testing.T, address, backups string) *pipeline {
 	for _, bucket := range []string{names.Bucket, names.BackupBucket()} {
 		must(archive.Create(ctx, s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true }), bucket))
 	}
-	backends, err := workers.OpenBackends(ctx, cfg, names, stream.Settings{})
+	backends, err := workers.OpenBackends(ctx, cfg, names, stream.Settings{IdleWait: time.Second})
 	must(nil, err)
 	read, err := stream.Open(ctx, kinesis.NewFromConfig(cfg), name, stream.Settings{CallsPerSecond: -1, IdleWait: time.Millisecond})
 	must(nil, err)
