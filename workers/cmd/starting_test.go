@@ -12,6 +12,7 @@ import (
 
 	"millrace/deploy/local/localtest"
 	"millrace/internal/config"
+	"millrace/internal/index"
 	"millrace/internal/ops"
 	"millrace/internal/pack"
 	"millrace/internal/queue"
@@ -33,6 +34,13 @@ func TestAWorkerStartsWithoutTheStream(t *testing.T) {
 	}
 	address := listener.Addr().String()
 	_ = listener.Close()
+	cluster, err := index.Open(index.Settings{URLs: []string{localtest.Elasticsearch(t)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cluster.Setup(t.Context(), index.Layout{Shards: 1}); err != nil { // else it lacks the templates, too
+		t.Fatal(err)
+	}
 	s, err := parse(append(c.Args(), "--listen="+address, "--elasticsearch-url="+localtest.Elasticsearch(t), "--dedup-ids=1000")...)
 	if err != nil {
 		t.Fatal(err)
