@@ -194,7 +194,7 @@ func TestOneTenantsPoisonKeepsNoOthersRecords(t *testing.T) {
 			return slices.ContainsFunc(ids, func(id telemetry.DocID) bool { return bad(id) == outcome.Poison })
 		}
 		p := w.processor()
-		p.Limits.BulkRecords = 400
+		p.Limits.BulkRecords = 390 // pieces of 25, so that some hold records of two tenants
 		batches := &countingStarter{BatchStarter: w}
 		p.Batches = batches
 		line := newPipeline(t.Context(), p, "shard", circuit.New(circuit.Settings{}), newMark(telemetry.Checkpoint{}, indexing.Counts{}))

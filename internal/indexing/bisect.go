@@ -52,12 +52,33 @@ func (s *Run) Bisect(c *Chunk) error {
 			return err
 		}
 		if 1-c.acquitted > circuit.MostBad {
-			c.Open = append(c.Open, suspects...)
-			return nil
+			return n.leave(suspects, sizeOfPieces(len(whole)))
 		}
 	}
 	for piece := range slices.Chunk(suspects, sizeOfPieces(len(whole))) {
 		if err := n.closer(piece); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leave leaves suspects as they are, which are most of the chunk. It looks closer only
+// at pieces that hold records of a tenant most of whose records are no suspects: those
+// stand beside another tenant's, and would wait in a ProcessBatch for its poison.
+func (n *bisection) leave(suspects []Verdict, size int) error {
+	all, suspected := make([]int, len(n.c.owners.Names)), make([]int, len(n.c.owners.Names))
+	for _, tenant := range n.c.owners.Of {
+		all[tenant]++
+	}
+	for _, v := range suspects {
+		suspected[n.c.owners.Of[v.At]]++
+	}
+	isNeighbour := func(v Verdict) bool { return 2*suspected[n.c.owners.Of[v.At]] < all[n.c.owners.Of[v.At]] }
+	for piece := range slices.Chunk(suspects, size) {
+		if !slices.ContainsFunc(piece, isNeighbour) {
+			n.c.Open = append(n.c.Open, piece...)
+		} else if err := n.closer(piece); err != nil {
 			return err
 		}
 	}
