@@ -29,6 +29,14 @@ type DrillInput struct {
 	// Within is how long bringing it back may take; DefaultDrillWithin when
 	// zero.
 	Within time.Duration `json:"within,omitempty"`
+
+	unknown unknown
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (in *DrillInput) UnmarshalJSON(text []byte) error {
+	type plain DrillInput
+	return in.unknown.decode(text, (*plain)(in))
 }
 
 // Of DrillRecovery.
@@ -106,6 +114,9 @@ const (
 //
 // Its history has about 40 events, whatever there is to be brought back.
 func DrillRecovery(ctx workflow.Context, in DrillInput) (DrillResult, error) {
+	if err := in.unknown.refuse(ctx); err != nil {
+		return DrillResult{}, err
+	}
 	if err := in.Validate(); err != nil {
 		return DrillResult{}, temporal.NewNonRetryableApplicationError("the input: "+err.Error(), recovery.InvalidRequest, nil)
 	}

@@ -30,6 +30,14 @@ type RetentionInput struct {
 	Indices []string `json:"indices,omitempty"`
 	// DryRun says what would be deleted, and deletes nothing.
 	DryRun bool `json:"dryRun,omitempty"`
+
+	unknown unknown
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (in *RetentionInput) UnmarshalJSON(text []byte) error {
+	type plain RetentionInput
+	return in.unknown.decode(text, (*plain)(in))
 }
 
 // DefaultDays is the key of RetentionInput.Days for types that are not named.
@@ -95,6 +103,9 @@ const RetentionUncovered = "RetentionUncovered"
 //
 // Its history has about two dozen events.
 func EnforceRetention(ctx workflow.Context, in RetentionInput) (snapshots.Retirement, error) {
+	if err := in.unknown.refuse(ctx); err != nil {
+		return snapshots.Retirement{}, err
+	}
 	var result snapshots.Retirement
 	state := ""
 	setState(ctx, &state, control.StateRunning)

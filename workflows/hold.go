@@ -101,16 +101,20 @@ func onCommand(ctx workflow.Context, apply func(ctx workflow.Context, name strin
 // it is done.
 func accept[Input any](ctx workflow.Context, names []string, apply func(ctx workflow.Context, name string, in Input) (any, error)) error {
 	for _, name := range names {
-		update := func(ctx workflow.Context, in Input) (any, error) { return apply(ctx, name, in) }
-		if err := workflow.SetUpdateHandler(ctx, name, update); err != nil {
+		update := func(ctx workflow.Context, in strict[Input]) (any, error) { return apply(ctx, name, in.value) }
+		validator := workflow.UpdateHandlerOptions{Validator: func(in strict[Input]) error { return in.validate() }}
+		if err := workflow.SetUpdateHandlerWithOptions(ctx, name, update, validator); err != nil {
 			return fmt.Errorf("accept the update %s: %w", name, err)
 		}
 		signals := workflow.GetSignalChannel(ctx, name)
 		workflow.GoNamed(ctx, name, func(ctx workflow.Context) {
 			for {
-				var in Input
+				var in strict[Input]
 				signals.Receive(ctx, &in)
-				_, err := apply(ctx, name, in)
+				err := in.validate()
+				if err == nil {
+					_, err = apply(ctx, name, in.value)
+				}
 				logFailedSignal(ctx, name, err)
 			}
 		})

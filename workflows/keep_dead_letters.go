@@ -21,6 +21,14 @@ type KeepInput struct {
 	// CallFor is how long one call of KeepLetters takes; DefaultCallFor when
 	// zero.
 	CallFor time.Duration `json:"callFor,omitempty"`
+
+	unknown unknown
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (in *KeepInput) UnmarshalJSON(text []byte) error {
+	type plain KeepInput
+	return in.unknown.decode(text, (*plain)(in))
 }
 
 // KeepStatus is what KeepDeadLetters answers to the query status. The figures
@@ -47,6 +55,9 @@ type keeping struct {
 // Its history grows by six events for each call of KeepLetters, that is 1,728 a
 // day, and by some for each pause; it continues as new.
 func KeepDeadLetters(ctx workflow.Context, in KeepInput) error {
+	if err := in.unknown.refuse(ctx); err != nil {
+		return err
+	}
 	if in.Queue == "" {
 		return temporal.NewNonRetryableApplicationError("the input needs a queue: the name of the dead-letter queue", InvalidInput, nil)
 	}

@@ -25,6 +25,14 @@ type StreamInput struct {
 	Orders  orders                 `json:"orders,omitempty"`
 	// Generation is the highest of those that a recovery has given it.
 	Generation uint64 `json:"generation,omitempty"`
+
+	unknown unknown
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (in *StreamInput) UnmarshalJSON(text []byte) error {
+	type plain StreamInput
+	return in.unknown.decode(text, (*plain)(in))
 }
 
 // StreamStatus is what ProcessStream and BackupStream answer to the query status.
@@ -63,6 +71,9 @@ func ProcessStream(ctx workflow.Context, in StreamInput) error {
 }
 
 func consume(ctx workflow.Context, in StreamInput, by consumer) error {
+	if err := in.unknown.refuse(ctx); err != nil {
+		return err
+	}
 	p := &processing{consumer: by, in: in}
 	if p.in.CallFor <= 0 {
 		p.in.CallFor = p.callFor

@@ -49,6 +49,14 @@ type RecoverInput struct {
 	CallFor time.Duration `json:"callFor,omitempty"`
 	// State is what a run hands over to the next.
 	State *RecoverState `json:"state,omitempty"`
+
+	unknown unknown
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (in *RecoverInput) UnmarshalJSON(text []byte) error {
+	type plain RecoverInput
+	return in.unknown.decode(text, (*plain)(in))
 }
 
 // RecoverState is what a run of Recover hands over to the next.
@@ -138,6 +146,9 @@ func (in RecoverInput) withDefaults() RecoverInput {
 // at any point, it leaves the shards running, and can be started again: nothing
 // is restored twice.
 func Recover(ctx workflow.Context, in RecoverInput) (recovery.RecoverResult, error) {
+	if err := in.unknown.refuse(ctx); err != nil {
+		return recovery.RecoverResult{}, err
+	}
 	if err := in.Validate(); err != nil {
 		return recovery.RecoverResult{}, temporal.NewNonRetryableApplicationError(err.Error(), recovery.InvalidRequest, nil)
 	}
@@ -150,6 +161,9 @@ func Recover(ctx workflow.Context, in RecoverInput) (recovery.RecoverResult, err
 // Replay indexes a window of the backup once more, into the indices that it was
 // in, or into others behind a suffix.
 func Replay(ctx workflow.Context, in RecoverInput) (recovery.RecoverResult, error) {
+	if err := in.unknown.refuse(ctx); err != nil {
+		return recovery.RecoverResult{}, err
+	}
 	err := in.Validate()
 	if in.From.IsZero() || in.To.IsZero() {
 		err = errors.Join(err, errors.New("from, to: say which time is to be replayed"))

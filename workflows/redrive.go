@@ -20,6 +20,14 @@ type RedriveInput struct {
 	// CallFor is how long one call of RedriveMessages takes; DefaultCallFor
 	// when zero.
 	CallFor time.Duration `json:"callFor,omitempty"`
+
+	unknown unknown
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (in *RedriveInput) UnmarshalJSON(text []byte) error {
+	type plain RedriveInput
+	return in.unknown.decode(text, (*plain)(in))
 }
 
 // RedriveStatus is what Redrive answers to the query status. The figures are
@@ -44,6 +52,9 @@ type redriving struct {
 // Redrive moves what is in the fallback queue into the stream, for as long as
 // it runs. Canceling it stops that; the rest stays in the queue.
 func Redrive(ctx workflow.Context, in RedriveInput) error {
+	if err := in.unknown.refuse(ctx); err != nil {
+		return err
+	}
 	r := &redriving{in: in}
 	if r.in.CallFor <= 0 {
 		r.in.CallFor = DefaultCallFor

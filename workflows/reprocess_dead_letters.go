@@ -39,6 +39,14 @@ type ReprocessInput struct {
 	Started  time.Time                     `json:"started,omitzero"`
 	Kept     bool                          `json:"kept,omitempty"` // the queue has been looked into
 	Progress deadletters.ReprocessProgress `json:"progress,omitzero"`
+
+	unknown unknown
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (in *ReprocessInput) UnmarshalJSON(text []byte) error {
+	type plain ReprocessInput
+	return in.unknown.decode(text, (*plain)(in))
 }
 
 // InvalidInput is the type of the error for an input that cannot be meant.
@@ -117,6 +125,9 @@ type reprocess struct {
 // minutes, 42 events. What it hands over between calls is bounded: a cursor,
 // counts, 20 errors and 50 keys, 20 KiB in all. It continues as new.
 func ReprocessDeadLetters(ctx workflow.Context, in ReprocessInput) (ReprocessStatus, error) {
+	if err := in.unknown.refuse(ctx); err != nil {
+		return ReprocessStatus{}, err
+	}
 	r := &reprocess{in: in.withDefaults()}
 	if r.in.Started.IsZero() {
 		r.in.Started = workflow.Now(ctx).UTC()

@@ -32,6 +32,14 @@ type SnapshotInput struct {
 	Every model.Duration `json:"every,omitempty"`
 	// Retention of the snapshots in the repository.
 	Retention snapshot.Retention `json:"retention,omitzero"`
+
+	unknown unknown
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (in *SnapshotInput) UnmarshalJSON(text []byte) error {
+	type plain SnapshotInput
+	return in.unknown.decode(text, (*plain)(in))
 }
 
 // DefaultSnapshotEvery is how often a snapshot is taken.
@@ -113,6 +121,9 @@ type snapshotting struct {
 // look is a tenth of what has passed, up to five minutes: 75 looks in the first
 // hour, 825 events, and 132 events in each further hour.
 func SnapshotIndex(ctx workflow.Context, in SnapshotInput) (SnapshotStatus, error) {
+	if err := in.unknown.refuse(ctx); err != nil {
+		return SnapshotStatus{}, err
+	}
 	s := &snapshotting{in: in.WithDefaults(), begun: workflow.Now(ctx)}
 	name := fmt.Sprintf("telemetry-%s-%.6s", s.begun.UTC().Format("2006.01.02-15.04.05"), workflow.GetInfo(ctx).WorkflowExecution.RunID)
 	s.call = snapshots.SnapshotCall{Repository: s.in.Repository, Name: name, Indices: s.in.Indices}
