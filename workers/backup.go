@@ -22,7 +22,7 @@ const backupSlots = 10
 
 // Backup makes the worker for the workflows of the backup.
 func Backup(c client.Client, supervisor *supervise.Supervisor) worker.Worker {
-	w := worker.New(c, workflows.BackupQueue, worker.Options{
+	w := newWorker(c, workflows.BackupQueue, worker.Options{
 		MaxConcurrentActivityExecutionSize: backupSlots,
 		MaxHeartbeatThrottleInterval:       heartbeatThrottle,
 		WorkerStopTimeout:                  stopMargin,
@@ -41,7 +41,7 @@ func registerBackup(w worker.Registry, supervisor *supervise.Supervisor) {
 // Copy makes the worker for the shards: CopyShard and nothing else, so that its
 // slots bound the shards that this process backs up.
 func Copy(c client.Client, archivist *backups.Archivist, slots int) worker.Worker {
-	w := worker.New(c, workflows.CopyQueue, worker.Options{
+	w := newWorker(c, workflows.CopyQueue, worker.Options{
 		DisableWorkflowWorker:              true,
 		MaxConcurrentActivityExecutionSize: slots,
 		MaxConcurrentActivityTaskPollers:   2,

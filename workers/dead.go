@@ -17,7 +17,7 @@ const deadSlots = 8
 
 // Dead makes the worker for the dead-letter queue and the ledger.
 func Dead(c client.Client, keeper *deadletters.Keeper, reprocessor Reprocessor) worker.Worker {
-	w := worker.New(c, workflows.DeadQueue, worker.Options{
+	w := newWorker(c, workflows.DeadQueue, worker.Options{
 		MaxConcurrentActivityExecutionSize: deadSlots,
 		MaxHeartbeatThrottleInterval:       heartbeatThrottle,
 		WorkerStopTimeout:                  2 * stopMargin,

@@ -28,7 +28,7 @@ const (
 // Index makes the worker for the shards: IndexShard and nothing else, so that
 // its slots bound the shards of this process.
 func Index(c client.Client, processor *process.Processor, slots int) worker.Worker {
-	w := worker.New(c, workflows.IndexQueue, worker.Options{
+	w := newWorker(c, workflows.IndexQueue, worker.Options{
 		DisableWorkflowWorker:              true,
 		MaxConcurrentActivityExecutionSize: slots,
 		MaxConcurrentActivityTaskPollers:   2,

@@ -22,7 +22,7 @@ const (
 // Ingest makes the worker for IngestBatch and Reconcile. The collector runs it
 // on the client with which it starts batches, so that they begin right there.
 func Ingest(c client.Client, ingester *ingest.Ingester) worker.Worker {
-	w := worker.New(c, workflows.IngestQueue, worker.Options{
+	w := newWorker(c, workflows.IngestQueue, worker.Options{
 		MaxConcurrentLocalActivityExecutionSize: putSlots,
 		MaxConcurrentActivityExecutionSize:      finishSlots,
 		WorkerStopTimeout:                       stopMargin,

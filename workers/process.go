@@ -23,7 +23,7 @@ const (
 // Process makes the worker for the workflows of processing, and for those of
 // their activities that are not a shard.
 func Process(c client.Client, processor *process.Processor, supervisor *supervise.Supervisor) worker.Worker {
-	w := worker.New(c, workflows.ProcessQueue, worker.Options{
+	w := newWorker(c, workflows.ProcessQueue, worker.Options{
 		MaxConcurrentActivityExecutionSize: processSlots,
 		MaxHeartbeatThrottleInterval:       heartbeatThrottle,
 		WorkerStopTimeout:                  stopMargin,
@@ -50,7 +50,7 @@ func registerProcess(w worker.Registry, processor *process.Processor, supervisor
 // else, so that those which wait for Elasticsearch do not delay the copies of what
 // they hold.
 func Range(c client.Client, processor *process.Processor, slots int) worker.Worker {
-	w := worker.New(c, workflows.RangeQueue, worker.Options{
+	w := newWorker(c, workflows.RangeQueue, worker.Options{
 		DisableWorkflowWorker:              true,
 		MaxConcurrentActivityExecutionSize: slots,
 		MaxHeartbeatThrottleInterval:       heartbeatThrottle,

@@ -26,7 +26,7 @@ const recoverSlots = 10
 // Recover makes the worker for the workflows of recoveries and replays, and for
 // those of their activities that are not a page.
 func Recover(c client.Client, recoverer *recovery.Recoverer) worker.Worker {
-	w := worker.New(c, workflows.RecoverQueue, worker.Options{
+	w := newWorker(c, workflows.RecoverQueue, worker.Options{
 		MaxConcurrentActivityExecutionSize: recoverSlots,
 		MaxHeartbeatThrottleInterval:       heartbeatThrottle,
 		WorkerStopTimeout:                  process.DefaultDrainTimeout + stopMargin,
@@ -56,7 +56,7 @@ func registerRecover(w worker.Registry, recoverer *recovery.Recoverer) {
 // Sweep makes the worker for the pages: SweepObjects and nothing else, so that
 // its slots bound the pages that this process works on.
 func Sweep(c client.Client, sweeper *recovery.Sweeper, slots int) worker.Worker {
-	w := worker.New(c, workflows.SweepQueue, worker.Options{
+	w := newWorker(c, workflows.SweepQueue, worker.Options{
 		DisableWorkflowWorker:              true,
 		MaxConcurrentActivityExecutionSize: slots,
 		MaxConcurrentActivityTaskPollers:   2,

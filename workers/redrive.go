@@ -13,7 +13,7 @@ const redriveSlots = 2
 
 // Redrive makes the worker for the fallback queue.
 func Redrive(c client.Client, redriver *redrive.Redriver) worker.Worker {
-	w := worker.New(c, workflows.RedriveQueue, worker.Options{
+	w := newWorker(c, workflows.RedriveQueue, worker.Options{
 		MaxConcurrentActivityExecutionSize: redriveSlots,
 		MaxHeartbeatThrottleInterval:       heartbeatThrottle,
 		WorkerStopTimeout:                  2 * stopMargin,

@@ -17,7 +17,7 @@ const snapshotSlots = 4
 
 // Snapshot makes the worker for snapshots, and for the retention of indices.
 func Snapshot(c client.Client, snapshotter *snapshots.Snapshotter) worker.Worker {
-	w := worker.New(c, workflows.SnapshotQueue, worker.Options{
+	w := newWorker(c, workflows.SnapshotQueue, worker.Options{
 		MaxConcurrentActivityExecutionSize: snapshotSlots,
 		WorkerStopTimeout:                  stopMargin,
 	})

@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -132,6 +133,11 @@ func (s *backupShard) learn(ctx workflow.Context, p backups.CopyProgress) {
 func (s *BackupShardStatus) Merge(p backups.CopyProgress) {
 	s.Checkpoint, s.Counts, s.Held, s.LagSeconds = p.Checkpoint, p.Counts, p.Held, p.LagSeconds
 	s.Worker, s.LastError = p.Worker, p.LastError
+}
+
+// PauseBy enters that the shard's activity is paused in Temporal.
+func (s *BackupShardStatus) PauseBy(pause control.Hold) {
+	s.State, s.Holds = control.StatePaused, append(slices.Clone(s.Holds), pause)
 }
 
 // continueAsNew hands over to the next run.

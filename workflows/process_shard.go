@@ -198,6 +198,11 @@ func (s *ShardStatus) Merge(p process.Progress) {
 	s.Worker, s.LastError, s.Offenders = p.Worker, p.LastError, offenders(p.Tenants)
 }
 
+// PauseBy enters that the shard's activity is paused in Temporal.
+func (s *ShardStatus) PauseBy(pause control.Hold) {
+	s.State, s.Holds = control.StatePaused, append(slices.Clone(s.Holds), pause)
+}
+
 // offenders are those of some tenants.
 func offenders(of []circuit.TenantState) []circuit.TenantState {
 	return slices.DeleteFunc(slices.Clone(of), func(t circuit.TenantState) bool { return !t.Offends() })

@@ -6,5 +6,7 @@
 //   - it retries for as long as it takes whatever must succeed in the end, and says
 //     meanwhile what it waits for (Retry, Stall);
 //   - when it is due, paused or canceled, or its worker stops, it begins nothing new,
-//     and lets what is in flight drain (Watch, WithWorkerStop).
+//     and lets what is in flight drain (Watch, WithWorkerStop);
+//   - when an operator pauses or resets its activity in Temporal, it yields, and goes on
+//     once it is resumed (Yield).
 package longcall

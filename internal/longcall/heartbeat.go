@@ -16,22 +16,29 @@ func Heartbeat(ctx context.Context, details func() any) (end func()) {
 	if !activity.IsActivity(ctx) {
 		return func() {}
 	}
-	done := make(chan struct{})
+	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
+		defer close(ended)
 		ticker := time.NewTicker(HeartbeatEvery)
 		defer ticker.Stop()
 		for {
 			select {
 			case <-done:
 				return
-			case <-ctx.Done(): // the SDK sends none any more
-				return
 			case <-ticker.C:
-				activity.RecordHeartbeat(ctx, details())
+				if ctx.Err() == nil || yields(ctx) != nil { // else the SDK sends none any more
+					record(ctx, details())
+				}
 			}
 		}
 	}()
-	return func() { close(done) }
+	return func() {
+		close(done)
+		<-ended
+		if yields(ctx) != nil {
+			record(ctx, details())
+		}
+	}
 }
 
 // Resume reads how far the previous attempt of this activity came, and reports

@@ -1,6 +1,7 @@
 package longcall
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -39,12 +40,16 @@ func (w Watch) Until(ctx context.Context, finished <-chan struct{}) {
 	isDue := false
 	tick := func() {
 		details, reason := w.Tick(isDue)
-		activity.RecordHeartbeat(ctx, details)
+		record(ctx, details)
 		end(reason)
 	}
 	for {
 		select {
 		case <-finished:
+			if yields(ctx) != nil {
+				details, _ := w.Tick(isDue)
+				record(ctx, details)
+			}
 			return
 		case <-ticker.C:
 			tick()
@@ -53,7 +58,7 @@ func (w Watch) Until(ctx context.Context, finished <-chan struct{}) {
 			tick()
 		case <-canceled:
 			canceled = nil
-			end(ErrCanceled)
+			end(cmp.Or(yields(ctx), ErrCanceled))
 		case <-stopping:
 			stopping = nil
 			end(ErrWorkerStopping)

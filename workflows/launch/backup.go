@@ -53,5 +53,5 @@ func (l Backup) Reached(ctx context.Context, stream telemetry.StreamID, shard st
 // ShardStatus returns the status of a shard's workflow, and while CopyShard
 // runs, how far that is by its last heartbeat.
 func (l Backup) ShardStatus(ctx context.Context, stream telemetry.StreamID, shard string) (workflows.BackupShardStatus, error) {
-	return liveStatus(ctx, l.Launcher, workflows.BackupShardID(stream.Name, stream.Created, shard), (*workflows.BackupShardStatus).Merge)
+	return liveStatus(ctx, l.Launcher, workflows.BackupShardID(stream.Name, stream.Created, shard), (*workflows.BackupShardStatus).Merge, (*workflows.BackupShardStatus).PauseBy)
 }

@@ -112,12 +112,14 @@ func query[Status any](ctx context.Context, l Launcher, id string) (status Statu
 // ShardStatus returns the status of a shard's workflow, and while IndexShard
 // runs, how far that is by its last heartbeat, a second or two ago.
 func (l Launcher) ShardStatus(ctx context.Context, id string) (workflows.ShardStatus, error) {
-	return liveStatus(ctx, l, id, (*workflows.ShardStatus).Merge)
+	return liveStatus(ctx, l, id, (*workflows.ShardStatus).Merge, (*workflows.ShardStatus).PauseBy)
 }
 
 // liveStatus queries the status of a workflow, and merges into it the heartbeats of the
-// activities that run for it.
-func liveStatus[Status, Heartbeat any](ctx context.Context, l Launcher, id string, merge func(*Status, Heartbeat)) (Status, error) {
+// activities that run for it, and who has paused one of them: a workflow knows neither.
+func liveStatus[Status, Heartbeat any](
+	ctx context.Context, l Launcher, id string, merge func(*Status, Heartbeat), pause func(*Status, control.Hold),
+) (Status, error) {
 	status, err := query[Status](ctx, l, id)
 	if err != nil {
 		return status, err
@@ -128,13 +130,26 @@ func liveStatus[Status, Heartbeat any](ctx context.Context, l Launcher, id strin
 	}
 	for _, pending := range described.GetPendingActivities() {
 		var live Heartbeat
-		if pending.GetHeartbeatDetails() == nil ||
-			converter.GetDefaultDataConverter().FromPayloads(pending.GetHeartbeatDetails(), &live) != nil {
-			continue
+		if pending.GetHeartbeatDetails() != nil &&
+			converter.GetDefaultDataConverter().FromPayloads(pending.GetHeartbeatDetails(), &live) == nil {
+			merge(&status, live)
 		}
-		merge(&status, live)
+		if pending.GetPaused() {
+			pause(&status, pauseOf(pending))
+		}
 	}
 	return status, nil
+}
+
+// pauseOf describes the pause of an activity as a hold. It names the activity, which is
+// what the operator has to unpause.
+func pauseOf(pending *workflowpb.PendingActivityInfo) control.Hold {
+	by := pending.GetPauseInfo().GetManual()
+	reason := fmt.Sprintf("in Temporal, activity %s (%s)", pending.GetActivityId(), pending.GetActivityType().GetName())
+	if by.GetReason() != "" {
+		reason += ": " + by.GetReason()
+	}
+	return control.Hold{By: by.GetIdentity(), Reason: reason}
 }
 
 // Look returns the state of the workflow of a shard; empty if it has none.
