@@ -152,6 +152,7 @@ func prepare(t testing.TB, through func(*servers)) (*system, servers) {
 		"AWS_ENDPOINT_URL=" + at.aws, "AWS_REGION=" + local.Region, "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test",
 		"TEMPORAL_ADDRESS=" + temporal.HostPort, "TEMPORAL_NAMESPACE=" + temporal.Namespace,
 		local.EnvElasticsearch + "=" + at.elasticsearch,
+		"MILLRACE_ANSWER_WITHIN=2m", // of starter, beside many other pipelines
 	}
 	if at.kinesis != "" {
 		environment = append(environment, "AWS_ENDPOINT_URL_KINESIS="+at.kinesis)
