@@ -25,14 +25,6 @@ type DrainInput struct {
 	Holds  holds                       `json:"holds,omitempty"`
 	// CallFor is how long one call of DrainParked takes; DefaultCallFor when zero.
 	CallFor time.Duration `json:"callFor,omitempty"`
-
-	unknown unknown
-}
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (in *DrainInput) UnmarshalJSON(text []byte) error {
-	type plain DrainInput
-	return in.unknown.decode(text, (*plain)(in))
 }
 
 // DrainStatus is what DrainIndex answers to the query status, and its result. The
@@ -64,9 +56,6 @@ type drain struct {
 // Its history grows by six events for each call, of at least a quarter of a minute,
 // and by one for each ledger entry; it continues as new.
 func DrainIndex(ctx workflow.Context, in DrainInput) (DrainStatus, error) {
-	if err := in.unknown.refuse(ctx); err != nil {
-		return DrainStatus{}, err
-	}
 	if in.Stream == "" || in.Index == "" {
 		return DrainStatus{}, temporal.NewNonRetryableApplicationError("the input needs a stream and an index", InvalidInput, nil)
 	}

@@ -10,7 +10,9 @@ import (
 
 // Operators write inputs by hand, in the UI and with temporal. A member that no input has
 // is a slip, and what it was to say would not happen: {"dryRum":true} would be a real
-// recovery. So such inputs are refused, before anything is done.
+// recovery. So such inputs are refused, before anything is done. Those of workflows that
+// workers start, such as DrainIndex, are not: a worker of a newer version may have written
+// them, and what they do must not wait for an operator.
 
 // unknown names a member of an input that means nothing; empty if there is none.
 type unknown string

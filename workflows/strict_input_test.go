@@ -19,7 +19,7 @@ import (
 var byHand = map[string]any{
 	"Recover": workflows.Recover, "Replay": workflows.Replay, "DrillRecovery": workflows.DrillRecovery,
 	"SnapshotIndex": workflows.SnapshotIndex, "EnforceRetention": workflows.EnforceRetention,
-	"ReprocessDeadLetters": workflows.ReprocessDeadLetters, "DrainIndex": workflows.DrainIndex, "KeepDeadLetters": workflows.KeepDeadLetters,
+	"ReprocessDeadLetters": workflows.ReprocessDeadLetters, "KeepDeadLetters": workflows.KeepDeadLetters,
 	"Redrive": workflows.Redrive, "ProcessStream": workflows.ProcessStream, "BackupStream": workflows.BackupStream,
 }
 

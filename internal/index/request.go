@@ -81,6 +81,9 @@ func (c *Client) call(ctx context.Context, r request, result any) error {
 
 // http is the request as the transport takes it, which puts a server's address before the path.
 func (r request) http(ctx context.Context) (*http.Request, error) {
+	if strings.Contains(r.path+"/", "//") { // it would be about all indices, or all snapshots
+		return nil, fmt.Errorf("make a request: a name in %s is empty", r.path)
+	}
 	values := url.Values{}
 	for name, value := range r.query {
 		values.Set(name, value)

@@ -13,3 +13,12 @@ func TestJoinEscapesNames(t *testing.T) {
 		}
 	}
 }
+
+// An empty name must not make a request one about all of them.
+func TestEmptyNamesAreNotSent(t *testing.T) {
+	for _, path := range []string{join(""), join("", "_close"), join("_snapshot", ""), join("_snapshot", "", "one")} {
+		if _, err := (request{method: "DELETE", path: path}).http(t.Context()); err == nil {
+			t.Errorf("%s is sent", path)
+		}
+	}
+}

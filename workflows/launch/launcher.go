@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -144,12 +145,13 @@ func liveStatus[Status, Heartbeat any](
 // pauseOf describes the pause of an activity as a hold. It names the activity, which is
 // what the operator has to unpause.
 func pauseOf(pending *workflowpb.PendingActivityInfo) control.Hold {
-	by := pending.GetPauseInfo().GetManual()
+	info := pending.GetPauseInfo()
+	by := info.GetManual()
 	reason := fmt.Sprintf("in Temporal, activity %s (%s)", pending.GetActivityId(), pending.GetActivityType().GetName())
 	if by.GetReason() != "" {
 		reason += ": " + by.GetReason()
 	}
-	return control.Hold{By: by.GetIdentity(), Reason: reason}
+	return control.Hold{By: cmp.Or(by.GetIdentity(), info.GetRule().GetRuleId(), "unknown"), Reason: reason}
 }
 
 // Look returns the state of the workflow of a shard; empty if it has none.
