@@ -16,8 +16,8 @@ import (
 const DefaultIndexSlots = 16
 
 const (
-	// heartbeatThrottle keeps the heartbeat of a shard fresh: the SDK would
-	// send it only every 8 s, at 80 % of the timeout.
+	// heartbeatThrottle lets a call say how far it is when it chooses to: the SDK
+	// would send it only at 80 % of the timeout.
 	heartbeatThrottle = time.Second
 
 	// stopMargin is what a stopping worker has beyond the time its activities

@@ -19,8 +19,8 @@ const (
 	DefaultCallFor = 5 * time.Minute
 
 	// takeoverAfter is how long a worker may be silent until another one takes
-	// over its shard, or its attempt at a range: ten heartbeats.
-	takeoverAfter = 10 * time.Second
+	// over its shard, or its attempt at a range: three heartbeats.
+	takeoverAfter = 12 * time.Second
 
 	// superviseFor is how long one call of SuperviseShards takes when nothing
 	// changes.

@@ -69,7 +69,7 @@ func (a *Archivist) CopyShard(ctx context.Context, in CopyInput) (CopyResult, er
 		defer close(finished)
 		c.run()
 	}()
-	longcall.Watch{For: in.For, Drain: a.Limits.DrainTimeout, Tick: c.tick, Call: call}.Until(ctx, finished)
+	longcall.Watch{For: in.For, Drain: a.Limits.DrainTimeout, Look: c.look, Call: call}.Until(ctx, finished)
 	result := CopyResult{CopyProgress: c.progress(), Waiting: c.isWaiting()}
 	if result.Checkpoint.Closed {
 		result.Children, result.Waiting = c.children, false
@@ -83,9 +83,9 @@ func (a *Archivist) CopyShard(ctx context.Context, in CopyInput) (CopyResult, er
 	return result, nil
 }
 
-// tick says how far the call is, and whether it is to end: once it is due, with the
+// look says how far the call is, and whether it is to end: once it is due, with the
 // next object.
-func (c *copying) tick(due bool) (details any, end error) {
+func (c *copying) look(due bool) (details any, end error) {
 	progress := c.progress()
 	c.publish(progress)
 	if due && !c.isDue {

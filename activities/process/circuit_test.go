@@ -165,7 +165,7 @@ func TestAProbeThatLearnsNothingLeavesTheCircuitOpen(t *testing.T) {
 	w.item = func(telemetry.DocID) outcome.Class { return outcome.Transient }
 	p := w.processor()
 	p.Source = emptyFirst{w}
-	p.Limits.WaitingAfter = 2 * longcall.HeartbeatEvery
+	p.Limits.WaitingAfter = 2 * longcall.LookEvery
 	got := indexShard(t, p, IndexInput{For: time.Minute, Probe: true})
 	if !got.Tripped || got.Waiting || got.Counts.Records > 0 || !strings.Contains(got.LastError, "index") {
 		t.Errorf("the probe ended with %+v", got)

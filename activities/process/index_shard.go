@@ -106,7 +106,7 @@ func (p *Processor) IndexShard(ctx context.Context, in IndexInput) (IndexResult,
 		defer close(finished)
 		c.pipeline.run(reader)
 	}()
-	longcall.Watch{For: in.For, Drain: p.Limits.DrainTimeout, Tick: c.tick, Call: call}.Until(ctx, finished)
+	longcall.Watch{For: in.For, Drain: p.Limits.DrainTimeout, Look: c.look, Call: call}.Until(ctx, finished)
 	result := c.result()
 	slog.Info("indexed a shard for a while", "stream", p.Stream.Name, "shard", in.Shard, "checkpoint", result.Checkpoint.Sequence,
 		"closed", result.Checkpoint.Closed, "records", result.Counts.Records-in.Counts.Records, "ended", call.Reason())
@@ -129,8 +129,8 @@ type shardCall struct {
 	pipeline *pipeline
 }
 
-// tick says how far the call is, and whether it is to end.
-func (c *shardCall) tick(due bool) (details any, end error) {
+// look says how far the call is, and whether it is to end.
+func (c *shardCall) look(due bool) (details any, end error) {
 	progress := c.progress()
 	c.show(progress)
 	switch {

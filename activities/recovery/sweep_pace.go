@@ -60,6 +60,10 @@ const (
 	// and one does for certain when they are that far behind.
 	idleLag, stalledLag = 2 * time.Second, delay.RecentWindow + 2*time.Second
 
+	// seenFor is how long a delay is seen: in the window of a worker, and then in its
+	// last heartbeat.
+	seenFor = delay.RecentWindow + longcall.HeartbeatEvery
+
 	// yieldRecords are those of a bulk at a share of one, leastRecords of the
 	// smallest.
 	yieldRecords, leastRecords = sweepRecords, 20
@@ -106,8 +110,7 @@ func (p *YieldPolicy) learn(live liveTraffic, now time.Time) {
 	switch {
 	case seen < growUnder*p.Normal:
 		p.Share = min(1, p.Share+growShare)
-	// What was seen until then stays in the window for so long.
-	case seen > cutAbove*p.Normal && now.Sub(p.cut) > delay.RecentWindow:
+	case seen > cutAbove*p.Normal && now.Sub(p.cut) > seenFor:
 		p.Share, p.cut = max(leastShare, p.Share/2), now
 	}
 }

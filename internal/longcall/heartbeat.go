@@ -7,8 +7,13 @@ import (
 	"go.temporal.io/sdk/activity"
 )
 
-// HeartbeatEvery is how often a call says how far it is.
-const HeartbeatEvery = time.Second
+// HeartbeatEvery is how often a call says how far it is. Each heartbeat writes the
+// state of its workflow, and brings back whether the call is canceled or paused: rare
+// enough for thousands of shards, often enough for an operator who waits for a pause.
+const HeartbeatEvery = 4 * time.Second
+
+// firstHeartbeat is when it says so for the first time, which shows that it runs.
+const firstHeartbeat = time.Second
 
 // Heartbeat sends heartbeats with these details until the function that it returns
 // is called. Outside of an activity it sends none.
@@ -19,13 +24,14 @@ func Heartbeat(ctx context.Context, details func() any) (end func()) {
 	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		ticker := time.NewTicker(HeartbeatEvery)
-		defer ticker.Stop()
+		next := time.NewTimer(firstHeartbeat)
+		defer next.Stop()
 		for {
 			select {
 			case <-done:
 				return
-			case <-ticker.C:
+			case <-next.C:
+				next.Reset(HeartbeatEvery)
 				if ctx.Err() == nil || yields(ctx) != nil { // else the SDK sends none any more
 					record(ctx, details())
 				}

@@ -8,6 +8,9 @@ import (
 	"go.temporal.io/sdk/activity"
 )
 
+// LookEvery is how often a watch looks whether its call is to end.
+const LookEvery = time.Second
+
 // DefaultDrain is how long what is in flight may take after a call was stopped.
 const DefaultDrain = 10 * time.Second
 
@@ -17,17 +20,18 @@ type Watch struct {
 	For   time.Duration // how long the call may take
 	Drain time.Duration // how long what is in flight may take after Stop
 
-	// Tick returns the details of a heartbeat, and why the call is to end, if it
+	// Look returns the details of a heartbeat, and why the call is to end, if it
 	// is. due says that its time is over, which is for the call to decide: one
 	// that ends before it has achieved anything never gets on.
-	Tick func(due bool) (details any, end error)
+	Look func(due bool) (details any, end error)
 	Call *Call
 }
 
 // Until watches until the call has finished.
 func (w Watch) Until(ctx context.Context, finished <-chan struct{}) {
-	ticker := time.NewTicker(HeartbeatEvery)
-	defer ticker.Stop()
+	look := time.NewTicker(LookEvery)
+	defer look.Stop()
+	heartbeat := time.Now().Add(firstHeartbeat)
 	due := time.After(w.For)
 	canceled, stopping := ctx.Done(), activity.GetWorkerStopChannel(ctx)
 	var drained <-chan time.Time
@@ -38,24 +42,27 @@ func (w Watch) Until(ctx context.Context, finished <-chan struct{}) {
 		}
 	}
 	isDue := false
-	tick := func() {
-		details, reason := w.Tick(isDue)
-		record(ctx, details)
+	looked := func(now time.Time) {
+		details, reason := w.Look(isDue)
+		if !now.Before(heartbeat) {
+			record(ctx, details)
+			heartbeat = now.Add(HeartbeatEvery - LookEvery/2) // the look nearest to it
+		}
 		end(reason)
 	}
 	for {
 		select {
 		case <-finished:
 			if yields(ctx) != nil {
-				details, _ := w.Tick(isDue)
+				details, _ := w.Look(isDue)
 				record(ctx, details)
 			}
 			return
-		case <-ticker.C:
-			tick()
-		case <-due:
+		case now := <-look.C:
+			looked(now)
+		case now := <-due:
 			isDue = true
-			tick()
+			looked(now)
 		case <-canceled:
 			canceled = nil
 			end(cmp.Or(yields(ctx), ErrCanceled))
