@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -57,16 +58,23 @@ func main() {
 		kong.Vars{"services": services},
 		kong.BindTo(ctx, (*context.Context)(nil)),
 	)
-	err := parsed.Run()
-	var exit *exec.ExitError
+	os.Exit(report(parsed.Run(), os.Stderr))
+}
+
+// commandFailed is the failure of the command of local run, which has said why.
+type commandFailed struct{ *exec.ExitError }
+
+// report says why local fails, and returns its exit status.
+func report(err error, to io.Writer) (status int) {
+	var command commandFailed
 	switch {
 	case err == nil:
-	case errors.As(err, &exit):
-		os.Exit(exitStatus(exit))
-	default:
-		fmt.Fprintln(os.Stderr, "error:", err)
-		os.Exit(1)
+		return 0
+	case errors.As(err, &command):
+		return exitStatus(command.ExitError)
 	}
+	fmt.Fprintln(to, "error:", err)
+	return 1
 }
 
 func exitStatus(exit *exec.ExitError) int {
@@ -124,7 +132,12 @@ func (c runCommand) Run(ctx context.Context) (err error) {
 	cmd.Env = append(os.Environ(), stack.Env()...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = killAfter
-	return cmd.Run()
+	err = cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return commandFailed{exit}
+	}
+	return err
 }
 
 type starterCommand struct {
