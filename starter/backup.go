@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -111,9 +112,17 @@ func (b *backupReport) ask(ctx context.Context, c client.Client) error {
 			if err != nil || state == "" {
 				return err
 			}
-			if *status, err = launcher.ShardStatus(asking, b.Stream, shard.ID); err != nil {
+			known, err := launcher.ShardStatus(asking, b.Stream, shard.ID)
+			var paused *launch.PausedError
+			if errors.As(err, &paused) { // it does not say how far it is
+				status.PauseBy(paused.Pause)
+				b.Shards[i].State = status.State
+				return nil
+			}
+			if err != nil {
 				return advise(err, workflows.BackupQueue)
 			}
+			*status = known
 			if state == control.StateClosed { // it does not know itself
 				status.State = state
 			}

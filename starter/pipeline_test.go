@@ -7,12 +7,14 @@ import (
 
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/worker"
 
 	"millrace/activities/process"
 	"millrace/activities/supervise"
 	"millrace/deploy/local/localtest"
 	"millrace/internal/indexing"
+	"millrace/internal/longcall"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 	"millrace/workflows"
@@ -23,8 +25,9 @@ import (
 // and supervise shards that are made up.
 type pipeline struct {
 	operator
-	client client.Client
-	stream telemetry.StreamID
+	client    client.Client
+	namespace string
+	stream    telemetry.StreamID
 }
 
 // Shards that are made up: the third comes from the second.
@@ -49,7 +52,7 @@ func newPipeline(t *testing.T, withWorker bool) pipeline {
 	p := pipeline{
 		operator: newOperator(t, "TEMPORAL_ADDRESS="+options.HostPort, "TEMPORAL_NAMESPACE="+options.Namespace,
 			"MILLRACE_STREAM="+streamName, "MILLRACE_QUEUE="+queueName, "MILLRACE_ANSWER_WITHIN=1m"), // this machine may be busy
-		client: localtest.TemporalClient(t, options),
+		client: localtest.TemporalClient(t, options), namespace: options.Namespace,
 		stream: telemetry.StreamID{Name: streamName, ARN: "arn", Created: time.Unix(1_795_392_000, 0).UTC()},
 	}
 	if withWorker {
@@ -62,7 +65,9 @@ func (p pipeline) work() {
 	p.t.Helper()
 	supervisor := &supervise.Supervisor{Stream: p.stream, Shards: lister{}, Workflows: launch.Launcher{Client: p.client}}
 	for _, queue := range []string{workflows.ProcessQueue, workflows.RangeQueue, workflows.IndexQueue, workflows.RedriveQueue} {
-		w := worker.New(p.client, queue, worker.Options{MaxHeartbeatThrottleInterval: 50 * time.Millisecond})
+		w := worker.New(p.client, queue, worker.Options{
+			MaxHeartbeatThrottleInterval: 50 * time.Millisecond, Interceptors: []interceptor.WorkerInterceptor{&longcall.Yield{}},
+		})
 		w.RegisterWorkflow(workflows.ProcessStream)
 		w.RegisterWorkflow(workflows.ProcessShard)
 		w.RegisterActivity(supervisor)

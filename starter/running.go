@@ -4,17 +4,20 @@ import (
 	"context"
 	"fmt"
 
+	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 
+	"millrace/internal/control"
 	"millrace/workflows"
+	"millrace/workflows/launch"
 )
 
 // listRunning lists the workflows of a type that run.
 func listRunning(ctx context.Context, c client.Client, kind string) (all []*workflow.WorkflowExecutionInfo, err error) {
-	request := &workflowservice.ListWorkflowExecutionsRequest{Query: fmt.Sprintf("WorkflowType = '%s' AND ExecutionStatus = 'Running'", kind)}
+	request := &workflowservice.ListWorkflowExecutionsRequest{Query: fmt.Sprintf("WorkflowType = '%s' AND %s", kind, launch.Open)}
 	for {
 		page, err := c.ListWorkflow(ctx, request)
 		if err != nil {
@@ -29,6 +32,9 @@ func listRunning(ctx context.Context, c client.Client, kind string) (all []*work
 
 // stateOf is the state that a listed workflow shows.
 func stateOf(info *workflow.WorkflowExecutionInfo) string {
+	if info.GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_PAUSED { // in Temporal, which it does not know
+		return control.StatePaused
+	}
 	return attribute(info, workflows.State.GetName())
 }
 

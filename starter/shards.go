@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -141,9 +142,16 @@ func (s shards) status(ctx context.Context, shard supervise.ShardState) (shardSt
 	if err != nil || state == "" {
 		return status, err
 	}
-	if status.ShardStatus, err = s.launcher.ShardStatus(ctx, id); err != nil {
+	known, err := s.launcher.ShardStatus(ctx, id)
+	var paused *launch.PausedError
+	if errors.As(err, &paused) { // it does not say how far it is
+		status.PauseBy(paused.Pause)
+		return status, nil
+	}
+	if err != nil {
 		return status, advise(err, workflows.ProcessQueue)
 	}
+	status.ShardStatus = known
 	if state == control.StateClosed { // it does not know itself
 		status.State = state
 	}

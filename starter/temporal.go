@@ -16,6 +16,7 @@ import (
 
 	"millrace/internal/config"
 	"millrace/workflows"
+	"millrace/workflows/launch"
 )
 
 // asker bounds the time that a worker may take to answer a query.
@@ -162,7 +163,8 @@ const (
 	executionRunning = "Running"
 )
 
-// execution returns the status of the last run.
+// execution returns the status of the last run. That it is paused in Temporal is an
+// error, since it does nothing then that an operator could ask of it.
 func (w endless) execution(ctx context.Context) (string, error) {
 	described, err := w.client.DescribeWorkflowExecution(ctx, w.id, "")
 	if isNotFound(err) {
@@ -171,7 +173,7 @@ func (w endless) execution(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("describe %s: %w", w.id, advise(err, w.queue))
 	}
-	return described.GetWorkflowExecutionInfo().GetStatus().String(), nil
+	return described.GetWorkflowExecutionInfo().GetStatus().String(), launch.Paused(described)
 }
 
 // query asks it for its status.

@@ -35,6 +35,7 @@ type planner struct {
 	processed map[backup.Shard]telemetry.Checkpoint // of earlier streams
 	began     time.Time                             // the snapshot that there is
 	open      []telemetry.Range
+	paused    map[string]bool // shards whose workflow is paused in Temporal
 }
 
 func newPlanner(t *testing.T) *planner {
@@ -122,6 +123,16 @@ func (p *planner) CurrentRetention(context.Context) time.Duration { return p.ret
 // CommandStream implements StreamWorkflows.
 func (*planner) CommandStream(context.Context, telemetry.StreamID, control.Command) (bool, error) {
 	return false, nil
+}
+
+// Paused implements StreamWorkflows.
+func (p *planner) Paused(_ context.Context, _ telemetry.StreamID, shards []string) (paused []string, _ error) {
+	for _, shard := range shards {
+		if p.paused[shard] {
+			paused = append(paused, shard+" is paused")
+		}
+	}
+	return paused, nil
 }
 
 // Command implements StreamWorkflows.

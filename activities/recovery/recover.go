@@ -93,6 +93,9 @@ type StreamWorkflows interface {
 	// CommandStream has ProcessStream obey, and all its shards, and waits until
 	// that is done; false if it does not run.
 	CommandStream(ctx context.Context, stream telemetry.StreamID, command control.Command) (running bool, err error)
+	// Paused describes what of ProcessStream, and of the workflows of these shards, is
+	// paused in Temporal, and obeys no command.
+	Paused(ctx context.Context, stream telemetry.StreamID, shards []string) ([]string, error)
 	// Command does so with one shard. That it does not run is success.
 	Command(ctx context.Context, stream telemetry.StreamID, shard string, command control.Command) error
 	// Reached returns the checkpoint of a shard; false if it has no workflow.
@@ -153,6 +156,11 @@ func (r *Recoverer) PlanRecovery(ctx context.Context, in PlanInput) (Plan, error
 		return plan, invalid("%v: run `starter setup` for this cluster, and then recover", err)
 	} else if err != nil {
 		return plan, err
+	}
+	if !in.Replay && !in.Freeze && in.Request.Into == "" {
+		if err := r.canPause(ctx, in.DryRun, &plan); err != nil {
+			return plan, err
+		}
 	}
 	if plan.Normal == 0 {
 		live, err := r.liveDelay(ctx)
@@ -370,6 +378,32 @@ func (r *Recoverer) HoldShards(ctx context.Context, in HoldInput) (map[string]te
 		return nil, err
 	}
 	return r.checkpoints(ctx)
+}
+
+// canPause refuses a recovery whose shards cannot be paused, before anything is changed.
+// A dry run warns.
+func (r *Recoverer) canPause(ctx context.Context, dryRun bool, plan *Plan) error {
+	shards, err := r.Shards.Shards(ctx)
+	if err != nil {
+		return err
+	}
+	ids := make([]string, len(shards))
+	for i, shard := range shards {
+		ids[i] = shard.ID
+	}
+	paused, err := r.Workflows.Paused(ctx, r.Stream, ids)
+	if err != nil {
+		return err
+	}
+	if len(paused) == 0 {
+		return nil
+	}
+	why := "a recovery pauses all shards first, and cannot: " + strings.Join(paused, "; ")
+	if dryRun {
+		plan.Warnings = append(plan.Warnings, why)
+		return nil
+	}
+	return invalid("%s", why)
 }
 
 // ReleaseShards lets all shards go on, unless another owner holds them.

@@ -11,7 +11,12 @@ var pasts = []Mutant{
 	{
 		Name: "forgets-terminated-batches", Clause: "a snapshot has the ranges of batches that were terminated",
 		Test:  Test{"./workflows/launch", "TestABatchIsOpenUntilItHasComeToItsEnd"},
-		Edits: []Edit{{File: "workflows/launch/snapshot.go", Old: "IN ('Running', 'Terminated', 'Failed', 'TimedOut')", New: "IN ('Running', 'Failed', 'TimedOut')"}},
+		Edits: []Edit{{File: "workflows/launch/snapshot.go", Old: "NOT IN ('Completed', 'Canceled', 'ContinuedAsNew')", New: "NOT IN ('Completed', 'Canceled', 'ContinuedAsNew', 'Terminated')"}},
+	},
+	{
+		Name: "forgets-paused-batches", Clause: "a snapshot has the ranges of batches that are paused in Temporal",
+		Test:  Test{"./workflows/launch", "TestWorkflowPausedInTemporalIsOpen"},
+		Edits: []Edit{{File: "workflows/launch/snapshot.go", Old: "NOT IN ('Completed', 'Canceled', 'ContinuedAsNew')", New: "NOT IN ('Completed', 'Canceled', 'ContinuedAsNew', 'Paused')"}},
 	},
 	{
 		Name: "takes-earlier-shards-over", Clause: "a stream that was made anew is read from its beginning",

@@ -3,11 +3,9 @@ package launch
 import (
 	"context"
 	"fmt"
-
-	"go.temporal.io/api/enums/v1"
 )
 
-// Runs reports whether a workflow of that id runs.
+// Runs reports whether a workflow of that id runs, or is paused.
 func (l Launcher) Runs(ctx context.Context, id string) (bool, error) {
 	described, err := l.Client.DescribeWorkflowExecution(ctx, id, "")
 	if isNotFound(err) {
@@ -16,5 +14,5 @@ func (l Launcher) Runs(ctx context.Context, id string) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("describe %s: %w", id, err)
 	}
-	return described.GetWorkflowExecutionInfo().GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_RUNNING, nil
+	return IsOpen(described.GetWorkflowExecutionInfo().GetStatus()), nil
 }

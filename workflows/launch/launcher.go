@@ -122,12 +122,15 @@ func liveStatus[Status, Heartbeat any](
 	ctx context.Context, l Launcher, id string, merge func(*Status, Heartbeat), pause func(*Status, control.Hold),
 ) (Status, error) {
 	status, err := query[Status](ctx, l, id)
-	if err != nil {
+	if isNotFound(err) {
 		return status, err
 	}
-	described, err := l.Client.DescribeWorkflowExecution(ctx, id, "")
-	if err != nil {
-		return status, fmt.Errorf("describe %s: %w", id, err)
+	described, problem := l.Client.DescribeWorkflowExecution(ctx, id, "")
+	if problem != nil {
+		return status, cmp.Or(err, fmt.Errorf("describe %s: %w", id, problem))
+	}
+	if err := cmp.Or(Paused(described), err); err != nil {
+		return status, err
 	}
 	for _, pending := range described.GetPendingActivities() {
 		var live Heartbeat
@@ -181,6 +184,8 @@ func stateOf(info *workflowpb.WorkflowExecutionInfo) (string, error) {
 			}
 		}
 		return state, nil
+	case enums.WORKFLOW_EXECUTION_STATUS_PAUSED:
+		return control.StatePaused, nil
 	case enums.WORKFLOW_EXECUTION_STATUS_COMPLETED:
 		return control.StateDrained, nil
 	}
@@ -201,7 +206,15 @@ func (l Launcher) commandIfRunning(ctx context.Context, id string, command contr
 }
 
 func (l Launcher) command(ctx context.Context, id string, command control.Command) error {
-	if command.Name == control.CommandCancel {
+	described, err := l.Client.DescribeWorkflowExecution(ctx, id, "")
+	if err != nil {
+		return err
+	}
+	if err := Paused(described); err != nil {
+		return err
+	}
+	switch command.Name {
+	case control.CommandCancel:
 		if err := l.Client.CancelWorkflow(ctx, id, ""); err != nil {
 			return err
 		}
@@ -210,10 +223,24 @@ func (l Launcher) command(ctx context.Context, id string, command control.Comman
 			return err
 		}
 		return nil
+	case control.CommandPause:
+		// A workflow that is paused ends its activity, and with that the pause which an
+		// operator may have given it in Temporal. So that becomes one of the workflow.
+		for _, pending := range described.GetPendingActivities() {
+			if !pending.GetPaused() {
+				continue
+			}
+			if err := l.update(ctx, id, control.CommandPause, pauseOf(pending)); err != nil {
+				return fmt.Errorf("take over the pause of activity %s: %w", pending.GetActivityId(), err)
+			}
+		}
 	}
+	return l.update(ctx, id, command.Name, command.Hold)
+}
+
+func (l Launcher) update(ctx context.Context, id, name string, hold control.Hold) error {
 	update, err := l.Client.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
-		WorkflowID: id, UpdateName: command.Name, Args: []any{command.Hold},
-		WaitForStage: client.WorkflowUpdateStageCompleted,
+		WorkflowID: id, UpdateName: name, Args: []any{hold}, WaitForStage: client.WorkflowUpdateStageCompleted,
 	})
 	if err != nil {
 		return err

@@ -27,6 +27,28 @@ func (l Launcher) CommandStream(ctx context.Context, stream telemetry.StreamID, 
 	return true, nil
 }
 
+// Paused describes what of ProcessStream, and of the workflows of these shards, is
+// paused in Temporal, and obeys no command.
+func (l Launcher) Paused(ctx context.Context, stream telemetry.StreamID, shards []string) (paused []string, err error) {
+	ids := []string{workflows.ProcessStreamID(stream.Name)}
+	for _, shard := range shards {
+		ids = append(ids, workflows.ProcessShardID(stream.Name, stream.Created, shard))
+	}
+	for _, id := range ids {
+		described, err := l.Client.DescribeWorkflowExecution(ctx, id, "")
+		if isNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("describe %s: %w", id, err)
+		}
+		if err := Paused(described); err != nil {
+			paused = append(paused, err.Error())
+		}
+	}
+	return paused, nil
+}
+
 // Reached returns the checkpoint of a shard; false if it has no workflow.
 func (l Launcher) Reached(ctx context.Context, stream telemetry.StreamID, shard string) (telemetry.Checkpoint, bool, error) {
 	status, err := l.ShardStatus(ctx, workflows.ProcessShardID(stream.Name, stream.Created, shard))

@@ -38,7 +38,7 @@ const handoverWithin = time.Minute
 func (l Launcher) OpenBatches(ctx context.Context, stream telemetry.StreamID, at time.Time) ([]telemetry.Range, error) {
 	since, until := at.Add(-handoverWithin).UTC(), at.Add(handoverWithin).UTC()
 	request := &workflowservice.ListWorkflowExecutionsRequest{Query: fmt.Sprintf(
-		"WorkflowType = 'ProcessBatch' AND StartTime < '%s' AND (ExecutionStatus IN ('Running', 'Terminated', 'Failed', 'TimedOut') OR CloseTime > '%s')",
+		"WorkflowType = 'ProcessBatch' AND StartTime < '%s' AND (ExecutionStatus NOT IN ('Completed', 'Canceled', 'ContinuedAsNew') OR CloseTime > '%s')",
 		until.Format(time.RFC3339Nano), since.Format(time.RFC3339Nano))}
 	prefix := fmt.Sprintf("batch/%s/", stream.Name)
 	found := map[string]bool{}
