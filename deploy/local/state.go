@@ -17,6 +17,8 @@ type State struct {
 	Pid      int                     `json:"pid"` // The process that runs the stack.
 	Started  time.Time               `json:"started"`
 	Services map[string]ServiceState `json:"services"`
+	// Variables are the names of the variables that the stack sets for processes that use it.
+	Variables []string `json:"variables"`
 
 	// Env is the environment of processes that use the stack, each as KEY=VALUE. None: the stack is not shared yet.
 	Env []string `json:"env,omitempty"`
@@ -62,6 +64,10 @@ func (s *Stack) writeState() error {
 	s.save.Lock()
 	defer s.save.Unlock()
 	state := State{Name: s.name, Pid: os.Getpid(), Started: s.started, Services: map[string]ServiceState{}, Env: s.shared}
+	for _, variable := range s.Env() {
+		name, _, _ := strings.Cut(variable, "=")
+		state.Variables = append(state.Variables, name)
+	}
 	for _, service := range s.services {
 		described := ServiceState{Address: service.Address(), URL: service.URL(), Pid: service.Pid(), Log: service.log}
 		if service.definition.unprivileged {

@@ -37,7 +37,7 @@ func oldPrograms(t testing.TB) (p pipeline.Programs) {
 	if _, err := local.InstallOnce(dir, func(dir string) (err error) {
 		source := filepath.Join(dir, "source")
 		if err = checkOut(t.Context(), root, oldCommit, source); err == nil {
-			_, err = pipeline.Build(t.Context(), source, dir, append(slices.Clone(buildFlags), "-buildvcs=false")...)
+			_, err = pipeline.Build(t.Context(), source, dir, buildFlags...)
 		}
 		return err
 	}); err != nil {

@@ -5,10 +5,10 @@ package e2e
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -27,30 +27,13 @@ import (
 	"millrace/test/kit/faultproxy"
 )
 
-var programFolder string
-
-func TestMain(m *testing.M) {
-	status := func() int {
-		dir, err := os.MkdirTemp("", "millrace-e2e-")
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		programFolder = dir
-		status := m.Run()
-		_ = os.RemoveAll(dir) // the system's folder for what may go
-		return status
-	}()
-	os.Exit(status)
-}
-
-// programs are built once.
+// programs are built once. They lie in the clone, so that the go command sees when they change.
 var programs = sync.OnceValues(func() (pipeline.Programs, error) {
 	root, err := local.FindRoot(".")
 	if err != nil {
 		return pipeline.Programs{}, err
 	}
-	return pipeline.Build(context.Background(), root, programFolder, buildFlags...)
+	return pipeline.Build(context.Background(), root, filepath.Join(root, ".local", "bin", "test-e2e"), buildFlags...)
 })
 
 // installed are the agents.

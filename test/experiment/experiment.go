@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -68,12 +67,7 @@ func run(ctx context.Context, o options) (err error) {
 
 // build compiles the consumer that Millrace is compared with.
 func (e *experiment) build(ctx context.Context, root string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", e.lambda, "./test/experiment/lambda/cmd")
-	cmd.Dir = root
-	if output, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the consumer: %w\n%s", err, output)
-	}
-	return nil
+	return local.Build(ctx, root, []local.Program{{Path: e.lambda, Source: "./test/experiment/lambda/cmd"}})
 }
 
 // compare runs the contenders in alternation, and returns what came of each.

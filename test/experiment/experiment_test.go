@@ -34,7 +34,8 @@ func TestSmallExperimentTellsThreeApart(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	programs, err := pipeline.Build(t.Context(), root, dir)
+	bin := filepath.Join(root, ".local", "bin", "test-experiment") // in the clone, so that the go command sees when they change
+	programs, err := pipeline.Build(t.Context(), root, bin)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +44,7 @@ func TestSmallExperimentTellsThreeApart(t *testing.T) {
 	e := &experiment{
 		options: small, name: localtest.Name(t, "experiment"), programs: programs, to: &log,
 		elasticsearch: localtest.Elasticsearch(t), temporal: temporal.HostPort, aws: cfg,
-		streams: kinesis.NewFromConfig(streams), dir: dir, lambda: filepath.Join(dir, "lambda"),
+		streams: kinesis.NewFromConfig(streams), dir: dir, lambda: filepath.Join(bin, "lambda"),
 		env: []string{
 			"AWS_ENDPOINT_URL=" + *cfg.BaseEndpoint, "AWS_REGION=" + local.Region, "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test",
 			"TEMPORAL_ADDRESS=" + temporal.HostPort, "AWS_ENDPOINT_URL_KINESIS=" + *streams.BaseEndpoint,

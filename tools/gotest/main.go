@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -44,7 +45,12 @@ func start(args []string) (status int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("read how long tests may be silent: %w", err)
 	}
-	return watcher{silence: silence, dump: dumpWithin, orphans: orphansWithin, to: os.Stdout}.run(slices.Insert(args[2:], 1, logged(args[2])))
+	log := filepath.Join(filepath.Dir(args[2]), "testlog.txt")
+	status, err = watcher{silence: silence, dump: dumpWithin, orphans: orphansWithin, to: os.Stdout}.run(slices.Insert(args[2:], 1, "-test.testlogfile="+log))
+	if err == nil && status == 0 {
+		err = forgetStack(log, os.Getenv(stackVariable))
+	}
+	return status, err
 }
 
 // The compiler's memory is collected less often, which takes a fifth off what a new machine compiles for. Tests are not to

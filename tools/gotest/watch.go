@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"slices"
 	"sync"
 	"syscall"
@@ -76,12 +75,6 @@ func (w watcher) run(command []string) (status int, err error) {
 		status = 1
 	}
 	return status, nil
-}
-
-// logged is the flag by which tests write down the files and variables that they read. Without -exec, the go command gives
-// it to them, and looks for the file beside the program: it is how it knows whether a result may be taken from its cache.
-func logged(tests string) string {
-	return "-test.testlogfile=" + filepath.Join(filepath.Dir(tests), "testlog.txt")
 }
 
 // follow waits until the tests have ended. When they have said nothing for

@@ -53,7 +53,10 @@ func Install(ctx context.Context, root string, progress io.Writer) (*Agents, err
 		"-o", a.telemetrygen, "github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen")
 	build.Env = local.Compiling()
 	// One that builds would take the program from under one that runs it.
-	return a, local.Exclusively(a.telemetrygen+".lock", func() error { return run(build) })
+	if err := local.Exclusively(a.telemetrygen+".lock", func() error { return run(build) }); err != nil {
+		return nil, err
+	}
+	return a, local.Reads(a.telemetrygen)
 }
 
 func run(cmd *exec.Cmd) error {
