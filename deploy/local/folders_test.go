@@ -33,7 +33,8 @@ func TestSecondStackOfSameNameIsRefused(t *testing.T) {
 	if err := second.takeLock(); err == nil || !strings.Contains(err.Error(), "already running") {
 		t.Fatalf("got %v", err)
 	}
-	first.services = []*Service{{definition: definition{name: Elasticsearch}, stack: first, ports: []int{9200}}}
+	noEnv := func(*Service) []string { return nil }
+	first.services = []*Service{{definition: definition{name: Elasticsearch, env: noEnv}, stack: first, ports: []int{9200}}}
 	if err := first.writeState(); err != nil {
 		t.Fatal(err)
 	}

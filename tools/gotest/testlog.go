@@ -23,7 +23,8 @@ import (
 const stackVariable = "MILLRACE_STACK"
 
 // forgetStack removes from a test's log what differs only because its servers were started anew: variables that the stack
-// sets, and files of the stacks of this clone, their state, data and logs.
+// sets, files of the stacks of this clone, their state, data and logs, and folders around them, whose times change with
+// each file that is made there.
 func forgetStack(log, state string) error {
 	text, err := os.ReadFile(log)
 	if state == "" || errors.Is(err, fs.ErrNotExist) { // a program without tests writes none
@@ -39,12 +40,15 @@ func forgetStack(log, state string) error {
 	base := filepath.Dir(filepath.Dir(state))
 	isStack := func(line []byte) bool {
 		what, name, _ := strings.Cut(strings.TrimSuffix(string(line), "\n"), " ")
-		if what == "getenv" {
+		switch what {
+		case "getenv":
 			return slices.Contains(variables, name)
+		case "chdir": // the paths behind it are relative to it
+			return false
 		}
-		return slices.ContainsFunc([]string{"run", "data", "log"}, func(folder string) bool {
-			return strings.HasPrefix(name, filepath.Join(base, folder)+string(filepath.Separator))
-		})
+		info, err := os.Stat(name)
+		return isIn(name, filepath.Join(base, "run"), filepath.Join(base, "data"), filepath.Join(base, "log")) ||
+			err == nil && info.IsDir() && (isIn(name, base) || isIn(base, name))
 	}
 	lines := slices.DeleteFunc(bytes.SplitAfter(text, []byte("\n")), isStack)
 	if err := os.WriteFile(log, bytes.Join(lines, nil), 0o600); err != nil {
@@ -66,4 +70,11 @@ func stackVariables(state string) ([]string, error) {
 		return nil, fmt.Errorf("decode the stack's state: %w", err)
 	}
 	return stack.Variables, nil
+}
+
+// isIn reports whether an absolute path is one of some folders, or lies below one.
+func isIn(path string, folders ...string) bool {
+	return slices.ContainsFunc(folders, func(folder string) bool {
+		return path == folder || strings.HasPrefix(path, folder+string(filepath.Separator))
+	})
 }

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 
@@ -11,7 +12,8 @@ import (
 func main() {
 	files, err := tables.Files()
 	for name, text := range files {
-		if err == nil {
+		old, _ := os.ReadFile(name)
+		if err == nil && !bytes.Equal(old, text) { // results of tests that read it are kept
 			err = os.WriteFile(name, text, 0o644)
 		}
 	}
