@@ -40,9 +40,9 @@ func flock(path string, how int) (*lock, error) {
 	return &lock{file}, nil
 }
 
-// Exclusively runs a function while no other process runs one with the same lock file: for what processes make in a place
+// exclusively runs a function while no other process runs one with the same lock file: for what processes make in a place
 // that they share.
-func Exclusively(path string, f func() error) error {
+func exclusively(path string, f func() error) error {
 	lock, err := awaitLock(path)
 	if err != nil {
 		return err

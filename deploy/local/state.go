@@ -30,6 +30,7 @@ type ServiceState struct {
 	URL         string `json:"url"`
 	Pid         int    `json:"pid"`
 	Log         string `json:"log"`
+	Program     string `json:"program"` // The folder where it is installed.
 	SnapshotDir string `json:"snapshot_dir,omitempty"`
 }
 
@@ -69,7 +70,7 @@ func (s *Stack) writeState() error {
 		state.Variables = append(state.Variables, name)
 	}
 	for _, service := range s.services {
-		described := ServiceState{Address: service.Address(), URL: service.URL(), Pid: service.Pid(), Log: service.log}
+		described := ServiceState{Address: service.Address(), URL: service.URL(), Pid: service.Pid(), Log: service.log, Program: service.program}
 		if service.definition.unprivileged {
 			described.SnapshotDir = service.SnapshotDir()
 		}

@@ -67,8 +67,10 @@ func TestNewVersionTakesOver(t *testing.T) {
 	b.must(err)
 	b.becomeCurrent("two")
 	for _, order := range []string{"pause", "resume"} { // else it would go on with its next call of IndexShard
-		_, err := b.Starter(t.Context(), "shard", order, "0")
-		b.must(err)
+		b.await(func() error { // the server may not have seen that the new version polls
+			_, err := b.Starter(t.Context(), "shard", order, "0")
+			return err
+		})
 	}
 	b.awaitVersion(shard, "two")
 

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -70,6 +71,12 @@ func Temporal(t testing.TB) client.Options {
 		ConnectionOptions: client.ConnectionOptions{GrpcCompression: &client.GrpcCompressionNone{}},
 		Logger:            log.NewStructuredLogger(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))),
 	}
+}
+
+// TemporalCLI is the path of Temporal's command line tool.
+func TemporalCLI(t testing.TB) string {
+	t.Helper()
+	return filepath.Join(service(t, local.Temporal).Program, "bin", "temporal")
 }
 
 // namespaceKnown bounds the time until a new namespace can be used: seconds, unless

@@ -42,30 +42,12 @@ func Install(ctx context.Context, root string, progress io.Writer) (*Agents, err
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Dir(a.telemetrygen), 0o755); err != nil {
-		return nil, fmt.Errorf("make the folder for telemetrygen: %w", err)
-	}
 	if _, err := os.Stat(a.telemetrygen); err != nil && progress != nil {
 		fmt.Fprintf(progress, "%-14s building (once)\n", "telemetrygen")
 	}
-	// Go builds only what is not current. The tests' GOFLAGS would make another program of it than the demo has.
-	build := exec.CommandContext(ctx, "go", "-C", filepath.Join(root, "test", "kit", "agents", "telemetrygen"), "build", "-race=false",
-		"-o", a.telemetrygen, "github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen")
-	build.Env = local.Compiling()
-	// One that builds would take the program from under one that runs it.
-	if err := local.Exclusively(a.telemetrygen+".lock", func() error { return run(build) }); err != nil {
-		return nil, err
-	}
-	return a, local.Reads(a.telemetrygen)
-}
-
-func run(cmd *exec.Cmd) error {
-	var output bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("run %s: %w\n%s", filepath.Base(cmd.Path), err, lastLines(output.String()))
-	}
-	return nil
+	return a, local.BuildTool(ctx, filepath.Join(root, "test", "kit", "agents", "telemetrygen"), local.Program{
+		Path: a.telemetrygen, Source: "github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen",
+	})
 }
 
 // lastLines keeps what fits a message.
@@ -88,7 +70,12 @@ func (a *Agents) Thundra(ctx context.Context, base, key string, invocations int)
 		"AWS_LAMBDA_LOG_GROUP_NAME=/aws/lambda/orders", "AWS_LAMBDA_LOG_STREAM_NAME=1", "AWS_REGION=eu-west-1",
 		"NO_PROXY=*",
 	)
-	return run(cmd)
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("run %s: %w\n%s", filepath.Base(cmd.Path), err, lastLines(output.String()))
+	}
+	return nil
 }
 
 // Signal is a kind of OpenTelemetry data.
