@@ -123,7 +123,11 @@ func (b *bench) startConsumer(ctx context.Context, source, stream, what string, 
 		return drainer{}, err
 	}
 	finish := func(ctx context.Context) error {
-		_, err := p.Starter(ctx, "--stream", stream, what, "stop")
+		stop := []string{"--stream", stream, what, "stop"}
+		if what == "process" {
+			stop = append(stop, "--yes")
+		}
+		_, err := p.Starter(ctx, stop...)
 		return errors.Join(err, p.Stop())
 	}
 	return drainer{worker.Process, worker, firstRead(source, stream), finish, idle}, nil

@@ -65,7 +65,7 @@ func (b backupPause) Run(ctx context.Context, c client.Client, r *config.Resourc
 }
 
 type backupResume struct {
-	holder
+	signed
 	wait
 	format
 }

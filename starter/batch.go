@@ -137,10 +137,18 @@ func (r batchRetry) Run(ctx context.Context, c client.Client, out output) error 
 	return r.obey(ctx, c, out, workflows.Retry)
 }
 
-type batchSkip struct{ branchArgument }
+type batchSkip struct {
+	branchArgument
+	confirmation
+}
 
 // Run gives a branch up.
 func (s batchSkip) Run(ctx context.Context, c client.Client, out output) error {
+	if s.First == "" {
+		if err := s.ask(out, "give up all records of "+s.Batch+" that are not indexed"); err != nil {
+			return err
+		}
+	}
 	return s.obey(ctx, c, out, workflows.Skip)
 }
 

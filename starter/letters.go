@@ -59,7 +59,7 @@ func (s lettersPause) Run(ctx context.Context, c client.Client, r *config.Resour
 }
 
 type lettersResume struct {
-	holder
+	signed
 	wait
 	format
 }

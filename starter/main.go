@@ -23,6 +23,7 @@ import (
 
 type commands struct {
 	config.Resources `group:"resources"`
+	By               who           `help:"Who you are: the owner of a pause, and the identity in the history of each workflow that you command; default: user and host." env:"MILLRACE_OPERATOR" placeholder:"USER@HOST"`
 	AnswerWithin     time.Duration `help:"How long to wait for a workflow's answer to a query." default:"10s" env:"MILLRACE_ANSWER_WITHIN"`
 
 	Setup setupCommand `cmd:"" group:"first" help:"Create the stream, queues, bucket, index templates and search attributes that are missing."`
@@ -52,6 +53,13 @@ type commands struct {
 	Drill drillCommands `cmd:"" group:"disaster" help:"Prove that a recovery would work: restore everything into copies, and compare them."`
 
 	Redrive redriveCommands `cmd:"" group:"fallback" help:"Redrive, which moves records from the fallback queue into the stream."`
+}
+
+// AfterApply tells the commands who gives them.
+func (c *commands) AfterApply(parsed *kong.Context) error { //nolint:unparam // kong wants it
+	c.By = c.By.orMe()
+	parsed.Bind(c.By)
+	return nil
 }
 
 // Validate refuses to wait for nothing.
@@ -86,14 +94,14 @@ func main() {
 	parsed := kong.Parse(&c, append(options(),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(&c.Resources, logger),
-		kong.BindTo(os.Stdout, (*output)(nil)),
+		kong.BindTo(&screen{to: os.Stdout}, (*output)(nil)),
 		kong.BindSingletonProvider(func(ctx context.Context) (client.Client, error) {
-			connected, err := dial(ctx, logger)
+			connected, err := dial(ctx, c.By, logger)
 			return asker{connected, c.AnswerWithin}, err
 		}),
 	)...)
 	if err := parsed.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "starter:", err)
+		fmt.Fprintln(&screen{to: os.Stderr}, "starter:", err)
 		os.Exit(1)
 	}
 }
@@ -113,7 +121,7 @@ func options() []kong.Option {
 			{Key: "resources", Title: "Names in AWS:"},
 			{Key: "elasticsearch", Title: "Elasticsearch or OpenSearch:"},
 		}),
-		kong.Vars{"call_for": workflows.DefaultCallFor.String(), "backup_for": workflows.DefaultBackupFor.String(), "operator": workflows.Operator, "settle_for": workflows.DefaultSettleFor.String(),
+		kong.Vars{"call_for": workflows.DefaultCallFor.String(), "backup_for": workflows.DefaultBackupFor.String(), "settle_for": workflows.DefaultSettleFor.String(),
 			"lanes": strconv.Itoa(workflows.DefaultLanes), "lease": workflows.DefaultLease.String(),
 			"backup_wait": workflows.DefaultBackupWait.String(), "sweep_for": workflows.DefaultSweepFor.String(),
 			"drill_within": model.Duration(workflows.DefaultDrillWithin).String()},

@@ -85,7 +85,7 @@ func TestBadArgumentsAreRefused(t *testing.T) {
 func TestUnreachableTemporalIsReported(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t, "TEMPORAL_ADDRESS=127.0.0.1:1")
-	for _, args := range []string{"process start", "process stop", "process status", "shards", "redrive start", "shard pause 3", "stream resume", "recover", "recover status"} {
+	for _, args := range []string{"process start", "process stop --yes", "process status", "shards", "redrive start", "shard pause 3", "stream resume", "recover", "recover status"} {
 		o.fails(args, "Temporal does not answer at 127.0.0.1:1: set TEMPORAL_ADDRESS")
 	}
 	options := localtest.Temporal(t)

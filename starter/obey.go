@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/user"
 	"time"
 
 	"go.temporal.io/sdk/client"
@@ -14,14 +16,39 @@ import (
 
 // pause is how a pause is made.
 type pause struct {
-	holder
+	signed
 	Reason string        `help:"Why; shown in the status."`
 	For    time.Duration `help:"End the pause after this time; 0: when it is resumed." default:"0s" placeholder:"10m"`
 }
 
-// holder says whose pause it is.
-type holder struct {
-	By string `help:"Owner of the pause. Each owner has one; work continues when none is left." default:"${operator}"`
+// signed is a command that says who gives it: the owner of a pause, who has one each, and
+// work continues when none is left; or who answers for a decision.
+type signed struct {
+	By string `kong:"-"`
+}
+
+// AfterApply takes the name from the flag that all commands have.
+func (s *signed) AfterApply(by who) error { //nolint:unparam // kong wants it
+	s.By = string(by)
+	return nil
+}
+
+// who is the name of an operator.
+type who string
+
+// orMe is the name, or else user and host.
+func (w who) orMe() who {
+	if w != "" {
+		return w
+	}
+	name, host := workflows.Operator, "unknown"
+	if me, err := user.Current(); err == nil {
+		name = me.Username
+	}
+	if known, err := os.Hostname(); err == nil {
+		host = known
+	}
+	return who(name + "@" + host)
 }
 
 // Validate reports a pause that would be over before it began.
@@ -40,8 +67,8 @@ func (p pause) command() control.Command {
 	return control.Command{Name: workflows.Pause, Hold: hold}
 }
 
-func (h holder) resume() control.Command {
-	return control.Command{Name: workflows.Resume, Hold: control.Hold{By: h.By}}
+func (s signed) resume() control.Command {
+	return control.Command{Name: workflows.Resume, Hold: control.Hold{By: s.By}}
 }
 
 // wait is how long a command waits until it is obeyed.

@@ -26,7 +26,7 @@ type result struct {
 
 func newOperator(t *testing.T, env ...string) operator {
 	// A program built with -race sleeps a second before it ends, or not.
-	kept := []string{runMain + "=1", "GORACE=atexit_sleep_ms=0", "PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}
+	kept := []string{runMain + "=1", "GORACE=atexit_sleep_ms=0", "PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "MILLRACE_OPERATOR=operator"}
 	if folder := os.Getenv("GOCOVERDIR"); folder != "" {
 		kept = append(kept, "GOCOVERDIR="+folder)
 	}

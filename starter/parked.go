@@ -149,7 +149,7 @@ func (p parkedPause) Run(ctx context.Context, c client.Client, out output) error
 
 type parkedResume struct {
 	indexArgument
-	holder
+	signed
 	wait
 	format
 }

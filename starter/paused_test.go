@@ -53,7 +53,7 @@ func TestPausedProcessStreamSaysWhy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, command := range []string{"process status", "process stop", "stream pause", "shards"} {
+	for _, command := range []string{"process status", "process stop --yes", "stream pause", "shards"} {
 		p.fails(command, id+" is paused by eve (in Temporal)", "temporal workflow unpause --workflow-id "+id)
 	}
 }

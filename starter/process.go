@@ -46,11 +46,17 @@ func (p processStart) Run(ctx context.Context, c client.Client, r *config.Resour
 	return lettersStart{}.Run(ctx, c, r, out)
 }
 
-type processStop struct{ wait }
+type processStop struct {
+	wait
+	confirmation
+}
 
 // Run cancels ProcessStream, which cancels all ProcessShard, and then what
 // keeps dead letters.
 func (p processStop) Run(ctx context.Context, c client.Client, r *config.Resources, out output) error {
+	if err := p.ask(out, "stop processing: no record of "+r.Stream+" is indexed until it is started again"); err != nil {
+		return err
+	}
 	if err := processing(c, r).stopAndSay(ctx, out, p.Wait); err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ func TestProcessStartsStopsAndResumes(t *testing.T) {
 	p := newPipeline(t, true)
 	id := workflows.ProcessStreamID(streamName)
 	p.must("process status", id+": never started, see `starter process start`")
-	p.must("process stop", id+": does not run")
+	p.must("process stop --yes", id+": does not run")
 	p.must("process start --call-for 1m", id+": started")
 	p.must("process start", id+": runs already")
 	var status streamStatus
@@ -27,8 +27,8 @@ func TestProcessStartsStopsAndResumes(t *testing.T) {
 	p.awaitHeartbeats()
 	p.must("process status", id+": running\n", "SHARD", "shardId-000000000000  running  20", "shardId-000000000002  blocked  -  ", "shardId-000000000001\n")
 
-	p.must("process stop", id+": stopped")
-	p.must("process stop", id+": does not run")
+	p.must("process stop --yes", id+": stopped")
+	p.must("process stop --yes", id+": does not run")
 	p.must("process status", id+": stopped (canceled)\n", "shardId-000000000000  closed ", "shardId-000000000002  blocked")
 	p.must("shards", "shardId-000000000000  closed", "…001234567890")
 	p.fails("stream pause", "pause process/made-up: it does not run (Canceled)")
@@ -57,7 +57,7 @@ func TestProcessReportsMissingWorker(t *testing.T) {
 		return status.State == control.StatePaused && len(status.Shards) > 0 && status.Shards[0].State == control.StatePaused
 	})
 	p.must("process status", "paused by operator (later)")
-	p.must("process stop", id+": stopped")
+	p.must("process stop --yes", id+": stopped")
 }
 
 func TestProcessStartRequiresSetup(t *testing.T) {

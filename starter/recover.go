@@ -64,6 +64,7 @@ type recoverStart struct {
 	CallFor    time.Duration `help:"How long a worker keeps a page before it reports progress." default:"${sweep_for}"`
 	sweepFlags
 	format
+	confirmation
 }
 
 func (s recoverStart) input() workflows.RecoverInput {
@@ -81,6 +82,11 @@ func (s recoverStart) Validate() error {
 
 // Run starts Recover and follows it.
 func (s recoverStart) Run(ctx context.Context, c client.Client, out output) error {
+	if s.Replace && !s.DryRun {
+		if err := s.ask(out, "replace indices that are healthy: what was indexed since the snapshot is gone until the backfill brings it back"); err != nil {
+			return err
+		}
+	}
 	return startSweep(ctx, out, recovering(c), "recovery", workflows.Recover, s.input(), s.Follow || s.DryRun, s.format)
 }
 
@@ -171,7 +177,7 @@ func (s recoverPause) Run(ctx context.Context, c client.Client, out output) erro
 }
 
 type recoverResume struct {
-	holder
+	signed
 	wait
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -32,7 +31,7 @@ func (w endless) follow(ctx context.Context, out output, run client.WorkflowRun,
 		defer close(ended)
 		_ = run.Get(ctx, nil) // conclude asks again
 	}()
-	terminal, said := isTerminal(out), time.Time{}
+	terminal, said := isScreen(out), time.Time{}
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
 	for following := true; following; {
@@ -45,7 +44,7 @@ func (w endless) follow(ctx context.Context, out output, run client.WorkflowRun,
 				continue
 			}
 			if terminal {
-				fmt.Fprintf(out, "\r\x1b[K%s", recoverLine(progress))
+				out.(*screen).redraw(recoverLine(progress))
 			} else if time.Since(said) >= sayEvery {
 				said = time.Now()
 				fmt.Fprintln(out, recoverLine(progress))
@@ -57,18 +56,9 @@ func (w endless) follow(ctx context.Context, out output, run client.WorkflowRun,
 		return nil
 	}
 	if terminal {
-		fmt.Fprint(out, "\r\x1b[K")
+		out.(*screen).redraw("")
 	}
 	return w.conclude(ctx, out, run, f)
-}
-
-func isTerminal(out output) bool {
-	file, ok := out.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // recoverLine draws a bar.

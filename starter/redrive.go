@@ -59,7 +59,7 @@ func (s redrivePause) Run(ctx context.Context, c client.Client, r *config.Resour
 }
 
 type redriveResume struct {
-	holder
+	signed
 	wait
 	format
 }

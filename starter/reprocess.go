@@ -28,7 +28,7 @@ type reprocessStart struct {
 	Direct    bool          `help:"Index records at once, instead of putting them into the stream. Shards and their circuits are not affected."`
 	SettleFor time.Duration `help:"How long to wait for the outcome of records in the stream before their entries stay open." default:"${settle_for}"`
 	Wait      bool          `help:"Wait until it ends, and show its progress. A dry run always waits."`
-	By        string        `help:"Who asks for it; shown in the status and in the ledger." default:"${operator}"`
+	signed
 	format
 }
 
@@ -260,7 +260,7 @@ func (s reprocessPause) Run(ctx context.Context, c client.Client, r *config.Reso
 }
 
 type reprocessResume struct {
-	holder
+	signed
 	wait
 	format
 }

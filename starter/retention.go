@@ -55,6 +55,7 @@ type retentionRun struct {
 	retentionSettings
 	DryRun bool `help:"Print which would be deleted, and delete nothing."`
 	wait
+	confirmation
 	format
 }
 
@@ -64,6 +65,11 @@ func (s retentionRun) Run(ctx context.Context, c client.Client, r *config.Resour
 	in.DryRun = s.DryRun
 	if err := in.Validate(); err != nil {
 		return fmt.Errorf("--%w", err)
+	}
+	if !s.DryRun {
+		if err := s.ask(out, "delete what is past its retention; --dry-run lists it"); err != nil {
+			return err
+		}
 	}
 	w := endless{c, workflows.RetentionID(r.Stream), workflows.SnapshotQueue}
 	if _, err := w.start(ctx, "retention", "retention of the indices of stream "+r.Stream, workflows.EnforceRetention, in); err != nil {

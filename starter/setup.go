@@ -206,7 +206,7 @@ func makeSearchAttributes(ctx context.Context, logger *slog.Logger) (created boo
 	if namespace == "" {
 		namespace = client.DefaultNamespace
 	}
-	c, err := dial(ctx, logger)
+	c, err := dial(ctx, who("").orMe(), logger)
 	if err != nil {
 		return false, "", err
 	}

@@ -65,7 +65,7 @@ func (s shardPause) Run(ctx context.Context, c client.Client, r *config.Resource
 
 type shardResume struct {
 	shardArgument
-	holder
+	signed
 	wait
 	format
 }

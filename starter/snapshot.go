@@ -164,8 +164,9 @@ type snapshotAccept struct {
 	Repository config.RepositoryName `embed:"" group:"elasticsearch"`
 
 	Name   string `arg:"" help:"Name of the snapshot, as listed."`
-	By     string `help:"Who accepts it." default:"${operator}"`
 	Reason string `help:"Why nothing is missing." required:""`
+	signed
+	confirmation
 }
 
 // Run makes a suspect snapshot one that a recovery may choose.
@@ -181,6 +182,9 @@ func (a snapshotAccept) Run(ctx context.Context, r *config.Resources, out output
 	if record.Suspect == "" {
 		fmt.Fprintf(out, "snapshot %s: it is not suspect\n", a.Name)
 		return nil
+	}
+	if err := a.ask(out, "accept snapshot "+a.Name+", in which documents are missing ("+record.Suspect+")"); err != nil {
+		return err
 	}
 	record.Accept(snapshot.Acceptance{By: a.By, Reason: a.Reason, At: time.Now().UTC()})
 	if err := catalog.Put(ctx, record); err != nil {

@@ -125,8 +125,8 @@ func TestRetentionIsRunAndScheduled(t *testing.T) {
 	p.workOnSnapshots(snapshots.SnapshotLook{})
 	p.must("retention run --days span=7 --dry-run", "would delete 1 indices with 7 documents\n", "telemetry-span-2020.01.01",
 		"would delete 5 documents of 1 indices that are not of one day\n", "telemetry-span-undated: 5 documents, 2 are left for the next run")
-	p.must("retention run --days span=7", "deleted 1 indices with 7 documents\n")
-	p.fails("retention run --days default=7", "RetentionUncovered: 1 indices past their retention, or parts of them, stay")
+	p.must("retention run --days span=7 --yes", "deleted 1 indices with 7 documents\n")
+	p.fails("retention run --days default=7 --yes", "RetentionUncovered: 1 indices past their retention, or parts of them, stay")
 	p.fails("retention run", "--days: say how long indices are kept")
 	p.must("retention schedule --days span=30,default=14", "schedule retention/"+streamName+": created, every 24h0m0s")
 	p.must("retention schedule --remove", "schedule retention/"+streamName+": removed")
@@ -156,7 +156,7 @@ func TestSnapshotsAreListedAndAccepted(t *testing.T) {
 	o.must("snapshot list", "first   2026-11-24T04:00:00Z  1m0s  SUCCESS           1        12         0     a recovery would choose this one.",
 		"SUCCESS, suspect", "since snapshot first: a has vanished", "PARTIAL", "1 of 2 shards are not in it")
 	o.fails("snapshot accept second", "--reason")
-	o.must("snapshot accept second --by me --reason looked", "snapshot second: accepted")
+	o.must("snapshot accept second --by me --reason looked --yes", "snapshot second: accepted")
 	o.must("snapshot accept second --reason again", "it is not suspect")
 	o.must("snapshot list", "second  2026-11-24T05:00:00Z  -     SUCCESS  0        0          0     a recovery would choose this one. accepted by me: looked")
 	o.fails("snapshot accept fourth --reason x", "no such snapshot")

@@ -27,7 +27,7 @@ func (s streamPause) Run(ctx context.Context, c client.Client, r *config.Resourc
 }
 
 type streamResume struct {
-	holder
+	signed
 	wait
 	format
 }

@@ -36,11 +36,12 @@ func (a asker) QueryWorkflow(ctx context.Context, workflowID, runID, queryType s
 }
 
 // dial connects to Temporal.
-func dial(ctx context.Context, logger *slog.Logger) (client.Client, error) {
+func dial(ctx context.Context, by who, logger *slog.Logger) (client.Client, error) {
 	options, err := config.Temporal(logger)
 	if err != nil {
 		return nil, err
 	}
+	options.Identity = string(by)
 	connected, err := client.DialContext(ctx, options)
 	if err != nil {
 		address := options.HostPort

@@ -40,7 +40,7 @@ func TestTerminatedBatchIsReprocessedFromItsCopy(t *testing.T) {
 	h.awaitCopies(heldRecords)
 
 	// Reconcile would start them again, and while processing runs it is itself.
-	_, err = h.Starter(t.Context(), "process", "stop")
+	_, err = h.Starter(t.Context(), "process", "stop", "--yes")
 	h.must(err)
 	for _, id := range append(h.running("Reconcile"), h.batches...) {
 		h.must(h.operator.TerminateWorkflow(t.Context(), id, "", "a test"))

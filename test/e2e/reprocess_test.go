@@ -152,7 +152,7 @@ func TestReprocessIndexesLambdaDeadLetters(t *testing.T) {
 	s.awaitDocuments(1)
 	// What Lambda did not process is in the stream, and is not processed: the
 	// shards are stopped.
-	_, err := s.Starter(t.Context(), "process", "stop")
+	_, err := s.Starter(t.Context(), "process", "stop", "--yes")
 	s.must(err)
 	_, err = s.Starter(t.Context(), "letters", "start")
 	s.must(err)

@@ -162,8 +162,8 @@ func (s *system) must(err error) {
 func (s *system) end() {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	for _, what := range []string{"process", "redrive"} {
-		if _, err := s.Starter(ctx, what, "stop"); err != nil {
+	for _, stop := range [][]string{{"process", "stop", "--yes"}, {"redrive", "stop"}} {
+		if _, err := s.Starter(ctx, stop...); err != nil {
 			s.t.Log(err)
 		}
 	}

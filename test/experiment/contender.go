@@ -109,8 +109,8 @@ func (worker) stats(context.Context) (lambda.Stats, error) { return lambda.Stats
 // stop ends the workflows; the pipeline stops the worker itself.
 func (w worker) stop(ctx context.Context) error {
 	var errs []error
-	for _, what := range []string{"process", "redrive"} {
-		_, err := w.Starter(ctx, what, "stop")
+	for _, stop := range [][]string{{"process", "stop", "--yes"}, {"redrive", "stop"}} {
+		_, err := w.Starter(ctx, stop...)
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
