@@ -3,6 +3,7 @@ package docs
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,10 +14,11 @@ import (
 	"testing"
 	"time"
 
-	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
@@ -26,10 +28,12 @@ import (
 	"millrace/deploy/local/localtest"
 	"millrace/internal/control"
 	"millrace/internal/indexing"
+	"millrace/internal/longcall"
 	"millrace/internal/outcome"
 	"millrace/internal/telemetry"
 	"millrace/test/kit/poll"
 	"millrace/workflows"
+	"millrace/workflows/launch"
 )
 
 // TestDocumentedCommandsRun runs every command of temporal and tctl that the documents have, as an operator would who
@@ -145,7 +149,7 @@ func newDesk(t *testing.T) *desk {
 
 // work runs a worker of a task queue.
 func (d *desk) work(queue string, options worker.Options) {
-	options.MaxHeartbeatThrottleInterval = 50 * time.Millisecond
+	options.MaxHeartbeatThrottleInterval, options.Interceptors = 50*time.Millisecond, []interceptor.WorkerInterceptor{&longcall.Yield{}}
 	w := worker.New(d.client, queue, options)
 	for _, function := range []any{
 		workflows.IngestBatch, workflows.Reconcile, workflows.Redrive, workflows.ProcessStream, workflows.ProcessShard, workflows.ProcessBatch,
@@ -221,6 +225,9 @@ func (d *desk) run(command string) error {
 	if output, err := d.shell(ctx, command); err != nil {
 		return fmt.Errorf("%w\n%s", err, output)
 	}
+	if words[2] == "pause" { // Temporal's own, which nothing here resumes
+		return d.end(ctx, id)
+	}
 	if words[2] == "cancel" && id != "" {
 		return poll.Every(ctx, 20*time.Millisecond, func() (bool, error) { return !d.runs(ctx, id), nil })
 	}
@@ -262,15 +269,13 @@ func (d *desk) shell(ctx context.Context, command string) (output string, err er
 
 func (d *desk) runs(ctx context.Context, id string) bool {
 	described, err := d.client.DescribeWorkflowExecution(ctx, id, "")
-	return err == nil && described.GetWorkflowExecutionInfo().GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_RUNNING
+	return err == nil && launch.IsOpen(described.GetWorkflowExecutionInfo().GetStatus())
 }
 
 // end ends a workflow, so that it can be started.
 func (d *desk) end(ctx context.Context, id string) error {
-	if !d.runs(ctx, id) {
-		return nil
-	}
-	if err := d.client.TerminateWorkflow(ctx, id, "", "the test begins anew"); err != nil {
+	var notFound *serviceerror.NotFound
+	if err := d.client.TerminateWorkflow(ctx, id, "", "the test begins anew"); err != nil && !errors.As(err, &notFound) {
 		return fmt.Errorf("end %s: %w", id, err)
 	}
 	return poll.Every(ctx, 20*time.Millisecond, func() (bool, error) { return !d.runs(ctx, id), nil })
