@@ -111,6 +111,9 @@ func (s *backupShard) copy(ctx workflow.Context) error {
 		Stream: s.in.Stream, Shard: s.in.Shard, For: s.in.CallFor,
 		Checkpoint: s.status.Checkpoint, Counts: s.status.Counts, Waiting: s.in.Waiting,
 	}, func(result backups.CopyResult) {
+		if !isOwnResult(ctx, result.From, s.status.Checkpoint, result.Worker) {
+			return
+		}
 		s.in.Waiting = result.Waiting
 		s.status.Children = result.Children
 		s.learn(ctx, result.CopyProgress)

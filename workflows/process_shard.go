@@ -172,6 +172,9 @@ func (s *shard) index(ctx workflow.Context) error {
 		Probe: s.in.Circuit.Trips > 0 && !s.in.Circuit.Forced, Force: s.in.Circuit.Forced,
 		Generation: s.in.Generation, Tenants: s.in.Tenants,
 	}, func(result process.IndexResult) {
+		if !isOwnResult(ctx, result.From, s.status.Checkpoint, result.Worker) {
+			return
+		}
 		s.in.Circuit.learn(result.Tripped, workflow.Now(ctx))
 		s.in.Waiting = result.Waiting
 		s.status.Children = result.Children

@@ -89,6 +89,37 @@ func TestProcessShardGoesOnFromCheckpointToCheckpoint(t *testing.T) {
 	}
 }
 
+// TestProcessShardIgnoresResultsOfOtherCalls: an operator has completed the activity by
+// hand, with what another call had reached, or with nothing.
+func TestProcessShardIgnoresResultsOfOtherCalls(t *testing.T) {
+	t.Parallel()
+	byHand := func(from *telemetry.Checkpoint, worker string) func(context.Context, process.IndexInput) (process.IndexResult, error) {
+		return func(context.Context, process.IndexInput) (process.IndexResult, error) {
+			return process.IndexResult{From: from, Waiting: true, Progress: process.Progress{Checkpoint: telemetry.Checkpoint{Sequence: "99"}, Worker: worker}}, nil
+		}
+	}
+	at := &telemetry.Checkpoint{Sequence: "5"}
+	c := &calls{next: []func(context.Context, process.IndexInput) (process.IndexResult, error){
+		byHand(&telemetry.Checkpoint{Sequence: "7"}, "w"), byHand(&telemetry.Checkpoint{}, "w"), byHand(nil, ""), byHand(at, ""),
+		func(ctx context.Context, in process.IndexInput) (process.IndexResult, error) {
+			result, err := reaches("10", false)(ctx, in)
+			result.From = &in.Checkpoint
+			return result, err
+		},
+		reaches("30", true),
+	}}
+	env := shardEnv(t, c)
+	env.ExecuteWorkflow(workflows.ProcessShard, workflows.ShardInput{Stream: testStream, Shard: "shard", Checkpoint: *at})
+	if err := env.GetWorkflowError(); err != nil {
+		t.Fatal(err)
+	}
+	for n, want := range []string{"5", "5", "5", "5", "5", "10"} {
+		if got := c.inputs[n]; got.Checkpoint.Sequence != want || got.Waiting {
+			t.Errorf("call %d began with %+v, not at %s", n, got, want)
+		}
+	}
+}
+
 func TestProcessShardRunsWhenNoHoldIsLeft(t *testing.T) {
 	t.Parallel()
 	c := &calls{next: []func(context.Context, process.IndexInput) (process.IndexResult, error){reaches("20", true)}}

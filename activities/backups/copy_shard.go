@@ -37,6 +37,9 @@ type CopyProgress struct {
 // CopyResult is how a call ended.
 type CopyResult struct {
 	CopyProgress
+	// From is the checkpoint at which the call began, by which the workflow knows a
+	// result of its own call.
+	From *telemetry.Checkpoint `json:"from,omitempty"`
 	// Waiting: the backup has stood still for a while, for something that does
 	// not work. A call ends early when this changes, so that the workflow's
 	// state says it; the next call goes on trying.
@@ -70,7 +73,7 @@ func (a *Archivist) CopyShard(ctx context.Context, in CopyInput) (CopyResult, er
 		c.run()
 	}()
 	longcall.Watch{For: in.For, Drain: a.Limits.DrainTimeout, Look: c.look, Call: call}.Until(ctx, finished)
-	result := CopyResult{CopyProgress: c.progress(), Waiting: c.isWaiting()}
+	result := CopyResult{CopyProgress: c.progress(), From: &in.Checkpoint, Waiting: c.isWaiting()}
 	if result.Checkpoint.Closed {
 		result.Children, result.Waiting = c.children, false
 	}

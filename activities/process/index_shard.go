@@ -59,6 +59,9 @@ type LiveDelay struct {
 // IndexResult is how a call ended.
 type IndexResult struct {
 	Progress
+	// From is the checkpoint at which the call began, by which the workflow knows a
+	// result of its own call.
+	From *telemetry.Checkpoint `json:"from,omitempty"`
 	// Waiting: the shard has stood still for a while, for something that does
 	// not work. A call ends early when this changes, so that the workflow's
 	// state says it; the next call goes on trying.
@@ -190,7 +193,7 @@ func (c *shardCall) progress() Progress {
 }
 
 func (c *shardCall) result() IndexResult {
-	result := IndexResult{Progress: c.progress(), Waiting: c.isWaiting()}
+	result := IndexResult{Progress: c.progress(), From: &c.in.Checkpoint, Waiting: c.isWaiting()}
 	if open, cause := c.pipeline.circuit.IsOpen(); open {
 		result.Tripped, result.Waiting, result.LastError = true, false, cause
 	} else if c.isUndecided() {
