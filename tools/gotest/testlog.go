@@ -47,8 +47,9 @@ func forgetStack(log, state string) error {
 			return false
 		}
 		info, err := os.Stat(name)
+		isFolder := err == nil && info.IsDir()
 		return isIn(name, filepath.Join(base, "run"), filepath.Join(base, "data"), filepath.Join(base, "log")) ||
-			err == nil && info.IsDir() && (isIn(name, base) || isIn(base, name))
+			isFolder && isIn(name, base) || isFolder && what == "stat" && isIn(base, name)
 	}
 	lines := slices.DeleteFunc(bytes.SplitAfter(text, []byte("\n")), isStack)
 	if err := os.WriteFile(log, bytes.Join(lines, nil), 0o600); err != nil {

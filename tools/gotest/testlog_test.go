@@ -21,8 +21,8 @@ func TestOnlyTheStackIsForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := "# test log\ngetenv AWS_ENDPOINT_URL\ngetenv AWS_ENDPOINT_URL_S3\ngetenv A\ngetenv MILLRACE_STACK\nopen " + state +
-		"\nstat " + base + "\nstat " + filepath.Dir(base) + "\nstat " + base + "/bin\nopen " + base + "/log\nchdir pkg\nstat " + base + "/data/run-1/x y\nopen " + base + "/bin/worker\nopen " + base + "/database\nopen run/it\n"
-	want := "# test log\ngetenv AWS_ENDPOINT_URL_S3\nchdir pkg\nopen " + base + "/bin/worker\nopen " + base + "/database\nopen run/it\n"
+		"\nstat " + base + "\nstat " + filepath.Dir(base) + "\nopen " + filepath.Dir(base) + "\nstat " + base + "/bin\nopen " + base + "/log\nchdir pkg\nstat " + base + "/data/run-1/x y\nopen " + base + "/bin/worker\nopen " + base + "/database\nopen run/it\n"
+	want := "# test log\ngetenv AWS_ENDPOINT_URL_S3\nopen " + filepath.Dir(base) + "\nchdir pkg\nopen " + base + "/bin/worker\nopen " + base + "/database\nopen run/it\n"
 	for name, c := range map[string]struct{ state, want string }{"no stack": {"", before}, "a stack": {state, want}} {
 		if err := os.WriteFile(log, []byte(before), 0o600); err != nil {
 			t.Fatal(err)
