@@ -72,7 +72,7 @@ func TestPauseOfAnActivityOutlivesThatOfItsShard(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, "the pause to be shown", func() bool { return p.show("0").State == control.StatePaused })
-	p.must("shard pause 0", "shardId-000000000000: paused, by ", "operator", "eve (in Temporal, activity ")
-	p.must("shard resume 0", "shardId-000000000000: paused, by eve (in Temporal, activity ")
+	p.must("shard pause 0", "shardId-000000000000: paused, by ", "operator", "eve (from a pause in Temporal, activity ")
+	p.must("shard resume 0", "shardId-000000000000: paused, by eve (from a pause in Temporal, activity ")
 	p.must("shard resume 0 --by eve", "shardId-000000000000: running")
 }

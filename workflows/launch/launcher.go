@@ -230,7 +230,9 @@ func (l Launcher) command(ctx context.Context, id string, command control.Comman
 			if !pending.GetPaused() {
 				continue
 			}
-			if err := l.update(ctx, id, control.CommandPause, pauseOf(pending)); err != nil {
+			hold := pauseOf(pending)
+			hold.Reason = "from a pause " + hold.Reason // which cannot be lifted there any more
+			if err := l.update(ctx, id, control.CommandPause, hold); err != nil {
 				return fmt.Errorf("take over the pause of activity %s: %w", pending.GetActivityId(), err)
 			}
 		}
