@@ -31,9 +31,9 @@ func temporal(searchAttributes map[string]string) definition {
 				"--db-filename", filepath.Join(s.data, "temporal.db"),
 				// Five times as many workflows a second as without; a power cut may lose the last of them.
 				"--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=normal",
+				// Operators can pause whole workflows where a server allows it; 1.32 does not by default.
+				"--dynamic-config-value", "frontend.WorkflowPauseEnabled=true",
 			}
-			// Operators can pause whole workflows where a server allows it; 1.32 does not by default.
-			args = append(args, "--dynamic-config-value", "frontend.WorkflowPauseEnabled=true")
 			for _, name := range slices.Sorted(maps.Keys(searchAttributes)) {
 				args = append(args, "--search-attribute", name+"="+searchAttributes[name])
 			}
