@@ -67,9 +67,11 @@ func FindShared(root string) (*State, error) {
 }
 
 // Environ returns the environment of this process with the given variables, each as KEY=VALUE, in place of all that
-// configure Millrace, AWS or Temporal: settings for another installation are not for this one.
+// configure Millrace, AWS or Temporal: settings for another installation are not for this one. The operator is the same.
 func Environ(variables []string) []string {
 	return append(slices.DeleteFunc(os.Environ(), func(variable string) bool {
-		return slices.ContainsFunc([]string{"MILLRACE_", "AWS_", "TEMPORAL_"}, func(prefix string) bool { return strings.HasPrefix(variable, prefix) })
+		return slices.ContainsFunc([]string{"MILLRACE_", "AWS_", "TEMPORAL_"}, func(prefix string) bool {
+			return strings.HasPrefix(variable, prefix) && !strings.HasPrefix(variable, "MILLRACE_OPERATOR=")
+		})
 	}), variables...)
 }

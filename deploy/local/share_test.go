@@ -121,10 +121,11 @@ func TestEnvironDropsOtherInstallations(t *testing.T) {
 	t.Setenv("TEMPORAL_API_KEY", "secret")
 	t.Setenv("MILLRACE_BUCKET", "production")
 	t.Setenv("NOT_AWS_PROFILE", "kept")
+	t.Setenv("MILLRACE_OPERATOR", "ada")
 	got := Environ([]string{"AWS_REGION=here"})
 	for variable, want := range map[string]bool{
 		"AWS_PROFILE=production": false, "TEMPORAL_API_KEY=secret": false, "MILLRACE_BUCKET=production": false,
-		"NOT_AWS_PROFILE=kept": true, "AWS_REGION=here": true,
+		"NOT_AWS_PROFILE=kept": true, "MILLRACE_OPERATOR=ada": true, "AWS_REGION=here": true,
 	} {
 		if slices.Contains(got, variable) != want {
 			t.Errorf("%s is there: %v, want %v", variable, !want, want)
