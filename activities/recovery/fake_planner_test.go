@@ -142,6 +142,9 @@ func (*planner) Command(context.Context, telemetry.StreamID, string, control.Com
 
 // Reached implements StreamWorkflows.
 func (p *planner) Reached(_ context.Context, id telemetry.StreamID, shard string) (telemetry.Checkpoint, bool, error) {
+	if p.paused[shard] {
+		return telemetry.Checkpoint{}, false, errors.New("it is paused, and does not answer")
+	}
 	if !id.Created.Equal(recoverStream.Created) {
 		at, known := p.processed[backup.Shard{Stream: id.Name, Created: id.Created, ID: shard}]
 		return at, known, nil
