@@ -271,3 +271,75 @@ func TestARunEndsWithinARound(t *testing.T) {
 		t.Errorf("after %d attempts %d pieces are handed over", b.calls, len(leaves))
 	}
 }
+
+func TestAnOperatorRetriesAndSkipsBranches(t *testing.T) {
+	t.Parallel()
+	for name, tell := range map[string]func(s server, command string, branch workflows.Branch) error{
+		"update": func(s server, command string, branch workflows.Branch) error {
+			update, err := s.UpdateWorkflow(t.Context(), client.UpdateWorkflowOptions{
+				WorkflowID: "batch", UpdateName: command, WaitForStage: client.WorkflowUpdateStageCompleted, Args: []any{branch},
+			})
+			if err != nil {
+				return err
+			}
+			return update.Get(t.Context(), nil)
+		},
+		"signal": func(s server, command string, branch workflows.Branch) error {
+			return s.SignalWorkflow(t.Context(), "batch", "", command, branch)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBisected(func(n int) bool { return n == 3 || n == 7 })
+			s := newServer(t, b.register)
+			_, err := s.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "batch", TaskQueue: workflows.ProcessQueue},
+				workflows.ProcessBatch, workflows.BatchInput{Stream: testStream, Range: numbered(1, 10), Cause: badCause})
+			if err != nil {
+				t.Fatal(err)
+			}
+			calls := func() int {
+				b.mu.Lock()
+				defer b.mu.Unlock()
+				return b.calls
+			}
+			status := func() (got workflows.BatchStatus) {
+				if answer, err := s.QueryWorkflow(t.Context(), "batch", "", workflows.StatusQuery); err != nil || answer.Get(&got) != nil {
+					return workflows.BatchStatus{Tree: &workflows.BatchNode{State: workflows.NodeDone}}
+				}
+				return got
+			}
+			await(t, "the two that are left", func() bool { return len(workflows.Leaves(status().Tree)) == 2 && calls() == 1 })
+			if err := tell(s, workflows.Retry, workflows.Branch{First: "3", Last: "3"}); err != nil {
+				t.Fatal(err)
+			}
+			await(t, "the attempt", func() bool {
+				leaves := workflows.Leaves(status().Tree)
+				return calls() == 2 && len(leaves) == 2 && leaves[0].Attempts == 2 && leaves[1].Attempts == 1
+			})
+			if err := tell(s, workflows.Skip, workflows.Branch{First: "7", Last: "7"}); err != nil {
+				t.Fatal(err)
+			}
+			await(t, "the record in the ledger", func() bool {
+				b.mu.Lock()
+				defer b.mu.Unlock()
+				return b.dead[7] == outcome.TypeSkipped && len(b.dead) == 1
+			})
+			await(t, "the end of the branch", func() bool { return len(workflows.Leaves(status().Tree)) == 1 })
+			if name == "update" {
+				if err := tell(s, workflows.Skip, workflows.Branch{First: "7", Last: "7"}); err == nil {
+					t.Error("a branch that is done can be skipped")
+				}
+			}
+			b.mu.Lock()
+			b.bad = func(int) bool { return false } // whatever it was, it is mended
+			b.mu.Unlock()
+			if err := tell(s, workflows.Retry, workflows.Branch{}); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.GetWorkflow(t.Context(), "batch", "").Get(t.Context(), nil); err != nil || !b.indexed[3] {
+				t.Errorf("it ended with %v", err)
+			}
+			s.keep("process", "batch", "batch_commanded_by_"+name)
+		})
+	}
+}

@@ -2,10 +2,11 @@ package recovery
 
 import (
 	"context"
+	"strings"
+
 	"millrace/internal/control"
 	"millrace/internal/longcall"
 	"millrace/internal/telemetry"
-	"strings"
 )
 
 // checkpoints returns where each shard of the stream is. One without a workflow
