@@ -1,12 +1,11 @@
 package local
 
 import (
-	"archive/zip"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -55,20 +54,22 @@ func (s *Service) installDir(version string) string {
 	return filepath.Join(s.stack.folders.place(s.definition.unprivileged), "install", s.Name()+"-"+version)
 }
 
-// installZip downloads an archive with Maven and unpacks it, without the archive's own top folder.
+// installZip downloads an archive with Maven, without the archive's own top folder. Maven unpacks it, too: a program
+// that is compiled for the race detector, as the tests', would take a minute of CPU for it.
 func (s *Service) installZip(ctx context.Context, group, name, version string) (string, error) {
 	return InstallOnce(s.installDir(version), func(dir string) error {
 		s.stack.progress.line(s.Name(), "downloading version %s (once)", version)
 		download := filepath.Join(dir, ".download")
+		unpacked := filepath.Join(download, "unpacked")
 		// With a repository of its own, nothing stays outside of the clone.
 		err := s.client(ctx, download, s.tools[maven].path, "--batch-mode", "--quiet", "-Dmaven.repo.local="+filepath.Join(download, "repository"),
-			"org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy",
-			fmt.Sprintf("-Dartifact=%s:%s:%s:zip", group, name, version), "-DoutputDirectory="+download)
+			"org.apache.maven.plugins:maven-dependency-plugin:3.8.1:unpack",
+			fmt.Sprintf("-Dartifact=%s:%s:%s:zip", group, name, version), "-DoutputDirectory="+unpacked)
 		if err != nil {
 			return err
 		}
-		if err := unzip(filepath.Join(download, fmt.Sprintf("%s-%s.zip", name, version)), dir); err != nil {
-			return fmt.Errorf("unpack: %w", err)
+		if err := adopt(unpacked, dir); err != nil {
+			return err
 		}
 		return os.RemoveAll(download)
 	})
@@ -153,58 +154,43 @@ func (s *Service) client(ctx context.Context, dir, program string, args ...strin
 	return nil
 }
 
-// unzip unpacks an archive into a folder, without the archive's own top folder.
-func unzip(archive, dir string) error {
-	reader, err := zip.OpenReader(archive)
+// adopt moves what is in the only folder of an unpacked archive into dir, readable for the servers' user.
+func adopt(unpacked, dir string) error {
+	top, err := os.ReadDir(unpacked)
 	if err != nil {
-		return fmt.Errorf("open the archive: %w", err)
+		return fmt.Errorf("read the unpacked archive: %w", err)
 	}
-	defer reader.Close()
-	for _, entry := range reader.File {
-		_, name, _ := strings.Cut(entry.Name, "/")
-		if name == "" {
-			continue
+	if len(top) != 1 || !top[0].IsDir() {
+		return fmt.Errorf("the archive has %d entries at its top, want one folder", len(top))
+	}
+	content, err := os.ReadDir(filepath.Join(unpacked, top[0].Name()))
+	if err != nil {
+		return fmt.Errorf("read the archive's folder: %w", err)
+	}
+	for _, entry := range content {
+		path := filepath.Join(dir, entry.Name())
+		if err := os.Rename(filepath.Join(unpacked, top[0].Name(), entry.Name()), path); err != nil {
+			return fmt.Errorf("move what was unpacked: %w", err)
 		}
-		if !filepath.IsLocal(name) {
-			return fmt.Errorf("the archive has an entry outside of it: %s", entry.Name)
-		}
-		path := filepath.Join(dir, name)
-		if entry.FileInfo().IsDir() {
-			err = makeEnterable(path)
-		} else {
-			err = unzipFile(entry, path)
-		}
-		if err != nil {
-			return err
+		if err := filepath.WalkDir(path, open); err != nil {
+			return fmt.Errorf("set the modes of what was unpacked: %w", err)
 		}
 	}
 	return nil
 }
 
-func unzipFile(entry *zip.File, path string) (err error) {
-	if err := makeEnterable(filepath.Dir(path)); err != nil {
+// open lets other users enter a folder, read a file, and run a program: those in archives are not always marked as such.
+func open(path string, entry fs.DirEntry, err error) error {
+	if err != nil {
 		return err
 	}
-	source, err := entry.Open()
+	info, err := entry.Info()
 	if err != nil {
-		return fmt.Errorf("open %s: %w", entry.Name, err)
+		return err
 	}
-	defer source.Close()
-	target, err := os.Create(path)
-	if err != nil {
-		return fmt.Errorf("create a file: %w", err)
-	}
-	defer func() { err = errors.Join(err, target.Close()) }()
-	if _, err := io.Copy(target, source); err != nil {
-		return fmt.Errorf("write %s: %w", entry.Name, err)
-	}
-	// Programs in these archives are not always marked as such.
 	mode := os.FileMode(0o644)
-	if entry.Mode()&0o100 != 0 || filepath.Base(filepath.Dir(path)) == "bin" {
+	if entry.IsDir() || info.Mode()&0o100 != 0 || filepath.Base(filepath.Dir(path)) == "bin" {
 		mode = 0o755
 	}
-	if err := target.Chmod(mode); err != nil {
-		return fmt.Errorf("set the mode of %s: %w", entry.Name, err)
-	}
-	return nil
+	return os.Chmod(path, mode)
 }

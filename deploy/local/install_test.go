@@ -1,7 +1,6 @@
 package local
 
 import (
-	"archive/zip"
 	"errors"
 	"os"
 	"path/filepath"
@@ -53,29 +52,22 @@ func TestConcurrentInstallsRunOnce(t *testing.T) {
 	}
 }
 
-func TestUnzip(t *testing.T) {
-	pack := func(names ...string) string {
-		path := filepath.Join(t.TempDir(), "archive.zip")
-		file, err := os.Create(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		writer := zip.NewWriter(file)
+func TestUnpackedArchiveLosesItsTopFolder(t *testing.T) {
+	unpack := func(names ...string) string {
+		unpacked := t.TempDir()
 		for _, name := range names {
-			if _, err := writer.Create(name); err != nil {
+			path := filepath.Join(unpacked, name)
+			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, nil, 0o600)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := errors.Join(writer.Close(), file.Close()); err != nil {
-			t.Fatal(err)
-		}
-		return path
+		return unpacked
 	}
 	dir := t.TempDir()
-	if err := unzip(pack("program-1.0/", "program-1.0/bin/program", "program-1.0/lib/program.jar"), dir); err != nil {
+	if err := adopt(unpack("program-1.0/bin/program", "program-1.0/lib/program.jar"), dir); err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]os.FileMode{"bin/program": 0o755, "lib/program.jar": 0o644} {
+	for name, want := range map[string]os.FileMode{"bin": 0o755 | os.ModeDir, "bin/program": 0o755, "lib/program.jar": 0o644} {
 		info, err := os.Stat(filepath.Join(dir, name))
 		if err != nil {
 			t.Fatal(err)
@@ -84,7 +76,9 @@ func TestUnzip(t *testing.T) {
 			t.Errorf("%s has mode %v, want %v", name, info.Mode(), want)
 		}
 	}
-	if err := unzip(pack("program-1.0/../../escaped"), dir); err == nil {
-		t.Error("unpacked a file outside of the folder")
+	for _, names := range [][]string{nil, {"program"}, {"program-1.0/a", "other/b"}} {
+		if err := adopt(unpack(names...), t.TempDir()); err == nil {
+			t.Errorf("an archive of %q was taken", names)
+		}
 	}
 }
