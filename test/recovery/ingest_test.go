@@ -93,8 +93,8 @@ func TestRecoverThroughStream(t *testing.T) {
 	// A replay raises no generation: the caches still hold indexed ids, and these
 	// come back all the same. While shards stand still nothing is put.
 	p.disaster()
-	paused := time.Now()
 	p.command(workflows.Pause)
+	paused := time.Now() // the drain took its time, in which they read on
 	p.await("the shards to be far behind", func() bool { return time.Since(paused) > 7*time.Second })
 	replay := p.replay("again", workflows.RecoverInput{CallFor: callFor, RecoverRequest: recovery.RecoverRequest{
 		From: began, To: lost, Mode: recovery.ModeIngest,
