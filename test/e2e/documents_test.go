@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// poll is how often the stores are asked.
-const poll = 250 * time.Millisecond
+// poll is how often the stores are asked: many pipelines do at the same time, and each question costs all of them.
+const poll = time.Second
 
 // await polls until a condition returns nil, for as long as the error that it
 // returns instead changes: it says how far things are.

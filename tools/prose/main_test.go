@@ -9,7 +9,7 @@ import (
 // TestPhrasesAreFound in comments, across their lines, in strings with spaces and in documents; not in names or code.
 func TestPhrasesAreFound(t *testing.T) {
 	t.Parallel()
-	all, err := rules(words)
+	all, _, err := rules(words)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func TestPhrasesAreFound(t *testing.T) {
 			t.Errorf("%s: %d phrases are found, want %d", name, found, c.want)
 		}
 	}
-	if _, err := rules("no tab"); err == nil {
+	if _, _, err := rules("no tab"); err == nil {
 		t.Error("a rule without a suggestion is taken")
 	}
 }
