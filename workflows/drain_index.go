@@ -137,6 +137,9 @@ func (d *drain) bringHome(ctx workflow.Context) (done bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("bring home what is parked for %s: %w", d.in.Index, err)
 	}
+	if result.Worker == "" && ignore(ctx, string(deadletters.DrainParked)) {
+		return false, nil
+	}
 	d.status.Counts, d.status.Worker, d.status.LastError = result.Counts, result.Worker, result.LastError
 	wait := firstProbe << min(d.in.Probes, 16)
 	if d.in.Probes++; !result.Out {

@@ -85,16 +85,21 @@ func (i *ingestion) learn(result ingest.PutResult) {
 // finish tries again until nothing is left, or the workflow is canceled.
 func (i *ingestion) finish(ctx workflow.Context) error {
 	i.show(ctx, control.StateWaiting)
-	var result ingest.PutResult
-	err := ingest.FinishBatch.Execute(workflow.WithActivityOptions(ctx, finishBatchOptions), i.left).Get(ctx, &result)
-	if temporal.IsCanceledError(err) { // before a worker took it
+	for {
+		var result ingest.PutResult
+		err := ingest.FinishBatch.Execute(workflow.WithActivityOptions(ctx, finishBatchOptions), i.left).Get(ctx, &result)
+		if temporal.IsCanceledError(err) { // before a worker took it
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("finish the batch: %w", err)
+		}
+		if result.Records == 0 && ignore(ctx, string(ingest.FinishBatch)) { // a batch has one, at the least
+			continue
+		}
+		i.learn(result)
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("finish the batch: %w", err)
-	}
-	i.learn(result)
-	return nil
 }
 
 // bury writes what is left of a canceled batch to the ledger.

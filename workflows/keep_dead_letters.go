@@ -116,6 +116,9 @@ func (k *keeping) keep(ctx workflow.Context) error {
 	if err != nil {
 		return fmt.Errorf("keep the letters of queue %s: %w", k.in.Queue, err)
 	}
+	if progress.Worker == "" && ignore(ctx, string(deadletters.KeepLetters)) {
+		return nil
+	}
 	k.status.KeepProgress = progress
 	k.show(ctx)
 	return nil

@@ -217,10 +217,13 @@ func (b *batch) try(ctx workflow.Context, leaf *BatchNode) error {
 	b.interrupt = interrupt
 	defer func() { b.interrupt = nil }()
 	err := process.IndexRange.Execute(call, in).Get(ctx, &result)
+	unknown := process.RangeResult{Left: []process.LeftRange{{Range: leaf.Range, Cause: leaf.Cause}}, Untold: true}
 	switch {
+	case err == nil && !result.Accounts(leaf.Range) && ignore(ctx, string(process.IndexRange)):
+		result = unknown
 	case err == nil:
 	case call.Err() != nil: // no worker had taken it, or that died: what it has achieved is unknown
-		result = process.RangeResult{Left: []process.LeftRange{{Range: leaf.Range, Cause: leaf.Cause}}, Untold: true}
+		result = unknown
 	default:
 		leaf.State = NodeWaiting
 		return fmt.Errorf("index %s: %w", leaf.Range, err)
@@ -238,6 +241,10 @@ func (b *batch) bury(ctx workflow.Context, leaf *BatchNode, cause outcome.Error)
 	if err := process.BuryRange.Execute(workflow.WithActivityOptions(ctx, rangeOptions), in).Get(ctx, &result); err != nil {
 		leaf.Untold = true
 		return fmt.Errorf("write %s to the ledger: %w", leaf.Range, err)
+	}
+	if !result.Accounts(leaf.Range) && ignore(ctx, string(process.BuryRange)) {
+		leaf.Untold = true // and it is still open
+		return nil
 	}
 	b.in.Counts.Add(result.Counts)
 	leaf.State = NodeDone

@@ -174,6 +174,9 @@ func (p *processing) supervise(ctx workflow.Context) error {
 	if err != nil {
 		return fmt.Errorf("supervise shards: %w", err)
 	}
+	if result.Stream.Name == "" && ignore(ctx, string(supervise.SuperviseShards)) {
+		return nil
+	}
 	p.in.ID, p.in.Shards = result.Stream, result.Shards
 	p.show(ctx)
 	return nil

@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -200,9 +201,11 @@ func newRecovery(ctx workflow.Context, in RecoverInput, replay bool) *recovering
 		if replay {
 			kind = "replay"
 		}
+		// A reset to a later event replays this in another run, and goes on under the same id.
+		run := cmp.Or(info.OriginalRunID, info.WorkflowExecution.RunID)
 		now := workflow.Now(ctx).UTC()
 		r.RecoverState = &RecoverState{
-			ID: kind + "-" + now.Format("20060102-150405") + "-" + info.WorkflowExecution.RunID[:8], Began: now, Stage: StageSetup,
+			ID: kind + "-" + now.Format("20060102-150405") + "-" + run[:8], Began: now, Stage: StageSetup,
 		}
 	}
 	return r
@@ -293,6 +296,9 @@ func (r *recovering) plan(ctx workflow.Context, in recovery.PlanInput) error {
 	if err != nil {
 		return fmt.Errorf("plan: %w", err)
 	}
+	if r.Plan.Papers == "" && ignore(ctx, string(recovery.PlanRecovery)) {
+		return refuseByHand(string(recovery.PlanRecovery))
+	}
 	r.show(ctx)
 	return nil
 }
@@ -303,6 +309,9 @@ func (r *recovering) restore(ctx workflow.Context, stopRenewing func()) error {
 	err := recovery.RestoreIndices.Execute(workflow.WithActivityOptions(ctx, restoreOptions), recovery.RestoreInput{Papers: r.Plan.Papers}).Get(ctx, &r.Restore)
 	if err != nil {
 		return fmt.Errorf("restore: %w", err)
+	}
+	if len(r.Plan.Restore) > 0 && r.Restore.Indices == 0 && ignore(ctx, string(recovery.RestoreIndices)) {
+		return refuseByHand(string(recovery.RestoreIndices))
 	}
 	if r.Held {
 		before := r.Reached
@@ -376,6 +385,9 @@ func (r *recovering) await(ctx workflow.Context) error {
 	err := recovery.AwaitBackup.Execute(workflow.WithActivityOptions(ctx, awaitOptions(r.in.BackupWait)), in).Get(ctx, &found)
 	if err != nil {
 		return fmt.Errorf("wait for the backup: %w", err)
+	}
+	if found.Pages == 0 && r.Plan.Pages > 0 && len(found.Gaps) == 0 && ignore(ctx, string(recovery.AwaitBackup)) {
+		return refuseByHand(string(recovery.AwaitBackup))
 	}
 	r.Gaps = found.Gaps
 	r.Verify = Sweep{Stage: StageVerify, Pages: found.Pages, Pace: r.Backfill.Pace}

@@ -110,6 +110,9 @@ func (r *redriving) redrive(ctx workflow.Context) error {
 	if err != nil {
 		return fmt.Errorf("redrive queue %s: %w", r.in.Queue, err)
 	}
+	if progress.Worker == "" && ignore(ctx, string(redrive.RedriveMessages)) {
+		return nil
+	}
 	r.status.Counts, r.status.Pace = progress.Counts, progress.Pace
 	r.status.Worker, r.status.LastError = progress.Worker, progress.LastError
 	r.show(ctx)

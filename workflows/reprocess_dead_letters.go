@@ -206,6 +206,9 @@ func (r *reprocess) reprocess(ctx workflow.Context) error {
 	if err != nil {
 		return fmt.Errorf("reprocess dead letters of %s: %w", r.in.Stream, err)
 	}
+	if progress.Worker == "" && ignore(ctx, string(deadletters.ReprocessEntries)) {
+		return nil
+	}
 	r.in.Progress = progress
 	return nil
 }

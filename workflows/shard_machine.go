@@ -8,7 +8,6 @@ import (
 
 	"millrace/activities"
 	"millrace/internal/control"
-	"millrace/internal/telemetry"
 )
 
 // shardMachine runs one long activity for a shard again and again, from checkpoint
@@ -89,17 +88,4 @@ func callShard[In, Out, Progress any](
 		learn(last)
 	}
 	return err
-}
-
-// isOwnResult reports whether a result is that of a call which began at a checkpoint.
-// Operators can complete an activity by hand (temporal activity complete), with a result
-// that was copied from another call: a shard would go on elsewhere, and leave out what
-// lies between. Workers of an earlier version do not say where a call began, but always
-// who they are.
-func isOwnResult(ctx workflow.Context, from *telemetry.Checkpoint, at telemetry.Checkpoint, worker string) bool {
-	if worker != "" && (from == nil || from.Sequence == at.Sequence) {
-		return true
-	}
-	workflow.GetLogger(ctx).Warn("ignoring a result that is not of this call: it was completed by hand", "checkpoint", at.Sequence, "worker", worker)
-	return false
 }

@@ -131,6 +131,9 @@ func (s *sweeping) call(ctx workflow.Context, part recovery.Part) (recovery.Part
 	if err != nil { // it was canceled before a worker took it, or its worker died then: it is done again
 		return part, false
 	}
+	if result.Worker == "" && ignore(ctx, string(recovery.SweepObjects)) {
+		return part, false
+	}
 	s.Counts.Add(result.Counts)
 	s.Missing = append(s.Missing, result.Missing[:min(len(result.Missing), max(0, mostMissing-len(s.Missing)))]...)
 	s.lastError, s.Pace = result.LastError, result.Pace

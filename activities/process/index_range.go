@@ -44,6 +44,15 @@ type RangeResult struct {
 	Untold bool `json:"untold,omitempty"`
 }
 
+// Accounts reports whether the result says of each record of a range what became of it.
+func (r RangeResult) Accounts(of telemetry.Range) bool {
+	records := r.Counts.Records
+	for _, left := range r.Left {
+		records += int64(left.Range.Count)
+	}
+	return records >= int64(of.Count)
+}
+
 // LeftRange is a part of a range that could not be indexed this time.
 type LeftRange struct {
 	Range telemetry.Range `json:"range"`

@@ -33,11 +33,14 @@ func (s *system) indexing() map[string]*workflowpb.PendingActivityInfo {
 	return all
 }
 
+// some is how many records postEvents posts.
+const some = 20
+
 // postEvents posts records with new ids.
-func (s *system) postEvents(from, n int) {
+func (s *system) postEvents(from int) {
 	s.t.Helper()
 	var body strings.Builder
-	for i := range n {
+	for i := range some {
 		fmt.Fprintf(&body, `{"id":"paused-%d","type":"event","timestamp":%q}`+"\n", from+i, time.Now().UTC().Format(time.RFC3339))
 	}
 	s.post("/v1/telemetry", "application/x-ndjson", []byte(body.String()), http.StatusAccepted)
@@ -48,8 +51,7 @@ func (s *system) postEvents(from, n int) {
 func TestActivityPausedInTemporalHoldsItsShard(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(at *servers) { at.direct = true }) // a record that is answered for is in the stream
-	const some = 20
-	s.postEvents(0, some)
+	s.postEvents(0)
 	s.awaitDocuments(some)
 
 	const shards = 2
@@ -95,7 +97,7 @@ func TestActivityPausedInTemporalHoldsItsShard(t *testing.T) {
 		}
 	}
 
-	s.postEvents(some, some)
+	s.postEvents(some)
 	if indexed, err := s.stores.Indexed(t.Context()); err != nil || indexed != some {
 		t.Errorf("%d documents while it is paused, %v", indexed, err)
 	}
@@ -121,6 +123,6 @@ func TestActivityPausedInTemporalHoldsItsShard(t *testing.T) {
 		})
 		s.must(err)
 	}
-	s.postEvents(2*some, some)
+	s.postEvents(2 * some)
 	s.awaitDocuments(3 * some)
 }
