@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"millrace/internal/keyfile"
 	"millrace/internal/telemetry"
 )
 
@@ -62,7 +63,7 @@ func newCollector(t testing.TB, limits Limits) *collector {
 	t.Helper()
 	c := &collector{stream: &stream{}, keys: filepath.Join(t.TempDir(), "keys.json")}
 	var err error
-	if c.key, err = CreateKey(c.keys, testTenant); err != nil {
+	if c.key, err = keyfile.Create(c.keys, testTenant); err != nil {
 		t.Fatal(err)
 	}
 	keys, err := OpenKeys(c.keys)

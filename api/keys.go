@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"millrace/internal/keyfile"
 )
 
 // keyCheckInterval is how old what is known of the key file may be: so long a
@@ -32,8 +34,8 @@ type Keys struct {
 
 // contents are what is known of the file.
 type contents struct {
-	keys   map[string]knownKey // by id
-	quotas map[string]Quota    // by tenant
+	keys   map[string]knownKey      // by id
+	quotas map[string]keyfile.Quota // by tenant
 }
 
 type knownKey struct {
@@ -63,9 +65,9 @@ func (k *Keys) Tenant(key string) (string, error) {
 	k.refresh()
 	// An unknown id is compared too, with a hash that no key has, so that
 	// the time does not tell which ids there are.
-	id, _ := keyID(key)
+	id, _ := keyfile.ID(key)
 	known, found := k.known.Load().keys[id]
-	hash := hashOf(key)
+	hash := keyfile.Hash(key)
 	if subtle.ConstantTimeCompare(hash[:], known.hash[:]) != 1 || !found {
 		return "", ErrUnknownKey
 	}
@@ -76,7 +78,7 @@ func (k *Keys) Tenant(key string) (string, error) {
 }
 
 // Quota returns what the file says of a tenant's quota.
-func (k *Keys) Quota(tenant string) Quota { return k.known.Load().quotas[tenant] }
+func (k *Keys) Quota(tenant string) keyfile.Quota { return k.known.Load().quotas[tenant] }
 
 // refresh looks whether the file has changed, now and then.
 func (k *Keys) refresh() {
@@ -111,27 +113,15 @@ func (k *Keys) load() error {
 	if k.file != nil && os.SameFile(k.file, info) && k.file.ModTime().Equal(info.ModTime()) && k.file.Size() == info.Size() {
 		return nil
 	}
-	f, err := readKeyFile(k.path)
+	f, err := keyfile.Read(k.path)
 	if err != nil {
 		return err
 	}
 	known := make(map[string]knownKey, len(f.Keys))
 	for _, key := range f.Keys {
 		entry := knownKey{tenant: key.Tenant, disabled: !key.Revoked.IsZero()}
-		hash, err := hex.DecodeString(key.SHA256)
-		if err != nil || len(hash) != sha256.Size || key.ID == "" || !tenantName.MatchString(key.Tenant) {
-			return fmt.Errorf("read the key file %s: key %q is not complete", k.path, key.ID)
-		}
-		if _, twice := known[key.ID]; twice {
-			return fmt.Errorf("read the key file %s: key %q is there twice", k.path, key.ID)
-		}
-		entry.hash = [sha256.Size]byte(hash)
+		_, _ = hex.Decode(entry.hash[:], []byte(key.SHA256)) // which was read
 		known[key.ID] = entry
-	}
-	for tenant, quota := range f.Quotas {
-		if !tenantName.MatchString(tenant) || !quota.usable() {
-			return fmt.Errorf("read the key file %s: the quota of %q cannot be kept", k.path, tenant)
-		}
 	}
 	// Looked at before it was read: a change between is noticed next time.
 	k.file = info

@@ -6,22 +6,23 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
+
+	"millrace/internal/keyfile"
 )
 
 func TestKeysAreCreatedListedAndRevoked(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "keys.json")
-	first, err := CreateKey(path, "acme")
+	first, err := keyfile.Create(path, "acme")
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := CreateKey(path, "acme")
+	second, err := keyfile.Create(path, "acme")
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := CreateKey(path, "other")
+	other, err := keyfile.Create(path, "other")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +39,7 @@ func TestKeysAreCreatedListedAndRevoked(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the file has mode %v, %v", info.Mode(), err)
 	}
-	listed, err := ListKeys(path, "acme")
+	listed, err := keyfile.List(path, "acme")
 	if err != nil || len(listed) != 2 {
 		t.Fatalf("listed %v, %v", listed, err)
 	}
@@ -51,7 +52,7 @@ func TestKeysAreCreatedListedAndRevoked(t *testing.T) {
 			t.Errorf("%s opens for %q, %v", key, got, err)
 		}
 	}
-	if err := RevokeKey(path, "acme", listed[0].ID); err != nil {
+	if err := keyfile.Revoke(path, "acme", listed[0].ID); err != nil {
 		t.Fatal(err)
 	}
 	keys.checked.Store(0)
@@ -64,24 +65,24 @@ func TestKeysAreCreatedListedAndRevoked(t *testing.T) {
 	if _, err := keys.Tenant(second); err != nil {
 		t.Errorf("the other key: %v", err)
 	}
-	before, err := ListKeys(path, "acme")
+	before, err := keyfile.List(path, "acme")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := RevokeKey(path, "acme", ""); err != nil {
+	if err := keyfile.Revoke(path, "acme", ""); err != nil {
 		t.Fatal(err)
 	}
-	if after, err := ListKeys(path, ""); err != nil || !after[0].Revoked.Equal(before[0].Revoked) || after[1].Revoked.IsZero() || !after[2].Revoked.IsZero() {
+	if after, err := keyfile.List(path, ""); err != nil || !after[0].Revoked.Equal(before[0].Revoked) || after[1].Revoked.IsZero() || !after[2].Revoked.IsZero() {
 		t.Errorf("after revoking all of a tenant: %v, %v", after, err)
 	}
-	if err := RevokeKey(path, "acme", listed[0].ID+"x"); !errors.Is(err, ErrNoSuchKey) {
+	if err := keyfile.Revoke(path, "acme", listed[0].ID+"x"); !errors.Is(err, keyfile.ErrNoSuchKey) {
 		t.Errorf("revoking an unknown key: %v", err)
 	}
-	if err := RevokeKey(path, "other", listed[0].ID); !errors.Is(err, ErrNoSuchKey) {
+	if err := keyfile.Revoke(path, "other", listed[0].ID); !errors.Is(err, keyfile.ErrNoSuchKey) {
 		t.Errorf("revoking the key of another tenant: %v", err)
 	}
 	for _, tenant := range []string{"", "a b", "-a", strings.Repeat("x", 65), "a\n"} {
-		if _, err := CreateKey(path, tenant); err == nil {
+		if _, err := keyfile.Create(path, tenant); err == nil {
 			t.Errorf("tenant %q gets a key", tenant)
 		}
 	}
@@ -93,7 +94,7 @@ func TestKeysSurviveDamagedFile(t *testing.T) {
 	if _, err := OpenKeys(path); err == nil {
 		t.Error("a missing file opens")
 	}
-	key, err := CreateKey(path, "acme")
+	key, err := keyfile.Create(path, "acme")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,47 +137,4 @@ func oneKey(t *testing.T, file []byte) string {
 		t.Fatal(err)
 	}
 	return string(f.Keys[0])
-}
-
-func TestConcurrentlyCreatedKeysAreAllKept(t *testing.T) {
-	t.Parallel()
-	path := filepath.Join(t.TempDir(), "keys.json")
-	const many = 20
-	var group sync.WaitGroup
-	for range many {
-		group.Go(func() {
-			if _, err := CreateKey(path, "acme"); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	group.Wait()
-	if keys, err := ListKeys(path, "acme"); err != nil || len(keys) != many {
-		t.Errorf("%d keys are kept of %d, %v", len(keys), many, err)
-	}
-}
-
-// A folder of links is how Kubernetes mounts a secret.
-func TestLinkedKeyFileStaysLink(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	link, target := filepath.Join(dir, "keys.json"), filepath.Join(dir, "target.json")
-	if err := os.WriteFile(target, []byte(`{"keys":[]}`), 0o640); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(target, link); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := CreateKey(link, "acme"); err != nil {
-		t.Fatal(err)
-	}
-	if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {
-		t.Errorf("the link became %v, %v", info.Mode(), err)
-	}
-	if info, err := os.Stat(target); err != nil || info.Mode().Perm() != 0o640 {
-		t.Errorf("the file has mode %v, %v", info.Mode(), err)
-	}
-	if keys, err := ListKeys(target, ""); err != nil || len(keys) != 1 {
-		t.Errorf("the target holds %v, %v", keys, err)
-	}
 }

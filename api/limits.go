@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"millrace/internal/keyfile"
 	"millrace/internal/telemetry"
 )
 
@@ -68,8 +69,8 @@ func (l Limits) Validate() error {
 	check(l.Records >= 0, "--limit-records: negative")
 	check(l.Depth >= 0 && l.Depth <= maxDepth, "--limit-depth: not from 0 to 1000")
 	check(l.Values >= 0, "--limit-values: negative")
-	check(usableRate(l.TenantRate), "--limit-rate: not a number of records")
-	check(usableRate(l.TenantBytes), "--limit-bytes-rate: not a number of bytes")
+	check(keyfile.UsableRate(l.TenantRate), "--limit-rate: not a number of records")
+	check(keyfile.UsableRate(l.TenantBytes), "--limit-bytes-rate: not a number of bytes")
 	check(l.TenantBurst >= 0, "--limit-burst: negative")
 	check(l.IndexDaysBack >= 0 && l.IndexDaysBack <= maxDaysBack, "--index-days-back: not from 1 to 366")
 	check(l.IndexDaysAhead >= 0 && l.IndexDaysAhead <= maxDaysAhead, "--index-days-ahead: not from 1 to 31")

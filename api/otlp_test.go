@@ -31,6 +31,8 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+
+	"millrace/internal/keyfile"
 )
 
 // dial serves the collector over gRPC and connects to it.
@@ -286,7 +288,7 @@ func TestGRPCFailures(t *testing.T) {
 	_, err = client.Export(c.ctx(t), small())
 	expect("too fast", err, codes.ResourceExhausted, true)
 
-	if err := RevokeKey(c.keys, testTenant, ""); err != nil {
+	if err := keyfile.Revoke(c.keys, testTenant, ""); err != nil {
 		t.Fatal(err)
 	}
 	c.Server.keys.checked.Store(0)

@@ -6,26 +6,9 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"millrace/internal/keyfile"
 )
-
-// Quota is how much of one collector a tenant may use, each second. A nil field
-// is the collector's default, zero is no limit.
-type Quota struct {
-	RecordsRate *float64 `json:"records_rate,omitempty"`
-	BytesRate   *float64 `json:"bytes_rate,omitempty"`
-}
-
-// usable reports whether both rates are numbers that can be kept to.
-func (q Quota) usable() bool {
-	for _, rate := range []*float64{q.RecordsRate, q.BytesRate} {
-		if rate != nil && !usableRate(*rate) {
-			return false
-		}
-	}
-	return true
-}
-
-func usableRate(rate float64) bool { return rate >= 0 && !math.IsInf(rate, 1) }
 
 // Defaults of the quota. A collector on two cores takes about 25,000 records a
 // second on the direct way: a fifth of that leaves room for four more tenants
@@ -162,7 +145,7 @@ func (a *account) allow(recordsRate, recordsBurst, bytesRate float64) {
 // so they are few.
 type accounts struct {
 	limits  Limits
-	quotas  func(tenant string) Quota // of the key file
+	quotas  func(tenant string) keyfile.Quota // of the key file
 	now     func() time.Time
 	tenants sync.Map // string to *account
 }

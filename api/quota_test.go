@@ -19,6 +19,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"millrace/internal/keyfile"
 )
 
 // clock is a time that moves only when a test says so.
@@ -50,7 +52,7 @@ func timed(t *testing.T, limits Limits) (*collector, *clock) {
 // key makes a key of another tenant.
 func (c *collector) keyOf(t *testing.T, tenant string) string {
 	t.Helper()
-	key, err := CreateKey(c.keys, tenant)
+	key, err := keyfile.Create(c.keys, tenant)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -303,9 +305,9 @@ func TestAnnouncedBytesAreChargedAtOnce(t *testing.T) {
 func TestTenantMayHaveItsOwnQuota(t *testing.T) {
 	t.Parallel()
 	c, clock := timed(t, Limits{TenantRate: 1, TenantBurst: 1, TenantBytes: 1000})
-	set := func(change Quota) {
+	set := func(change keyfile.Quota) {
 		t.Helper()
-		if err := SetQuota(c.keys, testTenant, change); err != nil {
+		if err := keyfile.SetQuota(c.keys, testTenant, change); err != nil {
 			t.Fatal(err)
 		}
 		c.Server.keys.checked.Store(0)
@@ -314,13 +316,13 @@ func TestTenantMayHaveItsOwnQuota(t *testing.T) {
 	c.postText(t, "/v1/telemetry", logs(1))
 	c.postText(t, "/v1/telemetry", logs(1)).retryAfter(t)
 
-	set(Quota{RecordsRate: rate(0)})
+	set(keyfile.Quota{RecordsRate: rate(0)})
 	for range 5 {
 		if r := c.postText(t, "/v1/telemetry", logs(10)); r.status != 202 {
 			t.Errorf("without a limit of records: answered %d %s", r.status, r.body)
 		}
 	}
-	set(Quota{BytesRate: rate(10)}) // and still none of records
+	set(keyfile.Quota{BytesRate: rate(10)}) // and still none of records
 	clock.pass(time.Hour)
 	if r := c.postText(t, "/v1/telemetry", logs(10)); r.status != 202 {
 		t.Errorf("with all bytes: answered %d %s", r.status, r.body)
@@ -328,10 +330,10 @@ func TestTenantMayHaveItsOwnQuota(t *testing.T) {
 	if r := c.postText(t, "/v1/telemetry", logs(1)); r.retryAfter(t) < 10*time.Second || !strings.Contains(r.Error, "bytes") {
 		t.Errorf("beyond its own limit of bytes: answered %d %v %s", r.status, r.header, r.body)
 	}
-	if quotas, err := ListQuotas(c.keys); err != nil || len(quotas) != 1 || *quotas[testTenant].RecordsRate != 0 || *quotas[testTenant].BytesRate != 10 {
+	if quotas, err := keyfile.Quotas(c.keys); err != nil || len(quotas) != 1 || *quotas[testTenant].RecordsRate != 0 || *quotas[testTenant].BytesRate != 10 {
 		t.Errorf("the file says %v, %v", quotas, err)
 	}
-	if err := ResetQuota(c.keys, testTenant); err != nil {
+	if err := keyfile.ResetQuota(c.keys, testTenant); err != nil {
 		t.Fatal(err)
 	}
 	c.Server.keys.checked.Store(0)
@@ -341,9 +343,9 @@ func TestTenantMayHaveItsOwnQuota(t *testing.T) {
 	}
 	c.postText(t, "/v1/telemetry", logs(1)).retryAfter(t)
 	// Keys that come later leave quotas alone.
-	set(Quota{RecordsRate: rate(42)})
+	set(keyfile.Quota{RecordsRate: rate(42)})
 	c.keyOf(t, "other")
-	if quotas, err := ListQuotas(c.keys); err != nil || *quotas[testTenant].RecordsRate != 42 {
+	if quotas, err := keyfile.Quotas(c.keys); err != nil || *quotas[testTenant].RecordsRate != 42 {
 		t.Errorf("after another key the file says %v, %v", quotas, err)
 	}
 }
@@ -352,12 +354,12 @@ func TestBadQuotaChangesNothing(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Limits{})
 	negative, nan := -1.0, math.NaN()
-	for _, wrong := range []Quota{{RecordsRate: &negative}, {BytesRate: &negative}, {BytesRate: &nan}} {
-		if err := SetQuota(c.keys, testTenant, wrong); err == nil {
+	for _, wrong := range []keyfile.Quota{{RecordsRate: &negative}, {BytesRate: &negative}, {BytesRate: &nan}} {
+		if err := keyfile.SetQuota(c.keys, testTenant, wrong); err == nil {
 			t.Errorf("%v is taken", wrong)
 		}
 	}
-	if err := SetQuota(c.keys, "no tenant", Quota{}); err == nil {
+	if err := keyfile.SetQuota(c.keys, "no tenant", keyfile.Quota{}); err == nil {
 		t.Error("a quota of an impossible tenant is taken")
 	}
 	data, err := os.ReadFile(c.keys)

@@ -22,13 +22,14 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"millrace/internal/keyfile"
 	"millrace/test/kit/poll"
 )
 
 // another makes a second tenant and returns its key.
 func (c *collector) another(t *testing.T) string {
 	t.Helper()
-	key, err := CreateKey(c.keys, "other")
+	key, err := keyfile.Create(c.keys, "other")
 	if err != nil {
 		t.Fatal(err)
 	}

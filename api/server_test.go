@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"millrace/internal/keyfile"
 )
 
 func TestAuthorization(t *testing.T) {
@@ -244,7 +246,7 @@ func TestTenantsAreHeldToTheirRate(t *testing.T) {
 	if r := c.postText(t, "/v1/telemetry", "{"); r.status != 429 || r.header.Get("Retry-After") == "" {
 		t.Errorf("an exhausted tenant: answered %d %s", r.status, r.body)
 	}
-	other, err := CreateKey(c.keys, "other")
+	other, err := keyfile.Create(c.keys, "other")
 	if err != nil {
 		t.Fatal(err)
 	}

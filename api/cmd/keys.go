@@ -7,7 +7,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"millrace/api"
+	"millrace/internal/keyfile"
 )
 
 type keysCommands struct {
@@ -35,7 +35,7 @@ func (c createKey) Run() error {
 			return err
 		}
 	}
-	key, err := api.CreateKey(c.Keys, c.Tenant)
+	key, err := keyfile.Create(c.Keys, c.Tenant)
 	if err == nil {
 		fmt.Println(key)
 	}
@@ -49,11 +49,11 @@ type listKeys struct {
 
 // Run lists keys.
 func (l listKeys) Run() error {
-	keys, err := api.ListKeys(l.Keys, l.Tenant)
+	keys, err := keyfile.List(l.Keys, l.Tenant)
 	if err != nil {
 		return err
 	}
-	quotas, err := api.ListQuotas(l.Keys)
+	quotas, err := keyfile.Quotas(l.Keys)
 	if err != nil {
 		return err
 	}
@@ -86,4 +86,4 @@ func (r revokeKeys) Validate() error {
 }
 
 // Run disables keys.
-func (r revokeKeys) Run() error { return api.RevokeKey(r.Keys, r.Tenant, r.ID) }
+func (r revokeKeys) Run() error { return keyfile.Revoke(r.Keys, r.Tenant, r.ID) }

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"strconv"
 
-	"millrace/api"
+	"millrace/internal/keyfile"
 )
 
 // quotaFlags are the rates of a tenant.
@@ -16,7 +16,7 @@ type quotaFlags struct {
 func (q quotaFlags) given() bool { return q.RecordsRate != nil || q.BytesRate != nil }
 
 func (q quotaFlags) set(path, tenant string) error {
-	return api.SetQuota(path, tenant, api.Quota{RecordsRate: q.RecordsRate, BytesRate: q.BytesRate})
+	return keyfile.SetQuota(path, tenant, keyfile.Quota{RecordsRate: q.RecordsRate, BytesRate: q.BytesRate})
 }
 
 type changeQuota struct {
@@ -37,7 +37,7 @@ func (c changeQuota) Validate() error {
 // Run sets a quota.
 func (c changeQuota) Run() error {
 	if c.Default {
-		return api.ResetQuota(c.Keys, c.Tenant)
+		return keyfile.ResetQuota(c.Keys, c.Tenant)
 	}
 	return c.set(c.Keys, c.Tenant)
 }

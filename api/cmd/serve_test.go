@@ -26,6 +26,7 @@ import (
 	"millrace/api"
 	"millrace/api/batching"
 	"millrace/deploy/local"
+	"millrace/internal/keyfile"
 	"millrace/internal/ops"
 )
 
@@ -69,7 +70,7 @@ func freeAddress(t *testing.T) string {
 func TestTLSProtectsBothListeners(t *testing.T) {
 	t.Parallel()
 	keyFile := filepath.Join(t.TempDir(), "keys.json")
-	if _, err := api.CreateKey(keyFile, "tenant"); err != nil {
+	if _, err := keyfile.Create(keyFile, "tenant"); err != nil {
 		t.Fatal(err)
 	}
 	keys, err := api.OpenKeys(keyFile)
@@ -161,7 +162,7 @@ func TestServeTakesListOfOrigins(t *testing.T) {
 func TestServeDoesNotRedirectAgents(t *testing.T) {
 	t.Parallel()
 	keyFile := filepath.Join(t.TempDir(), "keys.json")
-	if _, err := api.CreateKey(keyFile, "tenant"); err != nil {
+	if _, err := keyfile.Create(keyFile, "tenant"); err != nil {
 		t.Fatal(err)
 	}
 	keys, err := api.OpenKeys(keyFile)
@@ -212,7 +213,7 @@ func TestKeysCommandSetsQuotas(t *testing.T) {
 	}
 	expect := func(want map[string][2]float64) {
 		t.Helper()
-		quotas, err := api.ListQuotas(path)
+		quotas, err := keyfile.Quotas(path)
 		if err != nil || len(quotas) != len(want) {
 			t.Errorf("the quotas are %v, %v", quotas, err)
 		}

@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"millrace/api"
 	"millrace/api/batching"
 	"millrace/deploy/local/localtest"
+	"millrace/internal/keyfile"
 	"millrace/internal/ops"
 	"millrace/test/kit/poll"
 	"millrace/test/outage"
@@ -30,7 +30,7 @@ type serving struct {
 func start(t *testing.T, c *outage.Cloud, mode batching.Mode) *serving {
 	t.Helper()
 	keys := filepath.Join(t.TempDir(), "keys.json")
-	key, err := api.CreateKey(keys, "tenant")
+	key, err := keyfile.Create(keys, "tenant")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,6 +32,7 @@ import (
 	"millrace/activities/supervise"
 	"millrace/api"
 	"millrace/internal/backup"
+	"millrace/internal/keyfile"
 	"millrace/internal/ledger"
 	"millrace/internal/ops"
 	"millrace/internal/queue"
@@ -71,7 +72,7 @@ var formats = []any{
 	recovery.Listed{}, recovery.ReportLine{}, recovery.Gap{},
 	backup.Generation{}, queue.DeadLetter{},
 	// What operators and agents read and write.
-	api.Key{}, api.Rejection{}, ops.Readiness{},
+	keyfile.Key{}, api.Rejection{}, ops.Readiness{},
 }
 
 // others are the types with JSON members that are held elsewhere, or by nothing of
@@ -81,7 +82,7 @@ var others = map[string]string{
 	"index.place": "Elasticsearch's", "sink.Reference": "Elasticsearch's", "index.Version": "Elasticsearch's", "index.answer": "Elasticsearch's",
 	"index.rawSnapshot": "Elasticsearch's", "index.SnapshotFailure": "Elasticsearch's", "index.sizes": "Elasticsearch's",
 	"queue.body":  "held by the fuzz corpus of its package",
-	"api.keyFile": "held by the tests of its package", "api.Quota": "held with api.keyFile", "api.answer": "held by api/openapi.yaml",
+	"keyfile.File": "held by the tests of its package", "keyfile.Quota": "held with keyfile.File", "api.answer": "held by api/openapi.yaml",
 }
 
 // folders are where such types are declared. What commands print is held by the

@@ -1,4 +1,5 @@
-package api
+// Package keyfile keeps the API keys of tenants, hashed, and their quotas, in a file that collectors read.
+package keyfile
 
 import (
 	"bytes"
@@ -10,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -27,11 +29,31 @@ type Key struct {
 	Revoked time.Time `json:"revoked,omitzero"` // disabled since
 }
 
-// keyFile is the JSON document.
-type keyFile struct {
+// File is the JSON document.
+type File struct {
 	Keys   []Key            `json:"keys"`
 	Quotas map[string]Quota `json:"quotas,omitempty"` // by tenant, where not the collector's default
 }
+
+// Quota is how much of one collector a tenant may use, each second. A nil field
+// is the collector's default, zero is no limit.
+type Quota struct {
+	RecordsRate *float64 `json:"records_rate,omitempty"`
+	BytesRate   *float64 `json:"bytes_rate,omitempty"`
+}
+
+// usable reports whether both rates are numbers that can be kept to.
+func (q Quota) usable() bool {
+	for _, rate := range []*float64{q.RecordsRate, q.BytesRate} {
+		if rate != nil && !UsableRate(*rate) {
+			return false
+		}
+	}
+	return true
+}
+
+// UsableRate reports whether a rate is a number that can be kept to.
+func UsableRate(rate float64) bool { return rate >= 0 && !math.IsInf(rate, 1) }
 
 // An API key is mr_<id>_<secret>. The id finds the hash to compare with, in
 // time that depends on nothing secret. The secret has 256 random bits, so that
@@ -45,21 +67,22 @@ const (
 
 var keyEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
-// keyID returns the public part of a key.
-func keyID(key string) (string, bool) {
+// ID returns the public part of a key.
+func ID(key string) (string, bool) {
 	rest, ours := strings.CutPrefix(key, keyPrefix)
 	id, _, found := strings.Cut(rest, "_")
 	return id, ours && found
 }
 
-func hashOf(key string) [sha256.Size]byte { return sha256.Sum256([]byte(key)) }
+// Hash is what the file has of a key.
+func Hash(key string) [sha256.Size]byte { return sha256.Sum256([]byte(key)) }
 
 // tenantName is what a tenant may be called.
 var tenantName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$`)
 
-// CreateKey makes a key for a tenant and adds its hash to the file, which is
+// Create makes a key for a tenant and adds its hash to the file, which is
 // made if it is missing. This is the only time that the key can be seen.
-func CreateKey(path, tenant string) (string, error) {
+func Create(path, tenant string) (string, error) {
 	if !tenantName.MatchString(tenant) {
 		return "", fmt.Errorf("create a key: tenant %q does not match %s", tenant, tenantName)
 	}
@@ -67,8 +90,8 @@ func CreateKey(path, tenant string) (string, error) {
 	_, _ = rand.Read(random[:]) // never fails
 	id := keyEncoding.EncodeToString(random[:idBytes])
 	key := keyPrefix + id + "_" + keyEncoding.EncodeToString(random[idBytes:])
-	sum := hashOf(key)
-	err := changeKeys(path, func(f *keyFile) error {
+	sum := Hash(key)
+	err := change(path, func(f *File) error {
 		f.Keys = append(f.Keys, Key{
 			ID: id, Tenant: tenant, SHA256: hex.EncodeToString(sum[:]), Created: time.Now().UTC().Truncate(time.Second),
 		})
@@ -80,9 +103,9 @@ func CreateKey(path, tenant string) (string, error) {
 	return key, nil
 }
 
-// ListKeys returns the keys of a tenant, or with "" all keys, oldest first.
-func ListKeys(path, tenant string) ([]Key, error) {
-	f, err := readKeyFile(path)
+// List returns the keys of a tenant, or with "" all keys, oldest first.
+func List(path, tenant string) ([]Key, error) {
+	f, err := read(path)
 	if err != nil {
 		return nil, fmt.Errorf("list keys: %w", err)
 	}
@@ -98,11 +121,11 @@ func ListKeys(path, tenant string) ([]Key, error) {
 // ErrNoSuchKey says that a key to be revoked is not there.
 var ErrNoSuchKey = errors.New("no such key")
 
-// RevokeKey disables the key with an id, or with "" every key of the tenant.
+// Revoke disables the key with an id, or with "" every key of the tenant.
 // The key stays in the file, so that its holder is answered 403 and not 401.
 // To revoke a key again changes nothing.
-func RevokeKey(path, tenant, id string) error {
-	err := changeKeys(path, func(f *keyFile) error {
+func Revoke(path, tenant, id string) error {
+	err := change(path, func(f *File) error {
 		found := false
 		for i := range f.Keys {
 			k := &f.Keys[i]
@@ -144,18 +167,18 @@ func ResetQuota(path, tenant string) error {
 	return changeQuota(path, tenant, true, func(Quota) Quota { return Quota{} })
 }
 
-func changeQuota(path, tenant string, usable bool, change func(Quota) Quota) error {
+func changeQuota(path, tenant string, usable bool, edit func(Quota) Quota) error {
 	if !tenantName.MatchString(tenant) {
 		return fmt.Errorf("set a quota: tenant %q does not match %s", tenant, tenantName)
 	}
 	if !usable {
 		return errors.New("set a quota: a rate is negative or not a number")
 	}
-	err := changeKeys(path, func(f *keyFile) error {
+	err := change(path, func(f *File) error {
 		if f.Quotas == nil {
 			f.Quotas = map[string]Quota{}
 		}
-		if f.Quotas[tenant] = change(f.Quotas[tenant]); f.Quotas[tenant] == (Quota{}) {
+		if f.Quotas[tenant] = edit(f.Quotas[tenant]); f.Quotas[tenant] == (Quota{}) {
 			delete(f.Quotas, tenant)
 		}
 		return nil
@@ -166,17 +189,41 @@ func changeQuota(path, tenant string, usable bool, change func(Quota) Quota) err
 	return nil
 }
 
-// ListQuotas returns the quotas of the file, by tenant.
-func ListQuotas(path string) (map[string]Quota, error) {
-	f, err := readKeyFile(path)
+// Quotas returns the quotas of the file, by tenant.
+func Quotas(path string) (map[string]Quota, error) {
+	f, err := read(path)
 	if err != nil {
 		return nil, fmt.Errorf("list quotas: %w", err)
 	}
 	return f.Quotas, nil
 }
 
-func readKeyFile(path string) (keyFile, error) {
-	var f keyFile
+// Read reads the file, and refuses one that a collector cannot use.
+func Read(path string) (File, error) {
+	f, err := read(path)
+	if err != nil {
+		return f, err
+	}
+	seen := map[string]bool{}
+	for _, key := range f.Keys {
+		if hash, err := hex.DecodeString(key.SHA256); err != nil || len(hash) != sha256.Size || key.ID == "" || !tenantName.MatchString(key.Tenant) {
+			return f, fmt.Errorf("read the key file %s: key %q is not complete", path, key.ID)
+		}
+		if seen[key.ID] {
+			return f, fmt.Errorf("read the key file %s: key %q is there twice", path, key.ID)
+		}
+		seen[key.ID] = true
+	}
+	for tenant, quota := range f.Quotas {
+		if !tenantName.MatchString(tenant) || !quota.usable() {
+			return f, fmt.Errorf("read the key file %s: the quota of %q cannot be kept", path, tenant)
+		}
+	}
+	return f, nil
+}
+
+func read(path string) (File, error) {
+	var f File
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return f, fmt.Errorf("read the key file: %w", err)
@@ -187,9 +234,9 @@ func readKeyFile(path string) (keyFile, error) {
 	return f, nil
 }
 
-// changeKeys reads the file, changes it and replaces it, under a lock. A reader
+// change reads the file, changes it and replaces it, under a lock. A reader
 // sees the old file or the new one, never half of one.
-func changeKeys(path string, change func(*keyFile) error) (err error) {
+func change(path string, edit func(*File) error) (err error) {
 	// The key file itself is replaced, so the lock is on a file beside it.
 	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -204,11 +251,11 @@ func changeKeys(path string, change func(*keyFile) error) (err error) {
 	if err != nil {
 		return fmt.Errorf("lock the key file: %w", err)
 	}
-	f, err := readKeyFile(path)
+	f, err := read(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := change(&f); err != nil {
+	if err := edit(&f); err != nil {
 		return err
 	}
 	var data bytes.Buffer
