@@ -28,6 +28,18 @@ const (
 	SnapshotQueue = "millrace-snapshot" // SnapshotIndex and EnforceRetention
 )
 
+// QueuePrefix begins the name of each task queue. A worker's --queues leaves it out.
+const QueuePrefix = "millrace-"
+
+// TaskQueues are all task queues.
+var TaskQueues = []string{
+	IngestQueue, RedriveQueue, ProcessQueue, RangeQueue, IndexQueue, BackupQueue, CopyQueue, DeadQueue, RecoverQueue, SweepQueue, SnapshotQueue,
+}
+
+// ClusterQueues are those whose activities restore, count, compare or delete documents,
+// which only a cluster can.
+var ClusterQueues = []string{RecoverQueue, SweepQueue, SnapshotQueue}
+
 // Search attributes, all keywords, that let an operator find what is stuck.
 // None carries a tenant: attributes are readable to everyone in the namespace.
 var (

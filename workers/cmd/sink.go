@@ -18,6 +18,7 @@ import (
 	"millrace/internal/ops"
 	"millrace/internal/sink"
 	"millrace/workers"
+	"millrace/workflows"
 )
 
 // Sinking says where documents go.
@@ -37,12 +38,16 @@ func (s Sinking) Validate() error {
 	return nil
 }
 
-// allQueues are the task queues that a worker can poll.
-var allQueues = []string{"ingest", "redrive", "process", "range", "index", "backup", "copy", "dead", "recover", "sweep", "snapshot"}
+// allQueues are the task queues that a worker can poll, as --queues names them, and
+// clusterQueues those of them that need a cluster.
+var allQueues, clusterQueues = inFlag(workflows.TaskQueues), inFlag(workflows.ClusterQueues)
 
-// clusterQueues are those whose activities restore, count, compare or delete documents,
-// which only a cluster can.
-var clusterQueues = []string{"recover", "sweep", "snapshot"}
+func inFlag(queues []string) (names []string) {
+	for _, queue := range queues {
+		names = append(names, strings.TrimPrefix(queue, workflows.QueuePrefix))
+	}
+	return names
+}
 
 // polled are the task queues to poll: those asked for, or all that the sink can serve.
 func (s *settings) polled() []string {
