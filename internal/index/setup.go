@@ -70,20 +70,70 @@ func (c *Client) Setup(ctx context.Context, l Layout) error {
 // Ready reports whether documents can be indexed: the server answers, and the
 // templates are there. The error wraps ErrNoTemplates when they are not.
 func (c *Client) Ready(ctx context.Context) error {
+	all, err := c.Templates(ctx)
+	if err != nil {
+		return err
+	}
+	for _, t := range all {
+		if t.Installed < t.Wanted {
+			return fmt.Errorf("%w: %s has version %d, want %d", ErrNoTemplates, t.Name, t.Installed, t.Wanted)
+		}
+	}
+	return nil
+}
+
+// TemplateVersion says which version of a template is installed, and which this program has.
+type TemplateVersion struct {
+	Name      string
+	Installed int // 0: none is
+	Wanted    int
+}
+
+// Templates returns the versions of all templates.
+func (c *Client) Templates(ctx context.Context) (all []TemplateVersion, err error) {
 	parts, err := templates(c.flavor, DefaultLayout)
 	if err != nil {
-		return fmt.Errorf("check index templates: %w", err)
+		return nil, fmt.Errorf("check index templates: %w", err)
 	}
 	for _, part := range parts {
 		version, err := c.installed(ctx, part)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if version < part.version {
-			return fmt.Errorf("%w: %s has version %d, want %d", ErrNoTemplates, part.name, version, part.version)
-		}
+		all = append(all, TemplateVersion{part.name, version, part.version})
 	}
-	return nil
+	return all, nil
+}
+
+// Layout returns the layout that the installed templates give to the next index: zero if none is installed.
+func (c *Client) Layout(ctx context.Context) (l Layout, err error) {
+	var found struct {
+		Templates []struct {
+			Template struct {
+				Template struct {
+					Settings struct {
+						Index struct {
+							Shards   string `json:"number_of_shards"`
+							Replicas string `json:"number_of_replicas"`
+						}
+					}
+				}
+			} `json:"index_template"`
+		} `json:"index_templates"`
+	}
+	part := template{name: templatePrefix + indexTemplate}
+	err = c.call(ctx, part.get("index_templates.index_template.template.settings"), &found)
+	if status := (*StatusError)(nil); errors.As(err, &status) && status.Status == http.StatusNotFound {
+		return l, nil
+	}
+	if err != nil {
+		return l, fmt.Errorf("read index template %s: %w", part.name, err)
+	}
+	for _, one := range found.Templates {
+		settings := one.Template.Template.Settings.Index
+		l = Layout{Shards: int(number(settings.Shards)), Replicas: int(number(settings.Replicas))}
+	}
+	return l, nil
 }
 
 // installed returns the version of a template on the server, zero without one.

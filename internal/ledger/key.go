@@ -57,6 +57,12 @@ func ParkedOf(key string) (index string, ok bool) {
 	return strings.Join(marks[2:], "."), true // behind the stream's creation and the hash
 }
 
+// IsLoss reports whether a key is that of an entry of a possible loss.
+func IsLoss(key string) bool {
+	_, numbers, _ := parts(key)
+	return strings.HasPrefix(numbers, lossMark)
+}
+
 // parts takes a key apart: ledger/open/<stream>/<shard>/<numbers>.<marks>.json.
 func parts(key string) (shard, numbers string, marks []string) {
 	place, err := placeOf(key)

@@ -32,6 +32,21 @@ func TestKeyNamesItsRange(t *testing.T) {
 	}
 }
 
+func TestKeyTellsAPossibleLoss(t *testing.T) {
+	t.Parallel()
+	for key, want := range map[string]bool{
+		"ledger/open/s/shardId-000000000003/loss-17-20.1795392000.json": true,
+		"ledger/done/s/shardId-000000000003/loss--20.json":              true, // without a checkpoint
+		"ledger/open/s/shardId-000000000003/17-20.1795392000.json":      false,
+		"ledger/open/loss-1/shardId-000000000003/17-20.json":            false,
+		"elsewhere": false,
+	} {
+		if got := ledger.IsLoss(key); got != want {
+			t.Errorf("%s is a loss: %v", key, got)
+		}
+	}
+}
+
 func TestCopyKeyNamesItsRange(t *testing.T) {
 	t.Parallel()
 	at := time.Unix(1_795_392_000, 0)
