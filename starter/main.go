@@ -1,5 +1,5 @@
-// Command starter is the operator's command: it creates what the pipeline needs,
-// starts, stops, pauses and resumes its endless workflows, shows their progress,
+// Command starter is the operator's command: it creates and checks what the pipeline
+// needs, starts, stops, pauses and resumes its endless workflows, shows their progress,
 // steers recoveries, and sends test telemetry.
 package main
 
@@ -26,8 +26,9 @@ type commands struct {
 	By               who           `help:"Who you are: the owner of a pause, and the identity in the history of each workflow that you command; default: user and host." env:"MILLRACE_OPERATOR" placeholder:"USER@HOST"`
 	AnswerWithin     time.Duration `help:"How long to wait for a workflow's answer to a query." default:"10s" env:"MILLRACE_ANSWER_WITHIN"`
 
-	Setup setupCommand `cmd:"" group:"first" help:"Create the stream, queues, bucket, index templates and search attributes that are missing."`
-	Send  sendCommand  `cmd:"" group:"first" help:"Send test telemetry to a collector."`
+	Setup  setupCommand  `cmd:"" group:"first" help:"Create the stream, queues, bucket, index templates and search attributes that are missing."`
+	Send   sendCommand   `cmd:"" group:"first" help:"Send test telemetry to a collector."`
+	Doctor doctorCommand `cmd:"" group:"first" help:"Check everything that a pipeline needs, and say what to do about what is wrong."`
 
 	Process processCommands `cmd:"" group:"processing" help:"Index the stream into Elasticsearch."`
 	Shards  shardsCommand   `cmd:"" group:"processing" help:"Show the position of each shard."`
@@ -79,6 +80,7 @@ Examples:
     starter setup --shards 8              create what the pipeline needs
     starter process start                 start processing
     starter backup start                  start the backup
+    starter doctor                        check that all of it works
     starter send --key K --records 1000   post test records
     starter shards                        show the position of each shard
     starter shard pause 3 --for 10m       give Elasticsearch a rest

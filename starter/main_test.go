@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 
 // leaves are all commands.
 var leaves = []string{
-	"setup", "send", "backup start", "backup stop", "backup pause", "backup resume", "backup status", "process start", "process stop", "process status", "shards", "shard show", "shard pause", "shard resume", "shard lift",
+	"setup", "doctor", "send", "backup start", "backup stop", "backup pause", "backup resume", "backup status", "process start", "process stop", "process status", "shards", "shard show", "shard pause", "shard resume", "shard lift",
 	"stream pause", "stream resume", "batch list", "batch show", "batch retry", "batch skip", "batch cancel", "parked list", "parked show", "parked start", "parked pause", "parked resume", "parked cancel", "dlq list", "dlq show",
 	"dlq reprocess", "dlq status", "dlq pause", "dlq resume", "dlq cancel",
 	"letters start", "letters stop", "letters pause", "letters resume", "letters status", "redrive start", "redrive stop", "redrive status", "redrive pause", "redrive resume",

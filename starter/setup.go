@@ -33,8 +33,7 @@ type setupCommand struct {
 	IndexShards    int `help:"Primary shards of each new index." default:"1" env:"MILLRACE_INDEX_SHARDS"`
 	Replicas       int `help:"Replicas of each new index; 0 on a single node." default:"1" env:"MILLRACE_INDEX_REPLICAS"`
 
-	IndexDaysBack  int `help:"Setting of the collectors. From it, setup computes whether the cluster has room for all indices." default:"8" env:"MILLRACE_INDEX_DAYS_BACK"`
-	IndexDaysAhead int `help:"Setting of the collectors, likewise." default:"1" env:"MILLRACE_INDEX_DAYS_AHEAD"`
+	windowFlags
 
 	Sink                 config.Sink `embed:""`
 	config.Elasticsearch `group:"elasticsearch"`
@@ -59,8 +58,8 @@ func (s setupCommand) Validate() error {
 	if s.RetentionHours < int(stream.ShortestRetention.Hours()) || s.RetentionHours > longestRetentionHours {
 		errs = append(errs, fmt.Errorf("--retention-hours: %d is not from %v to %d", s.RetentionHours, stream.ShortestRetention.Hours(), longestRetentionHours))
 	}
-	if s.IndexDaysBack < 1 || s.IndexDaysAhead < 1 {
-		errs = append(errs, fmt.Errorf("--index-days-back, --index-days-ahead: %d, %d: collectors have 1 at the least", s.IndexDaysBack, s.IndexDaysAhead))
+	if err := s.windowFlags.Validate(); err != nil {
+		errs = append(errs, err)
 	}
 	if err := s.layout().Validate(); err != nil {
 		errs = append(errs, fmt.Errorf("--index-shards, --replicas: %w", err))

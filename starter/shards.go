@@ -33,16 +33,8 @@ func (s shardsCommand) Run(ctx context.Context, c client.Client, r *config.Resou
 	if err != nil {
 		return err
 	}
-	statuses := make([]shardStatus, len(all.states))
-	group, looking := errgroup.WithContext(ctx)
-	group.SetLimit(looksAtOnce)
-	for i, state := range all.states {
-		group.Go(func() (err error) {
-			statuses[i], err = all.status(looking, state)
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
+	statuses, err := all.statuses(ctx)
+	if err != nil {
 		return err
 	}
 	return s.print(out, statuses, func() {
@@ -133,6 +125,20 @@ type shardStatus struct {
 	Parents  []string `json:"parents,omitempty"`
 }
 
+// statuses asks the workflows of all shards.
+func (s shards) statuses(ctx context.Context) ([]shardStatus, error) {
+	statuses := make([]shardStatus, len(s.states))
+	group, looking := errgroup.WithContext(ctx)
+	group.SetLimit(looksAtOnce)
+	for i, state := range s.states {
+		group.Go(func() (err error) {
+			statuses[i], err = s.status(looking, state)
+			return err
+		})
+	}
+	return statuses, group.Wait()
+}
+
 // status asks the workflow of a shard, if it has one.
 func (s shards) status(ctx context.Context, shard supervise.ShardState) (shardStatus, error) {
 	id := workflows.ProcessShardID(s.stream.Name, s.stream.Created, shard.ID)
@@ -184,8 +190,9 @@ func (s shardStatus) lag() string {
 }
 
 // oneLine makes of what a server says something that fits into a table.
-func oneLine(text string) string {
-	const longest = 80
+func oneLine(text string) string { return inOneLine(text, 80) }
+
+func inOneLine(text string, longest int) string {
 	text = strings.Join(strings.Fields(text), " ")
 	if runes := []rune(text); len(runes) > longest {
 		return string(runes[:longest]) + "…"

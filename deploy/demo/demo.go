@@ -155,7 +155,8 @@ func (d *demo) start(ctx context.Context) error {
 
 // share lets starter find the demo from another terminal, and says how.
 func (d *demo) share() (err error) {
-	if d.env, err = d.stack.Share("MILLRACE_COLLECTOR_URL="+d.collector.URL, "MILLRACE_KEY="+d.guestKey); err != nil {
+	if d.env, err = d.stack.Share("MILLRACE_COLLECTOR_URL="+d.collector.URL, "MILLRACE_WORKER_URL="+d.worker.URL,
+		"MILLRACE_KEY="+d.guestKey, "MILLRACE_KEYS="+d.pipeline.Keys()); err != nil {
 		return err
 	}
 	say("starter", "in another terminal: ./task starter -- shards (or . %s, and go run ./starter shards)", d.env)
@@ -237,6 +238,7 @@ Logs           %s
 Worth trying in another terminal:
 
   ./task starter -- shards                  how far is each shard?
+  ./task starter -- doctor                  is everything as it should be?
   ./task starter -- dlq list                which records were given up, and why?
   ./task starter -- send --records 1000     post more
   ./task starter -- --help                  everything else; or . %s, and go run ./starter …

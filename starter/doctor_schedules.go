@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+
+	"millrace/internal/snapshot"
+	"millrace/workflows"
+)
+
+// planned is a schedule that a pipeline should have.
+type planned struct {
+	name, id string
+	make     string // command that makes it
+	without  string // what is missing without it
+}
+
+func (e *exam) snapshots() planned {
+	return planned{"snapshots", workflows.SnapshotID(e.Repository.Name), "starter snapshot schedule", "a recovery indexes everything again from the backup"}
+}
+
+func (e *exam) scheduleChecks() (all []check) {
+	const group = "schedules"
+	for _, p := range []planned{
+		e.snapshots(),
+		{"retention", workflows.RetentionID(e.names.Stream), "starter retention schedule --days default=14", "indices are kept for ever, until the cluster has no room"},
+		{"drills", workflows.DrillID, "starter drill schedule --every 7d", "nothing proves that a recovery would work"},
+	} {
+		all = append(all, check{group: group, name: p.name, do: helpServer, cluster: true, look: func(ctx context.Context) (verdict, error) { return e.scheduled(ctx, p) }})
+	}
+	return append(all, check{group: group, name: "last snapshot", do: helpAWS, cluster: true, look: e.lastSnapshot})
+}
+
+// scheduled looks whether a schedule is there and not paused, and how its last run ended.
+func (e *exam) scheduled(ctx context.Context, p planned) (verdict, error) {
+	c, err := e.temporal.need(ctx)
+	if err != nil {
+		return verdict{}, err
+	}
+	described, err := c.ScheduleClient().GetHandle(ctx, p.id).Describe(ctx)
+	if isNotFound(err) {
+		return warn(p.make, "there is no schedule %s: %s", p.id, p.without), nil
+	}
+	if err != nil {
+		return verdict{}, fmt.Errorf("describe schedule %s: %w", p.id, advise(err, ""))
+	}
+	if state := described.Schedule.State; state != nil && state.Paused {
+		return warn(fmt.Sprintf("temporal schedule toggle --unpause --schedule-id %s --reason REASON", p.id), "schedule %s is paused: %s", p.id, inOneLine(orDash(state.Note), longestDetail)), nil
+	}
+	run := ""
+	if recent := described.Info.RecentActions; len(recent) > 0 && recent[len(recent)-1].StartWorkflowResult != nil {
+		run = recent[len(recent)-1].StartWorkflowResult.WorkflowID
+	}
+	if run == "" {
+		return fine("%s, every %v; it has not run yet", p.id, every(described)), nil
+	}
+	return e.lastRun(ctx, c, p, run, every(described))
+}
+
+// every is how often a schedule runs; zero if it says otherwise than starter.
+func every(described *client.ScheduleDescription) time.Duration {
+	if spec := described.Schedule.Spec; spec != nil && len(spec.Intervals) > 0 {
+		return spec.Intervals[0].Every
+	}
+	return 0
+}
+
+func (e *exam) lastRun(ctx context.Context, c client.Client, p planned, run string, every time.Duration) (verdict, error) {
+	described, err := c.DescribeWorkflowExecution(ctx, run, "")
+	if isNotFound(err) {
+		return fine("%s, every %v; its last run is forgotten", p.id, every), nil
+	}
+	if err != nil {
+		return verdict{}, fmt.Errorf("describe %s: %w", run, advise(err, ""))
+	}
+	switch status := described.GetWorkflowExecutionInfo().GetStatus(); status {
+	case enums.WORKFLOW_EXECUTION_STATUS_FAILED, enums.WORKFLOW_EXECUTION_STATUS_TERMINATED, enums.WORKFLOW_EXECUTION_STATUS_TIMED_OUT:
+		why := status.String()
+		var failed *temporal.ApplicationError
+		if err := c.GetWorkflow(ctx, run, "").Get(ctx, nil); errors.As(err, &failed) {
+			why = failed.Type() + ": " + failed.Message()
+		}
+		return warn("temporal workflow describe --workflow-id "+run, "its last run, %s, ended as %s", run, inOneLine(why, longestDetail)), nil
+	}
+	for _, pending := range described.GetPendingActivities() {
+		if v, wrong := stumbles(run, pending); wrong {
+			return v, nil
+		}
+	}
+	return fine("%s, every %v", p.id, every), nil
+}
+
+// overdueAfter is after how many intervals without a good snapshot one is overdue, as for SnapshotIndex.
+const overdueAfter = 2
+
+func (e *exam) lastSnapshot(ctx context.Context) (verdict, error) {
+	bucket, err := e.objects(ctx)
+	if err != nil {
+		return verdict{}, err
+	}
+	c, err := e.temporal.need(ctx)
+	if err != nil {
+		return verdict{}, err
+	}
+	described, err := c.ScheduleClient().GetHandle(ctx, e.snapshots().id).Describe(ctx)
+	if err != nil {
+		return skip("no schedule takes any"), nil //nolint:nilerr // another check reports it
+	}
+	last, err := snapshot.Open(bucket, e.Repository.Name).LastGood(ctx, time.Time{})
+	since := last.Started
+	if errors.Is(err, snapshot.ErrNone) {
+		since = described.Info.CreatedAt
+	} else if err != nil {
+		return verdict{}, err
+	}
+	age, within := time.Since(since).Round(time.Second), overdueAfter*every(described)
+	switch {
+	case age > within && within > 0 && last.Name == "":
+		return warn("starter snapshot list", "none is good, since %v", age), nil
+	case age > within && within > 0:
+		return warn("starter snapshot list", "the last good one, %s, is %v old", last.Name, age), nil
+	case last.Name == "":
+		return fine("the first is to come"), nil
+	}
+	return fine("%s is %v old", last.Name, age), nil
+}
