@@ -137,10 +137,10 @@ func TestServerConformsToOpenAPI(t *testing.T) {
 	j := &judge{t: t}
 	c.ingester = j
 	mux := http.NewServeMux()
-	operators := ops.Handler(ops.Checks{})
-	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
-		mux.Handle(path, operators)
-	}
+	probes := ops.Probes(ops.Checks{})
+	mux.Handle("/healthz", probes)
+	mux.Handle("/readyz", probes)
+	mux.Handle("/metrics", ops.Handler(ops.Checks{}))
 	mux.Handle("/", c.Handler())
 	seen := &answers{Handler: mux, counts: map[string]map[int]int{}}
 	server := httptest.NewServer(seen)

@@ -118,7 +118,7 @@ func (s sent) judge(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return errors.New("interrupted")
 	case s.GivenUp > 0:
-		return fmt.Errorf("%d records were not accepted in time: look at /readyz of the collector", s.GivenUp)
+		return fmt.Errorf("%d records were not accepted in time: look at /readyz at --listen-ops of the collector", s.GivenUp)
 	case s.Refused > 0:
 		return fmt.Errorf("%d records were refused: is the collector of another version?", s.Refused)
 	}

@@ -27,9 +27,10 @@ import (
 )
 
 type serveCommand struct {
-	Listen     string `help:"Address for HTTP: telemetry, /healthz, /readyz and /metrics." default:"127.0.0.1:8080" env:"MILLRACE_LISTEN"`
+	Listen     string `help:"Address for HTTP: telemetry, /healthz, and /readyz without details. 0.2 is the last version that serves /metrics here, too (deprecated): see --listen-ops." default:"127.0.0.1:8080" env:"MILLRACE_LISTEN"`
 	ListenGRPC string `name:"listen-grpc" help:"Address for OTLP over gRPC; empty: none." default:"127.0.0.1:4317" env:"MILLRACE_LISTEN_GRPC"`
-	TLSCert    string `name:"tls-cert" help:"PEM file of the certificate for both addresses." type:"existingfile" env:"MILLRACE_TLS_CERT"`
+	ListenOps  string `help:"Address for operators, without TLS: /healthz, /readyz with details, and /metrics; empty: none." default:"127.0.0.1:9091" env:"MILLRACE_LISTEN_OPS"`
+	TLSCert    string `name:"tls-cert" help:"PEM file of the certificate for agents, at --listen and --listen-grpc." type:"existingfile" env:"MILLRACE_TLS_CERT"`
 	TLSKey     string `name:"tls-key" help:"PEM file of the certificate's key." type:"existingfile" env:"MILLRACE_TLS_KEY"`
 	Region     string `help:"Region to write into each record; empty: AWS's." env:"MILLRACE_REGION"`
 
@@ -84,10 +85,16 @@ func (c *serveCommand) Run(ctx context.Context) error {
 	temporal := config.NewConnecting(lazily)
 
 	backends := workers.NewBackends(cfg, c.Resources, stream.Settings{PutConcurrency: c.PutConcurrency})
+	checks := c.checks(cfg, backends, temporal)
+	stopOps, err := c.serveOps(checks)
+	if err != nil {
+		return err
+	}
+	defer stopOps()
 	launcher := launch.Launcher{Client: temporal}
 	batcher := batching.New(c.Settings, launcher, backends.Intake)
 	server := api.New(api.Settings{Region: c.Region, Limits: c.Limits, Origins: c.CORSOrigins}, keys, batcher)
-	stopServing, err := c.serve(server, c.routes(server, c.checks(cfg, backends, temporal)), secured)
+	stopServing, err := c.serve(server, c.routes(server, checks), secured)
 	if err != nil {
 		batcher.Close()
 		return err
@@ -95,7 +102,7 @@ func (c *serveCommand) Run(ctx context.Context) error {
 	stopWorker := c.work(ctx, temporal, launcher, backends)
 	var finding sync.WaitGroup
 	finding.Go(func() { c.find(ctx, backends) })
-	slog.Info("taking telemetry", "http", c.Listen, "grpc", c.ListenGRPC, "stream", c.Stream, "ingest", c.Mode)
+	slog.Info("taking telemetry", "http", c.Listen, "grpc", c.ListenGRPC, "ops", c.ListenOps, "stream", c.Stream, "ingest", c.Mode)
 
 	<-ctx.Done()
 	slog.Info("stopping: what is under way is finished")
@@ -129,13 +136,15 @@ func (c *serveCommand) checks(cfg aws.Config, backends *workers.Backends, tempor
 	return checks
 }
 
-// routes are those for agents, and those for operators. No http.ServeMux leads
-// to the former: it would redirect some of their paths.
+// routes are those for agents, and what a load balancer asks. No http.ServeMux
+// leads to the former: it would redirect some of their paths.
 func (c *serveCommand) routes(server *api.Server, checks ops.Checks) http.Handler {
-	operators, agents := ops.Handler(checks), server.Handler()
+	probes, operators, agents := ops.Probes(checks), ops.Handler(checks), server.Handler()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
-		case "/healthz", "/readyz", "/metrics":
+		case "/healthz", "/readyz":
+			probes.ServeHTTP(w, r)
+		case "/metrics": // deprecated: 0.2 is the last version with it
 			operators.ServeHTTP(w, r)
 		default:
 			agents.ServeHTTP(w, r)
@@ -171,6 +180,18 @@ func (c *serveCommand) startWorker(ctx context.Context, temporal *config.Connect
 	return workers.Start(ctx, map[string]func() worker.Worker{
 		"ingest": func() worker.Worker { return workers.Ingest(temporal.Client, ingester) },
 	})
+}
+
+// serveOps serves operators until stop is called, if there is an address for them.
+func (c *serveCommand) serveOps(checks ops.Checks) (stop func(), err error) {
+	if c.ListenOps == "" {
+		return func() {}, nil
+	}
+	stop, err = ops.Serve(c.ListenOps, ops.Handler(checks))
+	if err != nil {
+		return nil, fmt.Errorf("--listen-ops: %w", err)
+	}
+	return stop, nil
 }
 
 // serve serves HTTP and gRPC until stop is called, which lets requests that are

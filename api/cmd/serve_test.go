@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -26,6 +28,7 @@ import (
 	"millrace/api"
 	"millrace/api/batching"
 	"millrace/deploy/local"
+	"millrace/deploy/local/localtest"
 	"millrace/internal/keyfile"
 	"millrace/internal/ops"
 )
@@ -123,6 +126,88 @@ func TestTLSProtectsBothListeners(t *testing.T) {
 	}
 	if err := export(insecure.NewCredentials()); status.Code(err) != codes.Unavailable {
 		t.Errorf("without TLS: %v", err)
+	}
+}
+
+// Agents are strangers: they may ask whether the collector works, not what it lacks.
+func TestOperatorsHaveAnAddressOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	keyFile := filepath.Join(t.TempDir(), "keys.json")
+	if _, err := keyfile.Create(keyFile, "tenant"); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := api.OpenKeys(keyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	away := errors.New("bucket of-the-pipeline is away")
+	checks := ops.Checks{Required: map[string]ops.Check{"s3": func(context.Context) error { return away }}}
+	c := &serveCommand{Listen: freeAddress(t), ListenOps: freeAddress(t)}
+	stopOps, err := c.serveOps(checks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stopOps()
+	server := api.New(api.Settings{Region: "r"}, keys, nowhere{})
+	stop, err := c.serve(server, c.routes(server, checks), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	client := localtest.Client(t)
+	for _, want := range []struct {
+		url    string
+		status int
+		body   string // whole; or, with an ellipsis, its beginning
+	}{
+		{c.Listen + "/healthz", http.StatusOK, `{"alive":true}`},
+		{c.ListenOps + "/healthz", http.StatusOK, `{"alive":true}`},
+		{c.Listen + "/readyz", http.StatusServiceUnavailable, `{"ready":false}`},
+		{c.ListenOps + "/readyz", http.StatusServiceUnavailable, `{"ready":false,"missing":{"s3":"bucket of-the-pipeline is away"}}`},
+		{c.Listen + "/metrics", http.StatusOK, "# HELP …"},
+		{c.ListenOps + "/metrics", http.StatusOK, "# HELP …"},
+		{c.ListenOps + "/v1/telemetry", http.StatusNotFound, "404 page not found"},
+	} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+want.url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := io.ReadAll(response.Body)
+		_ = response.Body.Close()
+		body := strings.TrimSpace(string(answer))
+		start, begins := strings.CutSuffix(want.body, "…")
+		if err != nil || response.StatusCode != want.status || !strings.HasPrefix(body, start) || (!begins && body != start) {
+			t.Errorf("%s answered %d %.200s: %v; want %d %s", want.url, response.StatusCode, body, err, want.status, want.body)
+		}
+	}
+}
+
+func TestServeNeedsNoAddressForOperators(t *testing.T) {
+	t.Parallel()
+	if c, err := parse(t); err != nil || c.ListenOps != "127.0.0.1:9091" {
+		t.Errorf("the default is %q, error %v", c.ListenOps, err)
+	}
+	c, err := parse(t, "--listen-ops=")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop, err := c.serveOps(ops.Checks{})
+	if err != nil {
+		t.Fatalf("without an address: %v", err)
+	}
+	stop()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	c.ListenOps = taken.Addr().String()
+	if _, err := c.serveOps(ops.Checks{}); err == nil || !strings.Contains(err.Error(), "--listen-ops") {
+		t.Errorf("an address that is taken gives error %v", err)
 	}
 }
 

@@ -23,7 +23,8 @@ import (
 type serving struct {
 	*testing.T
 	client   *http.Client
-	url, key string
+	url, ops string // of agents, of operators
+	key      string
 }
 
 // start starts a collector, and has it end with the test.
@@ -34,7 +35,7 @@ func start(t *testing.T, c *outage.Cloud, mode batching.Mode) *serving {
 	if err != nil {
 		t.Fatal(err)
 	}
-	command, err := parse(t, append(c.Args(), "--keys="+keys, "--listen="+freeAddress(t), "--listen-grpc=", "--ingest="+string(mode))...)
+	command, err := parse(t, append(c.Args(), "--keys="+keys, "--listen="+freeAddress(t), "--listen-grpc=", "--listen-ops="+freeAddress(t), "--ingest="+string(mode))...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +48,7 @@ func start(t *testing.T, c *outage.Cloud, mode batching.Mode) *serving {
 			t.Errorf("the collector ends with %v", err)
 		}
 	})
-	return &serving{t, localtest.Client(t), "http://" + command.Listen, key}
+	return &serving{T: t, client: localtest.Client(t), url: "http://" + command.Listen, ops: "http://" + command.ListenOps, key: key}
 }
 
 // until waits for a condition, with patience for a machine that is busy.
@@ -60,9 +61,9 @@ func (s *serving) until(what string, condition func() bool) {
 	}
 }
 
-func (s *serving) call(method, path, body string) (status int, answer []byte) {
+func (s *serving) call(method, url, body string) (status int, answer []byte) {
 	s.Helper()
-	request, err := http.NewRequestWithContext(s.Context(), method, s.url+path, strings.NewReader(body))
+	request, err := http.NewRequestWithContext(s.Context(), method, url, strings.NewReader(body))
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -78,13 +79,13 @@ func (s *serving) call(method, path, body string) (status int, answer []byte) {
 
 func (s *serving) posts(id string) bool {
 	s.Helper()
-	status, _ := s.call(http.MethodPost, "/v1/telemetry", fmt.Sprintf(`[{"id":%q,"type":"log"}]`, id))
+	status, _ := s.call(http.MethodPost, s.url+"/v1/telemetry", fmt.Sprintf(`[{"id":%q,"type":"log"}]`, id))
 	return status == http.StatusAccepted
 }
 
 func (s *serving) readiness() (status int, r ops.Readiness) {
 	s.Helper()
-	status, answer := s.call(http.MethodGet, "/readyz", "")
+	status, answer := s.call(http.MethodGet, s.ops+"/readyz", "")
 	if status != 0 {
 		if err := json.Unmarshal(answer, &r); err != nil {
 			s.Fatalf("%s: %v", answer, err)

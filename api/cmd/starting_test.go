@@ -65,6 +65,9 @@ func TestReadinessNamesMissingStream(t *testing.T) {
 		_, r := s.readiness()
 		return strings.Contains(r.Degraded[workers.Kinesis], c.Names.Stream) && strings.Contains(r.Degraded[workers.Kinesis], "ResourceNotFound")
 	})
+	if status, answer := s.call(http.MethodGet, s.url+"/readyz", ""); status != http.StatusOK || string(answer) != `{"ready":true}`+"\n" {
+		t.Errorf("agents are answered %d %s", status, answer)
+	}
 }
 
 func TestCollectorRefusesRecordsItCannotStore(t *testing.T) {
@@ -77,7 +80,7 @@ func TestCollectorRefusesRecordsItCannotStore(t *testing.T) {
 		status, r := s.readiness()
 		return status == http.StatusServiceUnavailable && !r.Ready && len(r.Missing) == 3
 	})
-	if status, answer := s.call(http.MethodPost, "/v1/telemetry", `[{"type":"log"}]`); status != http.StatusServiceUnavailable {
+	if status, answer := s.call(http.MethodPost, s.url+"/v1/telemetry", `[{"type":"log"}]`); status != http.StatusServiceUnavailable {
 		t.Errorf("a post is answered %d %s", status, answer)
 	}
 	c.Open(workers.SQS)

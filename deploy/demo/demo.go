@@ -144,7 +144,7 @@ func (d *demo) start(ctx context.Context) error {
 		return err
 	}
 	say("collector", "ready at %s (HTTP) and %s (gRPC)", d.collector.URL, d.collector.GRPC)
-	say("worker", "ready at %s", d.worker.URL)
+	say("operators", "/readyz and /metrics of the collector at %s, of the worker at %s", d.collector.Ops, d.worker.Ops)
 	d.stores = audit.Stores{
 		Elasticsearch: d.stack.Service(local.Elasticsearch).URL(), Tenant: tenant, Bucket: bucket,
 		S3: pipeline.S3(d.stack),
@@ -231,6 +231,7 @@ func (d *demo) invite(w io.Writer) {
 	temporal, elasticsearch := d.stack.Service(local.Temporal), d.stack.Service(local.Elasticsearch)
 	fmt.Fprintf(w, `
 Collector      %s (HTTP), %s (OTLP/gRPC)
+Metrics        %s/metrics (collector), %s/metrics (worker)
 Temporal UI    %s
 Elasticsearch  %s
 Logs           %s
@@ -250,6 +251,6 @@ Worth trying in another terminal:
   %s workflow list --address %s
 
 Stop everything with Ctrl-C.
-`, d.collector.URL, d.collector.GRPC, temporal.URL(), elasticsearch.URL(), d.stack.LogDir(),
+`, d.collector.URL, d.collector.GRPC, d.collector.Ops, d.worker.Ops, temporal.URL(), elasticsearch.URL(), d.stack.LogDir(),
 		d.env, d.guestKey, time.Now().UTC().Format(time.RFC3339), d.collector.URL, elasticsearch.URL(), temporal.TemporalCLI(), temporal.Address())
 }

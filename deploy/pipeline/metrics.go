@@ -14,7 +14,7 @@ import (
 // Metric returns the sum of a program's series of a name, of those whose
 // labels hold all the given ones: Metric(ctx, "x_total", `result="ok"`).
 func (p *Program) Metric(ctx context.Context, name string, labels ...string) (float64, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.URL+"/metrics", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.Ops+"/metrics", nil)
 	if err != nil {
 		return 0, fmt.Errorf("make a request: %w", err)
 	}

@@ -20,7 +20,7 @@ alone 3
 `)
 	}))
 	defer server.Close()
-	p := &Program{Process: &Process{Name: "worker"}, URL: server.URL}
+	p := &Program{Process: &Process{Name: "worker"}, Ops: server.URL}
 	for _, c := range []struct {
 		name   string
 		labels []string

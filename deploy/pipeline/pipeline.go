@@ -18,10 +18,11 @@ import (
 	"millrace/internal/config"
 )
 
-// The usual ports of the collector (HTTP, then gRPC) and of a worker.
+// The usual ports of the collector (HTTP, gRPC, operators) and of a worker.
 const (
 	collectorPort = 8080
 	grpcPort      = 4317
+	opsPort       = 9091
 	workerPort    = 9090
 )
 
@@ -169,6 +170,7 @@ type Program struct {
 	*Process
 	URL  string // of its HTTP server
 	GRPC string // host and port; of a collector
+	Ops  string // URL of the server for operators; of a worker, the same as URL
 
 	command Command
 }
@@ -176,17 +178,18 @@ type Program struct {
 // StartCollector starts a collector and waits until it is ready. more is
 // environment of this process alone.
 func (p *Pipeline) StartCollector(ctx context.Context, more ...string) (*Program, error) {
-	ports, err := local.ChoosePorts(p.settings.UsualPorts, collectorPort, grpcPort)
+	ports, err := local.ChoosePorts(p.settings.UsualPorts, collectorPort, grpcPort, opsPort)
 	if err != nil {
 		return nil, fmt.Errorf("choose ports for the collector: %w", err)
 	}
-	address, grpc := loopback(ports[0]), loopback(ports[1])
+	address, grpc, ops := loopback(ports[0]), loopback(ports[1]), loopback(ports[2])
 	return p.start(ctx, &Program{
-		URL: "http://" + address, GRPC: grpc,
+		URL: "http://" + address, GRPC: grpc, Ops: "http://" + ops,
 		command: Command{
 			Name: "collector", Program: p.settings.Programs.Collector,
 			Args: []string{"serve", "--listen", address, "--listen-grpc", grpc, "--keys", p.Keys()},
-			Env:  more,
+			// No flag, which a collector of an earlier version would refuse.
+			Env: append([]string{"MILLRACE_LISTEN_OPS=" + ops}, more...),
 		},
 	})
 }
@@ -200,7 +203,7 @@ func (p *Pipeline) StartWorker(ctx context.Context, more ...string) (*Program, e
 	}
 	address := loopback(ports[0])
 	return p.start(ctx, &Program{
-		URL: "http://" + address,
+		URL: "http://" + address, Ops: "http://" + address,
 		command: Command{
 			Name: "worker", Program: p.settings.Programs.Worker,
 			Args: []string{"--listen", address},

@@ -33,36 +33,53 @@ type Readiness struct {
 	Degraded map[string]string `json:"degraded,omitempty"` // optional dependency: why
 }
 
-// Handler serves /healthz, which answers while the process lives; /readyz,
-// which names what is missing, and answers 503 while that is required; and
-// /metrics for Prometheus.
+// Handler serves operators: /healthz, which answers while the process lives;
+// /readyz, which names what is missing, and answers 503 while that is required;
+// and /metrics for Prometheus.
 func Handler(checks Checks) http.Handler {
+	mux := probes(checks.readiness)
+	mux.Handle("GET /metrics", promhttp.Handler())
+	return mux
+}
+
+// Probes serves /healthz and /readyz to strangers, such as load balancers and
+// agents: the answer is yes or no, and names no dependency and no error.
+func Probes(checks Checks) http.Handler {
+	return probes(func(ctx context.Context) Readiness {
+		return Readiness{Ready: checks.readiness(ctx).Ready}
+	})
+}
+
+func probes(readiness func(context.Context) Readiness) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, map[string]bool{"alive": true})
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		var readiness Readiness
-		var group sync.WaitGroup
-		var lost map[string]string
-		group.Go(func() { readiness.Missing = look(r.Context(), checks.Required) })
-		group.Go(func() { lost = look(r.Context(), checks.OneOf) })
-		group.Go(func() { readiness.Degraded = look(r.Context(), checks.Optional) })
-		group.Wait()
-		if len(lost) < len(checks.OneOf) {
-			maps.Copy(readiness.Degraded, lost)
-		} else {
-			maps.Copy(readiness.Missing, lost)
-		}
-		readiness.Ready = len(readiness.Missing) == 0
-		status := http.StatusOK
-		if !readiness.Ready {
+		now, status := readiness(r.Context()), http.StatusOK
+		if !now.Ready {
 			status = http.StatusServiceUnavailable
 		}
-		answer(w, status, readiness)
+		answer(w, status, now)
 	})
-	mux.Handle("GET /metrics", promhttp.Handler())
 	return mux
+}
+
+// readiness makes all checks at the same time.
+func (c Checks) readiness(ctx context.Context) (r Readiness) {
+	var group sync.WaitGroup
+	var lost map[string]string
+	group.Go(func() { r.Missing = look(ctx, c.Required) })
+	group.Go(func() { lost = look(ctx, c.OneOf) })
+	group.Go(func() { r.Degraded = look(ctx, c.Optional) })
+	group.Wait()
+	if len(lost) < len(c.OneOf) {
+		maps.Copy(r.Degraded, lost)
+	} else {
+		maps.Copy(r.Missing, lost)
+	}
+	r.Ready = len(r.Missing) == 0
+	return r
 }
 
 // look runs checks at the same time, and returns why those failed that did.

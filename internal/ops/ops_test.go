@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -16,7 +17,7 @@ import (
 	"millrace/internal/ops"
 )
 
-func TestReadyzNamesMissingDependencies(t *testing.T) {
+func TestReadyzNamesMissingDependenciesToOperatorsAlone(t *testing.T) {
 	t.Parallel()
 	works := func(context.Context) error { return nil }
 	fails := func(context.Context) error { return errors.New("it is away") }
@@ -49,6 +50,10 @@ func TestReadyzNamesMissingDependencies(t *testing.T) {
 			status, body := get(ops.Handler(c.checks), "/readyz")
 			if err := json.Unmarshal(body, &got); err != nil || status != c.status || !reflect.DeepEqual(got, c.want) {
 				t.Errorf("status %d, %+v: %v", status, got, err)
+			}
+			status, body = get(ops.Probes(c.checks), "/readyz")
+			if want := fmt.Sprintf(`{"ready":%v}`+"\n", c.want.Ready); status != c.status || string(body) != want {
+				t.Errorf("strangers are answered %d %s, want %d %s", status, body, c.status, want)
 			}
 		})
 	}
@@ -84,11 +89,16 @@ func TestSeldomCachesAnswers(t *testing.T) {
 
 func TestHealthzAndMetrics(t *testing.T) {
 	t.Parallel()
-	handler := ops.Handler(ops.Checks{})
-	if status, _ := get(handler, "/healthz"); status != http.StatusOK {
-		t.Errorf("/healthz answered %d", status)
+	operators, probes := ops.Handler(ops.Checks{}), ops.Probes(ops.Checks{})
+	for _, handler := range []http.Handler{operators, probes} {
+		if status, body := get(handler, "/healthz"); status != http.StatusOK || string(body) != `{"alive":true}`+"\n" {
+			t.Errorf("/healthz answered %d %s", status, body)
+		}
 	}
-	if status, body := get(handler, "/metrics"); status != http.StatusOK || !strings.Contains(string(body), "go_goroutines") {
+	if status, body := get(probes, "/metrics"); status != http.StatusNotFound {
+		t.Errorf("/metrics of probes answered %d: %.100s", status, body)
+	}
+	if status, body := get(operators, "/metrics"); status != http.StatusOK || !strings.Contains(string(body), "go_goroutines") {
 		t.Errorf("/metrics answered %d: %.100s", status, body)
 	}
 }
