@@ -118,10 +118,13 @@ func Temporal(logger *slog.Logger) (client.Options, error) {
 
 // DialLazily makes a Temporal client that connects when it is first used, so
 // that a process can start while Temporal is away. Its workers are of the
-// version, if there is one.
+// version, if there is one. It and they count in Prometheus's default registry.
 func DialLazily(logger *slog.Logger, version Versioning) (client.Client, error) {
 	options, err := Temporal(logger)
 	if err != nil {
+		return nil, err
+	}
+	if options.MetricsHandler, err = sdkMetrics(); err != nil {
 		return nil, err
 	}
 	if version.BuildID != "" {
