@@ -59,6 +59,7 @@ type batch struct {
 	paid int    // of made, in room
 	full error  // why no more can be made
 
+	trace   string // of the request, for its first record; see telemetry.TraceOf
 	arena   []byte // holds the records; not reused, since an Ingester may keep them
 	draft   *draft // of the record that is being read
 	hash    string // of request, once it was needed
@@ -144,6 +145,9 @@ func (b *batch) add(id, recordType string, at time.Time, kind timeKind, body, or
 	if kind == timeUsable {
 		head.Timestamp = at
 	}
+	if len(b.records) == 0 {
+		head.Trace = b.trace
+	}
 	if original != nil {
 		body = append(appendMember(body[:len(body)-1], originalTimestamp, original, true), '}')
 	}
@@ -156,9 +160,13 @@ func (b *batch) add(id, recordType string, at time.Time, kind timeKind, body, or
 		b.arena = make([]byte, 0, max(room, min(2*len(b.request), most)))
 	}
 	begin := len(b.arena)
-	arena := telemetry.AppendRecord(b.arena, head, body)
-	if size := len(arena) - begin; size > telemetry.MaxRecordSize || size > b.limits.RecordBytes {
-		b.reject(fmt.Sprintf("is %d bytes long with what the collector adds, more than %d", size, min(telemetry.MaxRecordSize, b.limits.RecordBytes)))
+	arena, most := telemetry.AppendRecord(b.arena, head, body), min(telemetry.MaxRecordSize, b.limits.RecordBytes)
+	if len(arena)-begin > most && head.Trace != "" { // that it is traced must not refuse it
+		head.Trace = ""
+		arena = telemetry.AppendRecord(b.arena, head, body)
+	}
+	if size := len(arena) - begin; size > most {
+		b.reject(fmt.Sprintf("is %d bytes long with what the collector adds, more than %d", size, most))
 		return
 	}
 	if given && b.contradicts(telemetry.DocIDOf(arena[begin:]), head.Digest) {

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -192,7 +193,8 @@ func (s *Server) export(stream grpc.ServerStream, of signal) (payload, error) {
 		s.accounts.of(tenant).arrived(len(request))
 		b = newBatch(s.limits, tenant, s.region, s.now(), request, nil)
 		b.held = held
-		refused = s.accept(ctx, name, &form{decode: of.decode(false)}, b)
+		header, _ := metadata.FromIncomingContext(ctx) // none is as good as an empty one
+		refused = s.traced(ctx, name, grpcHeader(header), began, &form{decode: of.decode(false)}, b)
 	}
 	if refused != nil {
 		countRequest(name, refused.status, began)
@@ -201,6 +203,18 @@ func (s *Server) export(stream grpc.ServerStream, of signal) (payload, error) {
 	countRequest(name, http.StatusOK, began)
 	return payload(of.taken(b, false)), nil
 }
+
+// grpcHeader is a header as OpenTelemetry reads it.
+type grpcHeader metadata.MD
+
+// Get implements propagation.TextMapCarrier.
+func (h grpcHeader) Get(name string) string { return first(metadata.MD(h), name) }
+
+// Set implements propagation.TextMapCarrier.
+func (h grpcHeader) Set(name, value string) { metadata.MD(h).Set(name, value) }
+
+// Keys implements propagation.TextMapCarrier.
+func (h grpcHeader) Keys() []string { return slices.Collect(maps.Keys(h)) }
 
 // grpc is the refusal as a gRPC status. RetryInfo says that a retry may help:
 // without it, agents give up where they are throttled.

@@ -149,7 +149,7 @@ func (d *draft) pass(m member) {
 
 // headNames are those that stand before a record's body, and the one that the
 // processor adds.
-var headNames = []string{"doc_id", "index", "received_at", "digest", "earlier_index", "tenant", "region", "id", "type", "@timestamp", "indexed_at"}
+var headNames = []string{"doc_id", "index", "received_at", "digest", "earlier_index", "tenant", "region", "id", "type", "@timestamp", "ingest_trace", "indexed_at"}
 
 // isHeadName reports whether a name, in capitals or not, is one of the head's:
 // readers that do not know the difference, as Athena's and Go's, must not take a

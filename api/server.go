@@ -11,7 +11,12 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
 	"golang.org/x/time/rate"
+
+	"millrace/internal/tracing"
 )
 
 // Ingester makes stream records durable.
@@ -26,6 +31,7 @@ type Settings struct {
 	Region  string // stands in every record
 	Limits  Limits
 	Origins Origins // of pages that may post
+	Tracer  *tracing.Tracer
 }
 
 // Server takes telemetry. It is safe for concurrent use.
@@ -33,6 +39,7 @@ type Server struct {
 	region   string
 	limits   Limits
 	origins  Origins
+	tracer   *tracing.Tracer
 	keys     *Keys
 	now      func() time.Time // when a request was received
 	ingester Ingester
@@ -46,7 +53,7 @@ type Server struct {
 func New(settings Settings, keys *Keys, ingester Ingester) *Server {
 	limits := settings.Limits.withDefaults()
 	return &Server{
-		region: settings.Region, limits: limits, origins: settings.Origins, keys: keys, now: time.Now, ingester: ingester,
+		region: settings.Region, limits: limits, origins: settings.Origins, tracer: settings.Tracer, keys: keys, now: time.Now, ingester: ingester,
 		accounts: accounts{limits: limits, quotas: keys.Quota, now: time.Now},
 		room:     newRoom(limits), decoders: make(slots, 2*runtime.GOMAXPROCS(0)), outage: rate.Sometimes{Interval: time.Second},
 	}
@@ -139,7 +146,7 @@ func (s *Server) serve(to route, w http.ResponseWriter, r *http.Request) {
 	if refused == nil {
 		b = newBatch(s.limits, tenant, s.region, s.now(), body, nil)
 		b.held, b.once.key = held, r.Header.Get("Idempotency-Key")
-		refused = s.accept(r.Context(), to.name, answerIn, b)
+		refused = s.traced(r.Context(), to.name, propagation.HeaderCarrier(r.Header), began, answerIn, b)
 	}
 	if refused != nil {
 		refused.write(w, answerIn)
@@ -228,6 +235,23 @@ func (s *Server) decode(in *form, b *batch) (err error) {
 		err = in.decode(b)
 	})
 	return err
+}
+
+// traced is accept, in a span if the request is to be traced, as its header may ask.
+func (s *Server) traced(ctx context.Context, protocol string, header propagation.TextMapCarrier, began time.Time, in *form, b *batch) *refusal {
+	ctx, span := s.tracer.Request(ctx, protocol, header, began)
+	b.trace = tracing.Text(span)
+	refused := s.accept(ctx, protocol, in, b)
+	if span.IsRecording() {
+		status := http.StatusOK
+		if refused != nil {
+			status = refused.status
+			span.SetStatus(codes.Error, http.StatusText(status))
+		}
+		span.SetAttributes(attribute.Int("http.response.status_code", status), attribute.Int("millrace.records", len(b.records)))
+	}
+	span.End()
+	return refused
 }
 
 // accept reads the records of a request and makes the good ones durable.

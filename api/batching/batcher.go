@@ -7,7 +7,10 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/semaphore"
+
+	"millrace/internal/tracing"
 )
 
 // ErrUnavailable says that records are not durable, or not known to be: the
@@ -82,7 +85,8 @@ func (b *Batcher) Close() {
 // part is what one call gives to one batch.
 type part struct {
 	records [][]byte
-	size    int // in bytes
+	size    int        // in bytes
+	span    trace.Span // of the request that it is of
 	done    chan error
 }
 
@@ -133,7 +137,9 @@ func (b *Batcher) Ingest(ctx context.Context, tenant string, records [][]byte) e
 	defer b.waiting.leave(tenant, size)
 	var parts []*part
 	var failed error
+	span := trace.SpanFromContext(ctx)
 	for _, p := range b.split(records) {
+		p.span = span
 		if !b.pending.TryAcquire(int64(p.size)) {
 			failed = errors.New("too much is waiting for an answer already")
 			shedRecords.Add(float64(len(p.records)))
@@ -246,11 +252,16 @@ func (b *Batcher) collect(of line) {
 func (b *Batcher) send(of batch) {
 	b.slots <- struct{}{}
 	defer func() { <-b.slots }()
-	records := make([][]byte, 0, of.records)
+	records, traced := make([][]byte, 0, of.records), []trace.Span(nil)
 	for _, p := range of.parts {
 		records = append(records, p.records...)
+		if p.span.IsRecording() {
+			traced = append(traced, p.span)
+		}
 	}
-	err := b.sender.send(records)
+	ctx, span := tracing.Join("batch", traced)
+	err := b.sender.send(ctx, records)
+	tracing.End(span, err)
 	for _, p := range of.parts {
 		b.pending.Release(int64(p.size))
 		p.done <- err

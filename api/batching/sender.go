@@ -32,12 +32,13 @@ type sender struct {
 	breaker  breaker
 }
 
-// send returns when all records are durable, by one way or the other.
-func (s *sender) send(records [][]byte) error {
+// send returns when all records are durable, by one way or the other. ctx holds the
+// batch's span, and does not end.
+func (s *sender) send(ctx context.Context, records [][]byte) error {
 	id := workflows.IngestID(newUUID())
 	if s.settings.Mode == Temporal && s.breaker.allows() {
 		begun := time.Now()
-		err := s.start(id, records)
+		err := s.start(ctx, id, records)
 		s.breaker.report(err)
 		if err == nil {
 			sent(begun, "temporal", len(records))
@@ -46,7 +47,7 @@ func (s *sender) send(records [][]byte) error {
 		startsFailed.Inc()
 	}
 	begun := time.Now()
-	if err := s.put(id, records); err != nil {
+	if err := s.put(ctx, id, records); err != nil {
 		return err
 	}
 	sent(begun, "direct", len(records))
@@ -64,10 +65,10 @@ func newUUID() string {
 
 // start starts the workflow of a batch: of its halves, each under an id of its
 // own, when it is too large for one.
-func (s *sender) start(id string, records [][]byte) error {
+func (s *sender) start(ctx context.Context, id string, records [][]byte) error {
 	half := len(records) / 2
 	halves := func() error {
-		return errors.Join(s.start(id+"-1", records[:half]), s.start(id+"-2", records[half:]))
+		return errors.Join(s.start(ctx, id+"-1", records[:half]), s.start(ctx, id+"-2", records[half:]))
 	}
 	if half > 0 && pack.Size(records) > pack.MaxUnpackedSize {
 		return halves()
@@ -76,7 +77,7 @@ func (s *sender) start(id string, records [][]byte) error {
 	if half > 0 && len(blob) > maxPack {
 		return halves()
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), s.settings.StartTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.settings.StartTimeout)
 	defer cancel()
 	return s.starter.StartIngest(ctx, id, blob)
 }
@@ -85,8 +86,8 @@ func (s *sender) start(id string, records [][]byte) error {
 const firstWait, longestWait = 100 * time.Millisecond, time.Second
 
 // put takes the direct way.
-func (s *sender) put(id string, records [][]byte) error {
-	ctx, cancel := context.WithTimeout(context.Background(), s.settings.DirectTimeout)
+func (s *sender) put(ctx context.Context, id string, records [][]byte) error {
+	ctx, cancel := context.WithTimeout(ctx, s.settings.DirectTimeout)
 	defer cancel()
 	for wait := firstWait; ; wait = min(2*wait, longestWait) {
 		left, err := s.direct.Put(ctx, id, records)

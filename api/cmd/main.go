@@ -37,6 +37,6 @@ func main() {
 func options() []kong.Option {
 	return []kong.Option{kong.Name("collector"), kong.Description(description), kong.ExplicitGroups([]kong.Group{
 		{Key: "aws", Title: "AWS"}, {Key: "durable", Title: "Making batches durable"},
-		{Key: "limits", Title: "Limits"}, {Key: "versioning", Title: "Versioning"}, {Key: "logging", Title: "Logging"},
+		{Key: "limits", Title: "Limits"}, {Key: "tracing", Title: "Tracing"}, {Key: "versioning", Title: "Versioning"}, {Key: "logging", Title: "Logging"},
 	})}
 }

@@ -22,6 +22,7 @@ import (
 	"millrace/internal/config"
 	"millrace/internal/ops"
 	"millrace/internal/stream"
+	"millrace/internal/tracing"
 	"millrace/workers"
 	"millrace/workflows/launch"
 )
@@ -40,7 +41,8 @@ type serveCommand struct {
 	api.Limits        `embed:"" group:"limits"`
 	batching.Settings `embed:"" group:"durable"`
 	config.Resources  `embed:"" group:"aws"`
-	PutConcurrency    int `name:"stream-puts" help:"Maximum PutRecords calls in flight for one batch." default:"4" group:"aws" env:"MILLRACE_STREAM_PUTS"`
+	PutConcurrency    int              `name:"stream-puts" help:"Maximum PutRecords calls in flight for one batch." default:"4" group:"aws" env:"MILLRACE_STREAM_PUTS"`
+	Tracing           tracing.Settings `embed:"" group:"tracing"`
 	config.Versioning `embed:"" group:"versioning"`
 	config.Logging    `embed:"" group:"logging"`
 }
@@ -51,7 +53,7 @@ func (c *serveCommand) Validate() error {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		errs = append(errs, errors.New("--tls-cert and --tls-key: give both, or none"))
 	}
-	return errors.Join(append(errs, c.CORSOrigins.Validate(), c.Limits.Validate(), c.Settings.Validate(), c.Resources.Validate())...)
+	return errors.Join(append(errs, c.CORSOrigins.Validate(), c.Limits.Validate(), c.Settings.Validate(), c.Resources.Validate(), c.Tracing.Validate())...)
 }
 
 // stopWithin bounds in time what requests that are under way may still take.
@@ -77,7 +79,12 @@ func (c *serveCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	lazily, err := config.DialLazily(logger, c.Versioning)
+	tracer, err := tracing.New(ctx, c.Tracing, "collector")
+	if err != nil {
+		return err
+	}
+	defer tracer.Close()
+	lazily, err := config.DialLazily(logger, c.Versioning, tracer.Interceptors()...)
 	if err != nil {
 		return err
 	}
@@ -93,7 +100,7 @@ func (c *serveCommand) Run(ctx context.Context) error {
 	defer stopOps()
 	launcher := launch.Launcher{Client: temporal}
 	batcher := batching.New(c.Settings, launcher, backends.Intake)
-	server := api.New(api.Settings{Region: c.Region, Limits: c.Limits, Origins: c.CORSOrigins}, keys, batcher)
+	server := api.New(api.Settings{Region: c.Region, Limits: c.Limits, Origins: c.CORSOrigins, Tracer: tracer}, keys, batcher)
 	stopServing, err := c.serve(server, c.routes(server, checks), secured)
 	if err != nil {
 		batcher.Close()

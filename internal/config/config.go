@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
+	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/log"
 
 	"millrace/internal/awshttp"
@@ -118,8 +119,9 @@ func Temporal(logger *slog.Logger) (client.Options, error) {
 
 // DialLazily makes a Temporal client that connects when it is first used, so
 // that a process can start while Temporal is away. Its workers are of the
-// version, if there is one. It and they count in Prometheus's default registry.
-func DialLazily(logger *slog.Logger, version Versioning) (client.Client, error) {
+// version, if there is one. It and they count in Prometheus's default registry, and
+// pass through the interceptors.
+func DialLazily(logger *slog.Logger, version Versioning, interceptors ...interceptor.ClientInterceptor) (client.Client, error) {
 	options, err := Temporal(logger)
 	if err != nil {
 		return nil, err
@@ -127,6 +129,7 @@ func DialLazily(logger *slog.Logger, version Versioning) (client.Client, error) 
 	if options.MetricsHandler, err = sdkMetrics(); err != nil {
 		return nil, err
 	}
+	options.Interceptors = append(options.Interceptors, interceptors...)
 	if version.BuildID != "" {
 		plugin, err := version.plugin()
 		if err != nil {

@@ -39,7 +39,8 @@ type Chunk struct {
 	owners  Owners             // the tenant of each record
 
 	bulk sink.Bulk
-	at   []int // the record of each document in the bulk
+	at   []int     // the record of each document in the bulk
+	sent time.Time // the bulk, last
 
 	resent []resent // records in the bulk that may stand in another index
 	met    []met    // records that are indexed, to be compared with their documents

@@ -5,6 +5,7 @@ import (
 	"millrace/internal/limiter"
 	"millrace/internal/sink"
 	"millrace/internal/telemetry"
+	"millrace/internal/tracing"
 )
 
 // Indexer is what all calls of a worker share to index records.
@@ -22,6 +23,7 @@ type Settings struct {
 	Limiter *limiter.Limiter
 	Seen    Seen             // nil: nothing is known to be indexed, and each record is sent
 	Delay   *delay.Histogram // from received to indexed; nil: these records are old
+	Tracer  *tracing.Tracer
 	// CompareRate is how many records a second that are indexed already are compared
 	// with their documents. More are counted as unchecked.
 	CompareRate int
@@ -53,10 +55,10 @@ func (x *Indexer) Uncached() *Indexer {
 	return &other
 }
 
-// Past returns an uncached Indexer for old records, which counts no delay.
+// Past returns an uncached Indexer for old records, which counts no delay and traces none.
 func (x *Indexer) Past() *Indexer {
 	other := x.Uncached()
-	other.Delay = delay.New()
+	other.Delay, other.Tracer = delay.New(), nil
 	return other
 }
 

@@ -135,6 +135,7 @@ func (s *Run) sendOnce(c *Chunk, place func(limiter.Feedback), timeouts int) (re
 		feedback.TimedOutAgain = result.TimedOut && timeouts+1 >= bodyTimeouts
 		place(feedback)
 	}()
+	c.sent = time.Now()
 	return s.indexer.Bulk.Do(s.call.Work, &c.bulk)
 }
 
@@ -186,6 +187,7 @@ func (s *Run) outcomes(c *Chunk, at []int, items []sink.Item, generation uint64,
 				continue
 			}
 			s.indexer.Seen.Mark(generation, c.ids[i], c.digests[i].Short())
+			s.indexer.Tracer.Indexed(c.Records[i].Data, c.sent)
 			c.Counts.Indexed++
 			if received := c.times[i]; !received.IsZero() {
 				c.received = append(c.received, received)

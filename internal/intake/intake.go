@@ -9,6 +9,7 @@ import (
 
 	"millrace/internal/backoff"
 	"millrace/internal/stream"
+	"millrace/internal/tracing"
 )
 
 // Stream takes records. See stream.Stream.
@@ -76,6 +77,8 @@ const (
 // that are durable nowhere yet, in order, and why. batch names the records in
 // the ledger.
 func (i *Writer) Put(ctx context.Context, batch string, records [][]byte) (left []int, err error) {
+	ctx, span := tracing.Begin(ctx, "put")
+	defer func() { tracing.End(span, err) }()
 	rejected, refused := i.putIntoStream(ctx, records)
 	taken.WithLabelValues("stream").Add(float64(len(records) - len(rejected) - len(refused)))
 	if len(refused) > 0 {

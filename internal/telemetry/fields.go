@@ -1,9 +1,6 @@
 package telemetry
 
-import (
-	"bytes"
-	"encoding/json"
-)
+import "encoding/json"
 
 // Fields are the head's fields that people search for. Reading them costs
 // more than Parse, so only the paths off the straight one do.
@@ -40,17 +37,10 @@ func ParseFields(data []byte) Fields {
 
 // headString reads a key and its string from the beginning of rest.
 func headString(rest []byte, key string, into *string) (after []byte, ok bool) {
-	rest, ok = bytes.CutPrefix(rest, []byte(key))
-	if !ok || len(rest) == 0 || rest[0] != '"' {
+	text, after := cutString(rest, key)
+	if text == nil {
 		return nil, false
 	}
-	for end := 1; end < len(rest); end++ {
-		switch rest[end] {
-		case '\\':
-			end++
-		case '"':
-			return rest[end+1:], json.Unmarshal(rest[:end+1], into) == nil
-		}
-	}
-	return nil, false
+	quoted := rest[len(key) : len(key)+len(text)+len(`""`)]
+	return after, json.Unmarshal(quoted, into) == nil
 }

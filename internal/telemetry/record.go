@@ -36,6 +36,7 @@ type Head struct {
 	ID         string // the record's own id
 	Type       string
 	Timestamp  time.Time // the record's own time, or ReceivedAt without a usable one
+	Trace      string    // see TraceOf; empty for nearly all
 }
 
 // DocID derives the identity of the record.
@@ -51,6 +52,8 @@ const (
 	keyRegion     = `,"region":`
 	keyID         = `,"id":`
 	keyType       = `,"type":`
+	keyTimestamp  = `,"@timestamp":`
+	keyTrace      = `,"ingest_trace":`
 	indexAt       = len(keyDocID) + docIDTextSize + len(keyIndex)
 )
 
@@ -83,9 +86,14 @@ func AppendRecord(dst []byte, h Head, body []byte) []byte {
 	dst = appendString(dst, h.ID)
 	dst = append(dst, keyType...)
 	dst = appendString(dst, h.Type)
-	dst = append(dst, `,"@timestamp":"`...)
+	dst = append(dst, keyTimestamp...)
+	dst = append(dst, '"')
 	dst = h.Timestamp.UTC().AppendFormat(dst, TimestampLayout)
 	dst = append(dst, '"')
+	if h.Trace != "" {
+		dst = append(dst, keyTrace...)
+		dst = appendString(dst, h.Trace)
+	}
 	if inner := body[1 : len(body)-1]; len(inner) > 0 {
 		dst = append(dst, ',')
 		dst = append(dst, inner...)

@@ -25,8 +25,8 @@ var records = []Mutant{
 		Name: "answers-before-durable", Clause: "what was answered 2xx is durable", Scenario: "temporal-down",
 		Edits: []Edit{{
 			File: "api/batching/sender.go",
-			Old:  "func (s *sender) send(records [][]byte) error {\n",
-			New:  "func (s *sender) send(records [][]byte) error {\n\tgo func() { _ = s.sendLater(records) }()\n\treturn nil\n}\n\nfunc (s *sender) sendLater(records [][]byte) error {\n",
+			Old:  "func (s *sender) send(ctx context.Context, records [][]byte) error {\n",
+			New:  "func (s *sender) send(ctx context.Context, records [][]byte) error {\n\tgo func() { _ = s.sendLater(ctx, records) }()\n\treturn nil\n}\n\nfunc (s *sender) sendLater(ctx context.Context, records [][]byte) error {\n",
 		}},
 	},
 	{
@@ -218,8 +218,8 @@ var records = []Mutant{
 		Name: "ends-without-elasticsearch", Clause: "a start in an outage waits for its end", Scenario: "worker-started-without-elasticsearch",
 		Edits: []Edit{{
 			File: "workers/cmd/main.go",
-			Old:  "\ttemporal, err := config.DialLazily(logger, s.Versioning)\n",
-			New:  "\tif err := to.cluster.Ready(ctx); err != nil {\n\t\treturn err\n\t}\n\ttemporal, err := config.DialLazily(logger, s.Versioning)\n",
+			Old:  "\ttemporal, err := config.DialLazily(logger, s.Versioning, tracer.Interceptors()...)\n",
+			New:  "\tif err := to.cluster.Ready(ctx); err != nil {\n\t\treturn err\n\t}\n\ttemporal, err := config.DialLazily(logger, s.Versioning, tracer.Interceptors()...)\n",
 		}},
 	},
 	{

@@ -39,6 +39,7 @@ import (
 	"millrace/internal/sink"
 	"millrace/internal/source"
 	"millrace/internal/stream"
+	"millrace/internal/tracing"
 	"millrace/workers"
 	"millrace/workflows"
 	"millrace/workflows/launch"
@@ -64,7 +65,8 @@ type settings struct {
 	workflows.BatchLimits `embed:"" group:"processing"`
 	Redriving             redrive.Limits `embed:"" group:"redriving"`
 	Recovering            `embed:"" group:"recovering"`
-	Backup                backups.Limits `embed:"" group:"backup"`
+	Backup                backups.Limits   `embed:"" group:"backup"`
+	Tracing               tracing.Settings `embed:"" group:"tracing"`
 	config.Versioning     `embed:"" group:"versioning"`
 	config.Logging        `embed:"" group:"logging"`
 }
@@ -91,7 +93,7 @@ func options() []kong.Option {
 	return []kong.Option{kong.Name("worker"), kong.Description(description), kong.ExplicitGroups([]kong.Group{
 		{Key: "aws", Title: "AWS"}, {Key: "sink", Title: "Sink"}, {Key: "elasticsearch", Title: "Elasticsearch"}, {Key: "processing", Title: "Processing"},
 		{Key: "redriving", Title: "Redriving"}, {Key: "recovering", Title: "Recovering"}, {Key: "backup", Title: "Backup"},
-		{Key: "versioning", Title: "Versioning"}, {Key: "logging", Title: "Logging"},
+		{Key: "tracing", Title: "Tracing"}, {Key: "versioning", Title: "Versioning"}, {Key: "logging", Title: "Logging"},
 	})}
 }
 
@@ -121,7 +123,7 @@ func (s *settings) Validate() error {
 	}
 	return errors.Join(append(errs,
 		s.validateQueues(), s.Resources.Validate(), s.Sinking.Validate(), s.Elasticsearch.Validate(), s.Processing.Validate(), s.BatchLimits.Validate(), s.Redriving.Validate(), s.Recovering.Validate(),
-		s.Backup.Validate())...)
+		s.Backup.Validate(), s.Tracing.Validate())...)
 }
 
 // run works until ctx ends, and then shuts down in reverse order.
@@ -136,7 +138,12 @@ func (s *settings) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, to.close()) }()
-	temporal, err := config.DialLazily(logger, s.Versioning)
+	tracer, err := tracing.New(ctx, s.Tracing, "worker")
+	if err != nil {
+		return err
+	}
+	defer tracer.Close()
+	temporal, err := config.DialLazily(logger, s.Versioning, tracer.Interceptors()...)
 	if err != nil {
 		return err
 	}
@@ -162,7 +169,7 @@ func (s *settings) run(ctx context.Context) (err error) {
 	}
 	defer stopServing()
 
-	r := remembered{dedup.New(s.DedupIDs), delay.New()}
+	r := remembered{dedup.New(s.DedupIDs), delay.New(), tracer}
 	r.seen.Register(prometheus.DefaultRegisterer)
 	prometheus.MustRegister(r.delays)
 	for ctx.Err() == nil {
@@ -177,6 +184,7 @@ func (s *settings) run(ctx context.Context) (err error) {
 type remembered struct {
 	seen   *dedup.Cache
 	delays *delay.Histogram
+	tracer *tracing.Tracer
 }
 
 // work polls what can be served at once, and the rest when the stream is found.
@@ -307,7 +315,7 @@ func (s *settings) processor(b *workers.Backends, to target, r remembered, launc
 	limits := s.Processing.WithDefaults()
 	indexer := indexing.New(indexing.Settings{
 		Bulk: to.bulker(b), Lookup: to.lookup,
-		Limiter: limiter.New(s.Bulks, s.BulkBytes), Seen: r.seen, Delay: r.delays, CompareRate: limits.CompareRate,
+		Limiter: limiter.New(s.Bulks, s.BulkBytes), Seen: r.seen, Delay: r.delays, Tracer: r.tracer, CompareRate: limits.CompareRate,
 	})
 	return process.New(process.Processor{
 		Stream: b.StreamID(), Source: source.Stream{Stream: b.Stream}, Indexer: indexer,
