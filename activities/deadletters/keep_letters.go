@@ -117,6 +117,7 @@ func (k *Keeper) KeepLetters(ctx context.Context, in KeepCall) (KeepProgress, er
 	defer long.Abandon()
 	call := newKeeping(k, in, long)
 	defer longcall.Heartbeat(ctx, func() any { return call.told.Get() })()
+	defer unreadableLetters.Set(0) // the next call, maybe of another worker, knows them
 	call.run(in.UntilEmpty)
 	call.tell()
 	return call.told.Get(), nil

@@ -51,6 +51,7 @@ func (r *Recoverer) RestoreIndices(ctx context.Context, in RestoreInput) (Restor
 		return RestoreProgress{}, err
 	}
 	f := &following{Recoverer: r, plan: plan, moved: time.Now()}
+	defer underWay.begin(restoring, &f.problem)()
 	defer longcall.Heartbeat(ctx, func() any { return f.state() })()
 	for len(plan.Restore) > 0 {
 		done := false

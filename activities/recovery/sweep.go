@@ -202,6 +202,7 @@ func (s *Sweeper) SweepObjects(ctx context.Context, in SweepInput) (SweepProgres
 	}
 	call := newSweep(ctx, going, s, in, plan, page, progress)
 	defer call.call.Abandon()
+	defer underWay.begin(in.Stage, &call.call.Stall)()
 	defer longcall.Heartbeat(ctx, func() any { return call.state() })()
 	defer call.watchLive()()
 	call.sweep()

@@ -18,6 +18,7 @@ import (
 	"millrace/internal/outcome"
 	"millrace/internal/queue"
 	"millrace/internal/stream"
+	"millrace/internal/telemetry"
 )
 
 // Redriver is what the activity of Redrive needs.
@@ -133,6 +134,7 @@ func (r *Redriver) RedriveMessages(ctx context.Context, in Call) (Progress, erro
 	if activity.HasHeartbeatDetails(ctx) && activity.GetHeartbeatDetails(ctx, &last) == nil {
 		call.counts = last.Counts
 	}
+	defer redriveOldest.DeleteLabelValues(in.Queue) // another worker may redrive then
 	defer longcall.Heartbeat(ctx, func() any { return call.progress() })()
 	var group sync.WaitGroup
 	for range call.Limits.Receivers {
@@ -150,13 +152,55 @@ type redriving struct {
 
 	mu     sync.Mutex
 	counts Counts
+	held   []time.Time // for each receipt in progress, when its oldest record was received
 }
 
 func (r *redriving) progress() Progress {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	_, lastError := r.call.Stall.State()
+	redriveOldest.WithLabelValues(r.Queue.Name()).Set(r.age().Seconds())
 	return Progress{Counts: r.counts, Pace: r.pace.bound(), Worker: r.Worker, LastError: lastError}
+}
+
+// age is that of the oldest record in progress.
+func (r *redriving) age() time.Duration {
+	if len(r.held) == 0 {
+		return 0
+	}
+	return time.Since(slices.MinFunc(r.held, time.Time.Compare))
+}
+
+// hold enters messages as being in progress until release is called.
+func (r *redriving) hold(messages []queue.Message) (release func()) {
+	since := oldest(messages)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.held = append(r.held, since)
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		at := slices.Index(r.held, since)
+		r.held = slices.Delete(r.held, at, at+1)
+	}
+}
+
+// oldest returns when the oldest record of some messages was received by a collector. A message has records of one
+// batch, so its first one tells; what returns to the queue in a new message keeps its age.
+func oldest(messages []queue.Message) time.Time {
+	first := time.Now()
+	for _, m := range messages {
+		since := m.Sent
+		if len(m.Records) > 0 {
+			if r, err := telemetry.Parse(m.Records[0]); err == nil {
+				since = r.ReceivedAt
+			}
+		}
+		if !since.IsZero() && since.Before(first) {
+			first = since
+		}
+	}
+	return first
 }
 
 func (r *redriving) count(add Counts) {
@@ -205,6 +249,7 @@ type load struct {
 // redrive puts the records of some messages into the stream, until all are
 // there, or it is time to give up.
 func (r *redriving) redrive(messages []queue.Message) {
+	defer r.hold(messages)()
 	loads := make([]*load, 0, len(messages))
 	for _, m := range messages {
 		if m.Damaged != nil {

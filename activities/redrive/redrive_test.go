@@ -9,6 +9,7 @@ import (
 
 	"millrace/internal/longcall"
 	"millrace/internal/queue"
+	"millrace/internal/telemetry"
 )
 
 func TestRedriveMovesEveryRecordOnce(t *testing.T) {
@@ -129,4 +130,31 @@ func TestRedriveLimitsAreChecked(t *testing.T) {
 	if err := (Limits{}).Validate(); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestAgeIsThatOfOldestRecordInProgress, by its receipt at the collector: a message that returns to the queue is new, and
+// its records are not.
+func TestAgeIsThatOfOldestRecordInProgress(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		record := telemetry.AppendRecord(nil, telemetry.Head{Tenant: "t", ID: "1", Index: "telemetry-log-2026.01.01", ReceivedAt: now.Add(-time.Hour)}, []byte(`"type":"log"}`))
+		r := &redriving{}
+		if r.age() != 0 {
+			t.Errorf("the age of nothing is %v", r.age())
+		}
+		release := r.hold([]queue.Message{{Sent: now.Add(-time.Minute), Records: [][]byte{record}}, {Sent: now.Add(-2 * time.Minute)}})
+		young := r.hold([]queue.Message{{Sent: now.Add(-time.Minute), Records: [][]byte{[]byte("of another program")}}})
+		if age := r.age().Round(time.Second); age != time.Hour {
+			t.Errorf("the oldest record is %v old", age)
+		}
+		release()
+		if age := r.age().Round(time.Second); age != time.Minute {
+			t.Errorf("the oldest record is %v old, by its message", age)
+		}
+		young()
+		if r.age() != 0 {
+			t.Errorf("nothing is in progress, and is %v old", r.age())
+		}
+	})
 }

@@ -32,15 +32,31 @@ var (
 	})
 	indicesUncovered = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "millrace_retention_indices_uncovered",
-		Help: "Indices that retention keeps because neither a good snapshot nor the backup has them: whole (day), or single documents of them (documents).",
+		Help: "Indices that retention keeps because neither a good snapshot nor the backup has them: whole (day), or single documents of them (documents). That of the worker with the latest run counts.",
+	}, []string{"of"})
+	retentionRun = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "millrace_retention_last_run_timestamp_seconds",
+		Help: "End of the last run of retention in this worker, which set the number of uncovered indices.",
 	}, []string{"of"})
 )
+
+func init() {
+	for _, result := range []string{"success", "suspect", "partial", "failed"} { // an alarm sees the first of them, too
+		snapshotsTaken.WithLabelValues(result)
+	}
+}
 
 // Values of the label of: what would go.
 const (
 	wholeIndices   = "day"
 	partsOfIndices = "documents"
 )
+
+// countUncovered publishes what a run of retention kept.
+func countUncovered(of string, indices int) {
+	indicesUncovered.WithLabelValues(of).Set(float64(indices))
+	retentionRun.WithLabelValues(of).SetToCurrentTime()
+}
 
 func countSnapshot(r snapshot.Record) {
 	snapshotSeconds.WithLabelValues(r.Repository).Set(r.Ended.Sub(r.Started).Seconds())

@@ -97,7 +97,7 @@ func (s *Snapshotter) EnforceRetention(ctx context.Context, in RetentionCall) (R
 		return Retirement{}, err
 	}
 	err = r.each(ctx, func(p telemetry.Period) bool { return p == telemetry.Daily }, r.daily)
-	indicesUncovered.WithLabelValues(wholeIndices).Set(float64(r.stay))
+	countUncovered(wholeIndices, r.stay)
 	return r.result.Get(), err
 }
 

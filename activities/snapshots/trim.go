@@ -85,7 +85,7 @@ func (s *Snapshotter) TrimIndices(ctx context.Context, in TrimCall) (Retirement,
 	t := trimming{retiring: r, until: time.Now().Add(in.For)}
 	r.result = counts
 	err = r.each(ctx, func(p telemetry.Period) bool { return p != telemetry.Daily }, t.index)
-	indicesUncovered.WithLabelValues(partsOfIndices).Set(float64(r.stay))
+	countUncovered(partsOfIndices, r.stay)
 	return counts.Get(), err
 }
 

@@ -9,8 +9,6 @@ import (
 	"net/http"
 	"sync"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
 // checkTimeout bounds one look at what a process depends on.
@@ -38,7 +36,7 @@ type Readiness struct {
 // and /metrics for Prometheus.
 func Handler(checks Checks) http.Handler {
 	mux := probes(checks.readiness)
-	mux.Handle("GET /metrics", promhttp.Handler())
+	mux.Handle("GET /metrics", metrics(checks))
 	return mux
 }
 

@@ -34,6 +34,8 @@ var (
 	}, []string{"result"})
 )
 
+func init() { sentRecords.WithLabelValues("taken") } // an alarm sees the first of them, too
+
 // count enters how a parcel ended.
 func (p parcel) count() {
 	records := float64(p.to - p.from)

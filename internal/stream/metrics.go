@@ -28,6 +28,10 @@ var (
 		Name: "millrace_stream_read_wait_seconds_total",
 		Help: "Time for which reads waited for the budget of their shard.",
 	})
+	retentionSeconds = promauto.NewGauge(prometheus.GaugeOpts{
+		Name: "millrace_stream_retention_seconds",
+		Help: "How long the stream keeps a record, as this process last read it; 0 before that.",
+	})
 	losses = promauto.NewCounter(prometheus.CounterOpts{
 		Name: "millrace_stream_possible_losses_total",
 		Help: "Readers that found records after their checkpoint trimmed.",

@@ -85,6 +85,7 @@ func (s *Stream) describe(ctx context.Context) (*types.StreamDescriptionSummary,
 	defer s.mu.Unlock()
 	s.retention = time.Duration(aws.ToInt32(out.StreamDescriptionSummary.RetentionPeriodHours)) * time.Hour
 	s.described = asked
+	retentionSeconds.Set(s.retention.Seconds())
 	s.learn(aws.ToTime(out.StreamDescriptionSummary.StreamCreationTimestamp))
 	return out.StreamDescriptionSummary, nil
 }
