@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"millrace/deploy/local"
+	"millrace/deploy/observability/prometheus"
 	"millrace/deploy/pipeline"
 	"millrace/test/kit/agents"
 	"millrace/test/kit/audit"
@@ -47,6 +48,7 @@ type demo struct {
 	unread            atomic.Pointer[error] // the first of a message that queued could not read
 	pipeline          *pipeline.Pipeline
 	collector, worker *pipeline.Program
+	prometheus        *prometheus.Server // nil if there is none
 	key, guestKey     string
 	env               string // path of the file that a shell sources to use starter
 	stores            audit.Stores
@@ -100,7 +102,8 @@ func (d *demo) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := d.startServers(ctx, root); err != nil {
+	observer, err := d.startServers(ctx, root)
+	if err != nil {
 		return err
 	}
 	dir := d.stack.LogDir()
@@ -149,6 +152,11 @@ func (d *demo) start(ctx context.Context) error {
 		Elasticsearch: d.stack.Service(local.Elasticsearch).URL(), Tenant: tenant, Bucket: bucket,
 		S3: pipeline.S3(d.stack),
 	}
+	if d.Observe {
+		if err := d.observe(ctx, root, observer); err != nil {
+			return err
+		}
+	}
 	say("demo", "everything runs, %.0f s after the start", time.Since(d.started).Seconds())
 	return d.share()
 }
@@ -164,9 +172,16 @@ func (d *demo) share() (err error) {
 }
 
 // startServers starts the stack and builds our programs, and meanwhile installs
-// the agents.
-func (d *demo) startServers(ctx context.Context, root string) error {
+// the agents, and builds Prometheus where it is wanted.
+func (d *demo) startServers(ctx context.Context, root string) (observer string, err error) {
 	group, ctx := errgroup.WithContext(ctx)
+	if d.Observe {
+		say("prometheus", "building; the first time takes minutes")
+		group.Go(func() (err error) {
+			observer, err = prometheus.BuildServer(ctx, root)
+			return err
+		})
+	}
 	group.Go(func() (err error) {
 		d.stack, d.programs, err = pipeline.StartServers(ctx, local.Options{
 			Root: root, Name: local.NameDemo, Fresh: true, UsualPorts: true, Progress: os.Stdout,
@@ -177,7 +192,7 @@ func (d *demo) startServers(ctx context.Context, root string) error {
 		d.agents, err = agents.Install(ctx, root, os.Stdout)
 		return err
 	})
-	return group.Wait()
+	return observer, group.Wait()
 }
 
 // stop ends what was started, in reverse.
@@ -185,6 +200,9 @@ func (d *demo) stop() error {
 	var errs []error
 	if d.stack != nil {
 		say("demo", "stopping everything")
+	}
+	if d.prometheus != nil {
+		errs = append(errs, d.prometheus.Stop())
 	}
 	if d.pipeline != nil {
 		errs = append(errs, d.pipeline.Stop())
@@ -218,6 +236,7 @@ func (d *demo) show(ctx context.Context) (outcome, error) {
 		fmt.Println("\nNOT AS IT SHOULD BE:", err)
 	}
 	d.invite(os.Stdout)
+	d.inviteToObserve(os.Stdout)
 	<-ctx.Done()
 	fmt.Println()
 	if ended := (errEnded{}); errors.As(context.Cause(ctx), &ended) {

@@ -21,6 +21,8 @@ type options struct {
 	Records uint64  `help:"Records of the load generator." default:"11500"`
 	Rate    float64 `help:"Records a second of the load generator." default:"500"`
 
+	Observe bool `help:"Run a real Prometheus beside it, with the rules of deploy/observability."`
+
 	WarmUp time.Duration `help:"How long the load warms the servers up before delays count: Elasticsearch makes its first indices, and servers compile." default:"15s"`
 }
 
