@@ -104,6 +104,7 @@ func (s setupCommand) Run(ctx context.Context, r *config.Resources, out output, 
 		{"queue " + r.Queue, func(ctx context.Context) (bool, string, error) { return makeQueue(ctx, queues, r.Queue) }, helpAWS},
 		{"queue " + r.DeadLetters, func(ctx context.Context) (bool, string, error) { return makeQueue(ctx, queues, r.DeadLetters) }, helpAWS},
 		makeBucket(r.Bucket),
+		{"index of the ledger", func(ctx context.Context) (bool, string, error) { return beginIndex(ctx, r) }, helpAWS},
 	}
 	if s.Sink.Kind == config.SinkElasticsearch { // no other has templates
 		steps = append(steps, step{"index templates", func(ctx context.Context) (bool, string, error) { return s.templates(ctx, cfg) }, helpElasticsearch})
@@ -162,6 +163,19 @@ func (s setupCommand) stream(ctx context.Context, c *kinesis.Client, name string
 		note += " (that is not made shorter)"
 	}
 	return created, note, nil
+}
+
+// beginIndex lets find know that the index has the whole ledger, which is empty.
+func beginIndex(ctx context.Context, r *config.Resources) (created bool, note string, err error) {
+	book, err := openLedger(ctx, r)
+	if err != nil {
+		return false, "", err
+	}
+	begun, complete, err := book.BeginIndex(ctx)
+	if err == nil && !complete {
+		note = ", without earlier entries: run `starter find --rebuild-index`"
+	}
+	return begun, note, err
 }
 
 func makeQueue(ctx context.Context, c *sqs.Client, name string) (created bool, note string, err error) {

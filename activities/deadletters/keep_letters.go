@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"millrace/internal/backoff"
@@ -99,8 +100,8 @@ const (
 
 // KeepLetters receives messages from the dead-letter queue, and deletes each
 // whose records the ledger has. Those that it has not are fetched from the
-// stream and entered there first. It ends well when its time is over, or it is
-// canceled, or the worker stops.
+// stream and entered there first. Beside that it merges the ledger's index. It ends
+// well when its time is over, or it is canceled, or the worker stops.
 func (k *Keeper) KeepLetters(ctx context.Context, in KeepCall) (KeepProgress, error) {
 	if in.Queue != k.Queue.Name() {
 		return KeepProgress{}, fmt.Errorf("keep the letters of queue %s: this worker knows %s", in.Queue, k.Queue.Name())
@@ -121,6 +122,26 @@ func (k *Keeper) KeepLetters(ctx context.Context, in KeepCall) (KeepProgress, er
 	call.run(in.UntilEmpty)
 	call.tell()
 	return call.told.Get(), nil
+}
+
+// mergeEvery is how often what is new in the ledger's index is merged. A look-up reads
+// each new object, so it stays quick while a thousand entries are written in that time.
+const mergeEvery = 10 * time.Second
+
+// keepIndex merges the ledger's index until ctx ends. Stop waits for that.
+func (k *Keeper) keepIndex(ctx context.Context) (stop func()) {
+	var merging sync.WaitGroup
+	merging.Go(func() {
+		for {
+			if err := k.Ledger.MergeIndex(ctx); err != nil && ctx.Err() == nil {
+				slog.Warn("could not merge the index of the ledger, trying again", "error", err)
+			}
+			if !backoff.Wait(ctx, mergeEvery) {
+				return
+			}
+		}
+	})
+	return merging.Wait
 }
 
 // keeping is one call of KeepLetters.
@@ -150,6 +171,8 @@ func (k *keeping) run(untilEmpty bool) {
 	wait := letterWait
 	if untilEmpty {
 		wait = emptyWait
+	} else {
+		defer k.keepIndex(k.call.Going)()
 	}
 	for k.call.Going.Err() == nil {
 		var letters []queue.Letter

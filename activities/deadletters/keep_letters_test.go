@@ -126,6 +126,44 @@ func (p *pipeline) keep(b *letterbox, in KeepCall, long time.Duration) KeepProgr
 	return call.told.Get()
 }
 
+// TestKeeperMergesTheIndexOfTheLedger also after S3 was away, but not where it is to
+// end when the queue is empty.
+func TestKeeperMergesTheIndexOfTheLedger(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p, b := newPipeline(t), &letterbox{letters: map[string]*lying{}}
+		unmerged := func() (count int) {
+			for _, err := range p.bucket.Keys(t.Context(), "ledger-index/new/") {
+				if err != nil {
+					t.Fatal(err)
+				}
+				count++
+			}
+			return count
+		}
+		for n := range 5 {
+			p.giveUp(10*n, "odd", made.Record(n))
+		}
+		p.keep(b, KeepCall{UntilEmpty: true}, time.Minute)
+		if got := unmerged(); got != 5 {
+			t.Errorf("%d objects are left of 5", got)
+		}
+		p.bucket.Break()
+		time.AfterFunc(2*mergeEvery, p.bucket.Mend)
+		time.AfterFunc(4*mergeEvery, func() { p.giveUp(100, "odd", made.Record(100)) })
+		p.keep(b, KeepCall{}, 6*mergeEvery)
+		if got := unmerged(); got != 0 {
+			t.Errorf("%d objects are not merged", got)
+		}
+		for _, n := range []int{3, 100} {
+			found, err := p.ledger.Find(t.Context(), ledger.Name{DocID: made.DocOf(n)}, 10)
+			if err != nil || len(found.Hits) != 1 {
+				t.Errorf("record %d: found %+v, %v", n, found, err)
+			}
+		}
+	})
+}
+
 func TestLettersAreDeletedOnceTheLedgerHasTheirRecords(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

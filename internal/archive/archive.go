@@ -132,6 +132,25 @@ func (b *Bucket) Get(ctx context.Context, key string) ([]byte, error) {
 	return buf.Bytes(), nil
 }
 
+// GetRange returns so many bytes of an object's body, or fewer where it ends before.
+// The error is ErrNotFound where there is no object.
+func (b *Bucket) GetRange(ctx context.Context, key string, from, length int64) ([]byte, error) {
+	out, err := b.client.GetObject(ctx, &s3.GetObjectInput{
+		Bucket: &b.name, Key: b.key(key), Range: aws.String(fmt.Sprintf("bytes=%d-%d", from, from+length-1)),
+	}, func(o *s3.Options) {
+		o.DisableLogOutputChecksumValidationSkipped = true // S3 has none of a part
+	})
+	if err != nil {
+		return nil, fmt.Errorf("get a part of s3://%s/%s%s: %w", b.name, b.prefix, key, withheld(found(err)))
+	}
+	defer out.Body.Close()
+	body, err := io.ReadAll(out.Body)
+	if err != nil {
+		return nil, fmt.Errorf("read a part of s3://%s/%s%s: %w", b.name, b.prefix, key, err)
+	}
+	return body, nil
+}
+
 // Read opens an object for reading piece by piece; the caller closes it. The
 // error is ErrNotFound where there is none, and ErrWithheld where it cannot be
 // had.

@@ -34,6 +34,23 @@ func TestPutReplaces(t *testing.T) {
 	}
 }
 
+func TestGetRangeReadsAPart(t *testing.T) {
+	t.Parallel()
+	b := newBucket(t)
+	put(t, b, "key", "0123456789")
+	for want, part := range map[string][2]int64{"0": {0, 1}, "345": {3, 3}, "89": {8, 2}, "9": {9, 5}, "0123456789": {0, 10}} {
+		if got, err := b.GetRange(t.Context(), "key", part[0], part[1]); err != nil || string(got) != want {
+			t.Errorf("%d bytes from %d are %q, %v; want %q", part[1], part[0], got, err, want)
+		}
+	}
+	if _, err := b.GetRange(t.Context(), "absent", 0, 1); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("of an object that is not there: %v", err)
+	}
+	if got, err := b.GetRange(t.Context(), "key", 10, 1); err == nil {
+		t.Errorf("behind its end is %q", got)
+	}
+}
+
 func TestPutNewNeverReplaces(t *testing.T) {
 	t.Parallel()
 	b := newBucket(t)

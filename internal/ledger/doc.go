@@ -17,6 +17,11 @@
 //
 //	untold/<stream>/<shard>/<file>
 //
+// and, of all that are there, the index by which Find finds the entries of a record
+// (package lookup):
+//
+//	ledger-index/
+//
 // So a second write about the same records finds that it is done.
 // Resolving an entry moves it from open/ to done/. Until then Update may say in
 // it how its records do.

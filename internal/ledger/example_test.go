@@ -48,6 +48,14 @@ func (f folder) Put(_ context.Context, key string, body []byte) error {
 
 func (f folder) Get(_ context.Context, key string) ([]byte, error) { return os.ReadFile(f.path(key)) }
 
+func (f folder) GetRange(ctx context.Context, key string, from, length int64) ([]byte, error) {
+	body, err := f.Get(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return body[from : from+length], nil
+}
+
 func (f folder) Delete(_ context.Context, key string) error {
 	if err := os.Remove(f.path(key)); !errors.Is(err, fs.ErrNotExist) {
 		return err

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"iter"
 	"strings"
+
+	"millrace/internal/ledger/lookup"
 )
 
 // Store is where the objects are. The error of Get is fs.ErrNotExist where
@@ -16,6 +18,7 @@ type Store interface {
 	PutNew(ctx context.Context, key string, body []byte, meta map[string]string) (created bool, err error)
 	Put(ctx context.Context, key string, body []byte) error
 	Get(ctx context.Context, key string) ([]byte, error)
+	GetRange(ctx context.Context, key string, from, length int64) ([]byte, error)
 	Delete(ctx context.Context, key string) error
 	Keys(ctx context.Context, prefix string) iter.Seq2[string, error]
 }
@@ -25,14 +28,15 @@ type Store interface {
 type Ledger struct {
 	store  Store
 	stream string
+	index  *lookup.Index
 }
 
-// New returns the ledger in a store, whose keys all begin with "ledger/" or
-// "untold/".
+// New returns the ledger in a store, whose keys all begin with "ledger/",
+// "ledger-index/" or "untold/".
 // stream is the name of the stream under which entries stand that never had a
 // range.
 func New(store Store, stream string) *Ledger {
-	return &Ledger{store: store, stream: stream}
+	return &Ledger{store: store, stream: stream, index: lookup.New(store)}
 }
 
 // Add writes an entry and returns its key. That it is there already, open or
@@ -44,7 +48,7 @@ func (l *Ledger) Add(ctx context.Context, e Entry) (key string, err error) {
 	if done, err := l.isDone(ctx, place); err != nil {
 		return "", err
 	} else if done {
-		return key, nil
+		return key, l.note(ctx, place, e)
 	}
 	body, err := json.Marshal(e)
 	if err != nil {
@@ -56,6 +60,10 @@ func (l *Ledger) Add(ctx context.Context, e Entry) (key string, err error) {
 	}
 	if created {
 		countAdded(e)
+	}
+	// Also where it was there: who wrote it may have been stopped here.
+	if err := l.note(ctx, place, e); err != nil {
+		return "", err
 	}
 	return key, nil
 }

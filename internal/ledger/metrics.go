@@ -14,6 +14,14 @@ var (
 		Name: "millrace_ledger_records_added_total",
 		Help: "Records written to the ledger, by kind of entry.",
 	}, []string{"kind"})
+	indexSegments = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "millrace_ledger_index_segments",
+		Help: "Merged objects of the ledger's index, each of which a look-up reads. One worker reports it: the one that runs KeepDeadLetters' activity.",
+	}, []string{"stream"})
+	indexNew = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "millrace_ledger_index_new",
+		Help: "Objects of the ledger's index that a merge has left, of one entry each; at most 1,000 are counted. One worker reports it: the one that runs KeepDeadLetters' activity.",
+	}, []string{"stream"})
 )
 
 func countAdded(e Entry) {

@@ -86,6 +86,16 @@ func (m *Memory) Get(_ context.Context, key string) ([]byte, error) {
 	return body, nil
 }
 
+// GetRange implements archive.Bucket.
+func (m *Memory) GetRange(ctx context.Context, key string, from, length int64) ([]byte, error) {
+	body, err := m.Get(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	size := int64(len(body))
+	return body[min(from, size):min(from+length, size)], nil
+}
+
 // Delete implements archive.Bucket.
 func (m *Memory) Delete(_ context.Context, key string) error {
 	m.mu.Lock()
