@@ -80,8 +80,8 @@ var formats = []any{
 var others = map[string]string{
 	"backup.manifest": "S3 Inventory's", "backup.Object": "S3 Inventory's",
 	"index.place": "Elasticsearch's", "sink.Reference": "Elasticsearch's", "index.Version": "Elasticsearch's", "index.answer": "Elasticsearch's",
-	"index.rawSnapshot": "Elasticsearch's", "index.SnapshotFailure": "Elasticsearch's", "index.sizes": "Elasticsearch's",
-	"queue.body":  "held by the fuzz corpus of its package",
+	"index.rawSnapshot": "Elasticsearch's", "index.SnapshotFailure": "Elasticsearch's", "index.sizes": "Elasticsearch's", "index.hit": "Elasticsearch's",
+	"queue.body":   "held by the fuzz corpus of its package",
 	"keyfile.File": "held by the tests of its package", "keyfile.Quota": "held with keyfile.File", "api.answer": "held by api/openapi.yaml",
 }
 
