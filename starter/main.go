@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -34,6 +35,8 @@ type commands struct {
 	Shards  shardsCommand   `cmd:"" group:"processing" help:"Show the position of each shard."`
 	Shard   shardCommands   `cmd:"" group:"processing" help:"Inspect, pause and resume one shard."`
 	Steer   streamCommands  `cmd:"" group:"processing" name:"stream" help:"Pause and resume all shards of the stream."`
+
+	Find findCommand `cmd:"" group:"processing" help:"Find a record: in the index, in the ledger, or on its way."`
 
 	Batch batchCommands `cmd:"" group:"processing" help:"Ranges in doubt: ProcessBatch workflows, which bisect and retry them."`
 
@@ -84,6 +87,7 @@ Examples:
     starter send --key K --records 1000   post test records
     starter shards                        show the position of each shard
     starter shard pause 3 --for 10m       give Elasticsearch a rest
+    starter find --tenant T ID            find a record
     starter dlq list                      list dead letters by error
     starter dlq reprocess --wait          index them again, once the cause is fixed`
 
@@ -95,18 +99,28 @@ func main() {
 	var c commands
 	parsed := kong.Parse(&c, append(options(),
 		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Bind(&c.Resources, logger),
+		kong.Bind(&c, &c.Resources, logger),
 		kong.BindTo(&screen{to: os.Stdout}, (*output)(nil)),
 		kong.BindSingletonProvider(func(ctx context.Context) (client.Client, error) {
 			connected, err := dial(ctx, c.By, logger)
 			return asker{connected, c.AnswerWithin}, err
 		}),
 	)...)
-	if err := parsed.Run(); err != nil {
+	var status exit
+	switch err := parsed.Run(); {
+	case errors.As(err, &status):
+		os.Exit(int(status))
+	case err != nil:
 		fmt.Fprintln(&screen{to: os.Stderr}, "starter:", err)
 		os.Exit(1)
 	}
 }
+
+// exit is an exit status of a command that has said everything.
+type exit int
+
+// Error implements error.
+func (e exit) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
 // options are how the command line is read and explained.
 func options() []kong.Option {

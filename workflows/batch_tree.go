@@ -56,6 +56,17 @@ func (n *BatchNode) leaves() (leaves []*BatchNode) {
 	return []*BatchNode{n}
 }
 
+// Leaf returns the piece that is left to do and has a sequence number; nil if none
+// has.
+func (n *BatchNode) Leaf(sequence string) *BatchNode {
+	for _, leaf := range n.leaves() {
+		if leaf.Range.Contains(sequence) {
+			return leaf
+		}
+	}
+	return nil
+}
+
 // due returns the first piece whose time has come; nil if there is none.
 func (n *BatchNode) due(now time.Time) *BatchNode {
 	for _, leaf := range n.leaves() {

@@ -11,11 +11,16 @@ import (
 // in place of its first digit: ours are hex, and as long with it as without.
 const replayMark = 'r'
 
-// replayed marks an entry. Kinesis assigns a key to a shard by its MD5 (API
-// reference of PutRecords), so the one without the mark is given as such.
+// hashOf is the MD5 of a partition key, as a decimal number: by it, Kinesis assigns
+// the key to a shard (API reference of PutRecords).
+func hashOf(partitionKey string) string {
+	sum := md5.Sum([]byte(partitionKey)) //nolint:gosec // see above
+	return new(big.Int).SetBytes(sum[:]).String()
+}
+
+// replayed marks an entry, and assigns it to the shard of its key without the mark.
 func replayed(entry types.PutRecordsRequestEntry) types.PutRecordsRequestEntry {
-	sum := md5.Sum([]byte(*entry.PartitionKey)) //nolint:gosec // see above
-	hash, key := new(big.Int).SetBytes(sum[:]).String(), string(replayMark)+(*entry.PartitionKey)[1:]
+	hash, key := hashOf(*entry.PartitionKey), string(replayMark)+(*entry.PartitionKey)[1:]
 	entry.ExplicitHashKey, entry.PartitionKey = &hash, &key
 	return entry
 }

@@ -10,6 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+
+	"millrace/internal/telemetry"
 )
 
 // Stream is a Kinesis data stream. It is safe for concurrent use, but for what
@@ -109,6 +111,15 @@ type Shard struct {
 	// One that is itself no longer listed is past the stream's retention.
 	Parents     []string
 	First, Last string // sequence numbers; Last is empty while the shard is open
+	// FirstHash and LastHash bound the hashes of the partition keys that it takes:
+	// decimal numbers of up to 128 bits.
+	FirstHash, LastHash string
+}
+
+// Takes reports whether records with a partition key are in the shard.
+func (s Shard) Takes(partitionKey string) bool {
+	hash := hashOf(partitionKey)
+	return s.LastHash != "" && telemetry.CompareSequence(s.FirstHash, hash) <= 0 && telemetry.CompareSequence(hash, s.LastHash) <= 0
 }
 
 // Shards lists all shards, open and closed, that the stream still keeps.
@@ -144,6 +155,9 @@ func (s *Stream) list(ctx context.Context, filter *types.ShardFilter) ([]Shard, 
 			}
 			if r := from.SequenceNumberRange; r != nil {
 				shard.First, shard.Last = aws.ToString(r.StartingSequenceNumber), aws.ToString(r.EndingSequenceNumber)
+			}
+			if r := from.HashKeyRange; r != nil {
+				shard.FirstHash, shard.LastHash = aws.ToString(r.StartingHashKey), aws.ToString(r.EndingHashKey)
 			}
 			shards = append(shards, shard)
 		}
