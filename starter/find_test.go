@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"go.temporal.io/sdk/client"
+
 	"millrace/deploy/local/localtest"
 	"millrace/internal/ledger"
 	"millrace/internal/outcome"
@@ -21,8 +23,9 @@ import (
 type shelf struct {
 	operator
 	*cluster.Real
-	ledger *ledger.Ledger
-	tenant string
+	ledger   *ledger.Ledger
+	temporal client.Client
+	tenant   string
 }
 
 func newShelf(t *testing.T) shelf {
@@ -31,8 +34,9 @@ func newShelf(t *testing.T) shelf {
 	temporal := localtest.TemporalNamespace(t, workflows.SearchAttributes...)
 	s := shelf{
 		operator: newOperator(t, append(localAWS(t), "MILLRACE_STREAM="+real.Kind, "MILLRACE_BUCKET="+real.Kind, "MILLRACE_ELASTICSEARCH_URL="+localtest.Elasticsearch(t),
-			"TEMPORAL_ADDRESS="+temporal.HostPort, "TEMPORAL_NAMESPACE="+temporal.Namespace)...),
+			"TEMPORAL_ADDRESS="+temporal.HostPort, "TEMPORAL_NAMESPACE="+temporal.Namespace, "MILLRACE_ANSWER_WITHIN=1m")...),
 		Real: real, ledger: ledger.New(real.Objects, real.Kind), tenant: real.Kind,
+		temporal: localtest.TemporalClient(t, temporal),
 	}
 	if _, _, err := s.ledger.BeginIndex(t.Context()); err != nil {
 		t.Fatal(err)

@@ -44,8 +44,14 @@ func onEach(t *testing.T, test func(ctx context.Context, t *testing.T, s *Stream
 // newStream makes a stream of one shard.
 func newStream(ctx context.Context, t *testing.T, config aws.Config, settings Settings) *Stream {
 	t.Helper()
+	return newStreamOf(ctx, t, config, settings, 1)
+}
+
+// newStreamOf makes a stream of so many shards.
+func newStreamOf(ctx context.Context, t *testing.T, config aws.Config, settings Settings, shards int) *Stream {
+	t.Helper()
 	client, name := kinesis.NewFromConfig(config), localtest.Name(t, "stream")
-	if _, err := Create(ctx, client, name, 1, 24*time.Hour); err != nil {
+	if _, err := Create(ctx, client, name, shards, 24*time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -2,8 +2,12 @@ package stream
 
 import (
 	"context"
+	"maps"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"millrace/deploy/local/localtest"
 	"millrace/internal/telemetry"
 )
 
@@ -37,4 +41,40 @@ func TestFetchReturnsRange(t *testing.T) {
 			t.Errorf("of a shard that is gone: %d records, %v", len(got), err)
 		}
 	})
+}
+
+// TestShardTakesTheKeysThatAreThere: where a record is follows from its key.
+func TestShardTakesTheKeysThatAreThere(t *testing.T) {
+	t.Parallel()
+	for name, config := range map[string]func(testing.TB) aws.Config{"ministack": localtest.AWS, "kinesalite": localtest.Kinesalite} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStreamOf(t.Context(), t, config(t), Settings{}, 3)
+			records := makeRecords(0, 60)
+			if rejected := s.Put(t.Context(), records); len(rejected) > 0 {
+				t.Fatalf("rejected: %v", rejected)
+			}
+			shards, err := s.Shards(t.Context())
+			if err != nil || len(shards) != 3 {
+				t.Fatalf("shards %v, %v", shards, err)
+			}
+			for _, shard := range shards {
+				want := map[string]bool{}
+				for _, data := range records {
+					if shard.Takes(telemetry.DocIDOf(data).PartitionKey()) {
+						want[string(data)] = true
+					}
+				}
+				if len(want) == 0 || len(want) == len(records) {
+					t.Errorf("%s takes %d of %d", shard.ID, len(want), len(records))
+				}
+				if got, _ := read(t.Context(), t, s.Reader(shard.ID, telemetry.Checkpoint{}), len(want)); !maps.Equal(got, want) {
+					t.Errorf("%s has %d others than the %d that it takes", shard.ID, len(got), len(want))
+				}
+			}
+		})
+	}
+	if (Shard{ID: "made up"}).Takes("a key") {
+		t.Error("a shard whose hashes are not known takes a key")
+	}
 }
