@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"millrace/internal/requestid"
 	"millrace/internal/telemetry"
 )
 
@@ -41,6 +42,7 @@ func (r Rejection) String() string {
 // one, each either taken or rejected.
 type batch struct {
 	limits         Limits
+	id             *requestid.ID // of the request
 	tenant, region string
 	received       time.Time // when the whole request was there
 	request        []byte    // decompressed
@@ -71,7 +73,7 @@ type batch struct {
 // newBatch begins with a request whose body was read by then.
 func newBatch(limits Limits, tenant, region string, received time.Time, request []byte, memory *draft) *batch {
 	return &batch{
-		limits: limits, tenant: tenant, region: region, request: request, draft: memory,
+		limits: limits, id: &requestid.ID{}, tenant: tenant, region: region, request: request, draft: memory,
 		received: received.Truncate(time.Millisecond), dirty: !utf8.Valid(request),
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"millrace/internal/keyfile"
+	"millrace/internal/requestid"
 	"millrace/internal/telemetry"
 )
 
@@ -21,17 +22,18 @@ import (
 type stream struct {
 	mu      sync.Mutex
 	records [][]byte
+	batches []requestid.Batch // that it says it put them into
 	err     error
 }
 
-func (s *stream) Ingest(_ context.Context, _ string, records [][]byte) error {
+func (s *stream) Ingest(_ context.Context, _ string, records [][]byte) ([]requestid.Batch, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err != nil {
-		return s.err
+		return nil, s.err
 	}
 	s.records = append(s.records, records...)
-	return nil
+	return s.batches, nil
 }
 
 // take returns the records so far as documents, and forgets them.

@@ -71,7 +71,7 @@ func withOrigins(allowed Origins, next http.Handler) http.Handler {
 				header.Set("Access-Control-Allow-Origin", origin)
 			}
 		}
-		header.Set("Access-Control-Expose-Headers", "Retry-After")
+		header.Set("Access-Control-Expose-Headers", "Retry-After, "+requestIDHeader)
 		next.ServeHTTP(w, r)
 	})
 }

@@ -17,6 +17,7 @@ import (
 
 	"millrace/deploy/local"
 	"millrace/internal/ops"
+	"millrace/internal/requestid"
 	"millrace/internal/telemetry"
 )
 
@@ -64,7 +65,7 @@ type judge struct {
 	records int
 }
 
-func (j *judge) Ingest(_ context.Context, _ string, records [][]byte) error {
+func (j *judge) Ingest(_ context.Context, _ string, records [][]byte) ([]requestid.Batch, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, data := range records {
@@ -80,7 +81,7 @@ func (j *judge) Ingest(_ context.Context, _ string, records [][]byte) error {
 			j.t.Errorf("the head is wrong: %s", data)
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // answers counts what a handler answers, by path and status.

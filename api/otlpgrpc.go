@@ -21,6 +21,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"millrace/internal/requestid"
 )
 
 // GRPC returns a server of OTLP/gRPC. Options may add to what it limits, and
@@ -88,9 +90,15 @@ func (s *Server) service(of signal) *grpc.ServiceDesc {
 			StreamName:    "Export",
 			ClientStreams: true,
 			Handler: func(_ any, stream grpc.ServerStream) error {
-				answer, err := s.export(stream, of)
+				id := s.requests.next()
+				answer, err := s.export(stream, of, id)
+				named := metadata.Pairs(requestIDHeader, id.String())
+				stream.SetTrailer(named)
 				if err != nil {
 					return err
+				}
+				if err := stream.SetHeader(named); err != nil {
+					return err //nolint:wrapcheck // is a status
 				}
 				return stream.SendMsg(answer) //nolint:wrapcheck // is a status
 			},
@@ -171,7 +179,7 @@ func (s *Server) undecoded(ctx context.Context) {
 }
 
 // export answers one request.
-func (s *Server) export(stream grpc.ServerStream, of signal) (payload, error) {
+func (s *Server) export(stream grpc.ServerStream, of signal, id *requestid.ID) (payload, error) {
 	began, name, ctx := time.Now(), of.name+"_grpc", stream.Context()
 	tenant, admitted := ctx.Value(tenantOf{}).(string)
 	if !admitted { // cannot happen: the tap stands before every request
@@ -192,15 +200,17 @@ func (s *Server) export(stream grpc.ServerStream, of signal) (payload, error) {
 	if refused == nil {
 		s.accounts.of(tenant).arrived(len(request))
 		b = newBatch(s.limits, tenant, s.region, s.now(), request, nil)
-		b.held = held
+		b.held, b.id = held, id
 		header, _ := metadata.FromIncomingContext(ctx) // none is as good as an empty one
 		refused = s.traced(ctx, name, grpcHeader(header), began, &form{decode: of.decode(false)}, b)
 	}
 	if refused != nil {
 		countRequest(name, refused.status, began)
+		logAnswer(ctx, id, name, refused.status)
 		return nil, refused.grpc()
 	}
 	countRequest(name, http.StatusOK, began)
+	logAnswer(ctx, id, name, http.StatusOK)
 	return payload(of.taken(b, false)), nil
 }
 

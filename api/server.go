@@ -16,14 +16,16 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"golang.org/x/time/rate"
 
+	"millrace/internal/requestid"
 	"millrace/internal/tracing"
 )
 
 // Ingester makes stream records durable.
 type Ingester interface {
-	// Ingest returns nil once all records, which are a tenant's, are durable. After
-	// an error some of them may be; the agent's retry of them is harmless.
-	Ingest(ctx context.Context, tenant string, records [][]byte) error
+	// Ingest returns without error once all records, which are a tenant's, are durable,
+	// and the batches in which they are. After an error some of them may be; the
+	// agent's retry of them is harmless.
+	Ingest(ctx context.Context, tenant string, records [][]byte) ([]requestid.Batch, error)
 }
 
 // Settings are what a Server is made of.
@@ -47,6 +49,7 @@ type Server struct {
 	room     *room
 	decoders slots
 	outage   rate.Sometimes // says in the log that records were not taken
+	requests requests
 }
 
 // New returns a Server. The settings must be valid.
@@ -56,6 +59,7 @@ func New(settings Settings, keys *Keys, ingester Ingester) *Server {
 		region: settings.Region, limits: limits, origins: settings.Origins, tracer: settings.Tracer, keys: keys, now: time.Now, ingester: ingester,
 		accounts: accounts{limits: limits, quotas: keys.Quota, now: time.Now},
 		room:     newRoom(limits), decoders: make(slots, 2*runtime.GOMAXPROCS(0)), outage: rate.Sometimes{Interval: time.Second},
+		requests: requests{collector: newCollectorID()},
 	}
 }
 
@@ -93,13 +97,15 @@ func (s *Server) Handler() http.Handler {
 	}
 	return withOrigins(s.origins, http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		to, known := byPath[cleanPath(request.URL.Path)]
+		id := s.requests.next()
+		setRequestID(w, id)
 		switch {
 		case !known:
 			(&refusal{status: http.StatusNotFound, reason: "no such path"}).write(w, plainForm)
 		case len(s.origins) > 0 && isPreflight(request):
 			answerPreflight(w, request)
 		default:
-			s.serve(to, w, request)
+			s.serve(to, w, request, id)
 		}
 	}))
 }
@@ -121,7 +127,7 @@ func (s *Server) HTTP(handler http.Handler) *http.Server {
 }
 
 // serve answers one post.
-func (s *Server) serve(to route, w http.ResponseWriter, r *http.Request) {
+func (s *Server) serve(to route, w http.ResponseWriter, r *http.Request, id *requestid.ID) {
 	began := time.Now()
 	held := &share{room: s.room}
 	defer held.giveBack()
@@ -145,17 +151,20 @@ func (s *Server) serve(to route, w http.ResponseWriter, r *http.Request) {
 	var b *batch
 	if refused == nil {
 		b = newBatch(s.limits, tenant, s.region, s.now(), body, nil)
-		b.held, b.once.key = held, r.Header.Get("Idempotency-Key")
+		b.held, b.once.key, b.id = held, r.Header.Get("Idempotency-Key"), id
 		refused = s.traced(r.Context(), to.name, propagation.HeaderCarrier(r.Header), began, answerIn, b)
 	}
 	if refused != nil {
 		refused.write(w, answerIn)
 		countRequest(to.name, refused.status, began)
+		logAnswer(r.Context(), id, to.name, refused.status)
 		return
 	}
 	status, text := answerIn.taken(b)
+	setRequestID(w, id) // with the batches
 	writeBody(w, status, answerIn.mediaType, text)
 	countRequest(to.name, status, began)
+	logAnswer(r.Context(), id, to.name, status)
 }
 
 // form chooses how the request is read and answered; there always is one to
@@ -279,10 +288,12 @@ func (s *Server) accept(ctx context.Context, protocol string, in *form, b *batch
 		b.count(protocol, throttled)
 		return overQuota(protocol, ofRecords, wait)
 	}
-	if err := s.ingester.Ingest(ctx, b.tenant, b.records); err != nil {
+	batches, err := s.ingester.Ingest(ctx, b.tenant, b.records)
+	b.id.Batches = batches
+	if err != nil {
 		b.count(protocol, unavailable)
 		s.outage.Do(func() {
-			slog.WarnContext(ctx, "records were not made durable, agents are told to come again", "protocol", protocol, "records", len(b.records), "error", err)
+			slog.WarnContext(ctx, "records were not made durable, agents are told to come again", "request", b.id, "protocol", protocol, "records", len(b.records), "error", err)
 		})
 		return &refusal{status: http.StatusServiceUnavailable, reason: "the records could not be made durable", retry: retryAfter}
 	}

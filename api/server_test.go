@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"millrace/internal/keyfile"
+	"millrace/internal/requestid"
 )
 
 func TestAuthorization(t *testing.T) {
@@ -326,7 +327,8 @@ func TestStoppedServerFinishesRequestsInHand(t *testing.T) {
 	c.ingester = ingestFunc(func(ctx context.Context, records [][]byte) error {
 		close(entered)
 		<-held
-		return c.stream.Ingest(ctx, "tenant", records)
+		_, err := c.stream.Ingest(ctx, "tenant", records)
+		return err
 	})
 	answered := make(chan reply)
 	go func() { answered <- c.postText(t, "/v1/telemetry", oneRecord) }()
@@ -360,6 +362,6 @@ func TestStoppedServerFinishesRequestsInHand(t *testing.T) {
 
 type ingestFunc func(context.Context, [][]byte) error
 
-func (f ingestFunc) Ingest(ctx context.Context, _ string, records [][]byte) error {
-	return f(ctx, records)
+func (f ingestFunc) Ingest(ctx context.Context, _ string, records [][]byte) ([]requestid.Batch, error) {
+	return nil, f(ctx, records)
 }

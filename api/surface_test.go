@@ -97,7 +97,7 @@ func TestCORSLetsPagesReadEveryAnswer(t *testing.T) {
 		"wrong type":   c.postText(t, "/v1/traces", oneRecord, "Origin", shop, "Content-Type", "text/csv"),
 		"unknown path": c.postText(t, "/v1", oneRecord, "Origin", shop),
 	} {
-		if r.header.Get("Access-Control-Allow-Origin") != shop || r.header.Get("Access-Control-Expose-Headers") != "Retry-After" || r.header.Get("Vary") != "Origin" {
+		if r.header.Get("Access-Control-Allow-Origin") != shop || r.header.Get("Access-Control-Expose-Headers") != "Retry-After, X-Request-Id" || r.header.Get("Vary") != "Origin" {
 			t.Errorf("%s: answered %d %v", name, r.status, r.header)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/semaphore"
 
+	"millrace/internal/requestid"
 	"millrace/internal/tracing"
 )
 
@@ -87,7 +88,13 @@ type part struct {
 	records [][]byte
 	size    int        // in bytes
 	span    trace.Span // of the request that it is of
-	done    chan error
+	done    chan outcome
+}
+
+// outcome is what became of a batch.
+type outcome struct {
+	batch requestid.Batch
+	err   error
 }
 
 // waiting counts the bytes of each tenant that wait for an answer. It is safe for
@@ -121,11 +128,11 @@ func (w *waiting) leave(tenant string, bytes int) {
 	}
 }
 
-// Ingest returns when all records of a tenant are durable. The error wraps
-// ErrUnavailable; some of them may be durable all the same, and to send them again
+// Ingest returns when all records of a tenant are durable, and in which batches. The
+// error wraps ErrUnavailable; some of them may be durable all the same, and to send them again
 // does no harm. The records' memory is the caller's again when it returns; so once
 // a batch has them, it does not return before that is answered, even if ctx ends.
-func (b *Batcher) Ingest(ctx context.Context, tenant string, records [][]byte) error {
+func (b *Batcher) Ingest(ctx context.Context, tenant string, records [][]byte) ([]requestid.Batch, error) {
 	size := 0
 	for _, r := range records {
 		size += len(r)
@@ -157,13 +164,16 @@ func (b *Batcher) Ingest(ctx context.Context, tenant string, records [][]byte) e
 		b.pending.Release(int64(p.size))
 		break
 	}
+	batches := make([]requestid.Batch, 0, len(parts))
 	for _, p := range parts {
-		failed = errors.Join(failed, <-p.done)
+		became := <-p.done
+		failed = errors.Join(failed, became.err)
+		batches = append(batches, became.batch)
 	}
 	if failed != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, failed)
+		return batches, fmt.Errorf("%w: %w", ErrUnavailable, failed)
 	}
-	return nil
+	return batches, nil
 }
 
 // split cuts the records of a call into parts that fit into a batch.
@@ -180,7 +190,7 @@ func (b *Batcher) split(records [][]byte) (parts []*part) {
 		parts = append(parts, next)
 	}
 	for _, p := range parts {
-		p.done = make(chan error, 1)
+		p.done = make(chan outcome, 1)
 	}
 	return parts
 }
@@ -260,10 +270,10 @@ func (b *Batcher) send(of batch) {
 		}
 	}
 	ctx, span := tracing.Join("batch", traced)
-	err := b.sender.send(ctx, records)
+	batch, err := b.sender.send(ctx, records)
 	tracing.End(span, err)
 	for _, p := range of.parts {
 		b.pending.Release(int64(p.size))
-		p.done <- err
+		p.done <- outcome{batch, err}
 	}
 }

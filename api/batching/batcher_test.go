@@ -52,7 +52,7 @@ func TestFloodDelaysNoOtherTenant(t *testing.T) {
 			d.mu.Unlock()
 			for range 40 {
 				group.Go(func() {
-					if err := b.Ingest(t.Context(), "flooder", records("flood", 1000, 600)); err != nil {
+					if _, err := b.Ingest(t.Context(), "flooder", records("flood", 1000, 600)); err != nil {
 						t.Error(err)
 					}
 				})
@@ -67,14 +67,14 @@ func TestFloodDelaysNoOtherTenant(t *testing.T) {
 			t.Errorf("%d batches of a tenant that is alone are on their way", most)
 		}
 		group.Wait()
-		if err := b.Ingest(t.Context(), "other", records("other", 20, 600)); err != nil {
+		if _, err := b.Ingest(t.Context(), "other", records("other", 20, 600)); err != nil {
 			t.Error(err)
 		}
 		if most := flood(); most > few {
 			t.Errorf("%d batches of the flood are on their way beside another tenant, more than %d", most, few)
 		}
 		begun := time.Now()
-		if err := b.Ingest(t.Context(), "other", records("other", 20, 600)); err != nil {
+		if _, err := b.Ingest(t.Context(), "other", records("other", 20, 600)); err != nil {
 			t.Error(err)
 		}
 		if took, most := time.Since(begun), batching.DefaultLinger+d.takes; took > most {
@@ -86,6 +86,29 @@ func TestFloodDelaysNoOtherTenant(t *testing.T) {
 			t.Errorf("%d records are durable", sent)
 		}
 	})
+}
+
+// TestIngestSaysInWhichBatchesRecordsAre, and which of them have no workflow.
+func TestIngestSaysInWhichBatchesRecordsAre(t *testing.T) {
+	t.Parallel()
+	for _, away := range []error{nil, errors.New("Temporal is away")} {
+		synctest.Test(t, func(t *testing.T) {
+			d := newDurable()
+			d.away = away
+			b := batching.New(batching.Settings{BatchRecords: 100}, d, d)
+			defer b.Close()
+			in, err := b.Ingest(t.Context(), "tenant", records("r", 250, 50))
+			if err != nil || len(in) != 3 {
+				t.Fatalf("the batches are %v, %v", in, err)
+			}
+			for _, batch := range in {
+				started := len(d.started["ingest/"+batch.UUID.String()]) > 0
+				if batch.Direct == (away == nil) || started != (away == nil) {
+					t.Errorf("of %v a workflow was started: %t", batch, started)
+				}
+			}
+		})
+	}
 }
 
 func TestConcurrentRequestsShareBatches(t *testing.T) {
@@ -100,7 +123,7 @@ func TestConcurrentRequestsShareBatches(t *testing.T) {
 			mine := records(fmt.Sprint("request", n), 10, 50)
 			sent = append(sent, mine)
 			group.Go(func() {
-				if err := b.Ingest(t.Context(), "tenant", mine); err != nil {
+				if _, err := b.Ingest(t.Context(), "tenant", mine); err != nil {
 					t.Error(err)
 				}
 			})
@@ -123,7 +146,7 @@ func TestLoneRequestLingersNoLongerThanSet(t *testing.T) {
 		b := batching.New(batching.Settings{Linger: 7 * time.Millisecond}, d, d)
 		defer b.Close()
 		begin := time.Now()
-		if err := b.Ingest(t.Context(), "tenant", records("r", 1, 10)); err != nil || time.Since(begin) != 7*time.Millisecond {
+		if _, err := b.Ingest(t.Context(), "tenant", records("r", 1, 10)); err != nil || time.Since(begin) != 7*time.Millisecond {
 			t.Errorf("it took %v: %v", time.Since(begin), err)
 		}
 	})
@@ -145,7 +168,7 @@ func TestLargeRequestIsCutIntoBatches(t *testing.T) {
 			t.Parallel()
 			d := newDurable()
 			b := batching.New(c.settings, d, d)
-			if err := b.Ingest(t.Context(), "tenant", c.records); err != nil {
+			if _, err := b.Ingest(t.Context(), "tenant", c.records); err != nil {
 				t.Fatal(err)
 			}
 			b.Close()
@@ -171,7 +194,7 @@ func TestBatchesInFlightAreBounded(t *testing.T) {
 		d := newDurable()
 		d.takes = 100 * time.Millisecond
 		b := batching.New(batching.Settings{InFlight: 3, BatchRecords: 10}, d, d)
-		if err := b.Ingest(t.Context(), "tenant", records("r", 200, 10)); err != nil {
+		if _, err := b.Ingest(t.Context(), "tenant", records("r", 200, 10)); err != nil {
 			t.Error(err)
 		}
 		b.Close()
@@ -191,7 +214,7 @@ func TestBatcherKeepsToOneBatchInFlight(t *testing.T) {
 		for n := range 20 { // "large" yields to "small"
 			for tenant, size := range map[string]int{"small": 10, "large": 1000} {
 				group.Go(func() {
-					if err := b.Ingest(t.Context(), tenant, records(fmt.Sprint(tenant, n), size, 600)); err != nil {
+					if _, err := b.Ingest(t.Context(), tenant, records(fmt.Sprint(tenant, n), size, 600)); err != nil {
 						t.Error(err)
 					}
 				})
@@ -214,16 +237,16 @@ func TestBatcherShedsExcessLoad(t *testing.T) {
 		defer b.Close()
 		var group sync.WaitGroup
 		group.Go(func() {
-			if err := b.Ingest(t.Context(), "tenant", records("first", 9, 100)); err != nil {
+			if _, err := b.Ingest(t.Context(), "tenant", records("first", 9, 100)); err != nil {
 				t.Error(err)
 			}
 		})
 		synctest.Wait()
-		if err := b.Ingest(t.Context(), "tenant", records("second", 2, 100)); !errors.Is(err, batching.ErrUnavailable) {
+		if _, err := b.Ingest(t.Context(), "tenant", records("second", 2, 100)); !errors.Is(err, batching.ErrUnavailable) {
 			t.Errorf("a request beyond the bound: %v", err)
 		}
 		group.Wait()
-		if err := b.Ingest(t.Context(), "tenant", records("third", 2, 100)); err != nil {
+		if _, err := b.Ingest(t.Context(), "tenant", records("third", 2, 100)); err != nil {
 			t.Errorf("when there is room again: %v", err)
 		}
 	})
@@ -248,7 +271,8 @@ func TestBatcherBypassesTemporalWhenItIsAway(t *testing.T) {
 				send := func() {
 					t.Helper()
 					r := records(fmt.Sprint(len(sent)), 2, 10)
-					if sent = append(sent, r); b.Ingest(t.Context(), "tenant", r) != nil {
+					sent = append(sent, r)
+					if _, err := b.Ingest(t.Context(), "tenant", r); err != nil {
 						t.Error("a batch was refused")
 					}
 				}
@@ -284,7 +308,7 @@ func TestDirectModeStartsNoWorkflow(t *testing.T) {
 	d.refuses = 2 // half of what is left, each time
 	b := batching.New(batching.Settings{Mode: batching.Direct}, d, d)
 	sent := records("r", 20, 10)
-	if err := b.Ingest(t.Context(), "tenant", sent); err != nil {
+	if _, err := b.Ingest(t.Context(), "tenant", sent); err != nil {
 		t.Fatal(err)
 	}
 	b.Close()
@@ -300,7 +324,7 @@ func TestBatcherReportsUnavailableWhenNothingIsDurable(t *testing.T) {
 		d.away, d.refuses = errors.New("away"), 1000
 		b := batching.New(batching.Settings{}, d, d)
 		begin := time.Now()
-		err := b.Ingest(t.Context(), "tenant", records("r", 1, 10))
+		_, err := b.Ingest(t.Context(), "tenant", records("r", 1, 10))
 		if !errors.Is(err, batching.ErrUnavailable) || !strings.Contains(err.Error(), "neither stream nor queue") {
 			t.Errorf("the error is %v", err)
 		}
@@ -308,7 +332,7 @@ func TestBatcherReportsUnavailableWhenNothingIsDurable(t *testing.T) {
 			t.Errorf("it took %v", took)
 		}
 		b.Close()
-		if err := b.Ingest(t.Context(), "tenant", records("r", 1, 10)); !errors.Is(err, batching.ErrUnavailable) {
+		if _, err := b.Ingest(t.Context(), "tenant", records("r", 1, 10)); !errors.Is(err, batching.ErrUnavailable) {
 			t.Errorf("after it was closed: %v", err)
 		}
 	})
@@ -323,7 +347,7 @@ func TestCloseAnswersPendingRequests(t *testing.T) {
 		b := batching.New(batching.Settings{Linger: time.Hour}, d, d)
 		var group sync.WaitGroup
 		group.Go(func() {
-			if err := b.Ingest(t.Context(), "tenant", records("r", 5, 10)); err != nil {
+			if _, err := b.Ingest(t.Context(), "tenant", records("r", 5, 10)); err != nil {
 				t.Error(err)
 			}
 		})

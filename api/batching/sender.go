@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"millrace/internal/pack"
+	"millrace/internal/requestid"
 	"millrace/workflows"
 )
 
@@ -34,33 +35,35 @@ type sender struct {
 
 // send returns when all records are durable, by one way or the other. ctx holds the
 // batch's span, and does not end.
-func (s *sender) send(ctx context.Context, records [][]byte) error {
-	id := workflows.IngestID(newUUID())
+func (s *sender) send(ctx context.Context, records [][]byte) (batch requestid.Batch, err error) {
+	batch.UUID = newUUID()
+	id := workflows.IngestID(batch.UUID.String())
 	if s.settings.Mode == Temporal && s.breaker.allows() {
 		begun := time.Now()
 		err := s.start(ctx, id, records)
 		s.breaker.report(err)
 		if err == nil {
 			sent(begun, "temporal", len(records))
-			return nil
+			return batch, nil
 		}
 		startsFailed.Inc()
 	}
+	batch.Direct = true
 	begun := time.Now()
 	if err := s.put(ctx, id, records); err != nil {
-		return err
+		return batch, err
 	}
 	sent(begun, "direct", len(records))
-	return nil
+	return batch, nil
 }
 
 // newUUID makes an id that sorts by time.
-func newUUID() string {
+func newUUID() uuid.UUID {
 	id, err := uuid.NewV7()
 	if err != nil { // no randomness: nothing here would work
 		panic(fmt.Sprintf("make a UUID: %v", err))
 	}
-	return id.String()
+	return id
 }
 
 // start starts the workflow of a batch: of its halves, each under an id of its

@@ -109,7 +109,8 @@ func (c *serveCommand) Run(ctx context.Context) error {
 	stopWorker := c.work(ctx, temporal, launcher, backends)
 	var finding sync.WaitGroup
 	finding.Go(func() { c.find(ctx, backends) })
-	slog.Info("taking telemetry", "http", c.Listen, "grpc", c.ListenGRPC, "ops", c.ListenOps, "stream", c.Stream, "ingest", c.Mode)
+	slog.Info("taking telemetry", "http", c.Listen, "grpc", c.ListenGRPC, "ops", c.ListenOps, "stream", c.Stream, "ingest", c.Mode,
+		"collector", server.Collector())
 
 	<-ctx.Done()
 	slog.Info("stopping: what is under way is finished")

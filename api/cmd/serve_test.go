@@ -31,6 +31,7 @@ import (
 	"millrace/deploy/local/localtest"
 	"millrace/internal/keyfile"
 	"millrace/internal/ops"
+	"millrace/internal/requestid"
 )
 
 // certificate writes a certificate for 127.0.0.1 and its key, as operators have
@@ -58,7 +59,9 @@ func certificate(t *testing.T) (certFile, keyFile string, trust *x509.CertPool) 
 // nowhere is an Ingester that takes nothing.
 type nowhere struct{}
 
-func (nowhere) Ingest(context.Context, string, [][]byte) error { return batching.ErrUnavailable }
+func (nowhere) Ingest(context.Context, string, [][]byte) ([]requestid.Batch, error) {
+	return nil, batching.ErrUnavailable
+}
 
 // freeAddress is one without a listener.
 func freeAddress(t *testing.T) string {

@@ -25,8 +25,8 @@ var records = []Mutant{
 		Name: "answers-before-durable", Clause: "what was answered 2xx is durable", Scenario: "temporal-down",
 		Edits: []Edit{{
 			File: "api/batching/sender.go",
-			Old:  "func (s *sender) send(ctx context.Context, records [][]byte) error {\n",
-			New:  "func (s *sender) send(ctx context.Context, records [][]byte) error {\n\tgo func() { _ = s.sendLater(ctx, records) }()\n\treturn nil\n}\n\nfunc (s *sender) sendLater(ctx context.Context, records [][]byte) error {\n",
+			Old:  "func (s *sender) send(ctx context.Context, records [][]byte) (batch requestid.Batch, err error) {\n",
+			New:  "func (s *sender) send(ctx context.Context, records [][]byte) (batch requestid.Batch, err error) {\n\tgo func() { _, _ = s.sendLater(ctx, records) }()\n\treturn batch, nil\n}\n\nfunc (s *sender) sendLater(ctx context.Context, records [][]byte) (batch requestid.Batch, err error) {\n",
 		}},
 	},
 	{
@@ -197,6 +197,15 @@ var records = []Mutant{
 			File: "internal/deadletter/writer.go",
 			Old:  "\t\treturn fmt.Errorf(\"write to the ledger: %w\", err)\n",
 			New:  "\t\tslog.ErrorContext(ctx, fmt.Sprint(\"the ledger is away: \", err))\n",
+		}},
+	},
+	{
+		Name: "finds-half-of-a-merge", Clause: "a record of the ledger is found, also while its index is merged",
+		Test: Test{"./internal/ledger/lookup", "TestFindMissesNothingWhileOthersMerge"},
+		Edits: []Edit{{
+			File: "internal/ledger/lookup/index.go",
+			Old:  "\t\tif !changed {\n",
+			New:  "\t\tif changed || !changed {\n",
 		}},
 	},
 	{
