@@ -19,6 +19,9 @@ type IngestStatus struct {
 	// are safe in this workflow's input.
 	Left      int    `json:"left"`
 	LastError string `json:"lastError,omitempty"`
+	// Queued are the positions of the records that went into the fallback queue, since
+	// the stream did not take them; nil also where that is not known.
+	Queued []int `json:"queued,omitempty"`
 }
 
 // ingestion is one run of IngestBatch.
@@ -79,6 +82,7 @@ func (i *ingestion) put(ctx workflow.Context, batch []byte) (done bool, err erro
 
 func (i *ingestion) learn(result ingest.PutResult) {
 	i.status.Records, i.status.Left, i.status.LastError = result.Records, len(result.Left), result.Error
+	i.status.Queued = append(i.status.Queued, result.Queued...)
 	i.left.Left = result.Left
 }
 

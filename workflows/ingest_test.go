@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -32,11 +33,12 @@ type sink struct {
 	taken   []string
 	dead    map[string]string // record: code
 	refuse  map[string]bool   // records that are not taken at present
+	queue   map[string]bool   // records that go into the queue
 	batches map[string]int    // attempts
 	panics  int
 }
 
-func (s *sink) Put(_ context.Context, batch string, records [][]byte) (left []int, err error) {
+func (s *sink) Place(_ context.Context, batch string, records [][]byte) (placed intake.Placed, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.batches[batch]++
@@ -46,12 +48,15 @@ func (s *sink) Put(_ context.Context, batch string, records [][]byte) (left []in
 	}
 	for n, r := range records {
 		if s.refuse[string(r)] {
-			left, err = append(left, n), errors.New("the stream is made to refuse")
+			placed.Left, err = append(placed.Left, n), errors.New("the stream is made to refuse")
 			continue
+		}
+		if s.queue[string(r)] {
+			placed.Queued = append(placed.Queued, n)
 		}
 		s.taken = append(s.taken, string(r))
 	}
-	return left, err
+	return placed, err
 }
 
 func (s *sink) WriteIngest(_ context.Context, _ string, dead []intake.Refused) error {
@@ -130,7 +135,7 @@ func TestIngestBatchPutsInOneTask(t *testing.T) {
 	if err := s.GetWorkflow(t.Context(), id, "").Get(t.Context(), &got); err != nil {
 		t.Fatal(err)
 	}
-	if want := (workflows.IngestStatus{State: control.StateDrained, Records: 2}); got != want || !to.has("a", "b") {
+	if want := (workflows.IngestStatus{State: control.StateDrained, Records: 2}); !reflect.DeepEqual(got, want) || !to.has("a", "b") {
 		t.Errorf("it ended with %+v", got)
 	}
 	// Started, one workflow task with its marker, completed: nothing a batch
@@ -144,7 +149,7 @@ func TestIngestBatchPutsInOneTask(t *testing.T) {
 
 func TestIngestBatchGoesOnUntilAllIsTaken(t *testing.T) {
 	t.Parallel()
-	to := &sink{refuse: map[string]bool{"b": true, "d": true}}
+	to := &sink{refuse: map[string]bool{"b": true, "d": true}, queue: map[string]bool{"a": true, "d": true}}
 	s := newIngestServer(t, to)
 	id := s.startIngest("refused", "a", "b", "c", "d")
 	await(t, "the state waiting", func() bool {
@@ -164,6 +169,9 @@ func TestIngestBatchGoesOnUntilAllIsTaken(t *testing.T) {
 	}
 	if got.State != control.StateDrained || got.Left != 0 || got.Records != 4 || !to.has("a", "b", "c", "d") {
 		t.Errorf("it ended with %+v, taken are %v", got, to.taken)
+	}
+	if !slices.Equal(got.Queued, []int{0, 3}) {
+		t.Errorf("queued are %v", got.Queued)
 	}
 	if len(to.taken) != 4 { // what the stream took is not put again
 		t.Errorf("taken are %v", to.taken)

@@ -26,16 +26,17 @@ type Ingester struct {
 	DeadLetters intake.DeadLetters
 }
 
-// Writer makes records durable and returns the positions of those that are not
-// yet. See intake.Writer.
+// Writer makes records durable and says which are not yet, and which are in the queue.
+// See intake.Writer.
 type Writer interface {
-	Put(ctx context.Context, batch string, records [][]byte) (left []int, err error)
+	Place(ctx context.Context, batch string, records [][]byte) (intake.Placed, error)
 }
 
 // PutResult says how far a batch is. Positions are those of its pack.
 type PutResult struct {
 	Records int    `json:"records"`
-	Left    []int  `json:"left,omitempty"` // durable nowhere but in the workflow's input
+	Left    []int  `json:"left,omitempty"`   // durable nowhere but in the workflow's input
+	Queued  []int  `json:"queued,omitempty"` // put into the queue, by this attempt or an earlier one of the call
 	Error   string `json:"error,omitempty"`
 }
 
@@ -51,8 +52,8 @@ func (g *Ingester) PutBatch(ctx context.Context, batch []byte) (PutResult, error
 	if err != nil {
 		return PutResult{}, err
 	}
-	left, err := g.Intake.Put(ctx, activity.GetInfo(ctx).WorkflowExecution.ID, records)
-	result := PutResult{Records: len(records), Left: left}
+	placed, err := g.Intake.Place(ctx, activity.GetInfo(ctx).WorkflowExecution.ID, records)
+	result := PutResult{Records: len(records), Left: placed.Left, Queued: placed.Queued}
 	if err != nil {
 		result.Error = err.Error()
 	}
@@ -85,21 +86,21 @@ const (
 // is durable. The records are those of the workflow's input, which stands in
 // its history once. When it is canceled it returns what is left then.
 func (g *Ingester) FinishBatch(ctx context.Context, in FinishInput) (PutResult, error) {
-	records, left, err := g.open(ctx, in)
+	records, left, queued, err := g.open(ctx, in)
 	if err != nil {
 		return PutResult{}, err
 	}
-	f := &finishing{result: PutResult{Records: len(records), Left: left}}
+	f := &finishing{result: PutResult{Records: len(records), Left: left, Queued: queued}}
 	defer longcall.Heartbeat(ctx, func() any { return f.state() })()
 	stopping, cancel := longcall.WithWorkerStop(ctx)
 	defer cancel()
 	batch := activity.GetInfo(ctx).WorkflowExecution.ID
 	for wait := firstFinishWait; ; wait = min(2*wait, longestFinishWait) {
-		rest, err := g.putLeft(stopping, batch, records, left)
-		if left = rest; len(left) == 0 {
-			return f.set(left, nil), nil
+		placed, err := g.putLeft(stopping, batch, records, left)
+		if left = placed.Left; len(left) == 0 {
+			return f.set(placed, nil), nil
 		}
-		result := f.set(left, err)
+		result := f.set(placed, err)
 		slog.Warn("neither stream nor queue takes all of a batch, trying again", "workflow", batch, "left", len(left), "error", err)
 		if !backoff.Wait(stopping, wait) {
 			if ctx.Err() == nil { // another worker goes on
@@ -111,39 +112,41 @@ func (g *Ingester) FinishBatch(ctx context.Context, in FinishInput) (PutResult, 
 	}
 }
 
-func (g *Ingester) putLeft(ctx context.Context, batch string, records [][]byte, left []int) ([]int, error) {
-	rest, err := g.Intake.Put(ctx, batch, intake.Pick(records, left))
-	for n, at := range rest {
-		rest[n] = left[at]
+func (g *Ingester) putLeft(ctx context.Context, batch string, records [][]byte, left []int) (intake.Placed, error) {
+	placed, err := g.Intake.Place(ctx, batch, intake.Pick(records, left))
+	for _, positions := range [][]int{placed.Left, placed.Queued} {
+		for n, at := range positions {
+			positions[n] = left[at]
+		}
 	}
-	return rest, err
+	return placed, err
 }
 
 // open reads the workflow's input, and what an earlier attempt of this activity
-// has left of it.
-func (g *Ingester) open(ctx context.Context, in FinishInput) (records [][]byte, left []int, err error) {
+// has left of it and put into the queue.
+func (g *Ingester) open(ctx context.Context, in FinishInput) (records [][]byte, left, queued []int, err error) {
 	execution := activity.GetInfo(ctx).WorkflowExecution
 	batch, err := g.Batches.IngestInput(ctx, execution.ID, execution.RunID)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read the batch from the history of %s: %w", execution.ID, err)
+		return nil, nil, nil, fmt.Errorf("read the batch from the history of %s: %w", execution.ID, err)
 	}
 	if records, err = unpack(batch); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	left = in.Left
 	var last PutResult
 	if activity.HasHeartbeatDetails(ctx) && activity.GetHeartbeatDetails(ctx, &last) == nil && last.Records == len(records) {
-		left = last.Left
+		left, queued = last.Left, last.Queued
 	}
 	if left == nil {
 		left = intake.Positions(len(records))
 	}
 	for _, at := range left {
 		if at < 0 || at >= len(records) {
-			return nil, nil, fmt.Errorf("find record %d of the %d in %s", at, len(records), execution.ID)
+			return nil, nil, nil, fmt.Errorf("find record %d of the %d in %s", at, len(records), execution.ID)
 		}
 	}
-	return records, left, nil
+	return records, left, queued, nil
 }
 
 // finishing is what FinishBatch tells while it works.
@@ -152,10 +155,11 @@ type finishing struct {
 	result PutResult
 }
 
-func (f *finishing) set(left []int, err error) PutResult {
+func (f *finishing) set(placed intake.Placed, err error) PutResult {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.result.Left, f.result.Error = left, ""
+	f.result.Left, f.result.Error = placed.Left, ""
+	f.result.Queued = append(f.result.Queued[:len(f.result.Queued):len(f.result.Queued)], placed.Queued...)
 	if err != nil {
 		f.result.Error = err.Error()
 	}
@@ -171,7 +175,7 @@ func (f *finishing) state() PutResult {
 // BuryBatch writes what is left of a canceled batch to the ledger and the
 // dead-letter queue.
 func (g *Ingester) BuryBatch(ctx context.Context, in FinishInput) error {
-	records, left, err := g.open(ctx, in)
+	records, left, _, err := g.open(ctx, in)
 	if err != nil {
 		return err
 	}

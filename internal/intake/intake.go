@@ -72,11 +72,22 @@ const (
 	attemptTimeout = 10 * time.Second
 )
 
-// Put makes each record durable: in the stream, else in the queue, or in the
-// ledger if the stream will never take it. It returns the positions of records
-// that are durable nowhere yet, in order, and why. batch names the records in
-// the ledger.
+// Placed says where records are that are not in the stream, by position, in order.
+type Placed struct {
+	Left   []int // durable nowhere yet
+	Queued []int // in the queue
+}
+
+// Put is Place for who only needs to know what is left.
 func (i *Writer) Put(ctx context.Context, batch string, records [][]byte) (left []int, err error) {
+	placed, err := i.Place(ctx, batch, records)
+	return placed.Left, err
+}
+
+// Place makes each record durable: in the stream, else in the queue, or in the
+// ledger if the stream will never take it. It returns which are not in the stream,
+// and why records are durable nowhere yet. batch names the records in the ledger.
+func (i *Writer) Place(ctx context.Context, batch string, records [][]byte) (placed Placed, err error) {
 	ctx, span := tracing.Begin(ctx, "put")
 	defer func() { tracing.End(span, err) }()
 	rejected, refused := i.putIntoStream(ctx, records)
@@ -85,22 +96,25 @@ func (i *Writer) Put(ctx context.Context, batch string, records [][]byte) (left 
 		if writeErr := i.writeDeadLetters(ctx, batch, refused); writeErr != nil {
 			err = fmt.Errorf("write what the stream will never take to the ledger: %w", writeErr)
 			for _, d := range refused {
-				left = append(left, d.Position)
+				placed.Left = append(placed.Left, d.Position)
 			}
 		}
 	}
 	if len(rejected) > 0 {
 		slices.Sort(rejected)
 		rest, sendErr := i.send(ctx, Pick(records, rejected))
+		queued := slices.Clone(rejected)
 		for _, at := range rest {
-			left = append(left, rejected[at])
+			placed.Left = append(placed.Left, rejected[at])
+			queued[at] = -1
 		}
+		placed.Queued = slices.DeleteFunc(queued, func(at int) bool { return at < 0 })
 		if sendErr != nil {
 			err = errors.Join(err, fmt.Errorf("queue what the stream did not take: %w", sendErr))
 		}
 	}
-	slices.Sort(left)
-	return left, err
+	slices.Sort(placed.Left)
+	return placed, err
 }
 
 // putIntoStream tries the stream, and tries again, with what it throttles. An

@@ -59,12 +59,16 @@ func TestPutStoresEachRecordOrReturnsIt(t *testing.T) {
 				tooLarge := record(fmt.Sprint("large", n), telemetry.MaxRecordSize)
 				records = slices.Insert(records, 10*n, tooLarge)
 			}
-			left, err := f.Put(t.Context(), "batch", records)
+			placed, err := f.Place(t.Context(), "batch", records)
+			left := placed.Left
 			if len(left) != c.left || (err == nil) != (c.left == 0) || !slices.IsSorted(left) {
 				t.Errorf("left are %v: %v", left, err)
 			}
 			inStream, inQueue := f.inStream(), f.inQueue()
 			for n, r := range records {
+				if slices.Contains(placed.Queued, n) != (inQueue[text(r)] > 0) {
+					t.Errorf("record %d is %d times in the queue, and queued are %v", n, inQueue[text(r)], placed.Queued)
+				}
 				text, good := text(r), len(r) <= telemetry.MaxRecordSize
 				switch {
 				case slices.Contains(left, n):
