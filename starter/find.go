@@ -20,12 +20,13 @@ import (
 )
 
 type findCommand struct {
-	ID     string `arg:"" optional:"" help:"The record's own id."`
-	Tenant string `help:"Tenant whose record it is."`
-	Trace  string `help:"Find the documents of a trace instead: its id." placeholder:"ID"`
-	Doc    string `help:"Find a document by its id (_id in the index) instead." placeholder:"ID"`
-	Around moment `help:"About when the record was received, to find it in the backup: 2026-11-23T10:00:00Z, or 2h for two hours ago. Default: as index or ledger know it." placeholder:"TIME"`
-	Most   int    `help:"Maximum documents and ledger entries to list, each." default:"20"`
+	ID      string `arg:"" optional:"" help:"The record's own id."`
+	Tenant  string `help:"Tenant whose record it is."`
+	Trace   string `help:"Find the documents of a trace instead: its id." placeholder:"ID"`
+	Doc     string `help:"Find a document by its id (_id in the index) instead." placeholder:"ID"`
+	Request string `help:"Ask the batches of this request, too, and what they put into the fallback queue: X-Request-Id of the collector's answer. Alone, it shows those batches." placeholder:"ID"`
+	Around  moment `help:"About when the record was received, to find it in the backup: 2026-11-23T10:00:00Z, or 2h for two hours ago. Default: as index or ledger know it." placeholder:"TIME"`
+	Most    int    `help:"Maximum documents and ledger entries to list, each." default:"20"`
 
 	RebuildIndex bool `help:"Rebuild the index of the ledger by which records are found: read all of its entries. Searches nothing."`
 
@@ -41,14 +42,14 @@ func (findCommand) Help() string {
 
 // question is what it looks for.
 func (f findCommand) question() find.Question {
-	return find.Question{Tenant: f.Tenant, ID: f.ID, Trace: f.Trace, Doc: f.Doc, Around: f.Around.Time, Most: f.Most}
+	return find.Question{Tenant: f.Tenant, ID: f.ID, Trace: f.Trace, Doc: f.Doc, Request: f.Request, Around: f.Around.Time, Most: f.Most}
 }
 
 // Validate reports what cannot be found.
 func (f findCommand) Validate() error {
 	if f.RebuildIndex {
-		if f.ID != "" || f.Trace != "" || f.Doc != "" {
-			return errors.New("--rebuild-index searches nothing: leave ID, --trace and --doc out")
+		if f.ID != "" || f.Trace != "" || f.Doc != "" || f.Request != "" {
+			return errors.New("--rebuild-index searches nothing: leave ID, --trace, --doc and --request out")
 		}
 		return nil
 	}
@@ -95,8 +96,9 @@ func (f findCommand) finder(ctx context.Context, c *commands, r *config.Resource
 	if err != nil {
 		return nil, err
 	}
+	asked := find.Temporal{Client: temporal, Stream: r.Stream, AnswerWithin: c.AnswerWithin}
 	finder := &find.Finder{
-		Ledger: book, Name: r.Stream, Batches: find.Temporal{Client: temporal, Stream: r.Stream, AnswerWithin: c.AnswerWithin},
+		Ledger: book, Name: r.Stream, Ingests: asked, Batches: asked,
 		Stream: onceFound(func(ctx context.Context) (find.Stream, error) {
 			return stream.Open(ctx, kinesis.NewFromConfig(cfg), r.Stream, stream.Settings{})
 		}),

@@ -17,6 +17,20 @@ func writeAnswer(out output, a find.Answer) {
 		}
 	})
 	writeSearch(out, "ledger", a.Ledger, letterRows)
+	writeSearch(out, "ingest", a.Ingest, func(i find.Ingest) [][]string {
+		left := "not known: no worker has answered"
+		if i.Left >= 0 {
+			left = fmt.Sprintf("%d of %d records, safe in the input of the workflow", i.Left, i.Records)
+		}
+		rows := [][]string{{"batch", i.Workflow}, {"state", i.State}, {"left", left}}
+		if i.Position >= 0 {
+			rows = append(rows, []string{"position", fmt.Sprint(i.Position)})
+		}
+		return rows
+	})
+	writeSearch(out, "queue", a.Queue, func(q find.Queued) [][]string {
+		return [][]string{{"put there by", q.Workflow}, {"at", clock(q.At)}, {"position", fmt.Sprintf("%d in its batch", q.Position)}}
+	})
 	writeSearch(out, "batches", a.Batches, func(b find.Batch) [][]string {
 		rows := [][]string{
 			{"batch", b.Workflow}, {"position", b.Shard + " " + b.Sequence}, {"piece", b.First + "-" + b.Last},

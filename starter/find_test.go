@@ -87,7 +87,11 @@ func (s shelf) giveUp(sequence int, id, reason string) (key string) {
 // find looks for something that must end with this status.
 func (s shelf) find(status int, args ...string) string {
 	s.t.Helper()
-	r := s.run(append([]string{"find", "--tenant", s.tenant}, args...)...)
+	var r result
+	await(s.t, "a search while no other test makes or closes an index", func() bool {
+		r = s.run(append([]string{"find", "--tenant", s.tenant}, args...)...)
+		return !strings.Contains(r.out, "out of service") && !strings.Contains(r.out, "all shards failed") && !strings.Contains(r.out, "closed indices")
+	})
 	if r.status != status {
 		s.t.Fatalf("starter find %q ended with %d, want %d: %s%s", args, r.status, status, r.out, r.err)
 	}
@@ -156,9 +160,10 @@ func TestFindRefusesWhatNoRecordCanHave(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
 	for args, want := range map[string]string{
-		"find --tenant a":                     "give one of ID, --trace and --doc",
-		"find --tenant a b --trace c":         "give one of ID, --trace and --doc",
+		"find --tenant a":                     "give one of ID, --trace and --doc, or --request",
+		"find --tenant a b --trace c":         "give one of ID, --trace and --doc, or --request",
 		"find a":                              "--tenant",
+		"find --request x":                    "--request: it is no id from the header X-Request-Id",
 		"find --doc short":                    "--doc: document id is not 27 characters",
 		"find --tenant a b --most 0":          "--most: 0 is not from 1 to 1000",
 		"find --tenant a b --most 1001":       "--most: 1001 is not from 1 to 1000",

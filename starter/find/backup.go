@@ -16,10 +16,17 @@ import (
 type Position struct {
 	Shard    string `json:"shard"`
 	Sequence string `json:"sequence,omitempty"` // empty: not known
-	// From says how that is known: the ledger, a batch, the backup, or the hash of the
-	// partition key, which is the document's id.
-	From string `json:"from"`
+	From     string `json:"from"`               // how that is known
 }
+
+// How a position is known.
+const (
+	FromLedger  = "ledger"
+	FromBatch   = "batch"
+	FromBackup  = "backup"
+	FromRequest = "request" // its IngestBatch has put the record into the stream
+	FromHash    = "hash"    // of the partition key, which is the document's id
+)
 
 // Copy is the record in an object of the backup.
 type Copy struct {
@@ -39,8 +46,9 @@ type clue struct {
 	received time.Time
 }
 
-// clueOf takes what is known from the question, the index and the ledger.
-func clueOf(q Question, a Answer) clue {
+// clueOf takes what is known from the question, the index, the ledger, and the batches
+// of the request.
+func clueOf(q Question, a Answer, asked request) clue {
 	c := clue{doc: q.Doc, received: q.Around}
 	if len(a.Index.Found) > 0 && q.Trace == "" {
 		d := a.Index.Found[0]
@@ -58,11 +66,18 @@ func clueOf(q Question, a Answer) clue {
 			c.received = l.ReceivedAt
 		}
 	}
+	if c.doc == "" {
+		c.doc = asked.doc
+	}
+	if c.received.IsZero() {
+		c.received = asked.received
+	}
 	return c
 }
 
 // positions says at which place of the stream the record is, by what other places know.
-func (f *Finder) positions(ctx context.Context, q Question, a Answer) Search[Position] {
+// put: an IngestBatch has put it there.
+func (f *Finder) positions(ctx context.Context, a Answer, doc string, put bool) Search[Position] {
 	var found []Position
 	add := func(shard, sequence, from string) {
 		same := func(p Position) bool { return p.Shard == shard && p.Sequence == sequence }
@@ -71,18 +86,17 @@ func (f *Finder) positions(ctx context.Context, q Question, a Answer) Search[Pos
 		}
 	}
 	for _, l := range a.Ledger.Found {
-		add(l.Shard, l.Sequence, "ledger")
+		add(l.Shard, l.Sequence, FromLedger)
 	}
 	for _, b := range a.Batches.Found {
-		add(b.Shard, b.Sequence, "batch")
+		add(b.Shard, b.Sequence, FromBatch)
 	}
 	for _, c := range a.Backup.Found {
-		add(c.Shard, c.Sequence, "backup")
+		add(c.Shard, c.Sequence, FromBackup)
 	}
 	if len(found) > 0 {
 		return searched(found, false, nil)
 	}
-	doc := clueOf(q, a).doc
 	if doc == "" {
 		return notSearched[Position]("the shard follows from the document's id, which is not known: give --doc")
 	}
@@ -90,8 +104,12 @@ func (f *Finder) positions(ctx context.Context, q Question, a Answer) Search[Pos
 	if err != nil {
 		return failed[Position](err)
 	}
+	from := FromHash
+	if put {
+		from = FromRequest
+	}
 	for _, shard := range shards {
-		found = append(found, Position{Shard: shard, From: "hash"})
+		found = append(found, Position{Shard: shard, From: from})
 	}
 	gaps := []string{"the sequence number is only in the backup, the ledger and batches"}
 	return searched(found, false, gaps)
@@ -122,9 +140,10 @@ func (f *Finder) shardsOf(ctx context.Context, doc string) (ids []string, err er
 }
 
 // inBackup reads the objects of the backup that were written when the record arrived.
-func (f *Finder) inBackup(ctx context.Context, q Question, a Answer) Search[Copy] {
-	c := clueOf(q, a)
+func (f *Finder) inBackup(ctx context.Context, q Question, c clue) Search[Copy] {
 	switch {
+	case q.ID == "" && q.Doc == "" && q.Trace == "":
+		return notSearched[Copy](noName)
 	case q.Trace != "":
 		return notSearched[Copy]("the backup is not searched by trace: query it with Athena or Spark")
 	case f.Backup == nil:

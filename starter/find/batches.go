@@ -58,6 +58,8 @@ const (
 // stream, so it is done only if the record is not elsewhere.
 func (f *Finder) inBatches(ctx context.Context, q Question, a Answer) Search[Batch] {
 	switch {
+	case q.ID == "" && q.Doc == "" && q.Trace == "":
+		return notSearched[Batch](noName)
 	case q.Trace != "":
 		return notSearched[Batch]("a batch is asked for records by id, not by trace")
 	case a.Index.State == Found:

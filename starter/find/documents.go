@@ -32,6 +32,9 @@ func (f *Finder) inIndex(ctx context.Context, q Question) Search[Document] {
 	if f.Documents == nil {
 		return notSearched[Document]("documents are not in Elasticsearch (--sink)")
 	}
+	if q.ID == "" && q.Doc == "" && q.Trace == "" {
+		return notSearched[Document](noName)
+	}
 	matches, err := f.Documents.Search(ctx, index.Wanted{Tenant: q.Tenant, ID: q.ID, TraceID: q.Trace, DocID: q.Doc}, q.Most)
 	if err != nil {
 		return failed[Document](err)

@@ -18,17 +18,21 @@ import (
 	"millrace/internal/backup"
 	"millrace/internal/index"
 	"millrace/internal/ledger"
+	"millrace/internal/requestid"
 	"millrace/internal/sink"
 	"millrace/internal/telemetry"
 )
 
-// Question is what to look for: a record of a tenant, a trace of a tenant, or a
-// document.
+// Question is what to look for: a record of a tenant, a trace of a tenant, a document,
+// or the batches of a request, also beside one of the others.
 type Question struct {
 	Tenant string `json:"tenant,omitempty"`
 	ID     string `json:"id,omitempty"`
 	Trace  string `json:"trace,omitempty"`
 	Doc    string `json:"doc,omitempty"`
+	// Request is the id under which a collector answered the request that the record
+	// came with.
+	Request string `json:"request,omitempty"`
 	// Around is about when the record was received, where neither index nor ledger
 	// know it.
 	Around time.Time `json:"around,omitzero"`
@@ -55,10 +59,13 @@ func (q Question) Validate() error {
 			asked++
 		}
 	}
-	if asked != 1 {
-		errs = append(errs, errors.New("give one of ID, --trace and --doc"))
+	if asked > 1 || asked == 0 && q.Request == "" {
+		errs = append(errs, errors.New("give one of ID, --trace and --doc, or --request"))
 	}
-	if q.Tenant == "" && q.Doc == "" {
+	if _, err := requestid.Parse(q.Request); q.Request != "" && err != nil {
+		errs = append(errs, fmt.Errorf("--request: %w", err))
+	}
+	if q.Tenant == "" && (q.ID != "" || q.Trace != "") {
 		errs = append(errs, errors.New("--tenant: an id is one of a tenant"))
 	}
 	for flag, text := range map[string]string{"ID": q.ID, "--trace": q.Trace} {
@@ -104,6 +111,9 @@ func searched[T any](found []T, more bool, gaps []string) Search[T] {
 	return s
 }
 
+// noName is why a place is not searched for a request alone.
+const noName = "a request has many records: give --tenant and ID, or --doc, too"
+
 func notSearched[T any](why string) Search[T] {
 	return Search[T]{State: NotSearched, Found: []T{}, Gaps: []string{why}}
 }
@@ -118,15 +128,21 @@ type Answer struct {
 	Found    bool             `json:"found"` // somewhere
 	Index    Search[Document] `json:"index"`
 	Ledger   Search[Letter]   `json:"ledger"`
+	Ingest   Search[Ingest]   `json:"ingest"`
+	Queue    Search[Queued]   `json:"queue"`
 	Batches  Search[Batch]    `json:"batches"`
 	Stream   Search[Position] `json:"stream"`
 	Backup   Search[Copy]     `json:"backup"`
 }
 
-// states are those of the places that can have a record. Its position in the stream is
-// only computed.
+// states are those of the places that can have a record. Of its position in the stream
+// the hash alone proves nothing.
 func (a Answer) states() []string {
-	return []string{a.Index.State, a.Ledger.State, a.Batches.State, a.Backup.State}
+	states := []string{a.Index.State, a.Ledger.State, a.Ingest.State, a.Queue.State, a.Batches.State, a.Backup.State}
+	if slices.ContainsFunc(a.Stream.Found, func(p Position) bool { return p.From != FromHash }) {
+		states = append(states, a.Stream.State)
+	}
+	return states
 }
 
 // Failed reports whether it was found nowhere, and a place could not be asked.
@@ -142,6 +158,7 @@ type Documents interface {
 type Finder struct {
 	Documents Documents // nil: there is no Elasticsearch
 	Ledger    *ledger.Ledger
+	Ingests   Ingests // nil: they are not asked
 	Batches   Batches // nil: they are not asked
 	// Name is that of the stream, and Stream finds it when it is needed.
 	Name   string
@@ -155,12 +172,15 @@ func (f *Finder) Find(ctx context.Context, q Question) Answer {
 	var looking sync.WaitGroup
 	looking.Go(func() { a.Index = f.inIndex(ctx, q) })
 	looking.Go(func() { a.Ledger = f.inLedger(ctx, q) })
+	var asked request
+	looking.Go(func() { asked = f.ofRequest(ctx, q) })
 	looking.Wait()
-	known := a
+	a.Ingest, a.Queue = asked.answers(a)
+	known, c := a, clueOf(q, a, asked)
 	looking.Go(func() { a.Batches = f.inBatches(ctx, q, known) })
-	looking.Go(func() { a.Backup = f.inBackup(ctx, q, known) })
+	looking.Go(func() { a.Backup = f.inBackup(ctx, q, c) })
 	looking.Wait()
-	a.Stream = f.positions(ctx, q, a)
+	a.Stream = f.positions(ctx, a, c.doc, asked.put)
 	a.Found = slices.Contains(a.states(), Found)
 	return a
 }

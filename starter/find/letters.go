@@ -51,6 +51,9 @@ func letterOf(h ledger.Hit) Letter {
 }
 
 func (f *Finder) inLedger(ctx context.Context, q Question) Search[Letter] {
+	if q.ID == "" && q.Doc == "" && q.Trace == "" {
+		return notSearched[Letter](noName)
+	}
 	if q.Trace != "" {
 		return notSearched[Letter]("the ledger knows records by tenant and id, or by document id, not by trace")
 	}
