@@ -5,17 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/kinesis"
-
-	"millrace/internal/archive"
-	"millrace/internal/backup"
 	"millrace/internal/config"
 	"millrace/internal/index"
 	"millrace/internal/ledger"
-	"millrace/internal/stream"
 	"millrace/starter/find"
 )
 
@@ -61,14 +55,14 @@ const exitNotFound = 3
 
 // Run says where a record is.
 func (f findCommand) Run(ctx context.Context, c *commands, r *config.Resources, out output, logger *slog.Logger) error {
-	book, err := openLedger(ctx, r)
-	if err != nil {
-		return err
-	}
 	if f.RebuildIndex {
+		book, err := openLedger(ctx, r)
+		if err != nil {
+			return err
+		}
 		return rebuildIndex(ctx, book, out)
 	}
-	finder, err := f.finder(ctx, c, r, book, logger)
+	finder, err := f.finder(ctx, c, r, logger)
 	if err != nil {
 		return err
 	}
@@ -85,9 +79,8 @@ func (f findCommand) Run(ctx context.Context, c *commands, r *config.Resources, 
 	return nil
 }
 
-// finder makes what looks everywhere. Each place is connected to when it is asked, so
-// that one which is away costs only its own answer.
-func (f findCommand) finder(ctx context.Context, c *commands, r *config.Resources, book *ledger.Ledger, logger *slog.Logger) (*find.Finder, error) {
+// finder makes what looks everywhere.
+func (f findCommand) finder(ctx context.Context, c *commands, r *config.Resources, logger *slog.Logger) (*find.Finder, error) {
 	cfg, err := config.AWS(ctx)
 	if err != nil {
 		return nil, err
@@ -96,39 +89,13 @@ func (f findCommand) finder(ctx context.Context, c *commands, r *config.Resource
 	if err != nil {
 		return nil, err
 	}
-	asked := find.Temporal{Client: temporal, Stream: r.Stream, AnswerWithin: c.AnswerWithin}
-	finder := &find.Finder{
-		Ledger: book, Name: r.Stream, Ingests: asked, Batches: asked,
-		Stream: onceFound(func(ctx context.Context) (find.Stream, error) {
-			return stream.Open(ctx, kinesis.NewFromConfig(cfg), r.Stream, stream.Settings{})
-		}),
-		Backup: archive.Open(config.S3(cfg), r.BackupBucket()).Under(backup.Prefix),
-	}
+	var documents *index.Client
 	if f.Sink.Kind == config.SinkElasticsearch {
-		if finder.Documents, err = index.Open(f.Settings(cfg)); err != nil {
+		if documents, err = index.Open(f.Settings(cfg)); err != nil {
 			return nil, err
 		}
 	}
-	return finder, nil
-}
-
-// onceFound looks for the stream once.
-func onceFound(look func(context.Context) (find.Stream, error)) func(context.Context) (find.Stream, error) {
-	var mu sync.Mutex
-	var found find.Stream
-	return func(ctx context.Context) (find.Stream, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		if found != nil {
-			return found, nil
-		}
-		looked, err := look(ctx)
-		if err != nil {
-			return nil, err
-		}
-		found = looked
-		return found, nil
-	}
+	return find.New(cfg, *r, documents, find.Temporal{Client: temporal, Stream: r.Stream, AnswerWithin: c.AnswerWithin}), nil
 }
 
 // tellEvery is how often a rebuild says how far it is.

@@ -66,6 +66,8 @@ func (f *Finder) inBatches(ctx context.Context, q Question, a Answer) Search[Bat
 		return notSearched[Batch]("the record is indexed")
 	case slices.ContainsFunc(a.Ledger.Found, func(l Letter) bool { return l.Held == "" }):
 		return notSearched[Batch]("the ledger has the record")
+	case a.Ingest.State == Found || a.Queue.State == Found:
+		return notSearched[Batch]("the record is on its way into the stream")
 	case f.Batches == nil:
 		return notSearched[Batch]("Temporal is not configured")
 	}

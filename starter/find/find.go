@@ -43,7 +43,7 @@ type Question struct {
 const (
 	// DefaultMost is how many documents or entries a place lists.
 	DefaultMost = 20
-	// mostMost bounds that: an answer is for people.
+	// mostMost bounds that: an operator reads the answer.
 	mostMost = 1000
 	// longest is the longest id or trace id in characters: longer ones are accepted
 	// by no collector, or not searched by the index (ignore_above in deploy/templates).
