@@ -345,7 +345,7 @@ func tctl(t *testing.T) string {
 		t.Fatal(err)
 	}
 	path := filepath.Join(root, ".local", "bin", "tctl")
-	err = local.BuildTool(t.Context(), filepath.Join(root, "tools", "tctl"), local.Program{Path: path, Source: "github.com/temporalio/tctl/cmd/tctl"})
+	err = local.BuildTool(t.Context(), filepath.Join(root, "tools", "tctl"), local.Program{Path: path, Source: "github.com/temporalio/tctl/cmd/tctl"}, local.Quickly()...)
 	if err != nil {
 		t.Fatal(err)
 	}
