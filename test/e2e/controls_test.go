@@ -180,6 +180,7 @@ func TestControlsOfBatchesLoseNothing(t *testing.T) {
 	s := start(t, func(at *servers) {
 		aws, elasticsearch = proxyOf(t, at.aws), proxyOf(t, at.elasticsearch)
 		at.aws, at.elasticsearch = aws.URL(), elasticsearch.URL()
+		at.collector = []string{"MILLRACE_INGEST_START_TIMEOUT=1m"} // past Temporal, nothing takes a batch
 	})
 	dead, posted := map[string]string{}, 0
 	// giveEach has each control given to a workflow of a type, of which every record that
