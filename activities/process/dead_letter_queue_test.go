@@ -39,7 +39,7 @@ func TestDeadLetterQueueHoldsNoMark(t *testing.T) {
 			}
 			before := ledgerKeys(s.Letters())
 			s.Proxy.Set(faultproxy.Rule{Name: "fault", Operation: "SendMessageBatch", Fault: fault})
-			got := indexShard(t, p, IndexInput{For: time.Minute})
+			got := indexShard(t, p, IndexInput{For: time.Hour}) // it ends with the shard
 			if !got.Checkpoint.Closed || got.Counts.Indexed+got.Counts.DeadLetters != 300 || got.Counts.DeadLetters == 0 {
 				t.Fatalf("the shard is at %+v", got)
 			}
