@@ -56,6 +56,11 @@ func setAttribute(w *ward, queue, name, value string) {
 	}
 }
 
+// withoutRegion is config.AWS where the environment names no region: that of the tests does.
+func withoutRegion(context.Context) (aws.Config, error) {
+	return aws.Config{}, errors.New("no AWS region")
+}
+
 // TestDoctorOfAWS sees each check find what is right and what is wrong.
 func TestDoctorOfAWS(t *testing.T) {
 	t.Parallel()
@@ -66,11 +71,11 @@ func TestDoctorOfAWS(t *testing.T) {
 		texts       []string
 	}{
 		"a region":  {func(*ward) {}, "aws credentials", checkOK, []string{"region eu-west-1"}},
-		"no region": {func(w *ward) { w.loadAWS = config.AWS }, "aws credentials", checkFails, []string{"no AWS region", "set AWS_REGION"}},
+		"no region": {func(w *ward) { w.loadAWS = withoutRegion }, "aws credentials", checkFails, []string{"no AWS region", "set AWS_REGION"}},
 		"no keys": {func(w *ward) {
 			w.cfg.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) { return aws.Credentials{}, errors.New("none") })
 		}, "aws credentials", checkFails, []string{"retrieve the credentials"}},
-		"no AWS":          {func(w *ward) { w.loadAWS = config.AWS }, "aws stream", nothing, []string{"aws credentials, which failed above"}},
+		"no AWS":          {func(w *ward) { w.loadAWS = withoutRegion }, "aws stream", nothing, []string{"aws credentials, which failed above"}},
 		"a stream":        {func(w *ward) { w.installed() }, "aws stream", checkOK, []string{"open shards of "}},
 		"no stream":       {func(*ward) {}, "aws stream", checkFails, []string{"there is no stream", "starter setup, or correct --stream"}},
 		"stream away":     {func(w *ward) { w.cfg.BaseEndpoint = aws.String("http://127.0.0.1:1") }, "aws stream", checkFails, []string{"describe stream", helpAWS}},

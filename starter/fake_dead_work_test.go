@@ -68,6 +68,7 @@ func (d *deadWork) will(end deadletters.ReprocessProgress) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.ends = end
+	d.ends.Worker = "made-up-worker"
 }
 
 func newDeadPipeline(t *testing.T) (pipeline, *deadWork) {

@@ -52,6 +52,7 @@ func (m *madeUpDead) ReprocessEntries(ctx context.Context, in deadletters.Reproc
 	m.calls = append(m.calls, in)
 	m.mu.Unlock()
 	progress := in.Progress
+	progress.Worker = "made up"
 	progress.Counts.Records++
 	progress.Counts.Indexed++
 	progress.Cursor = strings.Repeat("k", int(progress.Counts.Records))

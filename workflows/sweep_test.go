@@ -58,6 +58,7 @@ func (m *madeUpSweeps) sweep(_ context.Context, in recovery.SweepInput) (recover
 		Stage: in.Stage, Part: in.Part, Done: in.Part.Object == madeObjects, Pace: in.Pace,
 		Counts:  recovery.SweepCounts{Objects: 1, Records: madeRecords, Indexed: madeRecords - 1, Missing: 1},
 		Missing: []recovery.Gap{{Records: 1, Reason: "made up"}},
+		Worker:  "made up",
 	}, nil
 }
 
