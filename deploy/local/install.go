@@ -95,26 +95,48 @@ func InstallPython(ctx context.Context, root string, to io.Writer, name, version
 	if err != nil {
 		return "", "", fmt.Errorf("find Python for %s: %w", name, err)
 	}
-	folders, err := makeFolders(root)
+	packages, err := installing(root, to, name)
 	if err != nil {
 		return "", "", err
 	}
-	packages := &Service{
-		definition: definition{name: name}, tools: map[tool]foundTool{python: found},
-		stack: &Stack{folders: folders, progress: &progress{to: to}},
-	}
+	packages.tools = map[tool]foundTool{python: found}
 	if dir, err = packages.installPython(ctx, version, requirements...); err != nil {
 		return "", "", fmt.Errorf("install %s: %w", name, err)
 	}
 	return dir, found.path, nil
 }
 
-// installNode downloads a package with npm into a folder of its own.
-func (s *Service) installNode(ctx context.Context, name, version string) (string, error) {
+// installing is what downloads packages for something that is no server.
+func installing(root string, to io.Writer, name string) (*Service, error) {
+	folders, err := makeFolders(root)
+	if err != nil {
+		return nil, err
+	}
+	return &Service{definition: definition{name: name}, stack: &Stack{folders: folders, progress: &progress{to: to}}}, nil
+}
+
+// installNode downloads packages with npm into a folder of their own.
+func (s *Service) installNode(ctx context.Context, version string, packages ...string) (string, error) {
 	return InstallOnce(s.installDir(version), func(dir string) error {
 		s.stack.progress.line(s.Name(), "downloading version %s (once)", version)
-		return s.client(ctx, dir, "npm", "install", "--prefix", dir, "--no-audit", "--no-fund", "--loglevel=error", name+"@"+version)
+		return s.client(ctx, dir, "npm", append([]string{"install", "--prefix", dir, "--no-audit", "--no-fund", "--loglevel=error"}, packages...)...)
 	})
+}
+
+// InstallNode is InstallPython for packages of npm. Scripts in the folder find them.
+func InstallNode(ctx context.Context, root string, to io.Writer, name, version string, packages ...string) (dir, interpreter string, err error) {
+	found, err := find(ctx, node, nil)
+	if err != nil {
+		return "", "", fmt.Errorf("find Node.js for %s: %w", name, err)
+	}
+	service, err := installing(root, to, name)
+	if err != nil {
+		return "", "", err
+	}
+	if dir, err = service.installNode(ctx, version, packages...); err != nil {
+		return "", "", fmt.Errorf("install %s: %w", name, err)
+	}
+	return dir, found.path, nil
 }
 
 // client runs a package manager, with a line of progress now and then.

@@ -34,7 +34,7 @@ func kinesalite() definition {
 		ports:    []int{4567},
 		deadline: 4 * time.Minute,
 		install: func(ctx context.Context, s *Service) (string, error) {
-			return s.installNode(ctx, "kinesalite", kinesaliteVersion)
+			return s.installNode(ctx, kinesaliteVersion, "kinesalite@"+kinesaliteVersion)
 		},
 		command: func(s *Service) *exec.Cmd {
 			return exec.Command(s.tools[node].path, "-e", kinesaliteLauncher, "--",

@@ -73,6 +73,12 @@ func Temporal(t testing.TB) client.Options {
 	}
 }
 
+// TemporalUI is the address of Temporal's Web UI.
+func TemporalUI(t testing.TB) string {
+	t.Helper()
+	return service(t, local.Temporal).URL
+}
+
 // TemporalCLI is the path of Temporal's command line tool.
 func TemporalCLI(t testing.TB) string {
 	t.Helper()

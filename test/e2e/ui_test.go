@@ -1,0 +1,49 @@
+package e2e
+
+import (
+	"context"
+	_ "embed"
+	"path/filepath"
+	"testing"
+
+	"millrace/deploy/local"
+	"millrace/deploy/local/localtest"
+	"millrace/internal/index"
+	"millrace/test/kit/browser"
+	"millrace/workflows"
+)
+
+//go:embed ui.mjs
+var inTheUI []byte
+
+// TestOperatorWorksInTemporalsUI pauses a shard in a real browser, finds it by a saved view,
+// resumes it, and starts Recover with {}. The pictures lie below .local/shots.
+func TestOperatorWorksInTemporalsUI(t *testing.T) {
+	t.Parallel()
+	chromium := browser.Install(t)
+	repository := localtest.Name(t, "ui")
+	s := start(t, nil, "MILLRACE_SNAPSHOT_REPOSITORY="+repository)
+	cluster, err := index.Open(index.Settings{URLs: []string{s.stores.Elasticsearch}})
+	s.must(err)
+	_, err = cluster.EnsureRepository(t.Context(), index.Repository{Name: repository, Type: "fs", Settings: map[string]string{"location": repository}})
+	s.must(err)
+	t.Cleanup(func() { _ = cluster.RemoveRepository(context.WithoutCancel(t.Context()), repository) })
+	s.must(s.StartBackup(t.Context()))
+	s.postEvents(0)
+	s.awaitDocuments(some)
+
+	root, err := local.FindRoot(".")
+	s.must(err)
+	chromium.Run(t, "ui.mjs", inTheUI, filepath.Join(root, ".local", "shots"),
+		"UI="+localtest.TemporalUI(t)+"/namespaces/"+s.temporal.Namespace, "SHARD="+s.running("ProcessShard")[0])
+
+	s.postEvents(some)
+	s.awaitDocuments(2 * some)
+	var result struct{ Complete, Verified bool }
+	s.must(s.operator.GetWorkflow(t.Context(), workflows.RecoverID, "").Get(t.Context(), &result))
+	if !result.Complete || !result.Verified {
+		t.Errorf("the recovery ends with %+v", result)
+	}
+	_, err = s.Starter(t.Context(), "backup", "stop")
+	s.must(err)
+}
