@@ -121,7 +121,8 @@ func newDesk(t *testing.T) *desk {
 			"SHARD":            workflows.ProcessShardID(deskStream, deskRange.StreamCreated, deskShard),
 			"TEMPORAL_ADDRESS": options.HostPort, "TEMPORAL_NAMESPACE": options.Namespace,
 			"TEMPORAL_CLI_ADDRESS": options.HostPort, "TEMPORAL_CLI_NAMESPACE": options.Namespace,
-			"HOME": t.TempDir(),
+			"TEMPORAL_CONTEXT_TIMEOUT": "60", // of tctl, in seconds, beside other tests
+			"HOME":                     t.TempDir(),
 		},
 	}
 	for _, command := range documentedCommands(t, "temporal") {

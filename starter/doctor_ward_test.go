@@ -140,4 +140,11 @@ func (w *ward) polls(queue string, options worker.Options) {
 		pollers, err := pollersOf(w.t.Context(), w.connected, queue)
 		return err == nil && len(pollers) > 0
 	})
+	if !options.DeploymentOptions.UseVersioning {
+		return
+	}
+	await(w.t, "the deployment to be known", func() bool { // a moment after the poll
+		_, err := w.connected.WorkerDeploymentClient().GetHandle(config.Deployment).Describe(w.t.Context(), client.WorkerDeploymentDescribeOptions{})
+		return err == nil
+	})
 }
