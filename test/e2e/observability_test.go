@@ -19,8 +19,11 @@ import (
 	"millrace/test/kit/faultproxy"
 )
 
-// faster is the scale of time in the rules: what takes an hour takes a minute.
-const faster = 1.0 / 60
+// faster is the scale of time in the rules: what takes a minute takes ten seconds, in which there are two scrapes.
+const faster = 1.0 / 6
+
+// scrapeEvery is longer than a scrape takes on a busy machine, where a readiness check may take its three seconds.
+const scrapeEvery = 4 * time.Second
 
 // watched is a pipeline that a real Prometheus scrapes, with our rules.
 type watched struct {
@@ -38,7 +41,7 @@ func watch(t *testing.T, s *system) *watched {
 	rules, err := observability.Rules(observability.Options{Scale: faster})
 	s.must(err)
 	server, err := prometheus.Start(t.Context(), prometheus.Settings{
-		Program: program, Dir: t.TempDir(), Rules: rules, Every: 500 * time.Millisecond,
+		Program: program, Dir: t.TempDir(), Rules: rules, Every: scrapeEvery,
 		Targets: map[string][]string{
 			observability.CollectorJob: {strings.TrimPrefix(s.collector.Ops, "http://")},
 			observability.WorkerJob:    {strings.TrimPrefix(s.worker.Ops, "http://")},
