@@ -68,6 +68,12 @@ func (c *madeUpCalls) of(name string) []json.RawMessage {
 	return c.inputs[name]
 }
 
+func (c *madeUpCalls) any() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.inputs) > 0
+}
+
 // TestResultsByHandAreIgnored completes the activity of each workflow by hand, with {}:
 // the workflow makes the call again, from the same state, or fails.
 func TestResultsByHandAreIgnored(t *testing.T) {
@@ -84,40 +90,45 @@ func TestResultsByHandAreIgnored(t *testing.T) {
 		in       any
 		answers  map[string]any
 		same     string // the member of both inputs; none: the workflow fails
+		canceled bool   // before the call
 	}{
-		{"RedriveMessages", workflows.Redrive, workflows.RedriveInput{Queue: "q", Counts: redrive.Counts{Records: 5}}, nil, "counts"},
-		{"KeepLetters", workflows.KeepDeadLetters, workflows.KeepInput{Queue: "q", Counts: deadletters.KeepCounts{Messages: 5}}, nil, "counts"},
+		{"RedriveMessages", workflows.Redrive, workflows.RedriveInput{Queue: "q", Counts: redrive.Counts{Records: 5}}, nil, "counts", false},
+		{"KeepLetters", workflows.KeepDeadLetters, workflows.KeepInput{Queue: "q", Counts: deadletters.KeepCounts{Messages: 5}}, nil, "counts", false},
 		{
 			"ReprocessEntries", workflows.ReprocessDeadLetters,
-			workflows.ReprocessInput{Stream: "s", Progress: deadletters.ReprocessProgress{Cursor: "ledger/open/k"}}, nil, "progress",
+			workflows.ReprocessInput{Stream: "s", Progress: deadletters.ReprocessProgress{Cursor: "ledger/open/k"}}, nil, "progress", false,
 		},
 		{
 			"DrainParked", workflows.DrainIndex,
-			workflows.DrainInput{Stream: "s", Index: "i", Counts: deadletters.ReprocessCounts{Entries: 5}}, nil, "counts",
+			workflows.DrainInput{Stream: "s", Index: "i", Counts: deadletters.ReprocessCounts{Entries: 5}}, nil, "counts", false,
 		},
 		{
 			"SuperviseShards", workflows.ProcessStream,
-			workflows.StreamInput{Stream: "s", Shards: []supervise.ShardState{{ID: "shard", State: control.StateRunning}}}, nil, "shards",
+			workflows.StreamInput{Stream: "s", Shards: []supervise.ShardState{{ID: "shard", State: control.StateRunning}}}, nil, "shards", false,
 		},
 		{
 			"FinishBatch", workflows.IngestBatch, []byte("pack"),
-			map[string]any{"PutBatch": ingest.PutResult{Records: 3, Left: []int{0, 2}}}, "left",
+			map[string]any{"PutBatch": ingest.PutResult{Records: 3, Left: []int{0, 2}}}, "left", false,
 		},
-		{"IndexRange", workflows.ProcessBatch, workflows.BatchInput{Range: piece}, nil, "range"},
+		{
+			"BuryBatch", workflows.IngestBatch, []byte("pack"),
+			map[string]any{"PutBatch": ingest.PutResult{Records: 3, Left: []int{0, 2}}}, "left", true,
+		},
+		{"IndexRange", workflows.ProcessBatch, workflows.BatchInput{Range: piece}, nil, "range", false},
 		{"BuryRange", workflows.ProcessBatch, workflows.BatchInput{
 			Range: piece, Tree: &workflows.BatchNode{Range: piece, State: workflows.NodeSkipped, Cause: outcome.Error{Type: "odd"}},
-		}, nil, "range"},
+		}, nil, "range", false},
 		{"SweepObjects", workflows.Replay, workflows.RecoverInput{RecoverRequest: recovery.RecoverRequest{From: time.Unix(1, 0), To: time.Unix(2, 0)}},
-			map[string]any{"PlanRecovery": plan}, "part"},
-		{"PlanRecovery", workflows.Recover, workflows.RecoverInput{}, map[string]any{"ConcludeRecovery": nil}, ""},
+			map[string]any{"PlanRecovery": plan}, "part", false},
+		{"PlanRecovery", workflows.Recover, workflows.RecoverInput{}, map[string]any{"ConcludeRecovery": nil}, "", false},
 		{
 			"RestoreIndices", workflows.Recover, workflows.RecoverInput{},
-			map[string]any{"PlanRecovery": plan, "HoldShards": reached, "ReleaseShards": nil, "ConcludeRecovery": nil}, "",
+			map[string]any{"PlanRecovery": plan, "HoldShards": reached, "ReleaseShards": nil, "ConcludeRecovery": nil}, "", false,
 		},
 		{"AwaitBackup", workflows.Recover, workflows.RecoverInput{}, map[string]any{
 			"PlanRecovery": plan, "HoldShards": reached, "RestoreIndices": recovery.RestoreProgress{Indices: 1}, "ReleaseShards": nil,
 			"SweepObjects": swept, "ConcludeRecovery": nil,
-		}, ""},
+		}, "", false},
 	} {
 		t.Run(of.activity, func(t *testing.T) {
 			made := &madeUpCalls{answers: of.answers, inputs: map[string][]json.RawMessage{}}
@@ -127,6 +138,12 @@ func TestResultsByHandAreIgnored(t *testing.T) {
 			run, err := c.ExecuteWorkflow(t.Context(), options, of.workflow, of.in)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if of.canceled {
+				await(t, "an earlier call", func() bool { return made.any() })
+				if err := c.CancelWorkflow(t.Context(), run.GetID(), run.GetRunID()); err != nil {
+					t.Fatal(err)
+				}
 			}
 			await(t, "the call", func() bool { return len(made.of(of.activity)) > 0 })
 			completeByHand(t, c, namespace.Namespace, run, of.activity)

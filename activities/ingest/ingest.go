@@ -173,11 +173,11 @@ func (f *finishing) state() PutResult {
 }
 
 // BuryBatch writes what is left of a canceled batch to the ledger and the
-// dead-letter queue.
-func (g *Ingester) BuryBatch(ctx context.Context, in FinishInput) error {
+// dead-letter queue. It leaves none.
+func (g *Ingester) BuryBatch(ctx context.Context, in FinishInput) (PutResult, error) {
 	records, left, _, err := g.open(ctx, in)
 	if err != nil {
-		return err
+		return PutResult{}, err
 	}
 	defer longcall.Heartbeat(ctx, func() any { return nil })()
 	reason := "an operator canceled its IngestBatch"
@@ -188,7 +188,7 @@ func (g *Ingester) BuryBatch(ctx context.Context, in FinishInput) error {
 	for n, at := range left {
 		dead[n] = intake.Refused{Position: at, Data: records[at], Code: outcome.TypeCanceled, Reason: reason}
 	}
-	return g.DeadLetters.WriteIngest(ctx, activity.GetInfo(ctx).WorkflowExecution.ID, dead)
+	return PutResult{Records: len(records)}, g.DeadLetters.WriteIngest(ctx, activity.GetInfo(ctx).WorkflowExecution.ID, dead)
 }
 
 // Workflows are the IngestBatch workflows.

@@ -8,6 +8,6 @@ import (
 const (
 	PutBatch         activities.Type[[]byte, PutResult]              = "PutBatch"
 	FinishBatch      activities.Type[FinishInput, PutResult]         = "FinishBatch"
-	BuryBatch        activities.Action[FinishInput]                  = "BuryBatch"
+	BuryBatch        activities.Type[FinishInput, PutResult]         = "BuryBatch"
 	ReconcileBatches activities.Type[ReconcileInput, ReconcileInput] = "ReconcileBatches"
 )
