@@ -7,20 +7,24 @@ const { page, shot, close } = await open()
 
 const workflow = id => `${UI}/workflows/${encodeURIComponent(id)}`
 
-// details waits until the current details of a workflow, a document in a frame, hold a text.
+// details waits until the current details of a workflow, a document in a frame, hold a text: as
+// long as they change.
 const details = async (id, text) => {
   await page.goto(workflow(id))
   await page.getByTestId('user-metadata-tab').click()
-  for (const begin = Date.now(); Date.now() - begin < PATIENCE;) {
+  let said = ''
+  for (let changed = Date.now(); Date.now() - changed < PATIENCE;) {
     for (let look = 0; look < 10; look++) {
       for (const frame of page.frames().slice(1)) {
-        if ((await frame.textContent('body').catch(() => '')).includes(text)) return
+        const now = await frame.textContent('body').catch(() => '')
+        if (now.includes(text)) return
+        if (now && now !== said) [said, changed] = [now, Date.now()]
       }
       await page.waitForTimeout(500)
     }
     await page.reload() // they are read when the page opens
   }
-  throw new Error(`the details of ${id} do not say ${text}`)
+  throw new Error(`the details of ${id} do not say ${text}, but ${said}`)
 }
 
 // signal sends a signal with an input.

@@ -251,9 +251,12 @@ func (s *summary) end(t test, how string) {
 // What a report of the race detector begins with, after a line like its last.
 const raceBegins, raceEnds = "WARNING: DATA RACE", "==================\n"
 
-// complaint is the first line of what a test gave to t.Error or t.Fatal (or
-// t.Log).
-var complaint = regexp.MustCompile(`^ {4,}\S+_test\.go:\d+: `)
+// complaint is the first line of what a test, or a helper of its own, gave to
+// t.Error or t.Fatal (or t.Log).
+var complaint = regexp.MustCompile(`^ {4,}\S+\.go:\d+: `)
+
+// logged is a line of a program's log, which follows what the test said.
+var logged = regexp.MustCompile(`^ {4,}time=\d{4}-`)
 
 // complaints finds in the output of a test, most of which may be logs of
 // programs, what it said itself, and of that the end.
@@ -262,7 +265,7 @@ func complaints(output string) string {
 	inside := false
 	for line := range strings.Lines(output) {
 		// Further lines of a complaint are indented more.
-		inside = complaint.MatchString(line) || inside && strings.HasPrefix(line, "        ")
+		inside = complaint.MatchString(line) || inside && strings.HasPrefix(line, "        ") && !logged.MatchString(line)
 		if inside {
 			found.WriteString(line)
 		}

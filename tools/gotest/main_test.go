@@ -17,6 +17,8 @@ const events = `{"Action":"start","Package":"m/a"}
 {"Action":"run","Package":"m/a","Test":"TestBad"}
 {"Action":"output","Package":"m/a","Test":"TestBad","Output":"    a_test.go:7: got 1, want 2\n"}
 {"Action":"output","Package":"m/a","Test":"TestBad","Output":"        and more\n"}
+{"Action":"output","Package":"m/a","Test":"TestBad","Output":"        time=2026-11-30T08:51:41.874Z level=INFO msg=stopped\n"}
+{"Action":"output","Package":"m/a","Test":"TestBad","Output":"    a.go:8: a helper says so\n"}
 {"Action":"output","Package":"m/a","Test":"TestBad","Output":"time=now level=INFO\n"}
 {"Action":"fail","Package":"m/a","Test":"TestBad","Elapsed":65}
 {"Action":"run","Package":"m/a","Test":"TestDying"}
@@ -47,6 +49,8 @@ func TestSummaryShowsFailures(t *testing.T) {
 ==================
     a_test.go:7: got 1, want 2
         and more
+        time=2026-11-30T08:51:41.874Z level=INFO msg=stopped
+    a.go:8: a helper says so
 time=now level=INFO
 TestDying was running, and has said:
 panic: why
@@ -61,6 +65,7 @@ slow: 20 s m/a TestGood
 FAILED m/a TestBad
     a_test.go:7: got 1, want 2
         and more
+    a.go:8: a helper says so
 FAILED m/a TestDying
 FAILED m/c 
 DONE 4 tests, 3 failures in 1.5s
