@@ -142,7 +142,9 @@ func (s *Supervisor) SuperviseShards(ctx context.Context, in Input) (Result, err
 	}
 	// When one changes, the call ends, and the next one knows.
 	defer s.show(in.Shards)()
-	r := &round{Supervisor: s, in: in, limit: rate.NewLimiter(looksPerSecond, looksPerSecond)}
+	r := &round{
+		Supervisor: s, in: in, limit: rate.NewLimiter(looksPerSecond, looksPerSecond), alive: rate.Sometimes{Interval: longcall.HeartbeatEvery},
+	}
 	result := Result{Stream: s.Stream, Shards: in.Shards}
 	for deadline := time.Now().Add(in.For); time.Now().Before(deadline); {
 		listed, err := s.Shards.Shards(ctx)
@@ -155,7 +157,7 @@ func (s *Supervisor) SuperviseShards(ctx context.Context, in Input) (Result, err
 		if !slices.EqualFunc(result.Shards, in.Shards, ShardState.equal) {
 			break
 		}
-		activity.RecordHeartbeat(ctx)
+		r.heartbeat(ctx)
 		if !backoff.Wait(ctx, pollShards) {
 			break
 		}
@@ -182,6 +184,12 @@ type round struct {
 	*Supervisor
 	in    Input
 	limit *rate.Limiter
+	alive rate.Sometimes
+}
+
+// heartbeat says that the round goes on, though not at every shard: each heartbeat is written.
+func (r *round) heartbeat(ctx context.Context) {
+	r.alive.Do(func() { activity.RecordHeartbeat(ctx) })
 }
 
 // step returns the present state of each listed shard. Where that cannot be
@@ -211,7 +219,7 @@ func (r *round) step(ctx context.Context, listed []stream.Shard) ([]ShardState, 
 		if err := r.lookAfter(ctx, &shards[i], states); err != nil {
 			errs = append(errs, err)
 		}
-		activity.RecordHeartbeat(ctx)
+		r.heartbeat(ctx)
 	}
 	return shards, errors.Join(errs...)
 }

@@ -113,6 +113,7 @@ func (e searchEngine) command(s *Service) *exec.Cmd {
 	}
 	cmd.Env = append(cmd.Env,
 		"HOME="+s.data,
+		"CLI_JAVA_OPTS=-XX:TieredStopAtLevel=1", // of the launcher, which does little
 		e.variables+"_JAVA_HOME="+s.tools[java].home,
 		fmt.Sprintf("%s_JAVA_OPTS=-Xms%s -Xmx%s %s", e.variables, e.heap, e.heap, os.Getenv(EnvJavaOptions)),
 		e.variables+"_PATH_CONF="+filepath.Join(s.data, "config"),

@@ -17,7 +17,7 @@ var temporal = Group{
 		},
 		{
 			Name: "WorkflowTasksWait", Severity: Ticket, For: 10 * time.Minute,
-			Expr:    `histogram_quantile(0.95, sum by (le, task_queue) (rate(temporal_workflow_task_schedule_to_start_latency_seconds_bucket[5m]))) > 1s`,
+			Expr:    `histogram_quantile(0.95, sum by (le, task_queue) (rate(temporal_workflow_task_schedule_to_start_latency_seconds_bucket[5m]))) > 1`,
 			Summary: "Workflow tasks of {{ $labels.task_queue }} wait for {{ $value | humanizeDuration }}",
 			Description: "Workers poll {{ $labels.task_queue }} too slowly, or the server is slow. Batches of collectors take the direct way after half a second; " +
 				"commands of operators are late. Add workers.",

@@ -5,6 +5,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -196,29 +197,46 @@ func (s *system) showLog(path string) {
 	s.t.Logf("the end of %s:\n%s", path, text[max(0, len(text)-most):])
 }
 
-// post posts to the collector with the tenant's key, and returns the answer.
-// more are names and values of header fields.
-func (s *system) post(path, contentType string, body []byte, want int, more ...string) []byte {
+// post posts to the collector with the tenant's key, and returns the answer. As an agent does, it posts again
+// after a 503. more are names and values of header fields.
+func (s *system) post(path, contentType string, body []byte, want int, more ...string) (answer []byte) {
 	s.t.Helper()
-	request, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.collector.URL+path, bytes.NewReader(body))
-	s.must(err)
-	request.Header.Set("Content-Type", contentType)
-	request.Header.Set("Authorization", "Bearer "+s.key)
-	for pair := range slices.Chunk(more, 2) {
-		request.Header.Set(pair[0], pair[1])
-	}
-	return s.do(request, want)
+	s.await(func() error {
+		request, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.collector.URL+path, bytes.NewReader(body))
+		s.must(err)
+		request.Header.Set("Content-Type", contentType)
+		request.Header.Set("Authorization", "Bearer "+s.key)
+		for pair := range slices.Chunk(more, 2) {
+			request.Header.Set(pair[0], pair[1])
+		}
+		status, text := s.send(request)
+		if status == http.StatusServiceUnavailable && want != status {
+			return fmt.Errorf("POST %s answered %d: %s", path, status, text)
+		}
+		if status != want {
+			s.t.Fatalf("POST %s answered %d: %s", path, status, text)
+		}
+		answer = text
+		return nil
+	})
+	return answer
 }
 
 func (s *system) do(request *http.Request, want int) []byte {
 	s.t.Helper()
+	status, body := s.send(request)
+	if status != want {
+		s.t.Fatalf("%s %s answered %d: %s", request.Method, request.URL.Path, status, body)
+	}
+	return body
+}
+
+func (s *system) send(request *http.Request) (status int, body []byte) {
+	s.t.Helper()
 	response, err := s.http.Do(request)
 	s.must(err)
 	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
+	body, err = io.ReadAll(response.Body)
 	s.must(err)
-	if response.StatusCode != want {
-		s.t.Fatalf("%s %s answered %s: %s", request.Method, request.URL.Path, response.Status, body)
-	}
-	return body
+	return response.StatusCode, body
 }

@@ -34,9 +34,10 @@ func TestOperatorWorksInTemporalsUI(t *testing.T) {
 
 	root, err := local.FindRoot(".")
 	s.must(err)
-	chromium.Run(t, "ui.mjs", inTheUI, filepath.Join(root, ".local", "shots"),
-		"UI="+localtest.TemporalUI(t)+"/namespaces/"+s.temporal.Namespace, "SHARD="+s.running("ProcessShard")[0])
-
+	inTheBrowser := func(env ...string) {
+		chromium.Run(t, "ui.mjs", inTheUI, filepath.Join(root, ".local", "shots"), append(env, "UI="+localtest.TemporalUI(t)+"/namespaces/"+s.temporal.Namespace)...)
+	}
+	inTheBrowser("SHARD=" + s.running("ProcessShard")[0])
 	s.postEvents(some)
 	s.awaitDocuments(2 * some)
 	var result struct{ Complete, Verified bool }
@@ -44,6 +45,7 @@ func TestOperatorWorksInTemporalsUI(t *testing.T) {
 	if !result.Complete || !result.Verified {
 		t.Errorf("the recovery ends with %+v", result)
 	}
+	inTheBrowser("RECOVERED=yes")
 	_, err = s.Starter(t.Context(), "backup", "stop")
 	s.must(err)
 }

@@ -24,6 +24,7 @@ type harness struct {
 	options            options
 	stack              *local.Stack
 	programs           pipeline.Programs
+	prometheus         string // path of the program; empty: nothing watches alerts
 	aws, elasticsearch *faultproxy.Proxy
 	streams            *kinesis.Client // past the proxy
 	queues             *sqs.Client     // past the proxy

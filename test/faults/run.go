@@ -15,11 +15,12 @@ import (
 
 // result is the last line.
 type result struct {
-	Scenarios  int    `json:"scenarios"`
-	Passed     int    `json:"passed"`
-	Accepted   uint64 `json:"accepted"`
-	Lost       uint64 `json:"lost"`
-	Duplicated uint64 `json:"duplicated"`
+	Scenarios   int    `json:"scenarios"`
+	Passed      int    `json:"passed"`
+	Accepted    uint64 `json:"accepted"`
+	Lost        uint64 `json:"lost"`
+	Duplicated  uint64 `json:"duplicated"`
+	AlertsWrong int    `json:"alerts_wrong"` // that fired without reason, or did not
 }
 
 func run(ctx context.Context, o options) (err error) {
@@ -49,7 +50,12 @@ func plan(o *options) (func(context.Context, *harness) error, error) {
 		return runAll([]scenario{mixed(o)}), nil
 	}
 	chosen, err := choose(o.Only)
-	return runAll(chosen), err
+	return func(ctx context.Context, h *harness) error {
+		if err := h.buildPrometheus(ctx); err != nil {
+			return err
+		}
+		return runAll(chosen)(ctx, h)
+	}, err
 }
 
 const heading = "%-34s %8s %8s %8s %8s %6s %6s %9s %8s\n"
@@ -65,7 +71,7 @@ func runAll(chosen []scenario) func(context.Context, *harness) error {
 		began := time.Now()
 		fmt.Printf(heading, "scenario", "sent", "accepted", "indexed", "dead", "dupl.", "lost", "recovery", "took")
 		for _, s := range chosen {
-			report, err := h.run(ctx, s)
+			report, wrongAlerts, err := h.runWatched(ctx, s)
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -73,6 +79,7 @@ func runAll(chosen []scenario) func(context.Context, *harness) error {
 			total.Accepted += report.Accepted
 			total.Lost += report.Lost
 			total.Duplicated += report.Duplicated
+			total.AlertsWrong += wrongAlerts
 			if err != nil {
 				fmt.Printf("%2d %-31s failed: %v\n", s.number, s.name, err)
 				wrong = append(wrong, fmt.Errorf("scenario %d %s: %w", s.number, s.name, err))

@@ -61,6 +61,9 @@ type running struct {
 	network   *faultproxy.Network // between that and Temporal
 }
 
+// records is how many records are posted.
+func (s *running) records() uint64 { return max(s.options.Records, s.scenario.records) }
+
 func (s scenario) tenant() string { return "faults-" + strconv.Itoa(s.number) }
 
 // run loads, breaks, waits until everything has arrived, and audits.
@@ -78,7 +81,7 @@ func (h *harness) run(ctx context.Context, what scenario) (report audit.Report, 
 	}
 	// Only now are the source and the settings what the scenario wants.
 	s.sender = load.NewSender(s.sent.Source, load.Settings{
-		URL: s.collector.URL, Key: s.key, Records: h.options.Records, Rate: s.rate(),
+		URL: s.collector.URL, Key: s.key, Records: s.records(), Rate: s.rate(),
 		Duplicates: what.duplicates, Connections: connections, PerPost: perPost,
 	})
 	s.sent.Accepted = &s.sender.Accepted
@@ -133,7 +136,7 @@ func (s *running) rate() float64 {
 	if spans == 0 {
 		return s.options.Rate
 	}
-	return min(s.options.Rate, float64(s.options.Records)/spans)
+	return min(s.options.Rate, float64(s.records())/spans)
 }
 
 // load posts while the fault goes on, and returns when both are over.
@@ -181,7 +184,7 @@ func (s *running) breakAll() {
 // awaitAccepted waits until a share of the load was accepted.
 func (s *running) awaitAccepted(ctx context.Context, share float64) error {
 	return s.until(ctx, func() (bool, error) {
-		return float64(s.sender.Accepted.Len()) >= share*float64(s.options.Records), nil
+		return float64(s.sender.Accepted.Len()) >= share*float64(s.records()), nil
 	})
 }
 
@@ -216,7 +219,7 @@ func (s *running) await(ctx context.Context) (report audit.Report, err error) {
 func (s *running) happened(ctx context.Context, report audit.Report) error {
 	wrong := []error{s.missed, s.seen()}
 	miss := func(format string, args ...any) { wrong = append(wrong, fmt.Errorf(format, args...)) }
-	if counts := s.sender.Counts(); counts.Refused+counts.GivenUp > 0 || counts.Accepted != s.options.Records {
+	if counts := s.sender.Counts(); counts.Refused+counts.GivenUp > 0 || counts.Accepted != s.records() {
 		miss("the sender counts %+v", counts)
 	}
 	if s.duplicates > 0 && s.sender.Counts().Duplicates == 0 {

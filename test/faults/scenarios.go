@@ -24,9 +24,12 @@ type scenario struct {
 	duplicates, bad float64       // shares of the load
 	lasts           time.Duration // how long the fault does, where it is about time
 	spans           time.Duration // how long the load does, at the least
+	records         uint64        // of the load, where --records are too few
 	ownDay          bool          // its records go to indices that no other scenario has: at most mostDays
 
 	aws, elasticsearch []faultproxy.Rule // each must be seen in a proxy's log
+
+	alarms alarms
 
 	// prepare comes before the load.
 	prepare func(ctx context.Context, s *running) error
@@ -58,6 +61,7 @@ var heldBulks = holding()
 
 // basics are those that rules of the proxies, and kills, are enough for.
 var basics = []scenario{
+	{number: 47, name: "nothing-broken", spans: 15 * time.Minute, records: 90_000}, // no alert may fire
 	{
 		number: 1, name: "worker-killed-before-checkpoint",
 		elasticsearch: []faultproxy.Rule{{Name: "1 answer held", Path: "/_bulk", Fault: heldBulks}},

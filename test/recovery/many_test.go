@@ -23,7 +23,7 @@ import (
 // not at all with records.
 func TestReplayHistoryGrowsWithPages(t *testing.T) {
 	t.Parallel()
-	const objects, streams, writers = 4_000, 10, 8
+	const objects, streams, writers = 2_000, 10, 8 // two pages
 	p := newPipeline(t)
 	hour := time.Now().UTC().Truncate(time.Hour).Add(-2 * time.Hour)
 	store := p.Bucket.Under(backup.Prefix)
