@@ -129,6 +129,12 @@ func writeDrill(out output, r workflows.DrillResult) {
 	}
 }
 
+// drillProgress is how far a drill is, and whose it is.
+type drillProgress struct {
+	workflows.DrillResult
+	StartedBy string `json:"started_by"`
+}
+
 type drillStatus struct{ format }
 
 // Run prints how far the drill is.
@@ -147,7 +153,14 @@ func (s drillStatus) Run(ctx context.Context, c client.Client, out output) error
 		if err := w.query(ctx, &result); err != nil {
 			return err
 		}
-		return s.print(out, result, func() { writeDrill(out, result) })
+		by, err := startedBy(ctx, c, w.id)
+		if err != nil {
+			return err
+		}
+		return s.print(out, drillProgress{result, by}, func() {
+			writeDrill(out, result)
+			fmt.Fprintln(out, "Started by "+orDash(by)+".")
+		})
 	}
 	return concludeDrill(ctx, out, c, s.format)
 }

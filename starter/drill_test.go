@@ -50,6 +50,7 @@ func TestDrillsAreRunAndScheduled(t *testing.T) {
 	p.must("drill schedule --every 1d", "schedule drill: created, every 24h0m0s", "No worker polls millrace-recover yet")
 	p.must("drill run --no-follow", "drill: started")
 	p.workOnDrills()
+	p.must("drill status", "Started by operator.")
 	p.must("drill cancel", "drill: stopped")
 	p.fails("drill status", "drill: it was canceled")
 	p.must("drill run", "Everything came back: 30 documents of 2 indices, from snapshot snap and the backup, in", "Its 2 copies are removed.")

@@ -157,11 +157,15 @@ func (s recoverStatus) Run(ctx context.Context, c client.Client, out output) err
 	if err != nil {
 		return fmt.Errorf("its last run is %s, but: %w", execution, advise(err, w.queue))
 	}
+	status := recoveryStatus{RecoverProgress: progress}
+	if status.StartedBy, err = startedBy(ctx, c, w.id); err != nil {
+		return err
+	}
 	if execution == executionRunning {
-		return s.print(out, progress, func() { writeProgress(out, progress) })
+		return s.print(out, status, func() { status.write(out) })
 	}
 	if !s.JSON {
-		writeProgress(out, progress)
+		status.write(out)
 	}
 	return w.conclude(ctx, out, w.client.GetWorkflow(ctx, w.id, ""), s.format)
 }

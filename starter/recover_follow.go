@@ -87,12 +87,18 @@ func recoverLine(p workflows.RecoverProgress) string {
 	return line
 }
 
-func writeProgress(out output, p workflows.RecoverProgress) {
-	fmt.Fprintln(out, recoverLine(p))
+// recoveryStatus is how far a recovery is, and whose it is.
+type recoveryStatus struct {
+	workflows.RecoverProgress
+	StartedBy string `json:"started_by"`
+}
+
+func (p recoveryStatus) write(out output) {
+	fmt.Fprintln(out, recoverLine(p.RecoverProgress))
 	table(out,
-		[]string{"recovery", p.ID}, []string{"state", p.State}, []string{"paused by", orDash(holds(p.Holds))},
+		[]string{"recovery", p.ID}, []string{"started by", orDash(p.StartedBy)}, []string{"state", p.State}, []string{"paused by", orDash(holds(p.Holds))},
 		[]string{"shards", map[bool]string{true: "paused until the restore is done", false: "not paused by it"}[p.Held]},
-		[]string{"rate", pacing(p)}, []string{"papers", orDash(p.Papers)}, []string{"last error", orDash(p.LastError)},
+		[]string{"rate", pacing(p.RecoverProgress)}, []string{"papers", orDash(p.Papers)}, []string{"last error", orDash(p.LastError)},
 	)
 }
 

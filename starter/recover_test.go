@@ -84,7 +84,7 @@ func TestRecoverIsFollowedPausedAndCanceled(t *testing.T) {
 		return got
 	}
 	await(t, "the backfill", func() bool { return progress().RecordsDone == 50 })
-	p.must("recover status", "backfill [###############...............]  50 %  1 of 2 objects, 50 of about 100 records", "shards      not paused by it", "papers      papers/")
+	p.must("recover status", "backfill [###############...............]  50 %  1 of 2 objects, 50 of about 100 records", "shards      not paused by it", "papers      papers/", "started by  operator")
 	p.must("recover set-rate 500", "recover: at 500 records a second at the most")
 	p.must("recover status", "rate        at 500 records a second at the most")
 	p.fails("recover set-rate -- -1", "rate: -1 is negative")

@@ -30,6 +30,21 @@ func listRunning(ctx context.Context, c client.Client, kind string) (all []*work
 	}
 }
 
+// startedBy is who started a workflow: the identity in the first event of its first run.
+func startedBy(ctx context.Context, c client.Client, id string) (string, error) {
+	for run := ""; ; {
+		event, err := c.GetWorkflowHistory(ctx, id, run, false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT).Next()
+		if err != nil {
+			return "", fmt.Errorf("read who started %s: %w", id, advise(err, ""))
+		}
+		started := event.GetWorkflowExecutionStartedEventAttributes()
+		if run == started.GetFirstExecutionRunId() || started.GetContinuedExecutionRunId() == "" {
+			return started.GetIdentity(), nil
+		}
+		run = started.GetFirstExecutionRunId()
+	}
+}
+
 // stateOf is the state that a listed workflow shows.
 func stateOf(info *workflow.WorkflowExecutionInfo) string {
 	if info.GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_PAUSED { // in Temporal, which it does not know
