@@ -77,6 +77,21 @@ func TestFallbackHandlesEmptySendAndReceive(t *testing.T) {
 	}
 }
 
+func TestDescribeSaysHowMuchIsInAQueue(t *testing.T) {
+	t.Parallel()
+	q := newTestQueue(t)
+	f := q.open()
+	for n := range 2 {
+		if rest, err := f.Send(t.Context(), [][]byte{{byte(n)}}); err != nil || len(rest) > 0 {
+			t.Fatalf("%d positions were not taken, error %v", len(rest), err)
+		}
+	}
+	q.takeOne(f, time.Hour)
+	if has, err := queue.Describe(t.Context(), q.client, q.name); err != nil || has.Messages != 1 || has.InFlight != 1 {
+		t.Errorf("it has %+v, error %v", has, err)
+	}
+}
+
 func TestCreateIsIdempotentAndKeepsMessagesForTwoWeeks(t *testing.T) {
 	t.Parallel()
 	q := newTestQueue(t)
