@@ -36,6 +36,10 @@ var (
 		Name: "millrace_api_dropped_names_total",
 		Help: "Requests with names or fields that OpenTelemetry has removed: update their agents.",
 	}, []string{"protocol"})
+	regionInfo = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "millrace_api_region",
+		Help: "1 for the region that the collector writes into each record.",
+	}, []string{"region"})
 	keyFileBroken = promauto.NewGauge(prometheus.GaugeOpts{
 		Name: "millrace_api_key_file_broken",
 		Help: "1 while the key file cannot be read, and the keys read before apply.",

@@ -55,6 +55,7 @@ type Server struct {
 // New returns a Server. The settings must be valid.
 func New(settings Settings, keys *Keys, ingester Ingester) *Server {
 	limits := settings.Limits.withDefaults()
+	regionInfo.WithLabelValues(settings.Region).Set(1)
 	return &Server{
 		region: settings.Region, limits: limits, origins: settings.Origins, tracer: settings.Tracer, keys: keys, now: time.Now, ingester: ingester,
 		accounts: accounts{limits: limits, quotas: keys.Quota, now: time.Now},

@@ -277,11 +277,14 @@ func TestMetricsCountRecordsWithoutNamingTenants(t *testing.T) {
 					}
 				}
 				if text == name {
-					return metric.GetCounter().GetValue() + float64(metric.GetHistogram().GetSampleCount())
+					return metric.GetCounter().GetValue() + metric.GetGauge().GetValue() + float64(metric.GetHistogram().GetSampleCount())
 				}
 			}
 		}
 		return 0
+	}
+	if value("millrace_api_region "+testRegion) != 1 {
+		t.Error("the metrics do not name the region")
 	}
 	names := []string{
 		"millrace_api_records_total telemetry accepted", "millrace_api_records_total telemetry rejected", "millrace_api_records_total telemetry unavailable",
