@@ -20,6 +20,7 @@ import (
 const (
 	playwrightVersion = "1.65.1"
 	chromiumVersion   = "153.0.0"
+	axeVersion        = "4.14.1" // finds what keeps people from a page
 )
 
 // patience is how long a script waits for one thing: what is a second on an idle machine
@@ -54,15 +55,15 @@ func Install(t testing.TB) *Browser {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.dir, b.node, err = local.InstallNode(t.Context(), root, os.Stderr, "browser", playwrightVersion+"-"+chromiumVersion,
-		"playwright-core@"+playwrightVersion, "@sparticuz/chromium@"+chromiumVersion)
+	b.dir, b.node, err = local.InstallNode(t.Context(), root, os.Stderr, "browser", playwrightVersion+"-"+chromiumVersion+"-"+axeVersion,
+		"playwright-core@"+playwrightVersion, "@sparticuz/chromium@"+chromiumVersion, "axe-core@"+axeVersion)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return b
 }
 
-// Run runs a script, which imports open from ./browser.mjs, and fails the test if it
+// Run runs a script, which imports open and judge from ./browser.mjs, and fails the test if it
 // fails. Its pictures go into a folder, which is made.
 func (b *Browser) Run(t testing.TB, name string, script []byte, shots string, env ...string) {
 	t.Helper()
