@@ -115,18 +115,32 @@ func (l dlqList) Run(ctx context.Context, r *config.Resources, out output) error
 	if err != nil {
 		return err
 	}
+	sorted, _, err := l.groups(ctx, book, r.Stream, 0)
+	if err != nil {
+		return err
+	}
+	return l.print(out, sorted, func() { writeGroups(out, sorted) })
+}
+
+// groups reads the entries that match, at most so many unless that is 0, and groups their
+// records by error, the most frequent first. It returns how many entries it has read.
+func (l dlqList) groups(ctx context.Context, book *ledger.Ledger, stream string, most int) (sorted []deadGroup, entries int, err error) {
 	groups, given := map[cause]*deadGroup{}, givenUp{}
 	copies := map[string]ledger.Entry{}
-	for key, err := range book.List(ctx, ledger.Filter{Done: l.Done, Stream: r.Stream, Shard: l.Shard}) {
+	for key, err := range book.List(ctx, ledger.Filter{Done: l.Done, Stream: stream, Shard: l.Shard}) {
 		if err != nil {
-			return err
+			return nil, entries, err
+		}
+		if entries++; most > 0 && entries > most {
+			entries--
+			break
 		}
 		e, err := book.Get(ctx, key)
 		if errors.Is(err, fs.ErrNotExist) { // resolved since it was listed
 			continue
 		}
 		if err != nil {
-			return err
+			return nil, entries, err
 		}
 		if e.Held != nil { // what its holder has given up stands behind it in the list, too
 			copies[key] = withoutData(e)
@@ -138,7 +152,7 @@ func (l dlqList) Run(ctx context.Context, r *config.Resources, out output) error
 	for key, e := range copies {
 		l.collect(groups, key, e, given)
 	}
-	sorted := make([]deadGroup, 0, len(groups))
+	sorted = make([]deadGroup, 0, len(groups))
 	for _, g := range groups {
 		sorted = append(sorted, *g)
 	}
@@ -148,7 +162,7 @@ func (l dlqList) Run(ctx context.Context, r *config.Resources, out output) error
 		}
 		return cmp.Or(b.Records-a.Records, strings.Compare(a.Error, b.Error), strings.Compare(a.Reason, b.Reason))
 	})
-	return l.print(out, sorted, func() { writeGroups(out, sorted) })
+	return sorted, entries, nil
 }
 
 // collect adds to groups the records of an entry that match, but of a copy those

@@ -19,6 +19,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"millrace/internal/config"
+	"millrace/starter/console"
 	"millrace/workflows"
 )
 
@@ -30,6 +31,8 @@ type commands struct {
 	Setup  setupCommand  `cmd:"" group:"first" help:"Create the stream, queues, bucket, index templates and search attributes that are missing."`
 	Send   sendCommand   `cmd:"" group:"first" help:"Send test telemetry to a collector."`
 	Doctor doctorCommand `cmd:"" group:"first" help:"Check everything that a pipeline needs, and say what to do about what is wrong."`
+
+	Console consoleCommand `cmd:"" group:"processing" help:"Serve a page on this machine that shows the pipeline live."`
 
 	Process processCommands `cmd:"" group:"processing" help:"Index the stream into Elasticsearch."`
 	Shards  shardsCommand   `cmd:"" group:"processing" help:"Show the position of each shard."`
@@ -86,6 +89,7 @@ Examples:
     starter doctor                        check that all of it works
     starter send --key K --records 1000   post test records
     starter shards                        show the position of each shard
+    starter console                       show all of it live, on a page
     starter shard pause 3 --for 10m       give Elasticsearch a rest
     starter find --tenant T ID            find a record
     starter dlq list                      list dead letters by error
@@ -140,6 +144,7 @@ func options() []kong.Option {
 		kong.Vars{"call_for": workflows.DefaultCallFor.String(), "backup_for": workflows.DefaultBackupFor.String(), "settle_for": workflows.DefaultSettleFor.String(),
 			"lanes": strconv.Itoa(workflows.DefaultLanes), "lease": workflows.DefaultLease.String(),
 			"backup_wait": workflows.DefaultBackupWait.String(), "sweep_for": workflows.DefaultSweepFor.String(),
+			"console_every": console.DefaultEvery.String(), "console_within": console.DefaultWithin.String(),
 			"drill_within": model.Duration(workflows.DefaultDrillWithin).String()},
 	}
 }

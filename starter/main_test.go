@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 
 // leaves are all commands.
 var leaves = []string{
-	"setup", "doctor", "send", "backup start", "backup stop", "backup pause", "backup resume", "backup status", "process start", "process stop", "process status", "shards", "shard show", "shard pause", "shard resume", "shard lift",
+	"setup", "doctor", "console", "send", "backup start", "backup stop", "backup pause", "backup resume", "backup status", "process start", "process stop", "process status", "shards", "shard show", "shard pause", "shard resume", "shard lift",
 	"stream pause", "stream resume", "batch list", "batch show", "batch retry", "batch skip", "batch cancel", "parked list", "parked show", "parked start", "parked pause", "parked resume", "parked cancel", "dlq list", "dlq show",
 	"dlq reprocess", "dlq status", "dlq pause", "dlq resume", "dlq cancel",
 	"letters start", "letters stop", "letters pause", "letters resume", "letters status", "redrive start", "redrive stop", "redrive status", "redrive pause", "redrive resume",
@@ -75,6 +75,14 @@ func TestBadArgumentsAreRefused(t *testing.T) {
 		"drill run --rate=-1":                "rate: -1 is negative",
 		"drill schedule --every 1s":          "--every: 1s is less than 1m",
 		"process status --answer-within 0":   "--answer-within",
+		"console --listen 0.0.0.0:8088":      "0.0.0.0:8088 can be reached from other machines",
+		"console --listen :8088":             ":8088 can be reached from other machines",
+		"console --listen 8088":              `"8088" is no address such as 127.0.0.1:8088`,
+		"console --every 999ms":              "--every: 999ms is less than 1s",
+		"console --source-timeout 0s":        "--source-timeout: 0s is not positive",
+		"console --prometheus nowhere":       "--prometheus: not an http or https address",
+		"console --temporal-ui javascript:x": "--temporal-ui: not an http or https address",
+		"console --worker-url ftp://a":       "--worker-url: not an http or https address",
 		"send --records 1 --url nowhere":     "--url",
 		"send --records 1 --duplicates 1.01": "out of its range",
 	} {

@@ -82,24 +82,26 @@ type redriveStatus struct{ format }
 
 // Run prints the status of Redrive.
 func (s redriveStatus) Run(ctx context.Context, c client.Client, r *config.Resources, out output) error {
-	w := redriving(c, r)
-	status := queueStatus{Workflow: w.id}
-	status.Queue = r.Queue
-	var err error
-	if status.Execution, err = w.execution(ctx); err != nil {
+	status, err := statusOfQueue(ctx, c, r)
+	if err != nil {
 		return err
 	}
-	if status.Execution != executionAbsent {
-		if err := w.query(ctx, &status.RedriveStatus); err != nil {
-			return fmt.Errorf("its last run is %s, but: %w", strings.ToLower(status.Execution), err)
-		}
+	return s.print(out, status, func() { status.write(out) })
+}
+
+func statusOfQueue(ctx context.Context, c client.Client, r *config.Resources) (status queueStatus, err error) {
+	w := redriving(c, r)
+	status.Workflow, status.Queue = w.id, r.Queue
+	if status.Execution, err = w.execution(ctx); err != nil || status.Execution == executionAbsent {
+		return status, err
+	}
+	if err := w.query(ctx, &status.RedriveStatus); err != nil {
+		return status, fmt.Errorf("its last run is %s, but: %w", strings.ToLower(status.Execution), err)
 	}
 	if status.Execution == executionRunning {
-		if err := status.live(ctx, w); err != nil {
-			return err
-		}
+		err = status.live(ctx, w)
 	}
-	return s.print(out, status, func() { status.write(out) })
+	return status, err
 }
 
 // live brings the figures up to date with the last heartbeat of the call of

@@ -148,6 +148,7 @@ func (s shards) status(ctx context.Context, shard supervise.ShardState) (shardSt
 	if err != nil || state == "" {
 		return status, err
 	}
+	status.State = state
 	known, err := s.launcher.ShardStatus(ctx, id)
 	var paused *launch.PausedError
 	if errors.As(err, &paused) { // it does not say how far it is

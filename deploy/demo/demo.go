@@ -163,11 +163,18 @@ func (d *demo) start(ctx context.Context) error {
 
 // share lets starter find the demo from another terminal, and says how.
 func (d *demo) share() (err error) {
-	if d.env, err = d.stack.Share("MILLRACE_COLLECTOR_URL="+d.collector.URL, "MILLRACE_WORKER_URL="+d.worker.URL,
-		"MILLRACE_KEY="+d.guestKey, "MILLRACE_KEYS="+d.pipeline.Keys()); err != nil {
+	variables := []string{
+		"MILLRACE_COLLECTOR_URL=" + d.collector.URL, "MILLRACE_COLLECTOR_OPS_URL=" + d.collector.Ops, "MILLRACE_WORKER_URL=" + d.worker.URL,
+		"MILLRACE_KEY=" + d.guestKey, "MILLRACE_KEYS=" + d.pipeline.Keys(), "MILLRACE_TEMPORAL_UI=" + d.stack.Service(local.Temporal).URL(),
+	}
+	if d.prometheus != nil {
+		variables = append(variables, "MILLRACE_PROMETHEUS_URL="+d.prometheus.URL)
+	}
+	if d.env, err = d.stack.Share(variables...); err != nil {
 		return err
 	}
 	say("starter", "in another terminal: ./task starter -- shards (or . %s, and go run ./starter shards)", d.env)
+	say("console", "in another terminal: ./task starter -- console shows all of it live, on a page")
 	return nil
 }
 
@@ -257,6 +264,7 @@ Logs           %s
 
 Worth trying in another terminal:
 
+  ./task starter -- console                 all of it live, on a page: open the address that it prints
   ./task starter -- shards                  how far is each shard?
   ./task starter -- doctor                  is everything as it should be?
   ./task starter -- dlq list                which records were given up, and why?

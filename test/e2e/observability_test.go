@@ -16,6 +16,7 @@ import (
 	"millrace/deploy/local"
 	"millrace/deploy/observability"
 	"millrace/deploy/observability/prometheus"
+	"millrace/starter/console"
 	"millrace/test/kit/faultproxy"
 )
 
@@ -112,6 +113,7 @@ func TestDashboardsShowRealPipeline(t *testing.T) {
 	t.Logf("%d panels are declared empty: %v", len(quiet), slices.Sorted(maps.Keys(quiet)))
 	w.checkMetrics()
 	w.checkRules()
+	w.checkHistory()
 }
 
 // pauseOneShard pauses a shard until the alert on it fires.
@@ -175,6 +177,20 @@ func (w *watched) checkMetrics() {
 		case found && absent:
 			w.t.Errorf("%s is there, though it is declared absent until %s", name, reason)
 		}
+	}
+}
+
+// checkHistory: the console shows what Prometheus has measured.
+func (w *watched) checkHistory() {
+	w.t.Helper()
+	history, err := console.Prometheus(w.prometheus.URL)
+	w.must(err)
+	points, err := history(w.t.Context())
+	w.must(err)
+	if !slices.ContainsFunc(points, func(p console.Point) bool {
+		return p.P50 != nil && p.P99 != nil && *p.P99 >= *p.P50 && p.Accepted != nil && *p.Accepted > 0 && p.Indexed != nil
+	}) {
+		w.t.Errorf("the history of %d points has no delay", len(points))
 	}
 }
 

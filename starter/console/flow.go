@@ -1,0 +1,121 @@
+package console
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// Rate is what flows along an edge of the picture.
+type Rate struct {
+	Records *float64 `json:"records"` // a second
+	Total   float64  `json:"total"`   // since the console started
+}
+
+// Region is what agents of a region get from its collectors.
+type Region struct {
+	Region     string   `json:"region"`
+	Collectors int      `json:"collectors"`
+	Accepted   *float64 `json:"accepted"` // records a second
+	Refused    *float64 `json:"refused"`  // records a second, for whatever reason
+	P50        *float64 `json:"p50"`      // seconds from the head of a request to its answer
+	P99        *float64 `json:"p99"`
+}
+
+// Way is how batches of collectors become durable: through a workflow, or directly.
+type Way struct {
+	Way     string   `json:"way"`
+	Records *float64 `json:"records"` // a second
+	P50     *float64 `json:"p50"`     // seconds until a batch is durable
+	P99     *float64 `json:"p99"`
+}
+
+// Edges of the picture, and the counters whose sum flows there.
+var edges = map[string][]string{
+	"accepted":   {accepted},
+	"refused":    {rejected, throttled, unavailable, unread},
+	"temporal":   {byTemporal},
+	"direct":     {directly},
+	"stream":     {toStream},
+	"queue":      {toQueue},
+	"buried":     {toLedger},
+	"redriven":   {redriven},
+	"processed":  {processed},
+	"indexed":    {indexed},
+	"duplicates": {duplicates, conflicts, unchecked},
+	"dead":       {deadLetters},
+	"handedOver": {handedOver},
+	"backedUp":   {backedUp},
+	"recovered":  {recovered},
+	"losses":     {losses, lostCopies},
+}
+
+// flow fills in what is known from /metrics.
+func (w *Watch) flow(s *State, now time.Time) {
+	s.Processes, s.Edges = []Process{}, map[string]Rate{}
+	for _, p := range w.processes {
+		s.Processes = append(s.Processes, p.show())
+		s.Missing += p.part.Value.residual
+	}
+	for name, of := range edges {
+		var r Rate
+		r.Records = w.rate(now, w.processes, of...)
+		for _, p := range w.processes {
+			for _, counter := range of {
+				r.Total += p.total[counter]
+			}
+		}
+		s.Edges[name] = r
+	}
+	s.Regions = w.regions(now)
+	s.Ways = []Way{}
+	for _, way := range []string{byTemporal, directly} {
+		buckets := w.spread(now, w.processes, durable+way)
+		s.Ways = append(s.Ways, Way{way, w.rate(now, w.processes, way), quantile(0.5, buckets), quantile(0.99, buckets)})
+	}
+}
+
+// rate sums what processes count; nil if none answers.
+func (*Watch) rate(now time.Time, of []*process, names ...string) *float64 {
+	var sum *float64
+	for _, p := range of {
+		for _, name := range names {
+			if r, known := p.rate(name, now); known {
+				if sum == nil {
+					sum = new(float64)
+				}
+				*sum += r
+			}
+		}
+	}
+	return sum
+}
+
+func (*Watch) spread(now time.Time, of []*process, name string) map[float64]float64 {
+	buckets := map[float64]float64{}
+	for _, p := range of {
+		p.spread(name, now, buckets)
+	}
+	return buckets
+}
+
+// regions are those of the collectors.
+func (w *Watch) regions(now time.Time) []Region {
+	of := map[string][]*process{}
+	for _, p := range w.processes {
+		if p.Kind == Collector {
+			region := cmp.Or(p.part.Value.region, "unknown")
+			of[region] = append(of[region], p)
+		}
+	}
+	regions := []Region{}
+	for region, collectors := range of {
+		buckets := w.spread(now, collectors, answers)
+		regions = append(regions, Region{
+			Region: region, Collectors: len(collectors), Accepted: w.rate(now, collectors, accepted),
+			Refused: w.rate(now, collectors, edges["refused"]...), P50: quantile(0.5, buckets), P99: quantile(0.99, buckets),
+		})
+	}
+	slices.SortFunc(regions, func(a, b Region) int { return cmp.Compare(a.Region, b.Region) })
+	return regions
+}

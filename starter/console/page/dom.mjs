@@ -1,0 +1,45 @@
+// A page as a function of the state: h describes elements, and patch makes a part of the
+// document like that, changing only what differs, so that focus and selection stay. Text is
+// always a text node: nothing that a tenant wrote is ever markup.
+
+const SVG = 'http://www.w3.org/2000/svg'
+const drawn = new Set(['svg', 'g', 'path', 'rect', 'text', 'tspan', 'line', 'circle', 'title', 'polyline', 'polygon', 'desc'])
+
+// h describes an element. Children that are null or false are left out. An element with
+// another key is another one.
+export const h = (tag, attributes, ...children) => ({
+  tag, attributes: attributes ?? {}, children: children.flat(9).filter(child => child !== null && child !== undefined && child !== false && child !== ''),
+})
+
+// patch makes the children of an element like these.
+export function patch(parent, children) {
+  children.forEach((child, at) => {
+    const old = parent.childNodes[at]
+    const now = update(old, child)
+    if (!old) parent.append(now)
+    else if (now !== old) parent.replaceChild(now, old)
+  })
+  while (parent.childNodes.length > children.length) parent.lastChild.remove()
+}
+
+function update(old, child) {
+  if (typeof child !== 'object') {
+    const text = String(child)
+    if (old?.nodeType !== Node.TEXT_NODE) return document.createTextNode(text)
+    if (old.data !== text) old.data = text
+    return old
+  }
+  const { key = '', ...attributes } = child.attributes
+  const same = old?.nodeType === Node.ELEMENT_NODE && old.localName === child.tag && old.key === key
+  const element = same ? old : drawn.has(child.tag) ? document.createElementNS(SVG, child.tag) : document.createElement(child.tag)
+  element.key = key
+  for (const name of Object.keys(element.set ?? {})) { // others, such as open, are the reader's
+    if (attributes[name] === undefined || attributes[name] === null || attributes[name] === false) element.removeAttribute(name)
+  }
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value !== undefined && value !== null && value !== false && element.getAttribute(name) !== String(value)) element.setAttribute(name, value)
+  }
+  element.set = attributes
+  patch(element, child.children)
+  return element
+}

@@ -1,0 +1,118 @@
+package e2e
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"millrace/deploy/local"
+	"millrace/deploy/local/localtest"
+	"millrace/deploy/pipeline"
+	"millrace/internal/index"
+	"millrace/test/kit/browser"
+	"millrace/test/kit/faultproxy"
+)
+
+//go:embed console.mjs
+var atTheConsole []byte
+
+// TestConsole looks at the console in a real browser: at a desk and on
+// a phone, in light and dark, with axe-core. The pictures lie below .local/shots.
+func TestConsole(t *testing.T) {
+	t.Parallel()
+	chromium := browser.Install(t)
+	repository := localtest.Name(t, "console")
+	var proxy *faultproxy.Proxy
+	s := start(t, func(at *servers) {
+		proxy = proxyOf(t, at.elasticsearch)
+		at.elasticsearch = proxy.URL()
+		at.all = []string{"MILLRACE_SNAPSHOT_REPOSITORY=" + repository}
+	}, "MILLRACE_WAITING_AFTER=5s")
+	cluster, err := index.Open(index.Settings{URLs: []string{s.stores.Elasticsearch}})
+	s.must(err)
+	_, err = cluster.EnsureRepository(t.Context(), index.Repository{Name: repository, Type: "fs", Settings: map[string]string{"location": repository}})
+	s.must(err)
+	t.Cleanup(func() { _ = cluster.RemoveRepository(context.WithoutCancel(t.Context()), repository) })
+	s.must(s.StartBackup(t.Context()))
+	s.must(s.AwaitShards(t.Context()))
+	console := s.startConsole()
+
+	root, err := local.FindRoot(".")
+	s.must(err)
+	look := func(state string, texts ...string) {
+		t.Helper()
+		expected, err := json.Marshal(texts)
+		s.must(err)
+		chromium.Run(t, "console.mjs", atTheConsole, filepath.Join(root, ".local", "shots"), "CONSOLE="+console, "STATE="+state, "EXPECTED="+string(expected))
+	}
+	look("idle", "All is well", "1 of 1 answer", "Not audited", "The ledger has no open entry", "There is none: starter snapshot schedule")
+
+	loading, stop := context.WithCancel(t.Context())
+	loaded := make(chan error, 1)
+	go func() { loaded <- s.load(loading) }()
+	s.await(func() error {
+		if n, err := s.stores.Indexed(t.Context()); err != nil || n < 500 {
+			return fmt.Errorf("%d are indexed: %w", n, err)
+		}
+		return nil
+	})
+	_, err = s.Starter(t.Context(), "snapshot", "take", "--repository-type", "fs", "--wait", "5m")
+	s.must(err)
+	_, err = s.Starter(t.Context(), "recover", "--dry-run")
+	s.must(err)
+	look("loaded", "document_parsing_exception", "last good", "a dry run: nothing was changed", "2 shards")
+
+	proxy.Set(faultproxy.Rule{Name: "down", Fault: faultproxy.Answer{Status: http.StatusServiceUnavailable, Body: "unavailable"}})
+	_, err = s.Starter(t.Context(), "shard", "pause", "1", "--reason", "the mapping of spans is wrong")
+	s.must(err)
+	look("broken", " lacks elasticsearch", "shard 0 waits: ", "shard 1 is paused, by ", "(the mapping of spans is wrong)", "starter shard resume 1 --by ")
+	stop()
+	if err := <-loaded; err != nil && loading.Err() == nil {
+		t.Error(err)
+	}
+	proxy.Set()
+	_, err = s.Starter(t.Context(), "shard", "resume", "1")
+	s.must(err)
+}
+
+// startConsole starts the console of the pipeline, and returns its address.
+func (s *system) startConsole() string {
+	s.t.Helper()
+	ports, err := local.ChoosePorts(false, 8088)
+	s.must(err)
+	address := fmt.Sprintf("127.0.0.1:%d", ports[0])
+	process, err := pipeline.Start(pipeline.Command{
+		Name: "console", Program: s.settings.Programs.Starter, Log: filepath.Join(s.settings.Dir, "console.log"),
+		Args: []string{
+			"console", "--listen", address, "--every", "1s", "--source-timeout", "2m", "--collector-url", s.collector.Ops, "--worker-url", s.worker.Ops,
+			"--temporal-ui", localtest.TemporalUI(s.t),
+		},
+		Env: local.Environ(append(s.settings.Servers, "MILLRACE_STREAM="+s.resources.Stream, "MILLRACE_QUEUE="+s.resources.Queue,
+			"MILLRACE_DLQ="+s.resources.DeadLetters, "MILLRACE_BUCKET="+s.resources.Bucket)),
+	})
+	s.must(err)
+	s.t.Cleanup(func() {
+		if err := process.Stop(); err != nil {
+			s.t.Error(err)
+		}
+	})
+	ready, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
+	s.must(process.AwaitReady(ready, "http://"+address+"/"))
+	return "http://" + address
+}
+
+// load posts records as agents do, one of a hundred bad, until its context ends.
+func (s *system) load(ctx context.Context) error {
+	_, err := s.Starter(ctx, "send", "--url", s.collector.URL, "--key", s.key, "--for", time.Hour.String(), "--rate", "120", "--bad", "0.01")
+	if err != nil && strings.Contains(err.Error(), "run starter send") && ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
