@@ -118,7 +118,7 @@ func TestFindSaysWhereARecordIs(t *testing.T) {
 	contains(t, "find nowhere", s.find(exitNotFound, "nowhere"), "index    absent", "ledger   absent", "not found")
 
 	doc := telemetry.NewDocID(s.tenant, s.Index("2026.11.23"), "dead").String()
-	if a := s.answer(0, "--doc", doc); a.Ledger.State != find.Found || a.Ledger.Found[0].Key != key || a.Index.State != find.Absent {
+	if a := s.answer(0, "--doc="+doc); a.Ledger.State != find.Found || a.Ledger.Found[0].Key != key || a.Index.State != find.Absent {
 		t.Errorf("of a document id it says %+v", a)
 	}
 	if a := s.answer(0, "both"); a.Ledger.State != find.Found || a.Index.State != find.Found || a.Index.Found[0].Region != "eu-west-1" {

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/alecthomas/kong"
 
 	"millrace/deploy/local/localtest"
 )
@@ -32,15 +36,37 @@ var leaves = []string{
 
 func TestEveryCommandHasHelp(t *testing.T) {
 	t.Parallel()
-	o := newOperator(t)
-	top := o.must("--help", "Examples:", "TEMPORAL_ADDRESS", "Processing:", "Names in AWS:", "MILLRACE_STREAM")
+	top := help(t, "--help")
+	contains(t, "--help", top, "Examples:", "TEMPORAL_ADDRESS", "Processing:", "Names in AWS:", "MILLRACE_STREAM")
+	if asked := newOperator(t).must("--help"); asked != top {
+		t.Errorf("the program prints another help:\n%s", asked)
+	}
 	for _, command := range leaves {
 		contains(t, "--help", top, "\n  "+command+" ")
-		help := o.must(command+" --help", "Usage: starter "+command)
+		help := help(t, strings.Fields(command+" --help")...)
+		contains(t, command+" --help", help, "Usage: starter "+command)
 		if strings.Contains(help, "%!") || strings.Contains(help, "${") {
 			t.Errorf("the help of %s was not filled in:\n%s", command, help)
 		}
 	}
+}
+
+// help is what the program prints for these arguments. It is read in this process: to start another for each command takes
+// half a minute.
+func help(t *testing.T, args ...string) string {
+	t.Helper()
+	var c commands
+	var out bytes.Buffer
+	status := -1
+	parser, err := kong.New(&c, append(options(), kong.Writers(&out, &out), kong.Exit(func(code int) { status = cmp.Or(max(status, 0), code) }))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = parser.Parse(args) // it goes on behind the help, which then is in want of arguments
+	if status != 0 {
+		t.Fatalf("starter %q ended with %d: %s", args, status, out.String())
+	}
+	return out.String()
 }
 
 func TestBadArgumentsAreRefused(t *testing.T) {
