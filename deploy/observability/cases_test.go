@@ -230,6 +230,10 @@ var scenarios = map[string][]scenario{
 	"ElasticsearchShardLimit": {
 		fires("the cluster is nearly full", 6*minute, "", of(`millrace_dependency_missing{dependency="shards",job="millrace-worker",instance="w1"}`, "1x10")),
 		silent("S3 is missing", 6*minute, of(`millrace_dependency_missing{dependency="s3",job="millrace-worker",instance="w1"}`, "1x10")),
+		silent("it does not answer", 6*minute, in{
+			`millrace_dependency_missing{dependency="shards",job="millrace-worker",instance="w1"}`:        "1x10",
+			`millrace_dependency_missing{dependency="elasticsearch",job="millrace-worker",instance="w1"}`: "1x10",
+		}),
 	},
 
 	"DeadLettersRise": {
