@@ -42,9 +42,10 @@ var unrelated = []string{"NothingIsBackedUp", "SnapshotsNotTaken"}
 type watcher struct {
 	server *prometheus.Server
 	dir    string
+	since  time.Time // when it knew the pipeline, and no alert fired
 }
 
-// watchAlerts starts a Prometheus, and waits until it has seen both programs, and evaluated the rules.
+// watchAlerts starts a Prometheus, and waits until it knows both programs, and no alert fires.
 func (h *harness) watchAlerts(ctx context.Context) (w *watcher, err error) {
 	rules, err := observability.Rules(observability.Options{Scale: faster})
 	if err != nil {
@@ -68,11 +69,13 @@ func (h *harness) watchAlerts(ctx context.Context) (w *watcher, err error) {
 	}); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, longest, errors.New("Prometheus does not scrape both programs"))
+	ctx, cancel := context.WithTimeoutCause(ctx, longest, errors.New("Prometheus does not scrape both programs, or an alert fires before the fault"))
 	defer cancel()
+	known := fmt.Sprintf(`sum(up) == 2 and on () count(millrace_process_lag_seconds) unless on () ALERTS{alertstate="firing", alertname!~%q}`, strings.Join(unrelated, "|"))
 	return w, poll.Until(ctx, func() (bool, error) {
-		up, err := w.ask(ctx, "sum(up) == 2 and on () count(millrace_process_lag_seconds)")
-		return len(up) > 0, err
+		w.since = time.Now()
+		calm, err := w.ask(ctx, known)
+		return len(calm) > 0, err
 	})
 }
 
@@ -122,9 +125,9 @@ func missing(of, in []string) []string {
 	return slices.DeleteFunc(slices.Clone(of), func(name string) bool { return slices.Contains(in, name) })
 }
 
-// fired are the alerts that have fired since the start.
+// fired are the alerts that have fired since then.
 func (w *watcher) fired(ctx context.Context) (names []string, err error) {
-	series, err := w.ask(ctx, `count by (alertname) (max_over_time(ALERTS{alertstate="firing"}[1d]))`)
+	series, err := w.ask(ctx, fmt.Sprintf(`count by (alertname) (max_over_time(ALERTS{alertstate="firing"}[%dms]))`, time.Since(w.since).Milliseconds()))
 	for _, s := range series {
 		names = append(names, string(s.Metric["alertname"]))
 	}

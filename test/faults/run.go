@@ -51,8 +51,10 @@ func plan(o *options) (func(context.Context, *harness) error, error) {
 	}
 	chosen, err := choose(o.Only)
 	return func(ctx context.Context, h *harness) error {
-		if err := h.buildPrometheus(ctx); err != nil {
-			return err
+		if o.Alerts {
+			if err := h.buildPrometheus(ctx); err != nil {
+				return err
+			}
 		}
 		return runAll(chosen)(ctx, h)
 	}, err
