@@ -33,6 +33,9 @@ func temporal(searchAttributes map[string]string) definition {
 				"--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=normal",
 				// Operators can pause whole workflows where a server allows it; 1.32 does not by default.
 				"--dynamic-config-value", "frontend.WorkflowPauseEnabled=true",
+				// Four partitions of each task queue would only be looked after: a fifteenth of what the server computes in tests.
+				"--dynamic-config-value", "matching.numTaskqueueReadPartitions=1",
+				"--dynamic-config-value", "matching.numTaskqueueWritePartitions=1",
 			}
 			for _, name := range slices.Sorted(maps.Keys(searchAttributes)) {
 				args = append(args, "--search-attribute", name+"="+searchAttributes[name])

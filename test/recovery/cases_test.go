@@ -85,6 +85,7 @@ func (p *pipeline) progress() workflows.RecoverProgress {
 func TestRecoverWithoutSnapshot(t *testing.T) {
 	t.Parallel()
 	p := gone(t, 1500)
+	p.passed() // a dry run plans up to where shards are known to be
 	p.broughtHome("home")
 	plan := p.result(p.begin(workflows.RecoverInput{DryRun: true})).Plan
 	if plan.Objects == 0 || plan.Records < 1000 || plan.Snapshot != "" || len(plan.Warnings) == 0 {
