@@ -210,9 +210,9 @@ func (r *Record) parseOptional() (err error) {
 
 var errEarlier = errors.New("the earlier index is not a telemetry index")
 
-// isIndexName reports whether name is one that IndexName could have made.
+// isIndexName reports whether name is one that IndexName or CanaryIndex could have made.
 func isIndexName(name []byte) bool {
-	if !bytes.HasPrefix(name, []byte(IndexPrefix)) {
+	if !bytes.HasPrefix(name, []byte(IndexPrefix)) && !IsCanary(name) {
 		return false
 	}
 	for _, c := range name {
