@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"millrace/internal/keyfile"
+	"millrace/internal/telemetry"
 )
 
 type keysCommands struct {
@@ -25,17 +26,37 @@ type keyFile struct {
 type createKey struct {
 	keyFile
 	quotaFlags
-	Tenant string `help:"Tenant of the key." required:""`
+	Tenant string `help:"Tenant of the key; required unless --canary is given." xor:"tenant"`
+	Canary bool   `help:"Create the key of the canary, whose tenant no other key can have." xor:"tenant"`
+}
+
+// Validate refuses a tenant before it has a quota.
+func (c createKey) Validate() error {
+	switch {
+	case c.Canary:
+		return nil
+	case c.Tenant == "":
+		return errors.New("--tenant: say whose key it is, or give --canary")
+	}
+	if err := keyfile.CheckTenant(c.Tenant); err != nil {
+		return fmt.Errorf("--tenant: %w", err)
+	}
+	return nil
 }
 
 // Run makes a key, once its tenant has the quota that was asked for.
 func (c createKey) Run() error {
+	create := func() (string, error) { return keyfile.Create(c.Keys, c.Tenant) }
+	if c.Canary {
+		c.Tenant = telemetry.CanaryTenant
+		create = func() (string, error) { return keyfile.CreateCanary(c.Keys) }
+	}
 	if c.given() {
 		if err := c.set(c.Keys, c.Tenant); err != nil {
 			return err
 		}
 	}
-	key, err := keyfile.Create(c.Keys, c.Tenant)
+	key, err := create()
 	if err == nil {
 		fmt.Println(key)
 	}

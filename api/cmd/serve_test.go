@@ -315,6 +315,7 @@ func TestKeysCommandSetsQuotas(t *testing.T) {
 		{"keys", "create", "--tenant=a", "--records-rate=100", "--bytes-rate=0"}, {"keys", "create", "--tenant=b"},
 		{"keys", "create", "--tenant=c", "--records-rate=1", "--bytes-rate=1"}, {"keys", "quota", "--tenant=c", "--default"},
 		{"keys", "quota", "--tenant=a", "--records-rate=200"}, {"keys", "list"},
+		{"keys", "create", "--canary"},
 	} {
 		if err := run(args...); err != nil {
 			t.Errorf("%v: %v", args, err)
@@ -324,6 +325,7 @@ func TestKeysCommandSetsQuotas(t *testing.T) {
 	for _, args := range [][]string{
 		{"keys", "quota", "--tenant=a"}, {"keys", "quota", "--tenant=a", "--default", "--bytes-rate=1"},
 		{"keys", "quota", "--tenant=a", "--bytes-rate=-1"}, {"keys", "create", "--tenant=a", "--records-rate=-1"},
+		{"keys", "create"}, {"keys", "create", "--tenant=a", "--canary"}, {"keys", "create", "--tenant=millrace-canary", "--records-rate=1"},
 	} {
 		if err := run(args...); err == nil {
 			t.Errorf("%v is taken", args)

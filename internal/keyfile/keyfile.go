@@ -18,6 +18,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"millrace/internal/telemetry"
 )
 
 // Key is an API key as the key file knows it: not the key itself.
@@ -27,7 +29,13 @@ type Key struct {
 	SHA256  string    `json:"sha256"` // of the whole key, in hex
 	Created time.Time `json:"created"`
 	Revoked time.Time `json:"revoked,omitzero"` // disabled since
+	// Canary: it is of telemetry.CanaryTenant, and on purpose.
+	Canary bool `json:"canary,omitempty"`
 }
+
+// claims reports whether a key is of the canary's tenant, and does not say that it is
+// the canary's. Records of that tenant are kept for a day alone.
+func (k Key) claims() bool { return k.Tenant == telemetry.CanaryTenant && !k.Canary }
 
 // File is the JSON document.
 type File struct {
@@ -83,18 +91,37 @@ var tenantName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$`)
 // Create makes a key for a tenant and adds its hash to the file, which is
 // made if it is missing. This is the only time that the key can be seen.
 func Create(path, tenant string) (string, error) {
-	if !tenantName.MatchString(tenant) {
-		return "", fmt.Errorf("create a key: tenant %q does not match %s", tenant, tenantName)
+	if err := CheckTenant(tenant); err != nil {
+		return "", fmt.Errorf("create a key: %w", err)
 	}
+	return create(path, Key{Tenant: tenant})
+}
+
+// CheckTenant reports what no tenant may be called.
+func CheckTenant(tenant string) error {
+	if !tenantName.MatchString(tenant) {
+		return fmt.Errorf("tenant %q does not match %s", tenant, tenantName)
+	}
+	if tenant == telemetry.CanaryTenant {
+		return fmt.Errorf("tenant %q is reserved for the canary, whose records are deleted after a day: for its key, give --canary", tenant)
+	}
+	return nil
+}
+
+// CreateCanary is Create for the canary.
+func CreateCanary(path string) (string, error) {
+	return create(path, Key{Tenant: telemetry.CanaryTenant, Canary: true})
+}
+
+func create(path string, made Key) (string, error) {
 	var random [idBytes + secretSize]byte
 	_, _ = rand.Read(random[:]) // never fails
 	id := keyEncoding.EncodeToString(random[:idBytes])
 	key := keyPrefix + id + "_" + keyEncoding.EncodeToString(random[idBytes:])
 	sum := Hash(key)
+	made.ID, made.SHA256, made.Created = id, hex.EncodeToString(sum[:]), time.Now().UTC().Truncate(time.Second)
 	err := change(path, func(f *File) error {
-		f.Keys = append(f.Keys, Key{
-			ID: id, Tenant: tenant, SHA256: hex.EncodeToString(sum[:]), Created: time.Now().UTC().Truncate(time.Second),
-		})
+		f.Keys = append(f.Keys, made)
 		return nil
 	})
 	if err != nil {
@@ -208,6 +235,10 @@ func Read(path string) (File, error) {
 	for _, key := range f.Keys {
 		if hash, err := hex.DecodeString(key.SHA256); err != nil || len(hash) != sha256.Size || key.ID == "" || !tenantName.MatchString(key.Tenant) {
 			return f, fmt.Errorf("read the key file %s: key %q is not complete", path, key.ID)
+		}
+		if key.claims() {
+			return f, fmt.Errorf("read the key file %s: key %q is of tenant %q, which is reserved for the canary: give the key another tenant, or make the canary's with `collector keys create --canary`",
+				path, key.ID, key.Tenant)
 		}
 		if seen[key.ID] {
 			return f, fmt.Errorf("read the key file %s: key %q is there twice", path, key.ID)

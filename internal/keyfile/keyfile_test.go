@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"millrace/internal/telemetry"
 )
 
 func TestConcurrentlyCreatedKeysAreAllKept(t *testing.T) {
@@ -62,6 +64,8 @@ func TestReadRefusesWhatNoCollectorCanUse(t *testing.T) {
 		`{"keys":[{"id":"","tenant":"acme","sha256":"` + hash + `"}]}`:                                                     `key "" is not complete`,
 		`{"keys":[{"id":"x","tenant":"not one","sha256":"` + hash + `"}]}`:                                                 `key "x" is not complete`,
 		`{"keys":[{"id":"x","tenant":"acme","sha256":"` + hash + `"},{"id":"x","tenant":"acme","sha256":"` + hash + `"}]}`: `key "x" is there twice`,
+		`{"keys":[{"id":"x","tenant":"millrace-canary","sha256":"` + hash + `","canary":true}]}`:                           "",
+		`{"keys":[{"id":"x","tenant":"millrace-canary","sha256":"` + hash + `"}]}`:                                         `key "x" is of tenant "millrace-canary", which is reserved for the canary`,
 		`{"quotas":{"acme":{"bytes_rate":-1}}}`:                                                                            `the quota of "acme" cannot be kept`,
 		`{"quotas":{"not one":{"bytes_rate":1}}}`:                                                                          `the quota of "not one" cannot be kept`,
 	} {
@@ -73,5 +77,24 @@ func TestReadRefusesWhatNoCollectorCanUse(t *testing.T) {
 		if want == "" && (err != nil || len(f.Keys) != 1) || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: %v, %v", file, f, err)
 		}
+	}
+}
+
+// TestCanarysTenantIsReserved: only the canary's own key has it.
+func TestCanarysTenantIsReserved(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "keys.json")
+	if _, err := Create(path, telemetry.CanaryTenant); err == nil || !strings.Contains(err.Error(), "reserved for the canary") {
+		t.Errorf("a tenant claims its name: %v", err)
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Error("the refusal made a file")
+	}
+	if _, err := CreateCanary(path); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Read(path)
+	if err != nil || len(f.Keys) != 1 || f.Keys[0].Tenant != telemetry.CanaryTenant || !f.Keys[0].Canary {
+		t.Errorf("the file holds %+v, %v", f.Keys, err)
 	}
 }
