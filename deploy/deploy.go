@@ -5,8 +5,8 @@ package deploy
 import "embed"
 
 // Templates are the Elasticsearch templates of the telemetry indices, in the
-// folder templates: telemetry.json is the index template, every other file a
-// component of it. schema.md says what the fields mean. They are written for
+// folder templates: telemetry.json is the index template, canary.json that of the
+// canary's index, every other file a component of them. schema.md says what the fields mean. They are written for
 // Elasticsearch; internal/index derives OpenSearch's.
 //
 //go:embed templates/*.json

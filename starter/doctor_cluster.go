@@ -89,10 +89,12 @@ func (e *exam) templates(ctx context.Context) (verdict, error) {
 	if layout == (index.Layout{}) {
 		setup = "starter setup, with --replicas 0 on a single node"
 	}
-	var older, newer []string
+	var older, newer, canary []string
 	for _, t := range all {
 		text := fmt.Sprintf("%s has version %d, and this program %d", t.Name, t.Installed, t.Wanted)
 		switch {
+		case t.Canary && t.Installed < t.Wanted:
+			canary = append(canary, text)
 		case t.Installed == 0:
 			older = append(older, t.Name+" is missing")
 		case t.Installed < t.Wanted:
@@ -106,6 +108,8 @@ func (e *exam) templates(ctx context.Context) (verdict, error) {
 		return fail(setup, "%s", strings.Join(older, "; ")), nil
 	case len(newer) > 0:
 		return warn("upgrade starter and the workers: do not run this starter's setup", "%s", strings.Join(newer, "; ")), nil
+	case len(canary) > 0:
+		return warn(setup, "%s: the canary needs it", strings.Join(canary, "; ")), nil
 	}
 	return fine("%d of this program's version, for %d shards and %d replicas an index", len(all), layout.Shards, layout.Replicas), nil
 }

@@ -34,7 +34,7 @@ func granting(but ...string) func(http.ResponseWriter, *http.Request) bool {
 	for _, need := range index.Needs {
 		cluster, indices = append(cluster, need.Cluster...), append(indices, need.Indices...)
 	}
-	return path("/_security/user/_has_privileges", http.StatusOK, fmt.Sprintf(`{"cluster":{%s},"index":{"telemetry-*":{%s}}}`, grants(cluster), grants(indices)))
+	return path("/_security/user/_has_privileges", http.StatusOK, fmt.Sprintf(`{"cluster":{%s},"index":{"telemetry-*":{%s},"millrace-canary-*":{%[2]s}}}`, grants(cluster), grants(indices)))
 }
 
 // TestDoctorOfElasticsearch sees each check find what is right and what is wrong.
@@ -75,11 +75,13 @@ func TestDoctorOfElasticsearch(t *testing.T) {
 		"OpenSearch's security": {func(w *ward) { w.searching(localtest.OpenSearch(t)).Flavor = "opensearch" }, "elasticsearch privileges", checkSkipped, []string{"not checked"}},
 		"all privileges":        {before(granting()), "elasticsearch privileges", checkOK, nil},
 		"no snapshots":          {before(granting("manage")), "elasticsearch privileges", checkWarns, []string{"a worker that takes snapshots, deletes by age, or recovers lacks manage of the cluster, manage of telemetry-*"}},
+		"no canary":             {before(granting("delete_index")), "elasticsearch privileges", checkWarns, []string{"a worker, where there is a canary lacks delete_index of millrace-canary-*"}},
 		"no documents":          {before(granting("create_doc")), "elasticsearch privileges", checkFails, []string{"a worker lacks create_doc of telemetry-*", "docs/operating.md"}},
 		"no question":           {before(path("/_security/user/_has_privileges", http.StatusForbidden, `{"error":{"type":"security_exception","reason":"no"}}`)), "elasticsearch privileges", checkFails, []string{"status 403"}},
 
-		"templates":         {func(w *ward) { w.searching(real) }, "elasticsearch index templates", checkOK, []string{"5 of this program's version, for 1 shards"}},
+		"templates":         {func(w *ward) { w.searching(real) }, "elasticsearch index templates", checkOK, []string{"6 of this program's version, for 1 shards"}},
 		"no template":       {before(path(template, http.StatusNotFound, `{}`)), "elasticsearch index templates", checkFails, []string{"millrace-otlp is missing", "starter setup --index-shards 1 --replicas"}},
+		"no canary's":       {before(path("/_index_template/millrace-canary", http.StatusNotFound, `{}`)), "elasticsearch index templates", checkWarns, []string{"millrace-canary has version 0, and this program 1: the canary needs it", "starter setup"}},
 		"a stale template":  {version("0"), "elasticsearch index templates", checkFails, []string{"millrace-otlp is missing"}},
 		"a newer template":  {version("1000"), "elasticsearch index templates", checkWarns, []string{"millrace-otlp has version 1000, and this program 1", "upgrade starter"}},
 		"templates refused": {before(path(template, http.StatusForbidden, `{"error":{"type":"security_exception","reason":"no"}}`)), "elasticsearch index templates", checkFails, []string{"status 403"}},

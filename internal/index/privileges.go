@@ -15,6 +15,15 @@ type Need struct {
 	For     string
 	Cluster []string
 	Indices []string
+	Canary  bool // Indices are of the canary's
+}
+
+// Names is the pattern of the indices.
+func (n Need) Names() string {
+	if n.Canary {
+		return telemetry.CanaryIndices
+	}
+	return telemetry.IndexPrefix + "*"
 }
 
 // NeedOfWorker is for what nothing works without.
@@ -22,11 +31,15 @@ const NeedOfWorker = "worker"
 
 // Needs is the table of privileges in docs/operating.md.
 var Needs = []Need{
-	{"starter setup", []string{"manage_index_templates", "monitor"}, []string{"view_index_metadata"}},
-	{NeedOfWorker, []string{"monitor"}, []string{"create_doc", "create_index", "read", "view_index_metadata"}},
+	{For: "starter setup", Cluster: []string{"manage_index_templates", "monitor"}, Indices: []string{"view_index_metadata"}},
+	{For: NeedOfWorker, Cluster: []string{"monitor"}, Indices: []string{"create_doc", "create_index", "read", "view_index_metadata"}},
 	{
-		"worker that takes snapshots, deletes by age, or recovers", []string{"manage"},
-		[]string{"create_doc", "create_index", "read", "view_index_metadata", "delete", "manage"},
+		For: "worker that takes snapshots, deletes by age, or recovers", Cluster: []string{"manage"},
+		Indices: []string{"create_doc", "create_index", "read", "view_index_metadata", "delete", "manage"},
+	},
+	{
+		For: "worker, where there is a canary", Cluster: []string{"monitor"}, Canary: true,
+		Indices: []string{"create_doc", "create_index", "read", "view_index_metadata", "delete_index"},
 	},
 }
 
@@ -39,7 +52,7 @@ func (c *Client) Lacks(ctx context.Context, need Need) (missing []string, err er
 	if c.flavor == OpenSearch { // its API is about roles, for administrators
 		return nil, ErrNoSecurity
 	}
-	const indices = telemetry.IndexPrefix + "*"
+	indices := need.Names()
 	body, err := json.Marshal(map[string]any{
 		"cluster": need.Cluster,
 		"index":   []any{map[string]any{"names": []string{indices}, "privileges": need.Indices}},

@@ -36,6 +36,14 @@ type Wanted struct {
 	DocID   string
 }
 
+// indices is the pattern of those to search.
+func (w Wanted) indices() string {
+	if w.Tenant == telemetry.CanaryTenant {
+		return telemetry.CanaryIndices
+	}
+	return telemetry.IndexPrefix + "*"
+}
+
 func (w Wanted) query() map[string]any {
 	term := func(field, value string) any { return map[string]any{"term": map[string]any{field: value}} }
 	var filters []any
@@ -88,11 +96,11 @@ func (h hit) document() Document {
 // headFields are those that a hit is read from.
 var headFields = []string{"tenant", "id", "type", "region", "received_at", "indexed_at"}
 
-// Search finds at most so many documents in the telemetry indices, but not in the
-// copies of a drill. It finds what a refresh has made visible; see Documents for the
+// Search finds at most so many documents in the telemetry indices, those of the
+// canary in its own, but not in the copies of a drill. It finds what a refresh has made visible; see Documents for the
 // seconds before.
 func (c *Client) Search(ctx context.Context, w Wanted, most int) (Matches, error) {
-	states, err := c.Indices(ctx, telemetry.IndexPrefix+"*")
+	states, err := c.Indices(ctx, w.indices())
 	if err != nil {
 		return Matches{}, err
 	}
@@ -113,7 +121,7 @@ func (c *Client) Search(ctx context.Context, w Wanted, most int) (Matches, error
 		} `json:"_shards"`
 		Hits struct{ Hits []hit }
 	}
-	look := search(telemetry.IndexPrefix+"*", body, "hits.hits._index,hits.hits._id,hits.hits._source,_shards.failed,_shards.failures.index,_shards.failures.reason.type")
+	look := search(w.indices(), body, "hits.hits._index,hits.hits._id,hits.hits._source,_shards.failed,_shards.failures.index,_shards.failures.reason.type")
 	look.query["ignore_unavailable"] = "true"
 	look.query["allow_partial_search_results"] = "true" // what is out of service is a gap
 	if err := c.call(ctx, look, &answer); err != nil {
@@ -128,7 +136,7 @@ func (c *Client) Search(ctx context.Context, w Wanted, most int) (Matches, error
 		found.Gaps = append(found.Gaps, gap)
 	}
 	for _, h := range answer.Hits.Hits {
-		if _, ours := telemetry.ParseIndex(h.Index); !ours {
+		if !isOurs(h.Index) {
 			continue
 		}
 		if found.More = len(found.Documents) == most; found.More {
@@ -139,11 +147,17 @@ func (c *Client) Search(ctx context.Context, w Wanted, most int) (Matches, error
 	return found, nil
 }
 
+// isOurs reports whether an index is one that records are written to.
+func isOurs(name string) bool {
+	_, ours := telemetry.ParseIndex(name)
+	return ours || telemetry.IsCanary(name)
+}
+
 // closed says which indices a search passes over.
 func closed(states map[string]State) (gaps []string) {
 	var names []string
 	for name, state := range states {
-		if _, ours := telemetry.ParseIndex(name); ours && state.Closed {
+		if isOurs(name) && state.Closed {
 			names = append(names, name)
 		}
 	}

@@ -37,10 +37,11 @@ func (l Layout) Validate() error {
 	return nil
 }
 
-// Names of what Setup installs: the index template, and its components.
+// Names of what Setup installs: the index templates, and their components.
 const (
 	templatePrefix = "millrace-"
 	indexTemplate  = "telemetry"
+	canaryTemplate = "canary"
 )
 
 // ErrNoTemplates says that documents would be indexed without their mapping.
@@ -70,7 +71,17 @@ func (c *Client) Setup(ctx context.Context, l Layout) error {
 // Ready reports whether documents can be indexed: the server answers, and the
 // templates are there. The error wraps ErrNoTemplates when they are not.
 func (c *Client) Ready(ctx context.Context) error {
-	all, err := c.Templates(ctx)
+	return c.current(ctx, func(t template) bool { return !t.canary() })
+}
+
+// ReadyForCanary is Ready for the canary's index.
+func (c *Client) ReadyForCanary(ctx context.Context) error {
+	return c.current(ctx, template.canary)
+}
+
+// current reports whether those of the templates are installed that are needed.
+func (c *Client) current(ctx context.Context, needed func(template) bool) error {
+	all, err := c.versions(ctx, needed)
 	if err != nil {
 		return err
 	}
@@ -87,20 +98,29 @@ type TemplateVersion struct {
 	Name      string
 	Installed int // 0: none is
 	Wanted    int
+	Canary    bool // it is of the canary's index: nothing else needs it
 }
 
 // Templates returns the versions of all templates.
 func (c *Client) Templates(ctx context.Context) (all []TemplateVersion, err error) {
+	return c.versions(ctx, func(template) bool { return true })
+}
+
+// versions returns the versions of those templates that are asked for.
+func (c *Client) versions(ctx context.Context, asked func(template) bool) (all []TemplateVersion, err error) {
 	parts, err := templates(c.flavor, DefaultLayout)
 	if err != nil {
 		return nil, fmt.Errorf("check index templates: %w", err)
 	}
 	for _, part := range parts {
+		if !asked(part) {
+			continue
+		}
 		version, err := c.installed(ctx, part)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, TemplateVersion{part.name, version, part.version})
+		all = append(all, TemplateVersion{part.name, version, part.version, part.canary()})
 	}
 	return all, nil
 }
@@ -166,6 +186,9 @@ type template struct {
 	body      []byte
 }
 
+// canary reports whether it is the index template of the canary.
+func (t template) canary() bool { return t.name == templatePrefix+canaryTemplate }
+
 // put is the request that installs the template.
 func (t template) put() request {
 	return request{method: http.MethodPut, path: t.path(), body: t.body}
@@ -184,14 +207,13 @@ func (t template) path() string {
 }
 
 // templates reads the files, makes them fit the server, and puts the index
-// template last, since it names the others.
+// templates last, since they name the others.
 func templates(flavor Flavor, l Layout) ([]template, error) {
 	files, err := fs.Glob(deploy.Templates, "templates/*.json")
 	if err != nil {
 		return nil, fmt.Errorf("list templates: %w", err)
 	}
-	var components []template
-	var index template
+	var components, indices []template
 	for _, file := range files {
 		text, err := fs.ReadFile(deploy.Templates, file)
 		if err != nil {
@@ -209,24 +231,27 @@ func templates(flavor Flavor, l Layout) ([]template, error) {
 		if flavor == OpenSearch {
 			forOpenSearch(body)
 		}
-		if name == indexTemplate {
+		part := template{name: templatePrefix + name, component: name != indexTemplate && name != canaryTemplate, version: int(version)}
+		if !part.component {
+			shards := l.Shards
+			if name == canaryTemplate { // a few thousand records a day
+				shards = 1
+			}
 			// The last word: settings here go before those of components.
 			body["template"] = map[string]any{"settings": map[string]any{
-				"index.number_of_shards": l.Shards, "index.number_of_replicas": l.Replicas,
+				"index.number_of_shards": shards, "index.number_of_replicas": l.Replicas,
 			}}
 		}
-		encoded, err := json.Marshal(body)
-		if err != nil {
+		if part.body, err = json.Marshal(body); err != nil {
 			return nil, fmt.Errorf("encode template %s: %w", name, err)
 		}
-		part := template{name: templatePrefix + name, component: name != indexTemplate, version: int(version), body: encoded}
 		if part.component {
 			components = append(components, part)
 		} else {
-			index = part
+			indices = append(indices, part)
 		}
 	}
-	return append(components, index), nil
+	return append(components, indices...), nil
 }
 
 // forOpenSearch replaces the one mapping type that has another name there. Its

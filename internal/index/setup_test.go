@@ -1,11 +1,13 @@
 package index
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"slices"
@@ -33,11 +35,59 @@ func TestSetupMakesReady(t *testing.T) {
 	onBoth(t, func(t *testing.T, s server) {
 		for range 2 {
 			s.ready(t)
-			if err := s.client.Ready(t.Context()); err != nil {
-				t.Fatal(err)
+			for _, ready := range []func(context.Context) error{s.client.Ready, s.client.ReadyForCanary} {
+				if err := ready(t.Context()); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
 	})
+}
+
+// TestCanaryHasOneShard, however many telemetry has.
+func TestCanaryHasOneShard(t *testing.T) {
+	t.Parallel()
+	all, err := templates(Elasticsearch, Layout{Shards: 3, Replicas: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range all {
+		shards := map[bool]string{false: `"index.number_of_shards":3`, true: `"index.number_of_shards":1`}[part.canary()]
+		for _, want := range []string{shards, `"index.number_of_replicas":2`} {
+			if !part.component && !strings.Contains(string(part.body), want) {
+				t.Errorf("%s lacks %s: %s", part.name, want, part.body)
+			}
+		}
+	}
+}
+
+// TestOnlyTheCanaryNeedsItsTemplate: telemetry is indexed without it.
+func TestOnlyTheCanaryNeedsItsTemplate(t *testing.T) {
+	t.Parallel()
+	at := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Elastic-Product", "Elasticsearch")
+		w.Header().Set("Content-Type", "application/json")
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/millrace-canary"):
+			w.WriteHeader(http.StatusNotFound)
+			fmt.Fprint(w, `{}`)
+		case strings.HasPrefix(r.URL.Path, "/_component_template/"):
+			fmt.Fprint(w, `{"component_templates":[{"component_template":{"version":1000}}]}`)
+		default:
+			fmt.Fprint(w, `{"index_templates":[{"index_template":{"version":1000}}]}`)
+		}
+	}))
+	t.Cleanup(at.Close)
+	c, err := Open(Settings{URLs: []string{at.URL}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Ready(t.Context()); err != nil {
+		t.Errorf("telemetry: %v", err)
+	}
+	if err := c.ReadyForCanary(t.Context()); !errors.Is(err, ErrNoTemplates) {
+		t.Errorf("the canary: %v", err)
+	}
 }
 
 // hits counts the documents of an index that match a query.
