@@ -54,6 +54,7 @@ func TestDeadLettersAreGroupedByError(t *testing.T) {
 	}
 	first := add("10", "20", parsing("a", "acme", "12"), parsing("b", "umbrella", "345"))
 	second := add("30", "40", parsing("c", "acme", "6"), record("d", "acme", "log", "processor_panicked"))
+	add("70", "80", parsing("e", telemetry.CanaryTenant, "7"))
 
 	o := newOperator(t, append(localAWS(t), "MILLRACE_STREAM="+name, "MILLRACE_BUCKET="+name)...)
 	o.must("dlq list", "3 records in 2 entries: document_parsing_exception: failed to parse field [duration] in document with id '…'.",
@@ -61,6 +62,7 @@ func TestDeadLettersAreGroupedByError(t *testing.T) {
 	for args, want := range map[string]int{
 		"": 4, " --tenant umbrella": 1, " --type log": 1, " --error duration": 3, " --error panicked": 1, " --done": 0,
 		" --shard shardId-000000000001": 4, " --shard ingest": 0,
+		" --tenant " + telemetry.CanaryTenant: 1,
 	} {
 		var groups []deadGroup
 		if err := json.Unmarshal([]byte(o.must("dlq list --json"+args)), &groups); err != nil {

@@ -21,6 +21,7 @@ import (
 	"millrace/internal/outcome"
 	"millrace/internal/sink"
 	"millrace/internal/stream"
+	"millrace/internal/telemetry"
 	"millrace/test/kit/made"
 )
 
@@ -53,6 +54,26 @@ func TestWhatWasIndexedIsNotMetAgain(t *testing.T) {
 	c := &sweepChunk{Chunk: indexing.Chunk{Records: []stream.Record{{Data: made.Record(1)}, {Data: made.Record(2)}}}, lines: make([]backup.Line, 2)}
 	if !call.processChunk(c) || c.Counts.Indexed != 1 || len(documents.dead) != 1 || len(c.Dead) != 1 {
 		t.Errorf("of two documents it counts %+v and %d dead, and wrote %d", c.Counts, len(c.Dead), len(documents.dead))
+	}
+}
+
+// TestASweepLeavesTheCanaryOut, also where its tenant or its index is asked for.
+func TestASweepLeavesTheCanaryOut(t *testing.T) {
+	t.Parallel()
+	head := telemetry.Head{
+		Index: telemetry.CanaryIndex(time.Now()), ReceivedAt: time.Now(), Tenant: telemetry.CanaryTenant, ID: "1", Type: "event", Timestamp: time.Now(),
+	}
+	canary := backup.Line{Record: backup.Record{Data: telemetry.AppendRecord(nil, head, []byte(`{}`))}}
+	head.Index = telemetry.IndexName("event", time.Now())
+	other := backup.Line{Record: backup.Record{Data: telemetry.AppendRecord(nil, head, []byte(`{}`))}}
+	for _, plan := range []Plan{{Suffix: "-copy"}, {Suffix: "-copy", Tenant: telemetry.CanaryTenant}, {Suffix: "-copy", Indices: []string{"*"}}} {
+		for _, stage := range []string{SweepBackfill, SweepVerify} {
+			call := newSweep(t.Context(), t.Context(), &Sweeper{}, SweepInput{Stage: stage}, plan, nil, SweepProgress{})
+			if call.chooses(canary) || !call.chooses(other) {
+				t.Errorf("%s of %+v takes a record of the canary: %t, and another one: %t", stage, plan, call.chooses(canary), call.chooses(other))
+			}
+			call.call.Abandon()
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"millrace/internal/outcome"
 	"millrace/internal/sink"
 	"millrace/internal/snapshot"
+	"millrace/internal/telemetry"
 )
 
 const (
@@ -66,7 +67,7 @@ func (n *WrittenIndices) pickDue(names []string) (due []string) {
 	defer n.mu.Unlock()
 	now := time.Now()
 	for _, name := range names {
-		if !n.due[name].After(now) {
+		if !n.due[name].After(now) && !telemetry.IsCanary(name) { // no snapshot has the canary's
 			due = append(due, name)
 		}
 	}

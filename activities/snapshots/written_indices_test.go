@@ -54,7 +54,9 @@ func TestIndicesThatAreWrittenToAreNoted(t *testing.T) {
 			t.Fatal(err)
 		}
 		bulk.Add(parsed, time.Now())
-		bulk.Add(parsed, time.Now())
+		ours := parsed
+		ours.Index = []byte(telemetry.CanaryIndex(time.Now())) // of which there is no snapshot
+		bulk.Add(ours, time.Now())
 		name := string(parsed.Index)
 		notes := func() []snapshot.Noted {
 			all, err := snapshot.ListNoted(t.Context(), store)
