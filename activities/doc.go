@@ -9,7 +9,8 @@
 //   - backups copies shards to S3;
 //   - deadletters keeps, reprocesses and drains what the ledger has;
 //   - snapshots makes and expires snapshots, and enforces retention;
-//   - recovery plans and does recoveries, replays and drills.
+//   - recovery plans and does recoveries, replays and drills;
+//   - canary posts records as an agent does, and looks whether they can be searched.
 //
 // What several of them need is in internal: indexing, deadletter, circuit, source,
 // control, longcall.

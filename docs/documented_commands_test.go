@@ -135,7 +135,7 @@ func newDesk(t *testing.T) *desk {
 	}
 	for _, queue := range []string{
 		workflows.IngestQueue, workflows.RedriveQueue, workflows.ProcessQueue, workflows.RangeQueue, workflows.IndexQueue, workflows.BackupQueue,
-		workflows.CopyQueue, workflows.DeadQueue, workflows.RecoverQueue, workflows.SweepQueue, workflows.SnapshotQueue,
+		workflows.CopyQueue, workflows.DeadQueue, workflows.RecoverQueue, workflows.SweepQueue, workflows.SnapshotQueue, workflows.CanaryQueue,
 	} {
 		d.work(queue, worker.Options{})
 	}
@@ -155,7 +155,7 @@ func (d *desk) work(queue string, options worker.Options) {
 	for _, function := range []any{
 		workflows.IngestBatch, workflows.Reconcile, workflows.Redrive, workflows.ProcessStream, workflows.ProcessShard, workflows.ProcessBatch,
 		workflows.BackupStream, workflows.BackupShard, workflows.KeepDeadLetters, workflows.ReprocessDeadLetters, workflows.DrainIndex,
-		workflows.Recover, workflows.Replay, workflows.DrillRecovery, workflows.SnapshotIndex, workflows.EnforceRetention,
+		workflows.Recover, workflows.Replay, workflows.DrillRecovery, workflows.SnapshotIndex, workflows.EnforceRetention, workflows.Canary,
 	} {
 		w.RegisterWorkflow(function)
 	}
@@ -203,6 +203,9 @@ func (d *desk) run(command string) error {
 	switch {
 	case plan != "" && words[2] == "create":
 		_ = d.client.ScheduleClient().GetHandle(ctx, plan).Delete(ctx)
+		d.t.Cleanup(func() { // else the server would start its runs for as long as it lives
+			_ = d.client.ScheduleClient().GetHandle(context.WithoutCancel(ctx), plan).Delete(context.WithoutCancel(ctx))
+		})
 	case plan != "":
 		if err := d.ensurePlan(ctx, plan); err != nil {
 			return err

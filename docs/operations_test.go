@@ -64,6 +64,9 @@ func TestOperationsAreCurrent(t *testing.T) {
 		id: workflows.RetentionID("$S"), workflow: workflows.EnforceRetention, queue: workflows.SnapshotQueue,
 		input: `{"days":{"span":30,"metric":90,"default":14}}`,
 	}
+	canary := started{id: workflows.CanaryID("$S"), workflow: workflows.Canary, queue: workflows.CanaryQueue, input: "{}"}
+	scheduled := schedule(t, "starter canary schedule", canary, "10s")
+	scheduled.temporal[0] = strings.Replace(scheduled.temporal[0], "Skip", "AllowAll", 1) + " --run-timeout " + workflows.CanaryInput{}.Timeout().String()
 	reprocess := started{
 		id: workflows.ReprocessID("$S"), workflow: workflows.ReprocessDeadLetters, queue: workflows.DeadQueue,
 		input: `{"stream":"$S","mode":"direct","select":{"error":"duration"}}`, stage: "dead", conflict: "Fail",
@@ -141,6 +144,19 @@ func TestOperationsAreCurrent(t *testing.T) {
 			start(t, "starter retention run --days default=14 --dry-run", started{
 				retention.id, retention.workflow, retention.queue, `{"days":{"default":14},"dryRun":true}`, "", "",
 			}),
+		},
+		"canary": {
+			scheduled,
+			{
+				name: "Unschedule", starter: []string{"starter canary unschedule"},
+				temporal: []string{"temporal schedule delete --schedule-id " + canary.id},
+			},
+			start(t, "starter canary run", canary),
+			{
+				name: "Status, and failed runs", starter: []string{"starter canary status"},
+				temporal: []string{`temporal workflow list --query 'WorkflowType="Canary" AND ExecutionStatus="Failed"'`},
+				tctl:     []string{`tctl workflow list --query 'WorkflowType="Canary" AND ExecutionStatus="Failed"'`},
+			},
 		},
 		"recover": {
 			start(t, "starter recover", recovery),

@@ -34,7 +34,7 @@ func (e *exam) scheduleChecks() (all []check) {
 	} {
 		all = append(all, check{group: group, name: p.name, do: helpServer, cluster: true, look: func(ctx context.Context) (verdict, error) { return e.scheduled(ctx, p) }})
 	}
-	return append(all, check{group: group, name: "last snapshot", do: helpAWS, cluster: true, look: e.lastSnapshot})
+	return append(all, check{group: group, name: "canary", do: helpServer, cluster: true, look: e.canary}, check{group: group, name: "last snapshot", do: helpAWS, cluster: true, look: e.lastSnapshot})
 }
 
 // scheduled looks whether a schedule is there and not paused, and how its last run ended.
@@ -94,6 +94,29 @@ func (e *exam) lastRun(ctx context.Context, c client.Client, p planned, run stri
 		}
 	}
 	return fine("%s, every %v", p.id, every), nil
+}
+
+// canary looks at the schedule, and at the last run that has ended: the last one that has begun
+// goes on.
+func (e *exam) canary(ctx context.Context) (verdict, error) {
+	id := workflows.CanaryID(e.names.Stream)
+	v, err := e.scheduled(ctx, planned{"canary", id, "starter canary schedule", "nothing tells that records cannot be searched before a reader does"})
+	if err != nil || v.Status != checkOK {
+		return v, err
+	}
+	c, err := e.temporal.need(ctx)
+	if err != nil {
+		return verdict{}, err
+	}
+	last, err := lastCanary(ctx, c, id)
+	if err != nil || last == nil {
+		return v, err
+	}
+	switch last.Status {
+	case enums.WORKFLOW_EXECUTION_STATUS_FAILED.String(), enums.WORKFLOW_EXECUTION_STATUS_TIMED_OUT.String():
+		return warn("starter canary status", "its last run, %s, ended as %s: %s", last.Workflow, last.Status, last.why()), nil
+	}
+	return v, nil
 }
 
 // overdueAfter is after how many intervals without a good snapshot one is overdue, as for SnapshotIndex.

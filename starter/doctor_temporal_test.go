@@ -145,6 +145,10 @@ func TestDoctorOfTemporal(t *testing.T) {
 		"no schedule":          {with(func(*ward) {}), "schedules snapshots", checkWarns, []string{"there is no schedule snapshot/millrace", "starter snapshot schedule"}},
 		"no retention":         {with(func(*ward) {}), "schedules retention", checkWarns, []string{"starter retention schedule --days"}},
 		"no drills":            {with(func(*ward) {}), "schedules drills", checkWarns, []string{"starter drill schedule"}},
+		"no canary":            {with(func(*ward) {}), "schedules canary", checkWarns, []string{"there is no schedule canary/", "starter canary schedule"}},
+		"a canary":             {with(func(w *ward) { schedulesCanary(w) }), "schedules canary", checkOK, []string{"every 1h0m0s; it has not run yet"}},
+		"a canary that fails":  {with(func(w *ward) { schedulesCanary(w); timesOut(w) }), "schedules canary", checkWarns, []string{"its last run, canary/", "ended as TimedOut", "starter canary status"}},
+		"no canary's worker":   {with(func(*ward) {}), "task queues millrace-canary", checkSkipped, []string{"--canary-urls"}},
 		"a schedule":           {with(func(w *ward) { schedules(w, client.ScheduleOptions{}) }), "schedules snapshots", checkOK, []string{"every 1h0m0s; it has not run yet"}},
 		"a paused schedule":    {with(func(w *ward) { schedules(w, client.ScheduleOptions{Paused: true, Note: "upgrade\x1b[2J"}) }), "schedules snapshots", checkWarns, []string{"is paused: upgrade", "temporal schedule toggle --unpause"}},
 		"a failed run":         {with(func(w *ward) { schedules(w, client.ScheduleOptions{TriggerImmediately: true}); failRun(w) }), "schedules snapshots", checkWarns, []string{"ended as Terminated", "temporal workflow describe --workflow-id snapshot/millrace"}},
@@ -210,6 +214,25 @@ func schedules(w *ward, options client.ScheduleOptions) {
 	if _, err := w.connected.ScheduleClient().Create(w.t.Context(), options); err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+// schedulesCanary makes a schedule of the canary.
+func schedulesCanary(w *ward) {
+	w.t.Helper()
+	if _, err := canaries(w.connected, w.names.Stream, workflows.CanaryInput{}).set(w.t.Context(), time.Hour, workflows.Canary, workflows.CanaryInput{}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// timesOut ends a run of the canary that no worker takes.
+func timesOut(w *ward) {
+	w.t.Helper()
+	id := workflows.CanaryID(w.names.Stream)
+	w.starts(id, "Canary", client.StartWorkflowOptions{WorkflowRunTimeout: time.Second})
+	await(w.t, "the end of "+id+" to be listed", func() bool {
+		last, err := lastCanary(w.t.Context(), w.connected, id)
+		return err == nil && last != nil
+	})
 }
 
 // failRun ends the run that the schedule has started.

@@ -60,7 +60,7 @@ func (s drillSchedule) Validate() error {
 
 // Run makes, changes or removes the schedule.
 func (s drillSchedule) Run(ctx context.Context, c client.Client, out output) error {
-	schedule := recurring{c, workflows.DrillID, workflows.RecoverQueue, "drill", drillSummary}
+	schedule := recurring{client: c, id: workflows.DrillID, queue: workflows.RecoverQueue, stage: "drill", summary: drillSummary}
 	if s.Remove {
 		return schedule.remove(ctx, out)
 	}

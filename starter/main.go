@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/common/model"
 	"go.temporal.io/sdk/client"
 
+	"millrace/activities/canary"
 	"millrace/internal/config"
 	"millrace/starter/console"
 	"millrace/workflows"
@@ -58,6 +59,8 @@ type commands struct {
 	Replay  replayCommand   `cmd:"" group:"disaster" help:"Index a window of the backup again, or into other indices."`
 
 	Drill drillCommands `cmd:"" group:"disaster" help:"Prove that a recovery would work: restore everything into copies, and compare them."`
+
+	Canary canaryCommands `cmd:"" group:"processing" help:"The canary: a record that is posted every few seconds, to see whether it can be searched soon."`
 
 	Redrive redriveCommands `cmd:"" group:"fallback" help:"Redrive, which moves records from the fallback queue into the stream."`
 }
@@ -145,6 +148,7 @@ func options() []kong.Option {
 			"lanes": strconv.Itoa(workflows.DefaultLanes), "lease": workflows.DefaultLease.String(),
 			"backup_wait": workflows.DefaultBackupWait.String(), "sweep_for": workflows.DefaultSweepFor.String(),
 			"console_every": console.DefaultEvery.String(), "console_within": console.DefaultWithin.String(),
-			"drill_within": model.Duration(workflows.DefaultDrillWithin).String()},
+			"canary_within": canary.DefaultWithin.String(),
+			"drill_within":  model.Duration(workflows.DefaultDrillWithin).String()},
 	}
 }

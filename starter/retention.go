@@ -41,7 +41,10 @@ type retentionSchedule struct {
 
 // Run makes, changes or removes the schedule.
 func (s retentionSchedule) Run(ctx context.Context, c client.Client, r *config.Resources, out output) error {
-	schedule := recurring{c, workflows.RetentionID(r.Stream), workflows.SnapshotQueue, "retention", "retention of the indices of stream " + r.Stream}
+	schedule := recurring{
+		client: c, id: workflows.RetentionID(r.Stream), queue: workflows.SnapshotQueue, stage: "retention",
+		summary: "retention of the indices of stream " + r.Stream,
+	}
 	if s.Remove {
 		return schedule.remove(ctx, out)
 	}

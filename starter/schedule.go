@@ -20,21 +20,33 @@ type recurring struct {
 	queue   string
 	stage   string
 	summary string
+	// overlapping runs begin while others go on; timeout, if it is not zero, ends each.
+	overlapping bool
+	timeout     time.Duration
+}
+
+// overlap is what happens to a run that is due while another one goes on.
+func (r recurring) overlap() enums.ScheduleOverlapPolicy {
+	if r.overlapping {
+		return enums.SCHEDULE_OVERLAP_POLICY_ALLOW_ALL
+	}
+	return enums.SCHEDULE_OVERLAP_POLICY_SKIP
 }
 
 // set makes the schedule, or brings the one that is there up to date.
 //
-// Runs never overlap: one that finds another still going on is left out, since
-// the next will do. When Temporal was away, only runs of the last interval are
-// made up for, which is one: many would say what one says.
+// Runs do not overlap unless they may: one that finds another still going on is left
+// out, since the next will do. When Temporal was away, only runs of the last interval
+// are made up for, which is one: many would say what one says.
 func (r recurring) set(ctx context.Context, every time.Duration, function, in any) (created bool, err error) {
 	attributes := temporal.NewSearchAttributes(workflows.Stage.ValueSet(r.stage))
 	action := &client.ScheduleWorkflowAction{
 		ID: r.id, Workflow: function, Args: []any{in}, TaskQueue: r.queue, StaticSummary: r.summary, TypedSearchAttributes: attributes,
+		WorkflowRunTimeout: r.timeout,
 	}
 	spec := client.ScheduleSpec{Intervals: []client.ScheduleIntervalSpec{{Every: every}}}
 	_, err = r.client.ScheduleClient().Create(ctx, client.ScheduleOptions{
-		ID: r.id, Spec: spec, Action: action, CatchupWindow: every, Overlap: enums.SCHEDULE_OVERLAP_POLICY_SKIP,
+		ID: r.id, Spec: spec, Action: action, CatchupWindow: every, Overlap: r.overlap(),
 	})
 	if err == nil {
 		return true, nil
@@ -46,7 +58,7 @@ func (r recurring) set(ctx context.Context, every time.Duration, function, in an
 		DoUpdate: func(there client.ScheduleUpdateInput) (*client.ScheduleUpdate, error) {
 			schedule := there.Description.Schedule // its state stays: it may be paused
 			schedule.Spec, schedule.Action = &spec, action
-			schedule.Policy = &client.SchedulePolicies{Overlap: enums.SCHEDULE_OVERLAP_POLICY_SKIP, CatchupWindow: every}
+			schedule.Policy = &client.SchedulePolicies{Overlap: r.overlap(), CatchupWindow: every}
 			return &client.ScheduleUpdate{Schedule: &schedule}, nil
 		},
 	})

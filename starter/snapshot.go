@@ -49,7 +49,10 @@ func (s snapshotSettings) input(bucket string) workflows.SnapshotInput {
 }
 
 func snapshotsOf(c client.Client, repository string) recurring {
-	return recurring{c, workflows.SnapshotID(repository), workflows.SnapshotQueue, "snapshot", "snapshot into repository " + repository}
+	return recurring{
+		client: c, id: workflows.SnapshotID(repository), queue: workflows.SnapshotQueue, stage: "snapshot",
+		summary: "snapshot into repository " + repository,
+	}
 }
 
 type snapshotSchedule struct {

@@ -68,6 +68,9 @@ func TestEachTaskQueueKnowsItsTypes(t *testing.T) {
 			"EnforceRetention SnapshotIndex",
 			"AbandonSnapshot BeginSnapshot EnforceRetention ExpireSnapshots FollowSnapshot PlanSnapshot TrimIndices",
 		},
+		workflows.CanaryQueue: {
+			func(r worker.Registry) { registerCanary(r, nil) }, "Canary", "DropCanaryIndices ProbeCollectors",
+		},
 	} {
 		var got registered
 		c.register(&got)

@@ -40,6 +40,7 @@ func TestHistoriesReplay(t *testing.T) {
 			replayer.RegisterWorkflow(DrillRecovery)
 			replayer.RegisterWorkflow(SnapshotIndex)
 			replayer.RegisterWorkflow(EnforceRetention)
+			replayer.RegisterWorkflow(Canary)
 			text, err := os.Open(file)
 			if err != nil {
 				t.Fatal(err)

@@ -26,6 +26,7 @@ const (
 	RecoverQueue  = "millrace-recover"  // Recover, Replay and their short activities
 	SweepQueue    = "millrace-sweep"    // SweepObjects: its slots bound the pages that a worker works on
 	SnapshotQueue = "millrace-snapshot" // SnapshotIndex and EnforceRetention
+	CanaryQueue   = "millrace-canary"   // Canary: its slots are free whatever else waits
 )
 
 // QueuePrefix begins the name of each task queue. A worker's --queues leaves it out.
@@ -33,12 +34,12 @@ const QueuePrefix = "millrace-"
 
 // TaskQueues are all task queues.
 var TaskQueues = []string{
-	IngestQueue, RedriveQueue, ProcessQueue, RangeQueue, IndexQueue, BackupQueue, CopyQueue, DeadQueue, RecoverQueue, SweepQueue, SnapshotQueue,
+	IngestQueue, RedriveQueue, ProcessQueue, RangeQueue, IndexQueue, BackupQueue, CopyQueue, DeadQueue, RecoverQueue, SweepQueue, SnapshotQueue, CanaryQueue,
 }
 
-// ClusterQueues are those whose activities restore, count, compare or delete documents,
-// which only a cluster can.
-var ClusterQueues = []string{RecoverQueue, SweepQueue, SnapshotQueue}
+// ClusterQueues are those whose activities restore, search, count, compare or delete
+// documents, which only a cluster can.
+var ClusterQueues = []string{RecoverQueue, SweepQueue, SnapshotQueue, CanaryQueue}
 
 // Search attributes, all keywords, that let an operator find what is stuck.
 // None carries a tenant: attributes are readable to everyone in the namespace.
@@ -121,3 +122,7 @@ func SnapshotID(repository string) string { return "snapshot/" + repository }
 // RetentionID names the schedule that deletes old indices, and with the time
 // behind it, its runs.
 func RetentionID(stream string) string { return "retention/" + stream }
+
+// CanaryID names the schedule of the canary, and a run that an operator has started.
+// The schedule's runs have the time behind it.
+func CanaryID(stream string) string { return "canary/" + stream }

@@ -185,3 +185,20 @@ var (
 		WaitForCancellation: true, RetryPolicy: forEver, Summary: "reprocess entries for a while",
 	}
 )
+
+// probeOptions are for ProbeCollectors, which bounds its own time. It is tried again only
+// where its worker has died or stopped, for as long as the run may take.
+func probeOptions(ctx workflow.Context, in CanaryInput) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue: CanaryQueue, StartToCloseTimeout: in.Within + 10*time.Second, HeartbeatTimeout: takeoverAfter,
+		ScheduleToCloseTimeout: in.Timeout(), RetryPolicy: forEver, Summary: "post a record to each collector, and wait until it can be searched",
+	})
+}
+
+// dropOptions bound how long it is tried to delete: the next run tries again.
+func dropOptions(ctx workflow.Context) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue: CanaryQueue, StartToCloseTimeout: 10 * time.Second, ScheduleToCloseTimeout: 30 * time.Second,
+		RetryPolicy: forEver, Summary: "delete the canary's old indices",
+	})
+}

@@ -20,6 +20,7 @@ var byHand = map[string]any{
 	"Recover": workflows.Recover, "Replay": workflows.Replay, "DrillRecovery": workflows.DrillRecovery,
 	"SnapshotIndex": workflows.SnapshotIndex, "EnforceRetention": workflows.EnforceRetention,
 	"ReprocessDeadLetters": workflows.ReprocessDeadLetters, "KeepDeadLetters": workflows.KeepDeadLetters,
+	"Canary":  workflows.Canary,
 	"Redrive": workflows.Redrive, "ProcessStream": workflows.ProcessStream, "BackupStream": workflows.BackupStream,
 }
 

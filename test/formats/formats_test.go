@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"millrace/activities/backups"
+	"millrace/activities/canary"
 	"millrace/activities/deadletters"
 	"millrace/activities/ingest"
 	"millrace/activities/process"
@@ -57,6 +58,7 @@ var formats = []any{
 	recovery.RecoverResult{}, recovery.DrillCall{}, recovery.DrillBegun{}, recovery.DrillMissing{}, recovery.DrillEnd{},
 	snapshots.SnapshotCall{}, snapshots.SnapshotPlan{}, snapshots.SnapshotBegun{}, snapshots.SnapshotLook{},
 	snapshots.ExpireCall{}, snapshots.Expired{}, snapshots.RetentionCall{}, snapshots.Retirement{}, snapshots.TrimCall{},
+	canary.ProbeInput{}, canary.Report{}, canary.DropInput{},
 	// Inputs, results, queries and updates of workflows.
 	workflows.IngestStatus{}, workflows.RedriveInput{}, workflows.RedriveStatus{},
 	workflows.StreamInput{}, workflows.StreamStatus{}, workflows.ShardInput{}, workflows.ShardStatus{},
@@ -66,7 +68,7 @@ var formats = []any{
 	workflows.DrainInput{}, workflows.DrainStatus{},
 	workflows.RecoverInput{}, workflows.RecoverProgress{}, workflows.RecoverState{}, workflows.RateInput{},
 	workflows.DrillInput{}, workflows.DrillResult{},
-	workflows.SnapshotInput{}, workflows.SnapshotStatus{}, workflows.RetentionInput{},
+	workflows.SnapshotInput{}, workflows.SnapshotStatus{}, workflows.RetentionInput{}, workflows.CanaryInput{},
 	// Objects in buckets, and messages.
 	ledger.Entry{}, snapshot.Record{}, snapshot.Noted{}, snapshot.Retired{}, snapshot.Based{}, snapshot.Trimmed{},
 	recovery.Listed{}, recovery.ReportLine{}, recovery.Gap{},

@@ -47,7 +47,7 @@ import (
 
 type settings struct {
 	Listen     string   `help:"Address of /healthz, /readyz and /metrics." default:"127.0.0.1:9090" env:"MILLRACE_WORKER_LISTEN"`
-	Queues     []string `help:"Task queues to poll: ingest, redrive, process, range, index, backup, copy, dead, recover, sweep, snapshot; empty: all that the sink can serve." enum:"ingest,redrive,process,range,index,backup,copy,dead,recover,sweep,snapshot" default:"" env:"MILLRACE_QUEUES"`
+	Queues     []string `help:"Task queues to poll: ingest, redrive, process, range, index, backup, copy, dead, recover, sweep, snapshot, canary; empty: all that the sink can serve, canary with --canary-urls alone." enum:"ingest,redrive,process,range,index,backup,copy,dead,recover,sweep,snapshot,canary" default:"" env:"MILLRACE_QUEUES"`
 	DedupIDs   int      `name:"dedup-ids" help:"Ids of indexed records to cache, 27 bytes each." default:"10000000" env:"MILLRACE_DEDUP_IDS"`
 	IndexSlots int      `help:"Maximum shards to index at once." default:"16" env:"MILLRACE_INDEX_SLOTS"`
 	RangeSlots int      `help:"Maximum ranges of ProcessBatch workflows to process at once, up to 5 MiB each." default:"50" env:"MILLRACE_RANGE_SLOTS"`
@@ -66,6 +66,7 @@ type settings struct {
 	Redriving             redrive.Limits `embed:"" group:"redriving"`
 	Recovering            `embed:"" group:"recovering"`
 	Backup                backups.Limits   `embed:"" group:"backup"`
+	Canary                Canary           `embed:"" group:"canary"`
 	Tracing               tracing.Settings `embed:"" group:"tracing"`
 	config.Versioning     `embed:"" group:"versioning"`
 	config.Logging        `embed:"" group:"logging"`
@@ -92,7 +93,7 @@ func main() {
 func options() []kong.Option {
 	return []kong.Option{kong.Name("worker"), kong.Description(description), kong.ExplicitGroups([]kong.Group{
 		{Key: "aws", Title: "AWS"}, {Key: "sink", Title: "Sink"}, {Key: "elasticsearch", Title: "Elasticsearch"}, {Key: "processing", Title: "Processing"},
-		{Key: "redriving", Title: "Redriving"}, {Key: "recovering", Title: "Recovering"}, {Key: "backup", Title: "Backup"},
+		{Key: "redriving", Title: "Redriving"}, {Key: "recovering", Title: "Recovering"}, {Key: "backup", Title: "Backup"}, {Key: "canary", Title: "Canary"},
 		{Key: "tracing", Title: "Tracing"}, {Key: "versioning", Title: "Versioning"}, {Key: "logging", Title: "Logging"},
 	})}
 }
@@ -122,13 +123,16 @@ func (s *settings) Validate() error {
 		errs = append(errs, fmt.Errorf("--bulk-timeout: %s is not positive", s.BulkTimeout))
 	}
 	return errors.Join(append(errs,
-		s.validateQueues(), s.Resources.Validate(), s.Sinking.Validate(), s.Elasticsearch.Validate(), s.Processing.Validate(), s.BatchLimits.Validate(), s.Redriving.Validate(), s.Recovering.Validate(),
+		s.validateQueues(), s.Canary.Validate(), s.validateCanary(), s.Resources.Validate(), s.Sinking.Validate(), s.Elasticsearch.Validate(), s.Processing.Validate(), s.BatchLimits.Validate(), s.Redriving.Validate(), s.Recovering.Validate(),
 		s.Backup.Validate(), s.Tracing.Validate())...)
 }
 
 // run works until ctx ends, and then shuts down in reverse order.
 func (s *settings) run(ctx context.Context) (err error) {
 	logger := s.Logger()
+	if err := s.Canary.readKey(); err != nil {
+		return err
+	}
 	cfg, err := config.AWS(ctx)
 	if err != nil {
 		return err
@@ -207,10 +211,10 @@ func (s *settings) work(ctx context.Context, phase *phases, temporal client.Clie
 		}
 		return err
 	}
-	if err := poll(s.asked(s.withoutStream(temporal, backends))); err != nil {
+	if err := poll(s.asked(s.withoutStream(temporal, backends, to))); err != nil {
 		return nil // asked to end before it began
 	}
-	phase.enter("the stream is not found yet: until then it polls no other task queue than that of ingest")
+	phase.enter("the stream is not found yet: until then it polls the task queues of ingest and of the canary alone")
 	if err := workers.RetryUntilDone(ctx, "find the stream", "make it with starter setup, and see that the credentials allow it", backends.FindStream); err != nil {
 		return nil
 	}
@@ -256,12 +260,14 @@ func (s *settings) launcher(c client.Client) launch.Launcher {
 }
 
 // withoutStream are the starters of the workers that need no stream.
-func (s *settings) withoutStream(c client.Client, b *workers.Backends) map[string]func() worker.Worker {
-	return map[string]func() worker.Worker{
+func (s *settings) withoutStream(c client.Client, b *workers.Backends, to target) map[string]func() worker.Worker {
+	all := map[string]func() worker.Worker{
 		"ingest": func() worker.Worker {
 			return workers.Ingest(c, &ingest.Ingester{Intake: b.Intake, Batches: s.launcher(c), DeadLetters: b.DeadLetters})
 		},
 	}
+	maps.Copy(all, s.canary(c, to))
+	return all
 }
 
 // withStream are the starters of all others, by task queue.

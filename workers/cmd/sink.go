@@ -54,10 +54,9 @@ func (s *settings) polled() []string {
 	if len(s.Queues) > 0 {
 		return s.Queues
 	}
-	if s.Sink.Kind == config.SinkFile {
-		return slices.DeleteFunc(slices.Clone(allQueues), isClusterQueue)
-	}
-	return allQueues
+	return slices.DeleteFunc(slices.Clone(allQueues), func(queue string) bool {
+		return s.Sink.Kind == config.SinkFile && isClusterQueue(queue) || queue == canaryQueue && len(s.Canary.URLs) == 0
+	})
 }
 
 func isClusterQueue(queue string) bool { return slices.Contains(clusterQueues, queue) }
@@ -69,7 +68,7 @@ func (s *settings) validateQueues() error {
 		return nil
 	}
 	if asked := slices.DeleteFunc(slices.Clone(s.Queues), func(queue string) bool { return !isClusterQueue(queue) }); len(asked) > 0 {
-		return fmt.Errorf("--queues: %s: recovery, snapshots and retention need Elasticsearch, and --sink file is none: leave these queues out, or start this worker with --sink elasticsearch",
+		return fmt.Errorf("--queues: %s: recovery, snapshots, retention and the canary need Elasticsearch, and --sink file is none: leave these queues out, or start this worker with --sink elasticsearch",
 			strings.Join(asked, ", "))
 	}
 	return nil
@@ -114,7 +113,7 @@ func (s *settings) openFiles() (target, error) {
 		return target{}, errors.Join(fmt.Errorf("--sink-directory: %w", err), files.Close())
 	}
 	if len(s.Queues) == 0 {
-		slog.Info("recovery, snapshots and retention need Elasticsearch: their task queues are not polled", "sink", s.Sink.Kind, "left_out", clusterQueues)
+		slog.Info("recovery, snapshots, retention and the canary need Elasticsearch: their task queues are not polled", "sink", s.Sink.Kind, "left_out", clusterQueues)
 	}
 	return target{
 		bulk: files, lookup: files, documents: files, close: files.Close,

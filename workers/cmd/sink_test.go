@@ -56,7 +56,8 @@ func TestQueuesDependOnTheSink(t *testing.T) {
 		args []string
 		want []string
 	}{
-		{nil, allQueues},
+		{nil, slices.DeleteFunc(slices.Clone(allQueues), func(queue string) bool { return queue == "canary" })},
+		{[]string{"--canary-urls=eu=https://c.example", "--canary-key=k"}, allQueues},
 		{file, []string{"ingest", "redrive", "process", "range", "index", "backup", "copy", "dead"}},
 		{append(file, "--queues=index,dead"), []string{"index", "dead"}},
 		{[]string{"--queues=recover"}, []string{"recover"}},
