@@ -69,8 +69,11 @@ func TestAlertmanagerSilencesWhatIsExplained(t *testing.T) {
 		{"a shard nears the retention", []labels{shard("ShardLags", "process", "1"), shard("ShardNearsRetention", "process", "1")}, []string{none, page}},
 		{"a budget burns fast and slowly", []labels{of("DelayBudgetBurnsFast", nil), of("DelayBudgetBurnsSlowly", nil), of("IngestBudgetBurnsSlowly", nil)},
 			[]string{page, none, ticket}},
-		{"there is no worker", []labels{of("NoWorker", nil), of("NothingIsProcessed", nil), of("NothingIsBackedUp", nil), of("DeadLettersRise", nil)},
-			[]string{page, none, none, ticket}},
+		{"the canary of one region fails", []labels{
+			of("CanaryBudgetBurnsFast", labels{"region": "eu"}), of("CanaryBudgetBurnsSlowly", labels{"region": "eu"}), of("CanaryBudgetBurnsSlowly", labels{"region": "us"}),
+		}, []string{page, none, ticket}},
+		{"there is no worker", []labels{of("NoWorker", nil), of("CanarySilent", nil), of("NothingIsProcessed", nil), of("NothingIsBackedUp", nil), of("DeadLettersRise", nil)},
+			[]string{page, none, none, none, ticket}},
 	} {
 		input, err := json.Marshal(c.alerts)
 		if err != nil {

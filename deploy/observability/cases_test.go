@@ -41,6 +41,21 @@ func answers(accepted, unavailable, values string) in {
 	}
 }
 
+// canaryRuns are records of the canary that could be searched, and others that were late.
+func canaryRuns(searchable, late, values string) in {
+	return in{
+		`millrace_canary_runs_total{region="eu",result="searchable",instance="w1"}`: "0+" + searchable + "x" + values,
+		`millrace_canary_runs_total{region="eu",result="late",instance="w1"}`:       "0+" + late + "x" + values,
+		`millrace_canary_runs_total{region="us",result="searchable",instance="w1"}`: "0+100x" + values,
+	}
+}
+
+// searches are records of the canary that were found within ten seconds, and all of them, which were within 15.
+func searches(within, all string) in {
+	const metric = `millrace_canary_searchable_seconds_bucket{region="eu",instance="w1",le=`
+	return in{metric + `"10"}`: within, metric + `"15"}`: all, metric + `"+Inf"}`: all}
+}
+
 // waits are workflow tasks that a worker has taken within a second, and all of them, which it has within two.
 func waits(within, all string) in {
 	const metric = `temporal_workflow_task_schedule_to_start_latency_seconds_bucket{task_queue="millrace-process",instance="w1",le=`
@@ -104,6 +119,36 @@ var scenarios = map[string][]scenario{
 		fires("one in five hundred is turned away for three days", 73*hour, "", answers("99.8", "0.2", "80")),
 		silent("one in two thousand is turned away", 73*hour, answers("99.95", "0.05", "80")),
 		silent("none is any more", 80*hour, answers("90", "10x72 720+0", "90")),
+	},
+
+	"CanaryBudgetBurnsFast": {
+		fires("a fiftieth is late for an hour, in one region", 65*minute, `region="eu"`, canaryRuns("98", "2", "80")),
+		silent("a hundredth is late", 65*minute, canaryRuns("99", "1", "80")),
+		silent("none is any more", 70*minute, canaryRuns("90", "10x60 600+0", "80")),
+		silent("there is no canary", 65*minute, of(retention, "86400x80")),
+	},
+	"CanaryBudgetBurns": {
+		fires("a hundredth is late for six hours", 6*hour+30*minute, `region="eu"`, canaryRuns("99", "1", "400")),
+		silent("one in two hundred is late", 6*hour+30*minute, canaryRuns("99.5", "0.5", "400")),
+		silent("none is any more", 7*hour, canaryRuns("90", "10x360 3600+0", "460")),
+	},
+	"CanaryBudgetBurnsSlowly": {
+		fires("one in five hundred is late for three days", 73*hour, `region="eu"`, canaryRuns("99.8", "0.2", "80")),
+		silent("one in two thousand is late", 73*hour, canaryRuns("99.95", "0.05", "80")),
+		silent("none is any more", 80*hour, canaryRuns("90", "10x72 720+0", "90")),
+	},
+	"CanarySlow": {
+		fires("a fifth takes longer than ten seconds", 25*minute, `region="eu"`, searches("0+48x30", "0+60x30")),
+		silent("one in twenty does", 25*minute, searches("0+57x30", "0+60x30")),
+		silent("it did for a few minutes", 25*minute, searches("0+48x5 240+60x25", "0+60x30")),
+	},
+	"CanarySilent": {
+		fires("there was no run for eight minutes", 8*minute, `region="eu"`, of(`millrace_canary_last_run_timestamp_seconds{region="eu",instance="w1"}`, "0x20")),
+		fires("no worker has the canary any more", 30*minute, `region="eu"`, of(`millrace_canary_last_run_timestamp_seconds{region="eu",instance="w1"}`, "0+60x5 stale")),
+		silent("another worker ran it", 20*minute, in{
+			`millrace_canary_last_run_timestamp_seconds{region="eu",instance="w1"}`: "0x30", `millrace_canary_last_run_timestamp_seconds{region="eu",instance="w2"}`: "0+60x30",
+		}),
+		silent("it was given up two hours ago", 2*hour, of(`millrace_canary_last_run_timestamp_seconds{region="eu",instance="w1"}`, "0+60x5 stale")),
 	},
 
 	"ShardWaiting": {

@@ -58,6 +58,20 @@ var overviewBoard = Dashboard{
 					{"sum(increase(millrace_ingest_unreadable_runs_total[1h]))", "unreadable runs"}},
 			},
 		}},
+		{"Canary", []Panel{
+			{
+				Title: "Availability", Description: "Share of the canary's records of the last hour that could be searched in time, by region.", Unit: Share, Kind: Figure,
+				Queries: []Query{{"1 - " + canaryBudget + "1h", "{{region}}"}}, Runbook: "troubleshooting.md#the-canary-fails",
+			},
+			{
+				Title: "Time until searchable", Description: "From the canary's post to a collector until a search finds its record, refresh of the index included.",
+				Unit: Seconds, Kind: Graph, Queries: quantiles("millrace_canary_searchable_seconds", "region"), Runbook: "troubleshooting.md#the-canary-is-slow",
+			},
+			{
+				Title: "Canary budget", Description: "How many times too fast the budget burns: 0.1 % of the canary's records may fail. The alerts page at 14.4 and 6.",
+				Unit: Times, Kind: Graph, Queries: ofRegions(burn(canaryBudget, "0.001")), Runbook: "troubleshooting.md#the-canary-fails",
+			},
+		}},
 		{"Flow", []Panel{
 			{
 				Title: "Records", Description: "Records accepted by collectors, and what became of records.", Unit: RecordsPerSecond, Kind: Graph,
@@ -101,6 +115,14 @@ var overviewBoard = Dashboard{
 func burn(record, share string) (all []Query) {
 	for _, w := range sloWindows {
 		all = append(all, Query{record + w + " / " + share, w})
+	}
+	return all
+}
+
+// ofRegions has the legends of some queries name the region, too.
+func ofRegions(all []Query) []Query {
+	for i := range all {
+		all[i].Legend = "{{region}} " + all[i].Legend
 	}
 	return all
 }
