@@ -29,6 +29,9 @@ const (
 	bucket = "millrace-telemetry"
 	queue  = "millrace-telemetry-queue"
 
+	// canaryEvery is twice as often as by default, so that a short demo sees some.
+	canaryEvery = 5 * time.Second
+
 	// backupWithin is how long a record waits for its object of the backup:
 	// minutes would be long here.
 	backupWithin = 2 * time.Second
@@ -132,10 +135,14 @@ func (d *demo) start(ctx context.Context) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
 		d.collector, err = d.pipeline.StartCollector(groupCtx, "AWS_ENDPOINT_URL_KINESIS="+d.proxy.URL(), "AWS_ENDPOINT_URL_SQS="+d.proxy.URL())
-		return err
-	})
-	group.Go(func() (err error) {
-		d.worker, err = d.pipeline.StartWorker(groupCtx, "MILLRACE_BACKUP_WITHIN="+backupWithin.String(), "AWS_ENDPOINT_URL_SQS="+d.proxy.URL())
+		if err != nil {
+			return err
+		}
+		canary, err := d.pipeline.CanaryOf(groupCtx, d.collector)
+		if err != nil {
+			return err
+		}
+		d.worker, err = d.pipeline.StartWorker(groupCtx, append(canary, "MILLRACE_BACKUP_WITHIN="+backupWithin.String(), "AWS_ENDPOINT_URL_SQS="+d.proxy.URL())...)
 		return err
 	})
 	group.Go(func() error { return d.pipeline.StartWorkflows(groupCtx) })
@@ -144,6 +151,9 @@ func (d *demo) start(ctx context.Context) error {
 		return err
 	}
 	if err := d.pipeline.AwaitShards(ctx); err != nil {
+		return err
+	}
+	if err := d.pipeline.StartCanary(ctx, canaryEvery); err != nil {
 		return err
 	}
 	say("collector", "ready at %s (HTTP) and %s (gRPC)", d.collector.URL, d.collector.GRPC)
@@ -267,6 +277,7 @@ Worth trying in another terminal:
   ./task starter -- console                 all of it live, on a page: open the address that it prints
   ./task starter -- shards                  how far is each shard?
   ./task starter -- doctor                  is everything as it should be?
+  ./task starter -- canary status           can a record be searched soon?
   ./task starter -- dlq list                which records were given up, and why?
   ./task starter -- send --records 1000     post more
   ./task starter -- --help                  everything else; or . %s, and go run ./starter …

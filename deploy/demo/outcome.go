@@ -31,6 +31,32 @@ type outcome struct {
 	backup     audit.Backup
 	warmUp     time.Duration
 	delays     *audit.Delays
+	canary     canary
+}
+
+// canary is what became of the records of the canary, by the worker's count.
+type canary struct {
+	posted, searchable uint64
+	took               time.Duration // on average, those that could be searched
+}
+
+// availability is the share of its records that could be searched in time.
+func (c canary) availability() float64 {
+	return float64(c.searchable) / float64(max(1, c.posted))
+}
+
+// ofCanary asks the worker.
+func (d *demo) ofCanary(ctx context.Context) (c canary, err error) {
+	for name, to := range map[string]*uint64{"": &c.posted, `result="searchable"`: &c.searchable} {
+		value, err := d.worker.Metric(ctx, "millrace_canary_runs_total", name)
+		if err != nil {
+			return c, err
+		}
+		*to = uint64(value)
+	}
+	seconds, err := d.worker.Metric(ctx, "millrace_canary_searchable_seconds_sum")
+	c.took = time.Duration(seconds / float64(max(1, c.searchable)) * float64(time.Second))
+	return c, err
 }
 
 func (o outcome) indexed() uint64      { return o.report.Indexed + o.report.Others }
@@ -81,6 +107,9 @@ func (d *demo) await(ctx context.Context, s *sent) (outcome, error) {
 	}
 	var err error
 	if o.delays, err = d.queued.ByWay(ctx, d.stores, s.warm); err != nil {
+		return o, err
+	}
+	if o.canary, err = d.ofCanary(ctx); err != nil {
 		return o, err
 	}
 	return o, d.count(ctx, &o)
@@ -166,6 +195,8 @@ func (o outcome) delayTable(w io.Writer) {
 			milliseconds(row.delay.Quantile(0.5)), milliseconds(row.delay.Quantile(0.99)), row.delay.Count(), row.note)
 	}
 	_ = t.Flush() // to a terminal
+	fmt.Fprintf(w, "\nCanary: %d of %d records could be searched in time (%.1f %%), after %.1f s on average.\n",
+		o.canary.searchable, o.canary.posted, 100*o.canary.availability(), o.canary.took.Seconds())
 }
 
 // print checks the outcome and prints it for programs, on the last line.
@@ -185,11 +216,14 @@ func (o outcome) print(w io.Writer) error {
 		DirectP99 float64 `json:"delay_direct_p99_ms"`
 		QueuedAvg float64 `json:"delay_queue_avg_ms"`
 		QueuedP99 float64 `json:"delay_queue_p99_ms"`
+
+		Canary float64 `json:"canary_availability"`
 	}{
 		o.accepted, o.indexed(), o.duplicates, o.deadLettered(), o.redriven, o.backedUp(),
 		milliseconds(o.report.Delay.Average()), milliseconds(o.report.Delay.Quantile(0.99)), o.warmUp.Seconds(),
 		milliseconds(o.delays.Direct.Average()), milliseconds(o.delays.Direct.Quantile(0.99)),
 		milliseconds(o.delays.Queued.Average()), milliseconds(o.delays.Queued.Quantile(0.99)),
+		o.canary.availability(),
 	})
 	return errors.Join(err, o.check())
 }

@@ -23,6 +23,7 @@ func good() outcome {
 	o.delays.Direct.Add(100 * time.Millisecond)
 	o.delays.Queued.Add(3200 * time.Millisecond)
 	o.delays.WarmingUp.Add(5 * time.Second)
+	o.canary = canary{posted: 8, searchable: 6, took: 3 * time.Second}
 	return o
 }
 
@@ -71,12 +72,13 @@ func TestOutcomeEndsWithOneFlatJSONObject(t *testing.T) {
 	for name, want := range map[string]float64{
 		"accepted": 110, "indexed": 107, "duplicates": 5, "dead_lettered": 3, "redriven": 20, "backed_up": 110, "delay_avg_ms": 200, "delay_p99_ms": 200,
 		"warm_up_s": 10, "delay_direct_avg_ms": 100, "delay_direct_p99_ms": 100, "delay_queue_avg_ms": 3200, "delay_queue_p99_ms": 3200,
+		"canary_availability": 0.75,
 	} {
 		if v, has := got[name]; !has || math.Abs(v-want) > want/50 { // a histogram rounds
 			t.Errorf("%s is %v, want %v", name, v, want)
 		}
 	}
-	if len(got) != 13 {
+	if len(got) != 14 {
 		t.Errorf("printed %v", got)
 	}
 }
@@ -89,6 +91,7 @@ func TestTheSummaryTellsDelaysByWay(t *testing.T) {
 	for _, want := range []string{
 		`after a warm-up of 10s`, ` direct +100 ms +100 ms +100 ms +1 `, ` through the queue +3200 ms .* 1 `,
 		` in the warm-up +5000 ms .* 1 `, ` all +200 ms .* 1 `,
+		`Canary: 6 of 8 records could be searched in time \(75.0 %\), after 3.0 s on average`,
 	} {
 		if !regexp.MustCompile(want).MatchString(out.String()) {
 			t.Errorf("%q is missing in\n%s", want, out.String())

@@ -148,6 +148,19 @@ func (p *Pipeline) CreateKey(ctx context.Context, tenant string) (string, error)
 	return strings.TrimSpace(out), err
 }
 
+// CanaryOf makes a key of the canary, and returns the environment with which a worker
+// posts the canary to a collector.
+func (p *Pipeline) CanaryOf(ctx context.Context, collector *Program) ([]string, error) {
+	out, err := p.run(ctx, p.settings.Programs.Collector, "keys", "create", "--keys", p.Keys(), "--canary")
+	return []string{"MILLRACE_CANARY_URLS=" + local.Region + "=" + collector.URL, "MILLRACE_CANARY_KEY=" + strings.TrimSpace(out)}, err
+}
+
+// StartCanary runs the canary every so often.
+func (p *Pipeline) StartCanary(ctx context.Context, every time.Duration) error {
+	_, err := p.Starter(ctx, "canary", "schedule", "--every", every.String())
+	return err
+}
+
 // Keys is the file of the API keys.
 func (p *Pipeline) Keys() string { return filepath.Join(p.settings.Dir, "keys.json") }
 

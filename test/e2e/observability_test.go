@@ -79,8 +79,10 @@ func TestDashboardsShowRealPipeline(t *testing.T) {
 	s := start(t, func(at *servers) {
 		proxy = proxyOf(t, at.aws)
 		at.kinesis = proxy.URL()
+		at.canary = true
 	})
 	s.must(s.StartBackup(t.Context()))
+	s.runCanary(time.Second)
 	w := watch(t, s)
 	proxy.Set(faultproxy.Rule{Name: "entries", Operation: "PutRecords", Fault: faultproxy.RejectEntries{Share: 0.2}})
 

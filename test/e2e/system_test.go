@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -59,6 +60,7 @@ type system struct {
 	http      *http.Client
 	temporal  client.Options
 	operator  client.Client // as an operator's tools have it
+	canaryKey string
 
 	collector, worker *pipeline.Program
 }
@@ -76,6 +78,7 @@ type servers struct {
 	shards                      int
 	version                     string
 	direct                      bool
+	canary                      bool     // whether the worker has one
 	collector                   []string // more of its environment
 	all                         []string // more of the environment of all programs
 }
@@ -104,6 +107,17 @@ func start(t testing.TB, through func(*servers), more ...string) *system {
 	var err error
 	s.collector, err = s.StartCollector(t.Context(), append(at.collector, version, mode, "MILLRACE_INDEX_DAYS_BACK=60", "MILLRACE_CORS_ORIGINS="+pageOrigin)...)
 	s.must(err)
+	if at.canary {
+		canary, err := s.CanaryOf(t.Context(), s.collector)
+		s.must(err)
+		_, s.canaryKey, _ = strings.Cut(canary[1], "=")
+		more = append(canary, more...)
+		t.Cleanup(func() { // before the pipeline ends: else its schedule would go on in the server
+			if _, err := s.Starter(context.WithoutCancel(t.Context()), "canary", "unschedule"); err != nil {
+				t.Log(err)
+			}
+		})
+	}
 	s.worker, err = s.StartWorker(t.Context(), append(append(slices.Clone(workerEnv), version), more...)...)
 	s.must(err)
 	s.must(s.StartWorkflows(t.Context()))
