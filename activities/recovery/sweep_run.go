@@ -22,6 +22,7 @@ import (
 	"millrace/internal/indexing"
 	"millrace/internal/limiter"
 	"millrace/internal/longcall"
+	"millrace/internal/snapshot"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 )
@@ -59,7 +60,7 @@ type sweep struct {
 	mu   sync.Mutex
 	done SweepProgress
 
-	retired retired
+	deleted *snapshot.Deleted
 	dead    *deadletter.Open
 	// searched is how many objects were read to explain what documents say.
 	searched atomic.Int64
@@ -95,7 +96,7 @@ func newSweep(ctx, going context.Context, s *Sweeper, in SweepInput, plan Plan, 
 	sweep := &sweep{
 		sweeper: s, call: call, run: indexer.Begin(call, "", limiter.Recovery), ctx: going, in: in, plan: plan, page: page,
 		queue: make(chan *sweepChunk, 1), done: from, documents: documents,
-		retired: retired{bucket: s.Bucket, known: map[string]broughtBack{}}, dead: deadletter.NewOpen(s.Ledger, s.Stream),
+		deleted: snapshot.NewDeleted(s.Bucket), dead: deadletter.NewOpen(s.Ledger, s.Stream),
 	}
 	documents.sweep = sweep
 	if in.Rate > 0 {
@@ -215,7 +216,7 @@ func (s *sweep) chooses(line backup.Line) bool {
 	if telemetry.IsCanary(record.Index) { // deleted after a day, on purpose
 		return false
 	}
-	return matches(s.plan.Indices, string(record.Index)) && (s.plan.Suffix != "" || !s.retired.has(s, record, line.Arrived))
+	return matches(s.plan.Indices, string(record.Index)) && (s.plan.Suffix != "" || !s.isDeleted(record, line.Arrived))
 }
 
 // pass has a chunk settled, at its pace and in its turn.

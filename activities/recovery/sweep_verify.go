@@ -3,14 +3,12 @@ package recovery
 import (
 	"path"
 	"slices"
-	"sync"
 	"time"
 
 	"millrace/internal/deadletter"
 	"millrace/internal/indexing"
 	"millrace/internal/limiter"
 	"millrace/internal/sink"
-	"millrace/internal/snapshot"
 	"millrace/internal/telemetry"
 )
 
@@ -129,40 +127,12 @@ func (s *sweep) giveUp(c *sweepChunk) bool {
 	return s.call.Retry(deadletter.Writing, write)
 }
 
-// retired knows what retention has deleted: what had arrived in an index by
-// then, or was received before a time, is not brought back.
-type retired struct {
-	bucket Bucket
-
-	mu    sync.Mutex
-	known map[string]broughtBack
-}
-
-// broughtBack says what of an index is: what arrived and was received from then on.
-type broughtBack struct{ arrived, received time.Time }
-
-func (r *retired) has(s *sweep, record telemetry.Record, arrived time.Time) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	from, known := r.known[string(record.Index)]
-	if !known {
-		name := string(record.Index)
-		look := func() error {
-			whole, _, err := snapshot.RetiredIndex(s.call.Work, r.bucket, name)
-			if err != nil {
-				return err
-			}
-			part, err := snapshot.TrimmedIndex(s.call.Work, r.bucket, name)
-			from = broughtBack{arrived: whole.At, received: part.Before}
-			return err
-		}
-		if !s.call.Retry("look for what retention has deleted", look) {
-			return false // the sweep is stopped, and reads this record again
-		}
-		r.known[name] = from
+// isDeleted reports whether retention has deleted a record; false as well where the
+// sweep is stopped, and reads the record again.
+func (s *sweep) isDeleted(record telemetry.Record, arrived time.Time) (gone bool) {
+	look := func() (err error) {
+		gone, err = s.deleted.Has(s.call.Work, record, arrived)
+		return err
 	}
-	if arrived.IsZero() {
-		arrived = record.ReceivedAt
-	}
-	return arrived.Before(from.arrived) || record.ReceivedAt.Before(from.received)
+	return s.call.Retry("look for what retention has deleted", look) && gone
 }
