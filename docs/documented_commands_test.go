@@ -155,7 +155,8 @@ func (d *desk) work(queue string, options worker.Options) {
 	for _, function := range []any{
 		workflows.IngestBatch, workflows.Reconcile, workflows.Redrive, workflows.ProcessStream, workflows.ProcessShard, workflows.ProcessBatch,
 		workflows.BackupStream, workflows.BackupShard, workflows.KeepDeadLetters, workflows.ReprocessDeadLetters, workflows.DrainIndex,
-		workflows.Recover, workflows.Replay, workflows.DrillRecovery, workflows.SnapshotIndex, workflows.EnforceRetention, workflows.Canary,
+		workflows.Recover, workflows.Replay, workflows.DrillRecovery, workflows.AuditBackup, workflows.SnapshotIndex, workflows.EnforceRetention,
+		workflows.Canary,
 	} {
 		w.RegisterWorkflow(function)
 	}

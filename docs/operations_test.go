@@ -56,6 +56,7 @@ func TestOperationsAreCurrent(t *testing.T) {
 	ofStream, ofShard := process[2], status("", shard, workflows.StatusQuery)
 	recovery := started{id: workflows.RecoverID, workflow: workflows.Recover, queue: workflows.RecoverQueue, input: "{}"}
 	drill := started{id: workflows.DrillID, workflow: workflows.DrillRecovery, queue: workflows.RecoverQueue, input: "{}"}
+	audit := started{id: workflows.AuditID, workflow: workflows.AuditBackup, queue: workflows.RecoverQueue, input: "{}"}
 	snapshot := started{
 		id: workflows.SnapshotID("millrace"), workflow: workflows.SnapshotIndex, queue: workflows.SnapshotQueue,
 		input: `{"repository":{"name":"millrace","type":"s3","settings":{"bucket":"$BUCKET","base_path":"elasticsearch/millrace"}}}`,
@@ -170,6 +171,12 @@ func TestOperationsAreCurrent(t *testing.T) {
 			id: workflows.ReplayID("question"), workflow: workflows.Replay, queue: workflows.RecoverQueue,
 			input: `{"from":"2026-11-23T13:00:00Z","to":"2026-11-23T14:00:00Z","into":"question"}`,
 		})},
+		"audit": {
+			start(t, "starter audit run", audit),
+			schedule(t, "starter audit schedule --every 10m", audit, "10m"),
+			status("starter audit status", audit.id, workflows.StatusQuery),
+			cancel("Cancel", "starter audit cancel", audit.id),
+		},
 		"drill": {
 			start(t, "starter drill run", drill),
 			schedule(t, "starter drill schedule --every 7d", drill, "168h"),

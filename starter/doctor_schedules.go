@@ -30,6 +30,7 @@ func (e *exam) scheduleChecks() (all []check) {
 	for _, p := range []planned{
 		e.snapshots(),
 		{"retention", workflows.RetentionID(e.names.Stream), "starter retention schedule --days default=14", "indices are kept for ever, until the cluster has no room"},
+		{"audits", workflows.AuditID, "starter audit schedule", "nothing proves that no record is lost"},
 		{"drills", workflows.DrillID, "starter drill schedule --every 7d", "nothing proves that a recovery would work"},
 	} {
 		all = append(all, check{group: group, name: p.name, do: helpServer, cluster: true, look: func(ctx context.Context) (verdict, error) { return e.scheduled(ctx, p) }})

@@ -144,6 +144,7 @@ func TestDoctorOfTemporal(t *testing.T) {
 
 		"no schedule":          {with(func(*ward) {}), "schedules snapshots", checkWarns, []string{"there is no schedule snapshot/millrace", "starter snapshot schedule"}},
 		"no retention":         {with(func(*ward) {}), "schedules retention", checkWarns, []string{"starter retention schedule --days"}},
+		"no audits":            {with(func(*ward) {}), "schedules audits", checkWarns, []string{"starter audit schedule"}},
 		"no drills":            {with(func(*ward) {}), "schedules drills", checkWarns, []string{"starter drill schedule"}},
 		"no canary":            {with(func(*ward) {}), "schedules canary", checkWarns, []string{"there is no schedule canary/", "starter canary schedule"}},
 		"a canary":             {with(func(w *ward) { schedulesCanary(w) }), "schedules canary", checkOK, []string{"every 1h0m0s; it has not run yet"}},

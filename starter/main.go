@@ -52,6 +52,8 @@ type commands struct {
 
 	Letters lettersCommands `cmd:"" group:"fallback" help:"KeepDeadLetters, which moves messages of the dead-letter queue into the ledger."`
 
+	Audit auditCommands `cmd:"" group:"backup" help:"Prove that no record is lost: look for records of the backup in index, ledger and open batches."`
+
 	Snapshot  snapshotCommands  `cmd:"" group:"safe" help:"Take and list snapshots of the telemetry indices."`
 	Retention retentionCommands `cmd:"" group:"safe" help:"Delete old telemetry indices and documents."`
 

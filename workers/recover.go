@@ -4,6 +4,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 
+	"millrace/activities/audit"
 	"millrace/activities/process"
 	"millrace/activities/recovery"
 	"millrace/internal/archive"
@@ -23,22 +24,23 @@ const DefaultRecoverSlots = 4
 // plan, to pause shards, to restore, to wait for the backup.
 const recoverSlots = 10
 
-// Recover makes the worker for the workflows of recoveries and replays, and for
+// Recover makes the worker for the workflows of recoveries, replays and audits, and for
 // those of their activities that are not a page.
-func Recover(c client.Client, recoverer *recovery.Recoverer) worker.Worker {
+func Recover(c client.Client, recoverer *recovery.Recoverer, auditor *audit.Auditor) worker.Worker {
 	w := newWorker(c, workflows.RecoverQueue, worker.Options{
 		MaxConcurrentActivityExecutionSize: recoverSlots,
 		MaxHeartbeatThrottleInterval:       heartbeatThrottle,
 		WorkerStopTimeout:                  process.DefaultDrainTimeout + stopMargin,
 	})
-	registerRecover(w, recoverer)
+	registerRecover(w, recoverer, auditor)
 	return w
 }
 
-func registerRecover(w worker.Registry, recoverer *recovery.Recoverer) {
+func registerRecover(w worker.Registry, recoverer *recovery.Recoverer, auditor *audit.Auditor) {
 	w.RegisterWorkflowWithOptions(workflows.Recover, bounded)
 	w.RegisterWorkflowWithOptions(workflows.Replay, bounded)
 	w.RegisterWorkflowWithOptions(workflows.DrillRecovery, bounded)
+	w.RegisterWorkflowWithOptions(workflows.AuditBackup, bounded)
 	recovery.PlanRecovery.Register(w, recoverer.PlanRecovery)
 	recovery.HoldShards.Register(w, recoverer.HoldShards)
 	recovery.ReleaseShards.Register(w, recoverer.ReleaseShards)
@@ -49,6 +51,7 @@ func registerRecover(w worker.Registry, recoverer *recovery.Recoverer) {
 	recovery.BeginDrill.Register(w, recoverer.BeginDrill)
 	recovery.CompareDrill.Register(w, recoverer.CompareDrill)
 	recovery.EndDrill.Register(w, recoverer.EndDrill)
+	audit.AuditObjects.Register(w, auditor.AuditObjects)
 	// It has moved to workflows.SweepQueue. Calls that were begun before end here.
 	recovery.SweepObjects.Register(w, recoverer.SweepObjects)
 }
@@ -84,5 +87,14 @@ func (b *Backends) Recoverer(documents *index.Client, limiter *limiter.Limiter, 
 		Other:   func(name string) backup.Objects { return archive.Open(b.S3, name) },
 		Catalog: func(repository string) recovery.Catalog { return snapshot.Open(b.Bucket, repository) },
 		Cluster: documents, Batches: launcher, History: launcher, Positions: launch.Backup{Launcher: launcher},
+	}
+}
+
+// Auditor is what audits of the backup need: limiter is the one that live traffic uses,
+// too, and goes first in.
+func (b *Backends) Auditor(documents *index.Client, limiter *limiter.Limiter, launcher launch.Launcher, identity string) *audit.Auditor {
+	return &audit.Auditor{
+		Stream: b.StreamID(), Backups: b.Backups.Under(backup.Prefix), Documents: documents, Limiter: limiter, Ledger: b.Ledger,
+		Retention: b.Bucket, Workflows: launcher, Worker: identity,
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
+	"millrace/activities/audit"
 	"millrace/activities/recovery"
 	"millrace/deploy/local/localtest"
 	"millrace/workers"
@@ -47,7 +48,7 @@ func TestSlotsBoundThePagesOfAWorker(t *testing.T) {
 	c := localtest.TemporalClient(t, localtest.TemporalNamespace(t, workflows.SearchAttributes...))
 	bucket := &stuckBucket{reads: make(chan struct{}, 100), over: make(chan struct{})}
 	recoverer := &recovery.Recoverer{Sweeper: recovery.Sweeper{Bucket: bucket}}
-	recovering := workers.Recover(c, recoverer)
+	recovering := workers.Recover(c, recoverer, &audit.Auditor{})
 	recovering.RegisterWorkflow(manyPages)
 	for _, w := range []worker.Worker{recovering, workers.Sweep(c, &recoverer.Sweeper, slots)} {
 		if err := w.Start(); err != nil {

@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
+	"millrace/activities/audit"
 	"millrace/activities/recovery"
 	"millrace/workflows"
 )
@@ -56,9 +57,9 @@ func TestEachTaskQueueKnowsItsTypes(t *testing.T) {
 			"DrainIndex KeepDeadLetters ReprocessDeadLetters", "DrainParked KeepLetters ReprocessEntries",
 		},
 		workflows.RecoverQueue: {
-			func(r worker.Registry) { registerRecover(r, recoverer) },
-			"DrillRecovery Recover Replay",
-			"AwaitBackup BeginDrill CompareDrill ConcludeRecovery EndDrill ExtendWindow HoldShards PlanRecovery ReleaseShards RestoreIndices SweepObjects",
+			func(r worker.Registry) { registerRecover(r, recoverer, &audit.Auditor{}) },
+			"AuditBackup DrillRecovery Recover Replay",
+			"AuditObjects AwaitBackup BeginDrill CompareDrill ConcludeRecovery EndDrill ExtendWindow HoldShards PlanRecovery ReleaseShards RestoreIndices SweepObjects",
 		},
 		workflows.SweepQueue: {
 			func(r worker.Registry) { registerSweep(r, nil) }, "", "SweepObjects",

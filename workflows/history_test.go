@@ -38,6 +38,7 @@ func TestHistoriesReplay(t *testing.T) {
 			replayer.RegisterWorkflow(Recover)
 			replayer.RegisterWorkflow(Replay)
 			replayer.RegisterWorkflow(DrillRecovery)
+			replayer.RegisterWorkflow(AuditBackup)
 			replayer.RegisterWorkflow(SnapshotIndex)
 			replayer.RegisterWorkflow(EnforceRetention)
 			replayer.RegisterWorkflow(Canary)

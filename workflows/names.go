@@ -23,7 +23,7 @@ const (
 	BackupQueue   = "millrace-backup"   // BackupStream, BackupShard and their short activities
 	CopyQueue     = "millrace-copy"     // CopyShard: its slots bound the shards that a worker backs up
 	DeadQueue     = "millrace-dead"     // KeepDeadLetters, ReprocessDeadLetters and DrainIndex
-	RecoverQueue  = "millrace-recover"  // Recover, Replay and their short activities
+	RecoverQueue  = "millrace-recover"  // Recover, Replay, AuditBackup and their activities, without SweepObjects
 	SweepQueue    = "millrace-sweep"    // SweepObjects: its slots bound the pages that a worker works on
 	SnapshotQueue = "millrace-snapshot" // SnapshotIndex and EnforceRetention
 	CanaryQueue   = "millrace-canary"   // Canary: its slots are free whatever else waits
@@ -58,6 +58,13 @@ const RecoverID = "recover"
 // DrillID names the one drill there may be at a time, the schedule of drills,
 // and with the time behind it, its runs.
 const DrillID = "drill"
+
+// AuditID names the one audit of the backup there may be at a time, the schedule of audits,
+// and with the time behind it, its runs.
+const AuditID = "audit"
+
+// AuditStage is the search attribute Stage of an audit.
+const AuditStage = "audit"
 
 // ReplayID names a replay.
 func ReplayID(name string) string { return "replay/" + name }

@@ -17,7 +17,7 @@ import (
 
 // byHand are the workflows that operators start, in the UI and with temporal.
 var byHand = map[string]any{
-	"Recover": workflows.Recover, "Replay": workflows.Replay, "DrillRecovery": workflows.DrillRecovery,
+	"Recover": workflows.Recover, "Replay": workflows.Replay, "DrillRecovery": workflows.DrillRecovery, "AuditBackup": workflows.AuditBackup,
 	"SnapshotIndex": workflows.SnapshotIndex, "EnforceRetention": workflows.EnforceRetention,
 	"ReprocessDeadLetters": workflows.ReprocessDeadLetters, "KeepDeadLetters": workflows.KeepDeadLetters,
 	"Canary":  workflows.Canary,

@@ -39,6 +39,7 @@ type shardEntries struct {
 	runs   EntryRanges      // entries of neighbours; listed are those that came home
 	sparse EntryRanges      // entries that have some records of a range; listed are those that did not
 	held   telemetry.Ranges // in copies of what a ProcessBatch is at work on
+	lost   telemetry.Ranges // that were trimmed before they were read
 }
 
 // Has reports whether a record is in an open entry, given up. That is not
@@ -86,6 +87,18 @@ func (o *Open) HasOrHolds(call *longcall.Call, shard, sequence string) (there, k
 	defer o.mu.Unlock()
 	g, known := o.of(call, shard, sequence)
 	return g.held.Has(sequence), known
+}
+
+// HasInAnyForm is HasOrHolds, or in an open entry of a possible loss, which has a range
+// alone.
+func (o *Open) HasInAnyForm(call *longcall.Call, shard, sequence string) (there, known bool) {
+	if there, known = o.HasOrHolds(call, shard, sequence); there || !known {
+		return there, known
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	g, known := o.of(call, shard, sequence)
+	return g.lost.Has(sequence), known
 }
 
 // isListed reports whether an entry has a record, among those that are chosen.
@@ -154,6 +167,8 @@ func (o *Open) load(ctx context.Context, shard string) (g shardEntries, err erro
 			g.sparse.Add(r, key)
 		} else if r, ok := ledger.CopyOf(key, o.stream.Created); ok {
 			g.held = append(g.held, r)
+		} else if r, ok := ledger.LossOf(key, o.stream.Created); ok {
+			g.lost = append(g.lost, r)
 		}
 	}
 	g.runs.Sort()

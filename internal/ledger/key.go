@@ -57,6 +57,17 @@ func ParkedOf(key string) (index string, ok bool) {
 	return strings.Join(marks[2:], "."), true // behind the stream's creation and the hash
 }
 
+// LossOf is RangeOf for the key of a possible loss: a range that was trimmed before it
+// was read. What the backup has of it is in no other entry.
+func LossOf(key string, created time.Time) (r telemetry.Range, ok bool) {
+	shard, numbers, marks := parts(key)
+	numbers, isLoss := strings.CutPrefix(numbers, lossMark)
+	if !isLoss || len(marks) > 1 || len(marks) == 1 && marks[0] != stamp(created) {
+		return r, false
+	}
+	return between(shard, numbers, created)
+}
+
 // IsLoss reports whether a key is that of an entry of a possible loss.
 func IsLoss(key string) bool {
 	_, numbers, _ := parts(key)

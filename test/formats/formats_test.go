@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"millrace/activities/audit"
 	"millrace/activities/backups"
 	"millrace/activities/canary"
 	"millrace/activities/deadletters"
@@ -56,6 +57,7 @@ var formats = []any{
 	recovery.PlanInput{}, recovery.Plan{}, recovery.HoldInput{}, recovery.RestoreInput{}, recovery.RestoreProgress{},
 	recovery.ExtendInput{}, recovery.SweepInput{}, recovery.SweepProgress{}, recovery.AwaitInput{}, recovery.AwaitResult{},
 	recovery.RecoverResult{}, recovery.DrillCall{}, recovery.DrillBegun{}, recovery.DrillMissing{}, recovery.DrillEnd{},
+	audit.Call{}, audit.Progress{},
 	snapshots.SnapshotCall{}, snapshots.SnapshotPlan{}, snapshots.SnapshotBegun{}, snapshots.SnapshotLook{},
 	snapshots.ExpireCall{}, snapshots.Expired{}, snapshots.RetentionCall{}, snapshots.Retirement{}, snapshots.TrimCall{},
 	canary.ProbeInput{}, canary.Report{}, canary.DropInput{},
@@ -67,7 +69,7 @@ var formats = []any{
 	workflows.KeepInput{}, workflows.KeepStatus{}, workflows.ReprocessInput{}, workflows.ReprocessStatus{},
 	workflows.DrainInput{}, workflows.DrainStatus{},
 	workflows.RecoverInput{}, workflows.RecoverProgress{}, workflows.RecoverState{}, workflows.RateInput{},
-	workflows.DrillInput{}, workflows.DrillResult{},
+	workflows.DrillInput{}, workflows.DrillResult{}, workflows.AuditInput{}, workflows.AuditStatus{},
 	workflows.SnapshotInput{}, workflows.SnapshotStatus{}, workflows.RetentionInput{}, workflows.CanaryInput{},
 	// Objects in buckets, and messages.
 	ledger.Entry{}, snapshot.Record{}, snapshot.Noted{}, snapshot.Retired{}, snapshot.Based{}, snapshot.Trimmed{},

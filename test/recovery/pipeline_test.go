@@ -46,6 +46,7 @@ type pipeline struct {
 	*workers.Backends
 	read      *stream.Stream // without pauses at its end, as the test reads it
 	client    client.Client
+	namespace string // of client
 	launcher  launch.Launcher
 	documents *index.Client
 	seen      *dedup.Cache
@@ -111,7 +112,8 @@ func newPipelineIn(t *testing.T, address, backups string) *pipeline {
 		sent: map[string]bool{}, bad: map[string]bool{},
 	}
 	must(documents.EnsureRepository(ctx, index.Repository{Name: name, Type: "fs", Settings: map[string]string{"location": name}}))
-	p.client = localtest.TemporalClient(t, localtest.TemporalNamespace(t, workflows.SearchAttributes...))
+	options := localtest.TemporalNamespace(t, workflows.SearchAttributes...)
+	p.client, p.namespace = localtest.TemporalClient(t, options), options.Namespace
 	p.launcher = launch.Launcher{Client: p.client}
 	t.Cleanup(func() {
 		clean := context.WithoutCancel(ctx)
@@ -134,7 +136,7 @@ func newPipelineIn(t *testing.T, address, backups string) *pipeline {
 	p.start(workers.Index(p.client, processor, 4))
 	recoverer := p.Recoverer(theirs, limiter, p.launcher, p.repo, "test")
 	recoverer.Patience, recoverer.Delivery = 3*time.Second, 3*time.Second
-	p.start(workers.Recover(p.client, recoverer))
+	p.start(workers.Recover(p.client, recoverer, p.Auditor(theirs, limiter, p.launcher, "test")))
 	p.start(workers.Sweep(p.client, &recoverer.Sweeper, 4))
 	if _, err := p.client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: workflows.ProcessStreamID(name), TaskQueue: workflows.ProcessQueue},
 		workflows.ProcessStream, workflows.StreamInput{Stream: name}); err != nil {

@@ -309,7 +309,8 @@ func (s *settings) withStream(c client.Client, b *workers.Backends, to target, r
 		return all
 	}
 	recoverer := b.Recoverer(to.cluster, processor.Indexer.Limiter, launcher, s.Repository.Name, identity)
-	all["recover"] = func() worker.Worker { return workers.Recover(c, recoverer) }
+	auditor := b.Auditor(to.cluster, processor.Indexer.Limiter, launcher, identity)
+	all["recover"] = func() worker.Worker { return workers.Recover(c, recoverer, auditor) }
 	all["sweep"] = func() worker.Worker { return workers.Sweep(c, &recoverer.Sweeper, s.RecoverSlots) }
 	all["snapshot"] = func() worker.Worker { return workers.Snapshot(c, b.Snapshotter(to.cluster, launcher)) }
 	return all

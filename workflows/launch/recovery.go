@@ -58,6 +58,26 @@ func (l Launcher) Reached(ctx context.Context, stream telemetry.StreamID, shard 
 	return status.Checkpoint, err == nil, err
 }
 
+// Recovering reports whether a recovery is open, which may delete indices: that of a drill
+// makes copies, and does not count.
+func (l Launcher) Recovering(ctx context.Context) (bool, error) {
+	described, err := l.Client.DescribeWorkflowExecution(ctx, workflows.RecoverID, "")
+	if isNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("describe %s: %w", workflows.RecoverID, err)
+	}
+	info := described.GetWorkflowExecutionInfo()
+	return IsOpen(info.GetStatus()) && info.GetParentExecution().GetWorkflowId() != workflows.DrillID, nil
+}
+
+// AuditStatus returns the status of the audit of the backup, or of the last one, with what
+// its activity says at the moment.
+func (l Launcher) AuditStatus(ctx context.Context) (workflows.AuditStatus, error) {
+	return liveStatus(ctx, l, workflows.AuditID, (*workflows.AuditStatus).Merge, (*workflows.AuditStatus).PauseBy)
+}
+
 // ProcessedShards returns the shards of all streams of a name that have a workflow,
 // open or closed, for as long as Temporal keeps them.
 func (l Launcher) ProcessedShards(ctx context.Context, stream string) (shards []telemetry.Range, err error) {
