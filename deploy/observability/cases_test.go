@@ -326,6 +326,25 @@ var scenarios = map[string][]scenario{
 		silent("it gets on", 6*minute, of(`millrace_recover_waiting{stage="restore",instance="w1"}`, "1x3 0x10")),
 	},
 
+	"RecordsMissing": {
+		fires("an audit found two", 8*minute, "", of(`millrace_residual_records_total{instance="w1"}`, "0x5 2x10")),
+		fires("later runs found none", 5*hour, "", of(`millrace_residual_records_total{instance="w1"}`, "0x5 2x310")),
+		fires("the worker that found them has restarted", 40*minute, "", of(`millrace_residual_records_total{instance="w1"}`, "0x5 2x10 0x30")),
+		silent("audits found none", 8*minute, of(`millrace_residual_records_total{instance="w1"}`, "0x20")),
+		silent("one did a day ago", 15*hour, of(`millrace_residual_records_total{instance="w1"}`, "0x5 2x1000")),
+	},
+	"AuditOld": {
+		fires("there was none for two hours", 2*hour, "", of(`millrace_audit_last_run_timestamp_seconds{instance="w1"}`, "0x130")),
+		fires("the worker that ran it has restarted", 2*hour, "", of(`millrace_audit_last_run_timestamp_seconds{instance="w1"}`, "0x30 stale")),
+		silent("another worker ran one since", 2*hour, in{
+			`millrace_audit_last_run_timestamp_seconds{instance="w1"}`: "0x130", `millrace_audit_last_run_timestamp_seconds{instance="w2"}`: "_x80 4800x50",
+		}),
+	},
+	"AuditsNotRun": {
+		fires("no worker ran one", 3*hour, "", of(retention, "86400x200")),
+		silent("one did, and has restarted", 3*hour, of(`millrace_audit_last_run_timestamp_seconds{instance="w1"}`, "0x30 stale")),
+	},
+
 	"SnapshotOld": {
 		fires("the last one is five hours old", 5*hour, `repository="r"`, of(`millrace_snapshot_last_success_timestamp_seconds{repository="r",instance="w1"}`, "0x310")),
 		silent("another worker took one since", 5*hour, in{

@@ -3,6 +3,7 @@ package observability
 const (
 	noSnapshot  = "no snapshot is taken within the load"
 	noDrill     = "no drill is run within the load"
+	noAudit     = "no audit is run within the load"
 	noRecovery  = "no recovery or replay runs within the load"
 	noRetention = "retention does not run within the load"
 )
@@ -34,6 +35,21 @@ var backupBoard = Dashboard{
 			{
 				Title: "Losses", Description: "Ranges that were trimmed before the backup read them.", Unit: Count, Kind: Graph,
 				Queries: []Query{{"sum(increase(millrace_backup_losses_total[1h]))", "ranges"}}, Runbook: "troubleshooting.md#the-backup-lacks-records",
+			},
+		}},
+		{"Audits", []Panel{
+			{
+				Title: "Residual", Description: "Audited records of the last day that are in neither index nor ledger nor an open batch: lost ones.", Unit: Count, Kind: Figure,
+				Queries: []Query{{"sum(increase(millrace_residual_records_total[1d]))", "records"}}, Runbook: "troubleshooting.md#records-are-missing",
+			},
+			{
+				Title: "Records audited", Description: "Records of the backup that an audit has looked for.", Unit: RecordsPerSecond, Kind: Graph,
+				Queries: []Query{rate("millrace_audited_records_total", "", "audited")}, Runbook: "troubleshooting.md#audits-are-old-or-missing",
+			},
+			{
+				Title: "Age of the last audit", Description: "Since one went through its sample. A worker that restarts forgets it until the next one.", Unit: Seconds, Kind: Figure,
+				Queries: []Query{{"time() - max(max_over_time(millrace_audit_last_run_timestamp_seconds[1d:5m]))", "age"}},
+				Runbook: "troubleshooting.md#audits-are-old-or-missing", Empty: noAudit,
 			},
 		}},
 		{"Snapshots and drills", []Panel{

@@ -11,6 +11,7 @@ import (
 var Absent = map[string]string{
 	"millrace_api_dropped_names_total":                 "an agent sends a name that OpenTelemetry has removed",
 	"millrace_api_throttled_requests_total":            "a tenant exceeds its quota",
+	"millrace_audit_last_run_timestamp_seconds":        "an audit of the backup ends",
 	"millrace_drill_last_success_timestamp_seconds":    "a drill is complete",
 	"millrace_recover_records_total":                   "a recovery or replay processes an object",
 	"millrace_retention_indices_uncovered":             "retention runs",

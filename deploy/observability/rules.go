@@ -51,7 +51,7 @@ type Group struct {
 
 // Groups are all rules.
 func Groups() []Group {
-	return []Group{delaySLO, ingestSLO, canarySLO, canaries, shards, losses, ingest, elasticsearch, deadLetters, backups, snapshots, temporal, processes}
+	return []Group{delaySLO, ingestSLO, canarySLO, canaries, shards, losses, ingest, elasticsearch, deadLetters, backups, audits, snapshots, temporal, processes}
 }
 
 // interval is how often rules are evaluated, at a scale of 1.

@@ -43,6 +43,36 @@ var backups = Group{
 	},
 }
 
+var audits = Group{
+	Name: "audits",
+	Alerts: []Alert{
+		{
+			Name: "RecordsMissing", Severity: Page,
+			// A later run may choose other objects, so that one is no all-clear.
+			Expr:    `sum(increase(millrace_residual_records_total[6h])) > 0`,
+			Summary: "Records are lost: an audit of the backup found them nowhere",
+			Description: "{{ $value | humanize }} records that processing has passed are in neither index nor ledger nor an open batch. The backup has them. " +
+				"starter audit status names some; starter replay brings them back.",
+			Runbook: "troubleshooting.md#records-are-missing",
+		},
+		{
+			Name: "AuditOld", Severity: Ticket, For: 5 * time.Minute,
+			// Whichever worker ran it; a worker that restarts forgets the time.
+			Expr:        `time() - max(max_over_time(millrace_audit_last_run_timestamp_seconds[1d:5m])) > 1h`,
+			Summary:     "The last audit of the backup was {{ $value | humanizeDuration }} ago",
+			Description: "Lost records would not be noticed. Audits fail, wait, or are skipped because a recovery is open: starter audit status says which.",
+			Runbook:     "troubleshooting.md#audits-are-old-or-missing",
+		},
+		{
+			Name: "AuditsNotRun", Severity: Ticket, For: 2 * time.Hour,
+			Expr:        `absent(max_over_time(millrace_audit_last_run_timestamp_seconds[1d:5m]))`,
+			Summary:     "No worker has audited the backup",
+			Description: "There is no schedule, or no worker polls its task queue. starter audit schedule makes the schedule. Remove this alert where the sink is files.",
+			Runbook:     "troubleshooting.md#audits-are-old-or-missing",
+		},
+	},
+}
+
 var snapshots = Group{
 	Name: "snapshots",
 	Alerts: []Alert{
