@@ -38,6 +38,15 @@ var records = []Mutant{
 		}},
 	},
 	{
+		Name: "passes-what-it-drops", Clause: "an audit of the backup finds what the mark has passed and nothing has",
+		Test: Test{"./test/recovery", "TestAuditFindsEveryRecord"},
+		Edits: []Edit{{
+			File: "activities/process/pipeline.go",
+			Old:  "\t\tif !ok || !p.settle(c, place) {\n\t\t\treturn\n\t\t}\n\t\tp.finish(c)\n",
+			New:  "\t\tif !ok {\n\t\t\treturn\n\t\t}\n\t\tc.Records = c.Records[:len(c.Records)-1]\n\t\tif !p.settle(c, place) {\n\t\t\treturn\n\t\t}\n\t\tp.finish(c)\n",
+		}},
+	},
+	{
 		Name: "marks-before-success", Clause: "an id is marked only when it is indexed", Scenario: "all-poison",
 		Edits: []Edit{{
 			File: "internal/indexing/chunk.go",

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
 
 	"millrace/deploy/local"
@@ -40,7 +41,9 @@ type soak struct {
 	collector, worker *pipeline.Program
 	sender            *load.Sender
 	stores            audit.Stores
+	temporal          client.Client
 	kills             int
+	residual          residual
 }
 
 // result is the last line.
@@ -50,6 +53,11 @@ type result struct {
 	Lost       uint64 `json:"lost"`
 	Duplicated uint64 `json:"duplicated"`
 	Kills      int    `json:"kills"`
+	// Audits went through the whole backup; the last one checked as many records as Audited,
+	// and ResidualMax is the most that one of them found nowhere.
+	Audits      int   `json:"audits"`
+	Audited     int64 `json:"audited"`
+	ResidualMax int64 `json:"residual_max"`
 }
 
 func run(ctx context.Context, o options) error {
@@ -58,10 +66,13 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	r := result{report.Accepted, report.Indexed, report.Lost, report.Duplicated, s.kills}
+	r := result{report.Accepted, report.Indexed, report.Lost, report.Duplicated, s.kills, s.residual.audits, s.residual.last.Checked, s.residual.most}
 	err = json.NewEncoder(os.Stdout).Encode(r)
 	if r.Accepted != r.Indexed {
 		err = errors.Join(err, fmt.Errorf("%d records were accepted, %d of them are indexed", r.Accepted, r.Indexed))
+	}
+	if r.ResidualMax > 0 {
+		err = errors.Join(err, fmt.Errorf("%d records of the backup are missing", r.ResidualMax))
 	}
 	if report.Others > 0 {
 		err = errors.Join(err, fmt.Errorf("%d documents are unaccounted for", report.Others))
@@ -91,12 +102,19 @@ func (s *soak) inPipeline(ctx context.Context) (report audit.Report, err error) 
 	if s.collector, err = p.StartCollector(ctx); err != nil {
 		return report, err
 	}
-	if s.worker, err = p.StartWorker(ctx); err != nil {
+	if s.worker, err = p.StartWorker(ctx, backupWithin); err != nil {
 		return report, err
 	}
 	if err := p.StartWorkflows(ctx); err != nil {
 		return report, err
 	}
+	if err := p.StartBackup(ctx); err != nil {
+		return report, err
+	}
+	if s.temporal, err = pipeline.DialQuietly(stack.Service(local.Temporal).Address(), "default"); err != nil {
+		return report, err
+	}
+	defer s.temporal.Close()
 	s.stores = audit.Stores{
 		Elasticsearch: stack.Service(local.Elasticsearch).URL(), Tenant: tenant, Bucket: bucket, S3: pipeline.S3(stack),
 	}
@@ -108,7 +126,10 @@ func (s *soak) inPipeline(ctx context.Context) (report audit.Report, err error) 
 	if err := s.load(ctx); err != nil {
 		return report, err
 	}
-	return s.await(ctx)
+	if report, err = s.await(ctx); err != nil {
+		return report, err
+	}
+	return report, s.auditAll(ctx)
 }
 
 func (s *soak) say(format string, args ...any) {
@@ -133,6 +154,7 @@ func (s *soak) load(ctx context.Context) error {
 		return s.sender.Run(ctx)
 	})
 	group.Go(func() error { return s.kill(ctx, loaded) })
+	group.Go(func() error { return s.auditMeanwhile(ctx, loaded) })
 	group.Go(func() error {
 		tick := time.NewTicker(progressInterval)
 		defer tick.Stop()
