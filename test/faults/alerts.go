@@ -69,7 +69,7 @@ func (h *harness) watchAlerts(ctx context.Context) (w *watcher, err error) {
 	}); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, longest, errors.New("Prometheus does not scrape both programs, or an alert fires before the fault"))
+	ctx, cancel := context.WithTimeoutCause(ctx, longest, errors.New("prometheus does not scrape both programs, or an alert fires before the fault"))
 	defer cancel()
 	known := fmt.Sprintf(`sum(up) == 2 and on () count(millrace_process_lag_seconds) unless on () ALERTS{alertstate="firing", alertname!~%q}`, strings.Join(unrelated, "|"))
 	return w, poll.Until(ctx, func() (bool, error) {

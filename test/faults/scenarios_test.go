@@ -1,6 +1,11 @@
 package main
 
-import "testing"
+import (
+	"slices"
+	"testing"
+
+	"millrace/deploy/observability"
+)
 
 // The list of faults has no gaps that hide a scenario, and no name twice: each
 // has a tenant by its number.
@@ -22,5 +27,23 @@ func TestScenariosAreDistinct(t *testing.T) {
 	}
 	if days > mostDays {
 		t.Errorf("%d scenarios have a day for themselves, there are %d days", days, mostDays)
+	}
+}
+
+func TestAlertsOfScenariosExist(t *testing.T) {
+	t.Parallel()
+	known := slices.Clone(unrelated)
+	for _, group := range observability.Groups() {
+		for _, alert := range group.Alerts {
+			known = append(known, alert.Name)
+		}
+	}
+	for _, s := range scenarios {
+		if unknown := missing(slices.Concat(s.alarms.must, s.alarms.may), known); len(unknown) > 0 {
+			t.Errorf("%s names the alerts %q, which there are not", s.name, unknown)
+		}
+		if len(s.alarms.may) > mostConsequences {
+			t.Errorf("%s may have the consequences %q, which are more than %d", s.name, s.alarms.may, mostConsequences)
+		}
 	}
 }
