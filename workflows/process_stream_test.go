@@ -297,7 +297,7 @@ func TestAStreamIsPausedForAWhile(t *testing.T) {
 	s.awaitStates(id, map[string]string{"a": "running"})
 	update, err := s.UpdateWorkflow(t.Context(), client.UpdateWorkflowOptions{
 		WorkflowID: id, UpdateName: workflows.Pause, WaitForStage: client.WorkflowUpdateStageCompleted,
-		Args: []any{control.Hold{By: "ops", Until: time.Now().Add(3 * time.Second)}},
+		Args: []any{control.Hold{By: "ops", Until: time.Now().Add(15 * time.Second)}},
 	})
 	var paused workflows.StreamStatus
 	if err != nil || update.Get(t.Context(), &paused) != nil || paused.State != control.StatePaused {

@@ -288,6 +288,10 @@ var scenarios = map[string][]scenario{
 		silent("one in two thousand is", 22*minute, in{
 			`millrace_process_records_total{outcome="dead_letter",instance="w1"}`: "0+1x30", `millrace_process_records_total{outcome="indexed",instance="w1"}`: "0+1999x30",
 		}),
+		silent("they are parked", 22*minute, in{
+			`millrace_process_records_total{outcome="dead_letter",instance="w1"}`: "0+300x30", `millrace_process_records_total{outcome="indexed",instance="w1"}`: "0+700x30",
+			`millrace_process_parked_records_total{instance="w1"}`: "0+300x30",
+		}),
 	},
 	"DeadLettersUntold": {
 		fires("the queue refuses", 16*minute, `stream="st"`, of(`millrace_ledger_untold_entries{stream="st",instance="w1"}`, "2x20")),

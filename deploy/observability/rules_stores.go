@@ -56,8 +56,9 @@ var deadLetters = Group{
 	Alerts: []Alert{
 		{
 			Name: "DeadLettersRise", Severity: Ticket, For: 10 * time.Minute,
+			// What is parked comes home: RecordsParked is about it.
 			Expr: `
-sum(rate(millrace_process_records_total{outcome="dead_letter"}[10m]))
+(sum(rate(millrace_process_records_total{outcome="dead_letter"}[10m])) - (sum(rate(millrace_process_parked_records_total[10m])) or vector(0)))
 / (sum(rate(millrace_process_records_total[10m])) > 0) > 0.001`,
 			Summary: "{{ $value | humanizePercentage }} of the records are given up",
 			Description: "Elasticsearch refuses them for good; most often a field has the wrong type. The ledger keeps them with the exact error. " +

@@ -84,7 +84,7 @@ func (h *harness) mutate(ctx context.Context, m mutants.Mutant) (noticed string,
 	if m.Scenario == "" {
 		return m.Notice(ctx, root, dir, h.stack.Env())
 	}
-	what, err := choose([]string{m.Scenario})
+	what, err := choose([]string{m.Scenario}, false)
 	if err != nil {
 		return "", err
 	}

@@ -49,7 +49,7 @@ func plan(o *options) (func(context.Context, *harness) error, error) {
 	case o.Mix > 0:
 		return runAll([]scenario{mixed(o)}), nil
 	}
-	chosen, err := choose(o.Only)
+	chosen, err := choose(o.Only, o.Alerts)
 	return func(ctx context.Context, h *harness) error {
 		if o.Alerts {
 			if err := h.buildPrometheus(ctx); err != nil {
