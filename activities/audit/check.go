@@ -120,14 +120,7 @@ func (r *run) checkChunk(chunk []suspect) bool {
 		if !ok {
 			return false
 		}
-		switch where {
-		case inRetention:
-			c.Deleted++
-		case inBatch:
-			c.Held++
-		case inLedger:
-			c.Dead++
-		default:
+		if !c.enter(where) {
 			r.suspects = append(r.suspects, one)
 		}
 	}
@@ -145,6 +138,21 @@ const (
 	inBatch
 	inLedger
 )
+
+// enter counts a record that is not indexed where it is; false if that is nowhere.
+func (c *Counts) enter(at where) bool {
+	switch at {
+	case inRetention:
+		c.Deleted++
+	case inBatch:
+		c.Held++
+	case inLedger:
+		c.Dead++
+	default:
+		return false
+	}
+	return true
+}
 
 // place looks for a record that is not indexed; false if the call was stopped.
 func (r *run) place(one suspect) (at where, ok bool) {

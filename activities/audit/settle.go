@@ -35,14 +35,7 @@ func (r *run) settle() bool {
 		if !ok {
 			return false
 		}
-		switch where {
-		case inRetention:
-			c.Deleted++
-		case inBatch:
-			c.Held++
-		case inLedger:
-			c.Dead++
-		default:
+		if !c.enter(where) {
 			left = append(left, one)
 		}
 	}
