@@ -34,8 +34,13 @@ type alarms struct {
 	may  []string // consequences that the fault need not have, at most mostConsequences
 }
 
+// late are the alerts of records that are late: to a Prometheus that has just come to know the pipeline, all windows are alike.
+var late = []string{"DelayBudgetBurnsFast", "DelayBudgetBurns", "DelayBudgetBurnsSlowly"}
+
+func andLate(others ...string) []string { return slices.Concat(late, others) }
+
 // unrelated are alerts on what the pipeline of the scenarios does not have.
-var unrelated = []string{"NothingIsBackedUp", "SnapshotsNotTaken"}
+var unrelated = []string{"AuditsNotRun", "NothingIsBackedUp", "SnapshotsNotTaken"}
 
 // watcher is a Prometheus that scrapes the pipeline during one scenario: a new one each time, or it would remember the
 // fault before.

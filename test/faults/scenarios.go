@@ -66,7 +66,7 @@ const nothingBroken = "nothing-broken"
 var basics = []scenario{
 	{number: 47, name: nothingBroken, spans: 15 * time.Minute, records: 90_000}, // no alert may fire
 	{
-		number: 1, name: "worker-killed-before-checkpoint",
+		number: 1, name: "worker-killed-before-checkpoint", alarms: alarms{must: late, may: []string{"NothingIsProcessed"}},
 		elasticsearch: []faultproxy.Rule{{Name: "1 answer held", Path: "/_bulk", Fault: heldBulks}},
 		fault: func(ctx context.Context, s *running) error {
 			s.breakAll()
@@ -78,7 +78,7 @@ var basics = []scenario{
 		},
 	},
 	{
-		number: 2, name: "elasticsearch-429", lasts: time.Minute,
+		number: 2, name: "elasticsearch-429", alarms: alarms{must: andLate("ElasticsearchBacksOff", "ElasticsearchFails", "ShardWaiting"), may: []string{"ElasticsearchIsTheLimit", "ShardLags"}}, lasts: time.Minute,
 		elasticsearch: []faultproxy.Rule{
 			{Name: "2 too many requests", Path: "/_bulk", Fault: faultproxy.Answer{Status: http.StatusTooManyRequests}},
 			{Name: "2 too many items", Path: "/_bulk", Fault: faultproxy.RejectItems{
@@ -137,7 +137,7 @@ var basics = []scenario{
 		fault: loseAnswers,
 	},
 	{
-		number: 5, name: "stream-throttled", lasts: 10 * time.Second,
+		number: 5, name: "stream-throttled", alarms: alarms{must: andLate("FallbackQueueStands", "NoWorker", "NothingIsProcessed", "TargetDown"), may: []string{"FallbackQueueAges"}}, lasts: 10 * time.Second,
 		aws: []faultproxy.Rule{{Name: "5 throttled", Operation: "PutRecords", Fault: faultproxy.Throttle()}},
 		fault: func(ctx context.Context, s *running) error {
 			s.breakAll()
@@ -155,11 +155,11 @@ var basics = []scenario{
 		},
 	},
 	{
-		number: 6, name: "entries-rejected",
+		number: 6, name: "entries-rejected", alarms: alarms{may: late},
 		aws: []faultproxy.Rule{{Name: "6 rejected", Operation: "PutRecords", Fault: faultproxy.RejectEntries{Share: 0.3}}},
 	},
 	{
-		number: 7, name: "stream-and-queue-down", lasts: 10 * time.Second,
+		number: 7, name: "stream-and-queue-down", alarms: alarms{must: andLate("FallbackQueueRefuses")}, lasts: 10 * time.Second,
 		aws: []faultproxy.Rule{
 			{Name: "7 stream", Operation: "PutRecords", Fault: faultproxy.Reset{}},
 			{Name: "7 queue", Operation: "SendMessageBatch", Fault: faultproxy.Reset{}},

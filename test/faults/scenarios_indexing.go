@@ -25,7 +25,7 @@ const refusesAll = `{"mappings":{"properties":{"region":{"type":"long"}}}}`
 // what it answers.
 var indexing = []scenario{
 	{
-		number: 11, name: "all-poison", ownDay: true,
+		number: 11, name: "all-poison", alarms: alarms{must: andLate("ShardHeld", "ShardLags", "ShardTripped"), may: []string{"DeadLettersRise", "NothingIsProcessed"}}, ownDay: true,
 		prepare: func(ctx context.Context, s *running) error {
 			s.sent.Excused = true // until the circuit opens
 			if err := hold(ctx, time.Until(s.last.Add(tenantsCount))); err != nil {

@@ -25,7 +25,7 @@ var isolation = []scenario{
 		number: 27, name: "one-tenant-only-poison", spans: 20 * time.Second,
 		fault: sendOnlyPoison, settle: awaitPoison, check: checkPoison,
 	},
-	{number: 28, name: "index-closed", ownDay: true, lasts: 45 * time.Second, fault: closeIndex, settle: awaitHome},
+	{number: 28, name: "index-closed", alarms: alarms{must: andLate("RecordsParked", "ShardLags", "ShardWaiting")}, ownDay: true, lasts: 45 * time.Second, fault: closeIndex, settle: awaitHome},
 }
 
 // closeIndex closes one index for longer than records wait for it

@@ -100,7 +100,7 @@ var tenants = []scenario{
 			return unnoticed(ctx, s, report)
 		},
 	},
-	{number: 46, name: "one-index-write-blocked", ownDay: true, lasts: 20 * time.Second, fault: blockWrites},
+	{number: 46, name: "one-index-write-blocked", alarms: alarms{must: andLate("ShardLags")}, ownDay: true, lasts: 20 * time.Second, fault: blockWrites},
 	{number: 45, name: "one-bad-record-a-request", fault: postOneBadSpan, settle: awaitGoodSpans},
 }
 
