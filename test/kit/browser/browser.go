@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -60,23 +61,52 @@ func Install(t testing.TB) *Browser {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if b.chromium == "" {
+		b.unpack(t)
+	}
 	return b
 }
+
+// unpacking is done by one test at a time: another would start a browser that is half there.
+var unpacking sync.Mutex
+
+func (b *Browser) unpack(t testing.TB) {
+	t.Helper()
+	unpacking.Lock()
+	defer unpacking.Unlock()
+	if err := os.MkdirAll(b.temporary(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	const script = `import('@sparticuz/chromium').then(({ default: chromium }) => { chromium.setGraphicsMode = false; return chromium.executablePath() })`
+	cmd := exec.CommandContext(t.Context(), b.node, "-e", script)
+	cmd.Dir, cmd.Env = b.dir, append(os.Environ(), "TMPDIR="+b.temporary())
+	if output, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("unpack the browser: %v\n%s", err, output)
+	}
+}
+
+// temporary is where the browser is unpacked once.
+func (b *Browser) temporary() string { return filepath.Join(b.dir, "tmp") }
 
 // Run runs a script, which imports open and judge from ./browser.mjs, and fails the test if it
 // fails. Its pictures go into a folder, which is made.
 func (b *Browser) Run(t testing.TB, name string, script []byte, shots string, env ...string) {
 	t.Helper()
-	temporary := filepath.Join(b.dir, "tmp") // the browser is unpacked there once
-	err := errors.Join(
-		os.MkdirAll(shots, 0o755), os.MkdirAll(temporary, 0o755),
-		os.WriteFile(filepath.Join(b.dir, "browser.mjs"), opens, 0o644), os.WriteFile(filepath.Join(b.dir, name), script, 0o644),
+	// In a folder of its own, from which node looks for packages upwards: other tests run scripts at the same time.
+	dir, err := os.MkdirTemp(b.dir, "run-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	err = errors.Join(
+		os.MkdirAll(shots, 0o755), os.MkdirAll(b.temporary(), 0o755),
+		os.WriteFile(filepath.Join(dir, "browser.mjs"), opens, 0o644), os.WriteFile(filepath.Join(dir, name), script, 0o644),
 	)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), b.node, filepath.Join(b.dir, name))
-	cmd.Env = append(append(os.Environ(), "TMPDIR="+temporary, "CHROMIUM="+b.chromium, "SHOTS="+shots,
+	cmd := exec.CommandContext(t.Context(), b.node, filepath.Join(dir, name))
+	cmd.Env = append(append(os.Environ(), "TMPDIR="+b.temporary(), "CHROMIUM="+b.chromium, "SHOTS="+shots,
 		fmt.Sprint("PATIENCE=", patience.Milliseconds())), env...)
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
