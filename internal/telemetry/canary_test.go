@@ -35,4 +35,8 @@ func TestCanaryHasIndicesOfItsOwn(t *testing.T) {
 	if err != nil || !IsCanary(r.Index) {
 		t.Errorf("its record has the index %s, %v", r.Index, err)
 	}
+	h.Index = "millrace-canary-of-no-day"
+	if r, err := Parse(AppendRecord(nil, h, []byte(`{}`))); err == nil {
+		t.Errorf("a record has the index %s, which would never be deleted", r.Index)
+	}
 }

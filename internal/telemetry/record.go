@@ -212,8 +212,9 @@ var errEarlier = errors.New("the earlier index is not a telemetry index")
 
 // isIndexName reports whether name is one that IndexName or CanaryIndex could have made.
 func isIndexName(name []byte) bool {
-	if !bytes.HasPrefix(name, []byte(IndexPrefix)) && !IsCanary(name) {
-		return false
+	if !bytes.HasPrefix(name, []byte(IndexPrefix)) {
+		_, ok := ParseCanaryIndex(string(name)) // one that is of no day would never be deleted
+		return ok
 	}
 	for _, c := range name {
 		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '.' && c != '_' {
