@@ -107,19 +107,14 @@ func concludeAudit(ctx context.Context, out output, c client.Client, f format) e
 	var result workflows.AuditStatus
 	err := c.GetWorkflow(ctx, w.id, "").Get(ctx, &result)
 	var failed *temporal.ApplicationError
-	var canceled *temporal.CanceledError
 	switch {
 	case errors.As(err, &failed) && failed.Type() == workflows.RecordsMissing && failed.Details(&result) == nil:
 		if err := f.print(out, result, func() { writeAudit(out, result) }); err != nil {
 			return err
 		}
 		return fmt.Errorf("%s: %d records", failed.Type(), result.Missing)
-	case errors.As(err, &failed):
-		return fmt.Errorf("%s: %s", failed.Type(), failed.Message())
-	case errors.As(err, &canceled):
-		return fmt.Errorf("%s: it was canceled", w.id)
 	case err != nil:
-		return fmt.Errorf("wait for the end of %s, which goes on: %w", w.id, advise(err, w.queue))
+		return w.explainEnd(err)
 	}
 	return f.print(out, result, func() { writeAudit(out, result) })
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/prometheus/common/model"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/temporal"
 
 	"millrace/workflows"
 )
@@ -100,15 +99,8 @@ func concludeDrill(ctx context.Context, out output, c client.Client, f format) e
 	w := drilling(c)
 	var result workflows.DrillResult
 	err := c.GetWorkflow(ctx, w.id, "").Get(ctx, &result)
-	var failed *temporal.ApplicationError
-	var canceled *temporal.CanceledError
-	switch {
-	case errors.As(err, &failed):
-		return fmt.Errorf("%s: %s", failed.Type(), failed.Message())
-	case errors.As(err, &canceled):
-		return fmt.Errorf("%s: it was canceled", w.id)
-	case err != nil:
-		return fmt.Errorf("wait for the end of %s, which goes on: %w", w.id, advise(err, w.queue))
+	if err != nil {
+		return w.explainEnd(err)
 	}
 	return f.print(out, result, func() { writeDrill(out, result) })
 }

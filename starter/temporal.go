@@ -210,3 +210,16 @@ func isNotFound(err error) bool {
 	var notFound *serviceerror.NotFound
 	return errors.As(err, &notFound)
 }
+
+// explainEnd says why a run has not ended well, or that its end could not be awaited.
+func (w endless) explainEnd(err error) error {
+	var failed *temporal.ApplicationError
+	var canceled *temporal.CanceledError
+	switch {
+	case errors.As(err, &failed):
+		return fmt.Errorf("%s: %s", failed.Type(), failed.Message())
+	case errors.As(err, &canceled):
+		return fmt.Errorf("%s: it was canceled", w.id)
+	}
+	return fmt.Errorf("wait for the end of %s, which goes on: %w", w.id, advise(err, w.queue))
+}

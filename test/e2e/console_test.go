@@ -14,7 +14,6 @@ import (
 	"millrace/deploy/local"
 	"millrace/deploy/local/localtest"
 	"millrace/deploy/pipeline"
-	"millrace/internal/index"
 	"millrace/test/kit/browser"
 	"millrace/test/kit/faultproxy"
 )
@@ -34,11 +33,7 @@ func TestConsole(t *testing.T) {
 		at.elasticsearch = proxy.URL()
 		at.all = []string{"MILLRACE_SNAPSHOT_REPOSITORY=" + repository}
 	}, "MILLRACE_WAITING_AFTER=5s")
-	cluster, err := index.Open(index.Settings{URLs: []string{s.stores.Elasticsearch}})
-	s.must(err)
-	_, err = cluster.EnsureRepository(t.Context(), index.Repository{Name: repository, Type: "fs", Settings: map[string]string{"location": repository}})
-	s.must(err)
-	t.Cleanup(func() { _ = cluster.RemoveRepository(context.WithoutCancel(t.Context()), repository) })
+	s.makeRepository(repository)
 	s.must(s.StartBackup(t.Context()))
 	s.must(s.AwaitShards(t.Context()))
 	console := s.startConsole()

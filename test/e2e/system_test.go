@@ -24,6 +24,7 @@ import (
 	"millrace/deploy/local/localtest"
 	"millrace/deploy/pipeline"
 	"millrace/internal/config"
+	"millrace/internal/index"
 	"millrace/test/kit/agents"
 	"millrace/test/kit/audit"
 	"millrace/test/kit/faultproxy"
@@ -209,6 +210,16 @@ func (s *system) showLog(path string) {
 		return
 	}
 	s.t.Logf("the end of %s:\n%s", path, text[max(0, len(text)-most):])
+}
+
+// makeRepository makes a repository for snapshots, which goes with the test.
+func (s *system) makeRepository(name string) {
+	s.t.Helper()
+	cluster, err := index.Open(index.Settings{URLs: []string{s.stores.Elasticsearch}})
+	s.must(err)
+	_, err = cluster.EnsureRepository(s.t.Context(), index.Repository{Name: name, Type: "fs", Settings: map[string]string{"location": name}})
+	s.must(err)
+	s.t.Cleanup(func() { _ = cluster.RemoveRepository(context.WithoutCancel(s.t.Context()), name) })
 }
 
 // post posts to the collector with the tenant's key, and returns the answer. As an agent does, it posts again

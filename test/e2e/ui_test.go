@@ -1,14 +1,12 @@
 package e2e
 
 import (
-	"context"
 	_ "embed"
 	"path/filepath"
 	"testing"
 
 	"millrace/deploy/local"
 	"millrace/deploy/local/localtest"
-	"millrace/internal/index"
 	"millrace/test/kit/browser"
 	"millrace/workflows"
 )
@@ -23,11 +21,7 @@ func TestOperatorWorksInTemporalsUI(t *testing.T) {
 	chromium := browser.Install(t)
 	repository := localtest.Name(t, "ui")
 	s := start(t, nil, "MILLRACE_SNAPSHOT_REPOSITORY="+repository)
-	cluster, err := index.Open(index.Settings{URLs: []string{s.stores.Elasticsearch}})
-	s.must(err)
-	_, err = cluster.EnsureRepository(t.Context(), index.Repository{Name: repository, Type: "fs", Settings: map[string]string{"location": repository}})
-	s.must(err)
-	t.Cleanup(func() { _ = cluster.RemoveRepository(context.WithoutCancel(t.Context()), repository) })
+	s.makeRepository(repository)
 	s.must(s.StartBackup(t.Context()))
 	s.postEvents(0)
 	s.awaitDocuments(some)
