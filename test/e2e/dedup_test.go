@@ -6,8 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"go.temporal.io/sdk/converter"
 	"golang.org/x/sync/errgroup"
 
+	"millrace/activities/process"
 	"millrace/deploy/pipeline"
 	"millrace/internal/load"
 	"millrace/test/kit/audit"
@@ -24,25 +26,21 @@ func TestDuplicatesAreSkippedWithEmptyCaches(t *testing.T) {
 	sender := load.NewSender(source, settings)
 	group, ctx := errgroup.WithContext(t.Context())
 	group.Go(func() error { return sender.Run(ctx) })
-	var workers []*pipeline.Program
-	group.Go(func() error {
-		// The killed worker must know what comes once more, however far behind it is.
-		if err := until(ctx, func() bool {
-			indexed, err := s.worker.Metric(ctx, "millrace_process_records_total", `outcome="indexed"`)
-			return err == nil && indexed >= records/2
-		}); err != nil {
-			return err
-		}
-		s.worker.Kill()
-		for range 2 { // each of them gets one of the two shards
-			worker, err := s.StartWorker(ctx, slices.Concat(workerEnv, []string{"MILLRACE_INDEX_SLOTS=1"})...)
-			if err != nil {
-				return err
-			}
-			workers = append(workers, worker)
+	// The killed worker must know what comes once more, however far behind it is, and the next one may not read it again:
+	// it begins at the last heartbeat.
+	s.await(func() error {
+		if indexed := s.recorded(); indexed < records/2 {
+			return fmt.Errorf("heartbeats tell %d indexed records", indexed)
 		}
 		return nil
 	})
+	s.worker.Kill()
+	var workers []*pipeline.Program
+	for range 2 { // each of them gets one of the two shards
+		worker, err := s.StartWorker(t.Context(), slices.Concat(workerEnv, []string{"MILLRACE_INDEX_SLOTS=1"})...)
+		s.must(err)
+		workers = append(workers, worker)
+	}
 	s.must(group.Wait())
 	if counts := sender.Counts(); counts.Accepted != records || counts.Duplicates < records/4 {
 		t.Fatalf("the sender counts %+v", counts)
@@ -70,6 +68,19 @@ func TestDuplicatesAreSkippedWithEmptyCaches(t *testing.T) {
 		t.Errorf("the report is %+v, %v", report, err)
 	}
 	s.awaitDocuments(records)
+}
+
+// recorded is how many records are indexed by the heartbeats of the shards.
+func (s *system) recorded() (indexed int64) {
+	s.t.Helper()
+	for _, pending := range s.indexing() {
+		var progress process.Progress
+		if details := pending.GetHeartbeatDetails(); details != nil {
+			s.must(converter.GetDefaultDataConverter().FromPayloads(details, &progress))
+		}
+		indexed += progress.Counts.Indexed
+	}
+	return indexed
 }
 
 // skipped are duplicates.

@@ -9,7 +9,8 @@ const { CHROMIUM, SHOTS, PATIENCE } = process.env
 
 // open opens a page, which reaches this machine alone. shot(name) takes a picture of what is
 // seen of it, or of all. problems are what the page has thrown, or written as an error.
-// Pictures that move, and graphics in three dimensions, would take half a processor.
+// Pictures that move, and graphics in three dimensions, would take half a processor. A script that fails says what the
+// page showed.
 export async function open(viewport = { width: 1400, height: 900 }) {
   bundled.setGraphicsMode = false
   const browser = await chromium.launch({
@@ -22,6 +23,11 @@ export async function open(viewport = { width: 1400, height: 900 }) {
   const problems = []
   page.on('pageerror', error => problems.push(error.stack ?? error.message))
   page.on('console', message => message.type() === 'error' && problems.push(message.text()))
+  process.on('uncaughtException', async error => {
+    console.error(error.stack ?? error)
+    console.error(`the page at the end, ${page.url()}:\n${await page.innerText('body', { timeout: 10_000 }).catch(String)}`)
+    process.exit(1)
+  })
   return { page, problems, shot: (name, fullPage = false) => page.screenshot({ path: `${SHOTS}/${name}.png`, fullPage }), close: () => browser.close() }
 }
 
