@@ -14,6 +14,7 @@ type Indexer struct {
 	known        *knownIndices
 	outOfService *outOfService
 	comparing    *comparing // nil: nothing is compared
+	flights      *flights
 }
 
 // Settings are the parts of an Indexer.
@@ -32,7 +33,7 @@ type Settings struct {
 // New returns an Indexer.
 func New(s Settings) *Indexer {
 	return &Indexer{
-		Settings: s.completed(), known: &knownIndices{}, outOfService: &outOfService{}, comparing: newComparing(s.CompareRate),
+		Settings: s.completed(), known: &knownIndices{}, outOfService: &outOfService{}, comparing: newComparing(s.CompareRate), flights: &flights{},
 	}
 }
 

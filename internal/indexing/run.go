@@ -65,9 +65,18 @@ func (s *Run) Place(c *Chunk) (place func(limiter.Feedback), err error) {
 // attempt is Index; its error may be a panic.
 func (s *Run) attempt(c *Chunk, place func(limiter.Feedback)) (err error) {
 	defer longcall.CatchPanic(&err)
-	defer place(limiter.Feedback{}) // counts where nothing was sent: only the first release does
+	defer func() { place(limiter.Feedback{}) }() // counts where nothing was sent: only the first release does
 	c.sort(s.indexer.Seen, time.Now())
-	err = s.sendNew(c, place)
+	flight, others := s.indexer.flights.enter(c)
+	complete := false
+	defer func() { s.indexer.flights.leave(flight, c, complete) }()
+	if len(others) > 0 {
+		place, err = s.await(c, others, place)
+	}
+	if err == nil {
+		err = s.sendNew(c, place)
+	}
+	complete = true // else a panic
 	s.compare(c)
 	if err == nil {
 		s.call.Stall.Clear(sending)
