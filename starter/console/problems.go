@@ -184,9 +184,9 @@ func shardProblems(s *State, retention time.Duration) (all []Problem) {
 		if !wrong {
 			continue
 		}
-		names, oldest := []string{}, in[state][0]
+		names, oldest, why := []string{}, in[state][0], ""
 		for _, shard := range in[state] {
-			names = append(names, Number(shard.ID))
+			names, why = append(names, Number(shard.ID)), cmp.Or(why, shard.Why)
 			if !shard.ReadUpTo.IsZero() && (oldest.ReadUpTo.IsZero() || shard.ReadUpTo.Before(oldest.ReadUpTo)) {
 				oldest = shard
 			}
@@ -202,8 +202,8 @@ func shardProblems(s *State, retention time.Duration) (all []Problem) {
 		if state == control.StatePaused {
 			p.What += ", " + heldBy(oldest.Holds)
 			command = resume(command, oldest.Holds)
-		} else if oldest.Why != "" {
-			p.What += ": " + line(oldest.Why)
+		} else if why = cmp.Or(oldest.Why, why); why != "" {
+			p.What += ": " + line(why)
 		}
 		p.Do, p.Cost = []string{command}, cost(oldest, retention)
 		all = append(all, p)
@@ -244,7 +244,17 @@ func cost(shard Shard, retention time.Duration) string {
 	return "records wait, and none is lost before " + shard.ReadUpTo.Add(retention).UTC().Format("2006-01-02 15:04") + " UTC"
 }
 
+// detour is the share of the accepted records from which on it is a problem that the stream rejects some.
+const detour = 0.05
+
 func queueProblems(s *State) (all []Problem) {
+	in, rejected := s.Edges["accepted"].Records, s.Edges["queue"].Records
+	if in != nil && rejected != nil && *rejected > detour**in {
+		all = append(all, Problem{
+			Level: Warn, Node: "stream", What: fmt.Sprintf("the stream rejects %.0f records a second, which take the way through the queue", *rejected),
+			Cost: "they are late, and none is lost", Do: []string{"starter redrive status"}, See: "troubleshooting.md#the-stream-throttles",
+		})
+	}
 	q := s.Queue.Value
 	if q.Messages > 0 && q.State != control.StateRunning && s.Queue.Error == "" {
 		all = append(all, Problem{
@@ -293,7 +303,17 @@ func lossProblems(s *State) (all []Problem) {
 	return all
 }
 
+// givenUp is the share of the processed records from which on it is a problem that some are given up.
+const givenUp = 0.01
+
 func letterProblems(s *State) (all []Problem) {
+	processed, dead := s.Edges["processed"].Records, s.Edges["dead"].Records
+	if processed != nil && dead != nil && *dead > givenUp**processed && len(s.Letters.Value.Parked) == 0 {
+		all = append(all, Problem{
+			Level: Warn, Node: "ledger", What: fmt.Sprintf("%.0f of %.0f records a second are given up", *dead, *processed),
+			Cost: "they are in the ledger, and not in the index", Do: []string{"starter dlq list"}, See: "troubleshooting.md#records-are-in-the-ledger",
+		})
+	}
 	if d := s.Letters.Value; d.Open > 0 {
 		more := map[bool]string{true: "more than "}[d.More]
 		all = append(all, Problem{

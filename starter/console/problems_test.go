@@ -89,6 +89,12 @@ func TestProblemsSayWhatAndWhereAndWhichCommandMendsIt(t *testing.T) {
 			func(s *State) { s.Shards.Value.Silent = "no worker answered" },
 			Problem{Bad, Worker, "no worker answered", night, "", []string{"starter process status"}, "", "troubleshooting.md#no-worker-answers", ""},
 		},
+		"the stream throttles": {
+			func(s *State) {
+				s.Edges["accepted"], s.Edges["queue"] = Rate{Records: new(100.0)}, Rate{Records: new(6.0)}
+			},
+			Problem{Warn, "stream", "the stream rejects 6 records a second, which take the way through the queue", night, "they are late, and none is lost", []string{"starter redrive status"}, "", "troubleshooting.md#the-stream-throttles", ""},
+		},
 		"the queue stands": {
 			func(s *State) {
 				s.Queue.Value.Messages, s.Queue.Value.State, s.Queue.Value.Workflow = 7, control.StatePaused, "redrive/q"
@@ -122,6 +128,12 @@ func TestProblemsSayWhatAndWhereAndWhichCommandMendsIt(t *testing.T) {
 		"the ledger has open entries": {
 			func(s *State) { s.Letters.Value = DeadLetters{Open: 10_000, More: true} },
 			Problem{Note, "ledger", "more than 10000 entries of the ledger are open", night, "", []string{"starter dlq list"}, "", "troubleshooting.md#records-are-in-the-ledger", ""},
+		},
+		"records are given up": {
+			func(s *State) {
+				s.Edges["processed"], s.Edges["dead"] = Rate{Records: new(100.0)}, Rate{Records: new(2.0)}
+			},
+			Problem{Warn, "ledger", "2 of 100 records a second are given up", night, "they are in the ledger, and not in the index", []string{"starter dlq list"}, "", "troubleshooting.md#records-are-in-the-ledger", ""},
 		},
 		"a recovery waits": {
 			func(s *State) {
@@ -183,6 +195,29 @@ func TestAMomentOfDelayIsNoProblem(t *testing.T) {
 		if all := found(s); len(all) != 0 {
 			t.Errorf("%v is a problem: %+v", delays, all)
 		}
+	}
+}
+
+func TestAFewRejectedRecordsAreNoProblem(t *testing.T) {
+	t.Parallel()
+	s := state()
+	s.Edges["processed"], s.Edges["dead"] = Rate{Records: new(100.0)}, Rate{Records: new(1.0)}
+	s.Edges["accepted"], s.Edges["queue"] = Rate{Records: new(100.0)}, Rate{Records: new(5.0)}
+	if all := found(s); len(all) != 0 {
+		t.Errorf("the problems are %+v", all)
+	}
+}
+
+// TestOneShardSaysWhyAllWait: the one that waits longest may not know.
+func TestOneShardSaysWhyAllWait(t *testing.T) {
+	t.Parallel()
+	s := state()
+	for i := range s.Shards.Value.Shards {
+		s.Shards.Value.Shards[i].State = control.StateWaiting
+	}
+	s.Shards.Value.Shards[1].Why = "no room"
+	if all := found(s); len(all) != 1 || all[0].What != "2 shards (0, 1): each waits: no room" {
+		t.Errorf("the problems are %+v", all)
 	}
 }
 
