@@ -91,7 +91,7 @@ func (s lettersStatus) Run(ctx context.Context, c client.Client, r *config.Resou
 	}
 	if status.Execution != executionAbsent {
 		if err := w.query(ctx, &status.KeepStatus); err != nil {
-			return fmt.Errorf("its last run is %s, but: %w", strings.ToLower(status.Execution), err)
+			return unasked(status.Execution, err)
 		}
 	}
 	if status.Execution == executionRunning {

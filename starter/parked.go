@@ -90,7 +90,7 @@ func (s parkedShow) Run(ctx context.Context, c client.Client, out output) (err e
 	}
 	if status.Execution != executionAbsent {
 		if err := w.query(ctx, &status.DrainStatus); err != nil {
-			return fmt.Errorf("its last run is %s, but: %w", strings.ToLower(status.Execution), err)
+			return unasked(status.Execution, err)
 		}
 	}
 	return s.print(out, status, func() { status.write(out) })

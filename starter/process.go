@@ -86,7 +86,7 @@ func statusOfConsumer(ctx context.Context, w endless, r *config.Resources) (stre
 		return status, err
 	}
 	if err := w.query(ctx, &status.StreamStatus); err != nil {
-		return status, fmt.Errorf("its last run is %s, but: %w", strings.ToLower(status.Execution), err)
+		return status, unasked(status.Execution, err)
 	}
 	return status, nil
 }

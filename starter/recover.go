@@ -155,7 +155,7 @@ func (s recoverStatus) Run(ctx context.Context, c client.Client, out output) err
 	}
 	progress, err := launch.Launcher{Client: c}.RecoverProgress(ctx, w.id)
 	if err != nil {
-		return fmt.Errorf("its last run is %s, but: %w", execution, advise(err, w.queue))
+		return unasked(execution, advise(err, w.queue))
 	}
 	status := recoveryStatus{RecoverProgress: progress}
 	if status.StartedBy, err = startedBy(ctx, c, w.id); err != nil {

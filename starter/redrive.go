@@ -96,7 +96,7 @@ func statusOfQueue(ctx context.Context, c client.Client, r *config.Resources) (s
 		return status, err
 	}
 	if err := w.query(ctx, &status.RedriveStatus); err != nil {
-		return status, fmt.Errorf("its last run is %s, but: %w", strings.ToLower(status.Execution), err)
+		return status, unasked(status.Execution, err)
 	}
 	if status.Execution == executionRunning {
 		err = status.live(ctx, w)

@@ -207,7 +207,7 @@ func (s reprocessStatus) Run(ctx context.Context, c client.Client, r *config.Res
 	}{Workflow: w.id, Execution: execution}
 	if execution != executionAbsent {
 		if full.ReprocessStatus, err = liveReprocessing(ctx, w); err != nil {
-			return fmt.Errorf("its last run is %s, but: %w", strings.ToLower(execution), err)
+			return unasked(execution, err)
 		}
 	}
 	return s.print(out, full, func() { writeReprocessing(out, w.id, execution, full.ReprocessStatus) })

@@ -206,6 +206,14 @@ func advise(err error, queue string) error {
 	return err
 }
 
+// unasked says of a workflow that it does not answer a query.
+func unasked(execution string, err error) error {
+	if execution == executionRunning {
+		return fmt.Errorf("it runs, and cannot be asked: %w", err)
+	}
+	return fmt.Errorf("its last run is %s, and cannot be asked: %w", strings.ToLower(execution), err)
+}
+
 func isNotFound(err error) bool {
 	var notFound *serviceerror.NotFound
 	return errors.As(err, &notFound)
