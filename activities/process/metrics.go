@@ -1,6 +1,8 @@
 package process
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
@@ -52,9 +54,9 @@ func (c *shardCall) show(progress Progress) {
 	}
 	shardLag.WithLabelValues(c.in.Shard).Set(progress.LagSeconds)
 	shardWaiting.WithLabelValues(c.in.Shard).Set(waiting)
-	offenders := 0
+	offenders, now := 0, time.Now()
 	for _, tenant := range progress.Tenants {
-		if tenant.Offends() {
+		if tenant.OffendsNow(now) {
 			offenders++
 		}
 	}
@@ -73,7 +75,7 @@ var parkedRecords = promauto.NewCounter(prometheus.CounterOpts{
 
 var shardOffenders = promauto.NewGaugeVec(prometheus.GaugeOpts{
 	Name: "millrace_process_offenders",
-	Help: "Offenders of a shard: tenants whose records are mostly rejected. starter shards names them.",
+	Help: "Offenders of a shard: tenants whose records are mostly rejected, and that have sent some in the last minute. starter shards names them.",
 }, []string{"shard"})
 
 // forgetShard takes a shard out of the metrics: another worker may have it.

@@ -194,7 +194,8 @@ var scenarios = map[string][]scenario{
 	},
 	"TenantsOffend": {
 		fires("a tenant offends", 16*minute, `shard="s1"`, of(`millrace_process_offenders{shard="s1",instance="w1"}`, "1x20")),
-		silent("none does any more", 16*minute, of(`millrace_process_offenders{shard="s1",instance="w1"}`, "1x5 0x15")),
+		fires("it sends every few minutes", 16*minute, `shard="s1"`, of(`millrace_process_offenders{shard="s1",instance="w1"}`, "1 0x4 1 0x4 1 0x4 1 0x4")),
+		silent("none does any more", 16*minute, of(`millrace_process_offenders{shard="s1",instance="w1"}`, "1x4 0x15")),
 	},
 	"BatchesHeldForLong": {
 		fires("a batch waits", 6*minute, `stream="st"`, of(`millrace_batch_copies{stream="st",instance="w1"}`, "2x10")),

@@ -53,6 +53,9 @@ type TenantState struct {
 // Offends reports whether most of the tenant's records are refused.
 func (s TenantState) Offends() bool { return !s.Since.IsZero() }
 
+// OffendsNow reports whether it offends, and has not stopped sending.
+func (s TenantState) OffendsNow(now time.Time) bool { return s.Offends() && now.Sub(s.Seen) <= recent }
+
 // Share is the share of records that were refused.
 func (s TenantState) Share() float64 { return Sample{s.Records, s.Refused}.Share() }
 

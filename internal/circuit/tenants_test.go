@@ -85,3 +85,20 @@ func TestMostTenantsMustOffend(t *testing.T) {
 		}
 	}
 }
+
+func TestAnOffenderThatSendsNoMoreIsNoneNow(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 23, 1, 2, 3, 0, time.UTC)
+	for name, c := range map[string]struct {
+		state TenantState
+		want  bool
+	}{
+		"it sends":         {TenantState{Since: now.Add(-time.Hour), Seen: now.Add(-recent)}, true},
+		"it sends no more": {TenantState{Since: now.Add(-time.Hour), Seen: now.Add(-recent - time.Second)}, false},
+		"it never did":     {TenantState{Seen: now}, false},
+	} {
+		if got := c.state.OffendsNow(now); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
