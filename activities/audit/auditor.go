@@ -50,8 +50,8 @@ const (
 	// callObjects is how many objects a call checks: then its workflow learns of them.
 	callObjects = 100
 	// enoughMissing ends a run: there is something to be woken for, and each missing record
-	// is in memory until it is looked for again.
-	enoughMissing = 10_000
+	// costs a search of the resolved entries of the ledger, some 50 ms.
+	enoughMissing = 1_000
 	// MostExamples is how many missing records a result names, and mostLogged how many of
 	// a call the log does.
 	MostExamples, mostLogged = 10, 100
