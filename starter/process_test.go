@@ -48,7 +48,7 @@ func TestProcessReportsMissingWorker(t *testing.T) {
 	p := newPipeline(t, false)
 	id := workflows.ProcessStreamID(streamName)
 	p.must("process start", id+": started", "No worker polls millrace-process yet: it goes on once one is started.")
-	p.fails("process status", "it runs, and cannot be asked", "no worker answered: check that one polls millrace-process")
+	p.fails("process status", "no worker answered: check that one polls millrace-process")
 	p.must("stream pause --wait 0 --reason later", id+": will pause")
 	p.work()
 	await(t, "the pause", func() bool {

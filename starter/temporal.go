@@ -206,10 +206,10 @@ func advise(err error, queue string) error {
 	return err
 }
 
-// unasked says of a workflow that it does not answer a query.
+// unasked says of a workflow that does not answer a query if it has ended, too.
 func unasked(execution string, err error) error {
 	if execution == executionRunning {
-		return fmt.Errorf("it runs, and cannot be asked: %w", err)
+		return err
 	}
 	return fmt.Errorf("its last run is %s, and cannot be asked: %w", strings.ToLower(execution), err)
 }

@@ -176,7 +176,7 @@ func shardProblems(s *State, retention time.Duration) (all []Problem) {
 	}
 	if s.Shards.Value.Silent != "" {
 		all = append(all, Problem{
-			Level: Bad, Node: Worker, What: line(s.Shards.Value.Silent), Do: []string{"starter process status"}, See: "troubleshooting.md#no-worker-answers",
+			Level: Bad, Node: Worker, What: "the shards cannot be asked: " + line(s.Shards.Value.Silent), Do: []string{"starter process status"}, See: "troubleshooting.md#no-worker-answers",
 		})
 	}
 	for _, state := range slices.Sorted(maps.Keys(in)) {
@@ -297,7 +297,7 @@ func lossProblems(s *State) (all []Problem) {
 		}
 		all = append(all, Problem{
 			Level: Bad, Node: "index", What: what,
-			Do: []string{"starter audit status"}, Workflow: r.Workflow,
+			Do: []string{"starter audit status"}, See: "troubleshooting.md#records-are-missing", Workflow: r.Workflow,
 		})
 	}
 	return all

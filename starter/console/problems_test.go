@@ -87,7 +87,7 @@ func TestProblemsSayWhatAndWhereAndWhichCommandMendsIt(t *testing.T) {
 		},
 		"no worker answers": {
 			func(s *State) { s.Shards.Value.Silent = "no worker answered" },
-			Problem{Bad, Worker, "no worker answered", night, "", []string{"starter process status"}, "", "troubleshooting.md#no-worker-answers", ""},
+			Problem{Bad, Worker, "the shards cannot be asked: no worker answered", night, "", []string{"starter process status"}, "", "troubleshooting.md#no-worker-answers", ""},
 		},
 		"the stream throttles": {
 			func(s *State) {
@@ -119,11 +119,11 @@ func TestProblemsSayWhatAndWhereAndWhichCommandMendsIt(t *testing.T) {
 			func(s *State) {
 				s.Residual.Value = Residual{Audited: true, Records: 3, Compared: 500, Workflow: "audit"}
 			},
-			Problem{Bad, "index", "3 of 500 audited records are in neither index nor ledger", night, "", []string{"starter audit status"}, "", "", "audit"},
+			Problem{Bad, "index", "3 of 500 audited records are in neither index nor ledger", night, "", []string{"starter audit status"}, "", "troubleshooting.md#records-are-missing", "audit"},
 		},
 		"an earlier audit missed records": {
 			func(s *State) { s.Missing = 4 },
-			Problem{Bad, "index", "audits have found 4 records in neither index nor ledger since the workers started", night, "", []string{"starter audit status"}, "", "", ""},
+			Problem{Bad, "index", "audits have found 4 records in neither index nor ledger since the workers started", night, "", []string{"starter audit status"}, "", "troubleshooting.md#records-are-missing", ""},
 		},
 		"the ledger has open entries": {
 			func(s *State) { s.Letters.Value = DeadLetters{Open: 10_000, More: true} },

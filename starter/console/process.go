@@ -36,8 +36,9 @@ type Process struct {
 const (
 	// window is the time over which rates and quantiles are taken, at least.
 	window = 10 * time.Second
-	// staleAfter is how old the last answer of a process may be for its rates to count.
+	// staleAfter is how old the last answer of a process may be for its rates to count, and goneAfter how long it may fail.
 	staleAfter = 3 * window
+	goneAfter  = 5 * time.Second
 )
 
 // sample is what a process told at a moment.
@@ -96,7 +97,7 @@ func (p *process) add(s sample) {
 
 // span is the first and the last sample of the window; false if rates are not known.
 func (p *process) span(now time.Time) (from, to sample, known bool) {
-	if len(p.samples) < 2 {
+	if len(p.samples) < 2 || p.part.Error != "" && now.Sub(p.part.Since) > goneAfter {
 		return from, to, false
 	}
 	from, to = p.samples[0], p.samples[len(p.samples)-1]

@@ -101,6 +101,14 @@ func TestRatesSpanTheWindow(t *testing.T) {
 	if _, known := p.rate(accepted, at(121).Add(staleAfter)); known {
 		t.Error("a rate is known of a process that does not answer")
 	}
+	p.part.Error, p.part.Since = "connection refused", at(121)
+	if _, known := p.rate(accepted, at(121).Add(goneAfter)); !known {
+		t.Error("no rate is known after one failure")
+	}
+	if _, known := p.rate(accepted, at(122).Add(goneAfter)); known {
+		t.Error("a rate is known of a process that is gone")
+	}
+	p.part.Error = ""
 	// It was started again.
 	p.add(counted(at(130), 40))
 	buckets := map[float64]float64{}

@@ -27,6 +27,11 @@ for (const scheme of ['light', 'dark']) {
     const cut = await page.evaluate(() => [...document.querySelectorAll('.node')].filter(n => [...n.querySelectorAll('text')].some(t =>
       t.getBoundingClientRect().right > n.querySelector('rect').getBoundingClientRect().right)).map(n => n.textContent))
     if (cut.length > 0) fail(`texts leave their boxes on a ${name}: ${cut}`)
+    const covered = await page.evaluate(() => [...document.querySelectorAll('.node')].filter(n => {
+      const [badge, name] = ['.badge', '.name'].map(part => n.querySelector(part)?.getBoundingClientRect())
+      return badge && badge.left < name.right && badge.bottom > name.top + name.height / 3 // below is the room for accents
+    }).map(n => n.textContent))
+    if (covered.length > 0) fail(`badges cover names on a ${name}: ${covered}`)
     const found = await judge(page)
     if (found.length > 0) fail(`axe finds, ${scheme} on a ${name}:\n${found.join('\n')}`)
     await shot(`console-${STATE}-${name}-${scheme}`)

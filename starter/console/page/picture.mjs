@@ -85,7 +85,8 @@ export function picture(state, isWide) {
       h('rect', { x: x - w / 2, y: y - ht / 2, width: w, height: ht, rx: 9 }),
       h('text', { class: 'name', x: x - w / 2 + 12, y: y - 4 }, names[name]),
       h('text', { class: 'told', x: x - w / 2 + 12, y: y + 15 }, told(state, name)),
-      level && h('text', { class: 'mark', x: x + w / 2 - 18, y: y - 4 }, marks[level]))
+      level && h('circle', { class: 'badge', cx: x + w / 2 - 10, cy: y - ht / 2 + 2, r: 8 }),
+      level && h('text', { class: 'mark', x: x + w / 2 - 10, y: y - ht / 2 + 6, 'text-anchor': 'middle' }, marks[level]))
   }
   const spoken = `Records flow from agents to collectors at ${rate(state.edges.accepted?.records)}, into Kinesis at ` +
     `${rate(state.edges.stream?.records)}, and into Elasticsearch at ${rate(state.edges.indexed?.records)}. The table Flows has all rates.`
