@@ -3,6 +3,10 @@ package observability
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/model"
 )
 
 // Dashboard is one of Grafana's.
@@ -62,6 +66,11 @@ const (
 	Count            Unit = "short"
 	Times            Unit = "suffix: x" // how many times as much
 )
+
+// Filled is a query as Prometheus takes it, without Grafana's variables: rates are over this window, and of all shards.
+func (q Query) Filled(window time.Duration) string {
+	return strings.NewReplacer("$__rate_interval", model.Duration(window).String(), "$shard", ".*").Replace(q.Expr)
+}
 
 // Dashboards are all of them.
 func Dashboards() []Dashboard {

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,12 +19,13 @@ import (
 	"millrace/internal/config"
 )
 
-// The usual ports of the collector (HTTP, gRPC, operators) and of a worker.
+// The usual ports of the collector (HTTP, gRPC, operators), of a worker, and of the console.
 const (
 	collectorPort = 8080
 	grpcPort      = 4317
 	opsPort       = 9091
 	workerPort    = 9090
+	consolePort   = 8088
 )
 
 // readyWithin bounds the time from a program's start to its first 200 at
@@ -186,6 +188,7 @@ type Program struct {
 	Ops  string // URL of the server for operators; of a worker, the same as URL
 
 	command Command
+	ready   string // path that answers 200 once it is; default: /readyz
 }
 
 // StartCollector starts a collector and waits until it is ready. more is
@@ -225,6 +228,23 @@ func (p *Pipeline) StartWorker(ctx context.Context, more ...string) (*Program, e
 	})
 }
 
+// StartConsole starts the operators' page of a collector and a worker, and waits until it is served. It looks every second.
+// more are flags.
+func (p *Pipeline) StartConsole(ctx context.Context, collector, worker *Program, more ...string) (*Program, error) {
+	ports, err := local.ChoosePorts(p.settings.UsualPorts, consolePort)
+	if err != nil {
+		return nil, fmt.Errorf("choose a port for the console: %w", err)
+	}
+	address := loopback(ports[0])
+	return p.start(ctx, &Program{
+		URL: "http://" + address, ready: "/",
+		command: Command{
+			Name: "console", Program: p.settings.Programs.Starter,
+			Args: append([]string{"console", "--listen", address, "--every", "1s", "--collector-url", collector.Ops, "--worker-url", worker.Ops}, more...),
+		},
+	})
+}
+
 func loopback(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
 
 func (p *Pipeline) start(ctx context.Context, program *Program) (*Program, error) {
@@ -249,7 +269,7 @@ func (p *Program) launch(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
-	if err := process.AwaitReady(ctx, p.URL+"/readyz"); err != nil {
+	if err := process.AwaitReady(ctx, p.URL+cmp.Or(p.ready, "/readyz")); err != nil {
 		process.Kill()
 		return err
 	}

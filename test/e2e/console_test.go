@@ -13,7 +13,6 @@ import (
 
 	"millrace/deploy/local"
 	"millrace/deploy/local/localtest"
-	"millrace/deploy/pipeline"
 	"millrace/test/kit/browser"
 	"millrace/test/kit/faultproxy"
 )
@@ -25,7 +24,7 @@ var atTheConsole []byte
 // a phone, in light and dark, with axe-core. The pictures lie below .local/shots.
 func TestConsole(t *testing.T) {
 	t.Parallel()
-	chromium := browser.Install(t)
+	chromium := browser.ForTest(t)
 	repository := localtest.Name(t, "console")
 	var proxy *faultproxy.Proxy
 	s := start(t, func(at *servers) {
@@ -36,7 +35,8 @@ func TestConsole(t *testing.T) {
 	s.makeRepository(repository)
 	s.must(s.StartBackup(t.Context()))
 	s.must(s.AwaitShards(t.Context()))
-	console := s.startConsole()
+	console, err := s.StartConsole(t.Context(), s.collector, s.worker, "--source-timeout", "2m", "--temporal-ui", localtest.TemporalUI(t))
+	s.must(err)
 
 	root, err := local.FindRoot(".")
 	s.must(err)
@@ -44,7 +44,10 @@ func TestConsole(t *testing.T) {
 		t.Helper()
 		expected, err := json.Marshal(texts)
 		s.must(err)
-		chromium.Run(t, "console.mjs", atTheConsole, filepath.Join(root, ".local", "shots"), "CONSOLE="+console, "STATE="+state, "EXPECTED="+string(expected))
+		s.must(chromium.Run(t.Context(), browser.Script{
+			Name: "console.mjs", Text: atTheConsole, Shots: filepath.Join(root, ".local", "shots"),
+			Env: []string{"CONSOLE=" + console.URL, "STATE=" + state, "EXPECTED=" + string(expected)},
+		}))
 	}
 	look("idle", "All is well", "1 of 1 answer", "Not audited", "The ledger has no open entry", "There is none: starter snapshot schedule")
 
@@ -74,33 +77,6 @@ func TestConsole(t *testing.T) {
 	proxy.Set()
 	_, err = s.Starter(t.Context(), "shard", "resume", "1")
 	s.must(err)
-}
-
-// startConsole starts the console of the pipeline, and returns its address.
-func (s *system) startConsole() string {
-	s.t.Helper()
-	ports, err := local.ChoosePorts(false, 8088)
-	s.must(err)
-	address := fmt.Sprintf("127.0.0.1:%d", ports[0])
-	process, err := pipeline.Start(pipeline.Command{
-		Name: "console", Program: s.settings.Programs.Starter, Log: filepath.Join(s.settings.Dir, "console.log"),
-		Args: []string{
-			"console", "--listen", address, "--every", "1s", "--source-timeout", "2m", "--collector-url", s.collector.Ops, "--worker-url", s.worker.Ops,
-			"--temporal-ui", localtest.TemporalUI(s.t),
-		},
-		Env: local.Environ(append(s.settings.Servers, "MILLRACE_STREAM="+s.resources.Stream, "MILLRACE_QUEUE="+s.resources.Queue,
-			"MILLRACE_DLQ="+s.resources.DeadLetters, "MILLRACE_BUCKET="+s.resources.Bucket)),
-	})
-	s.must(err)
-	s.t.Cleanup(func() {
-		if err := process.Stop(); err != nil {
-			s.t.Error(err)
-		}
-	})
-	ready, cancel := context.WithTimeout(s.t.Context(), patience)
-	defer cancel()
-	s.must(process.AwaitReady(ready, "http://"+address+"/"))
-	return "http://" + address
 }
 
 // load posts records as agents do, one of a hundred bad, until its context ends.

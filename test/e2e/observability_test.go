@@ -138,7 +138,6 @@ func (w *watched) pauseOneShard() {
 func panelsOf(w *watched) (panels, quiet map[string][]string) {
 	w.t.Helper()
 	panels, quiet = map[string][]string{}, map[string][]string{}
-	filled := strings.NewReplacer("$__rate_interval", "10m", "$shard", ".*")
 	for _, d := range observability.Dashboards() {
 		for _, row := range d.Rows {
 			for _, p := range row.Panels {
@@ -147,7 +146,7 @@ func panelsOf(w *watched) (panels, quiet map[string][]string) {
 					to = quiet
 				}
 				for _, q := range p.Queries {
-					to[name] = append(to[name], filled.Replace(q.Expr))
+					to[name] = append(to[name], q.Filled(10*time.Minute))
 				}
 			}
 		}

@@ -18,7 +18,7 @@ var inTheUI []byte
 // resumes it, and starts Recover with {}. The pictures lie below .local/shots.
 func TestOperatorWorksInTemporalsUI(t *testing.T) {
 	t.Parallel()
-	chromium := browser.Install(t)
+	chromium := browser.ForTest(t)
 	repository := localtest.Name(t, "ui")
 	s := start(t, nil, "MILLRACE_SNAPSHOT_REPOSITORY="+repository)
 	s.makeRepository(repository)
@@ -29,7 +29,10 @@ func TestOperatorWorksInTemporalsUI(t *testing.T) {
 	root, err := local.FindRoot(".")
 	s.must(err)
 	inTheBrowser := func(env ...string) {
-		chromium.Run(t, "ui.mjs", inTheUI, filepath.Join(root, ".local", "shots"), append(env, "UI="+localtest.TemporalUI(t)+"/namespaces/"+s.temporal.Namespace)...)
+		s.must(chromium.Run(t.Context(), browser.Script{
+			Name: "ui.mjs", Text: inTheUI, Shots: filepath.Join(root, ".local", "shots"),
+			Env: append(env, "UI="+localtest.TemporalUI(t)+"/namespaces/"+s.temporal.Namespace),
+		}))
 	}
 	inTheBrowser("SHARD=" + s.running("ProcessShard")[0])
 	s.postEvents(some)

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"millrace/deploy/local"
 	"millrace/deploy/pipeline"
+	"millrace/test/kit/alarms"
 	"millrace/test/kit/audit"
 )
 
@@ -50,9 +52,9 @@ func plan(o *options) (func(context.Context, *harness) error, error) {
 		return runAll([]scenario{mixed(o)}), nil
 	}
 	chosen, err := choose(o.Only, o.Alerts)
-	return func(ctx context.Context, h *harness) error {
+	return func(ctx context.Context, h *harness) (err error) {
 		if o.Alerts {
-			if err := h.buildPrometheus(ctx); err != nil {
+			if h.prometheus, err = alarms.Build(ctx); err != nil {
 				return err
 			}
 		}
@@ -62,16 +64,24 @@ func plan(o *options) (func(context.Context, *harness) error, error) {
 
 const heading = "%-34s %8s %8s %8s %8s %6s %6s %9s %8s\n"
 
+// warmUp comes before alerts are watched: while the first indices are made, records are late without a fault.
+var warmUp = scenario{name: "warm-up"}
+
 // runAll runs scenarios in one pipeline.
 func runAll(chosen []scenario) func(context.Context, *harness) error {
 	return func(ctx context.Context, h *harness) error {
-		if err := h.start(ctx, h.programs, "", chosen...); err != nil {
+		if err := h.start(ctx, h.programs, "", append(slices.Clone(chosen), warmUp)...); err != nil {
 			return err
 		}
 		var total result
 		var wrong []error
 		began := time.Now()
 		fmt.Printf(heading, "scenario", "sent", "accepted", "indexed", "dead", "dupl.", "lost", "recovery", "took")
+		if h.prometheus != "" {
+			if _, err := h.run(ctx, warmUp); err != nil {
+				return fmt.Errorf("warm up: %w", err)
+			}
+		}
 		for _, s := range chosen {
 			report, wrongAlerts, err := h.runWatched(ctx, s)
 			if ctx.Err() != nil {

@@ -13,6 +13,7 @@ import (
 
 	"millrace/deploy/local"
 	"millrace/internal/load"
+	"millrace/test/kit/alarms"
 	"millrace/test/kit/audit"
 	"millrace/test/kit/faultproxy"
 )
@@ -29,7 +30,7 @@ type scenario struct {
 
 	aws, elasticsearch []faultproxy.Rule // each must be seen in a proxy's log
 
-	alarms alarms
+	alarms alarms.Expected
 
 	// prepare comes before the load.
 	prepare func(ctx context.Context, s *running) error
@@ -66,7 +67,7 @@ const nothingBroken = "nothing-broken"
 var basics = []scenario{
 	{number: 47, name: nothingBroken, spans: 15 * time.Minute, records: 90_000}, // no alert may fire
 	{
-		number: 1, name: "worker-killed-before-checkpoint", alarms: alarms{must: late, may: []string{"NothingIsProcessed"}},
+		number: 1, name: "worker-killed-before-checkpoint", alarms: alarms.Expected{Must: alarms.Late, May: []string{"NothingIsProcessed"}},
 		elasticsearch: []faultproxy.Rule{{Name: "1 answer held", Path: "/_bulk", Fault: heldBulks}},
 		fault: func(ctx context.Context, s *running) error {
 			s.breakAll()
@@ -78,7 +79,7 @@ var basics = []scenario{
 		},
 	},
 	{
-		number: 2, name: "elasticsearch-429", alarms: alarms{must: andLate("ElasticsearchBacksOff", "ElasticsearchFails", "ShardWaiting"), may: []string{"ElasticsearchIsTheLimit", "ShardLags"}}, lasts: time.Minute,
+		number: 2, name: "elasticsearch-429", alarms: alarms.Expected{Must: alarms.AndLate("ElasticsearchBacksOff", "ElasticsearchFails", "ShardWaiting"), May: []string{"ElasticsearchIsTheLimit", "ShardLags"}}, lasts: time.Minute,
 		elasticsearch: []faultproxy.Rule{
 			{Name: "2 too many requests", Path: "/_bulk", Fault: faultproxy.Answer{Status: http.StatusTooManyRequests}},
 			{Name: "2 too many items", Path: "/_bulk", Fault: faultproxy.RejectItems{
@@ -97,7 +98,7 @@ var basics = []scenario{
 		},
 	},
 	{
-		number: 3, name: "elasticsearch-down", lasts: 2 * time.Minute,
+		number: 3, name: "elasticsearch-down", alarms: alarms.Expected{Must: alarms.AndLate("DependencyMissing", "ElasticsearchFails", "NoWorker", "NothingIsProcessed", "ShardWaiting", "TargetDown"), May: []string{"ElasticsearchBacksOff", "ElasticsearchIsTheLimit", "ShardLags"}}, lasts: 2 * time.Minute,
 		fault: func(ctx context.Context, s *running) error {
 			server := s.stack.Service(local.Elasticsearch)
 			pid := server.Pid()
@@ -124,7 +125,7 @@ var basics = []scenario{
 		},
 	},
 	{
-		number: 4, name: "bulk-answer-lost", spans: 30 * time.Second,
+		number: 4, name: "bulk-answer-lost", alarms: alarms.Expected{Must: alarms.AndLate("NoWorker", "NothingIsProcessed", "TargetDown")}, spans: 30 * time.Second,
 		elasticsearch: []faultproxy.Rule{
 			{Name: "4 timed out", Path: "/_bulk", AtLeast: splitFrom, Fault: faultproxy.Applied{After: time.Minute}},
 			{Name: "4 truncated", Path: "/_bulk", Share: 0.3, Fault: faultproxy.Truncate{Keep: 0.5}},
@@ -137,7 +138,7 @@ var basics = []scenario{
 		fault: loseAnswers,
 	},
 	{
-		number: 5, name: "stream-throttled", alarms: alarms{must: andLate("FallbackQueueStands", "NoWorker", "NothingIsProcessed", "TargetDown"), may: []string{"FallbackQueueAges"}}, lasts: 10 * time.Second,
+		number: 5, name: "stream-throttled", alarms: alarms.Expected{Must: alarms.AndLate("FallbackQueueStands", "NoWorker", "NothingIsProcessed", "TargetDown"), May: []string{"FallbackQueueAges"}}, lasts: 10 * time.Second,
 		aws: []faultproxy.Rule{{Name: "5 throttled", Operation: "PutRecords", Fault: faultproxy.Throttle()}},
 		fault: func(ctx context.Context, s *running) error {
 			s.breakAll()
@@ -155,11 +156,11 @@ var basics = []scenario{
 		},
 	},
 	{
-		number: 6, name: "entries-rejected", alarms: alarms{may: late},
+		number: 6, name: "entries-rejected", alarms: alarms.Expected{May: alarms.Late},
 		aws: []faultproxy.Rule{{Name: "6 rejected", Operation: "PutRecords", Fault: faultproxy.RejectEntries{Share: 0.3}}},
 	},
 	{
-		number: 7, name: "stream-and-queue-down", alarms: alarms{must: andLate("FallbackQueueRefuses")}, lasts: 10 * time.Second,
+		number: 7, name: "stream-and-queue-down", alarms: alarms.Expected{Must: alarms.AndLate("FallbackQueueRefuses")}, lasts: 10 * time.Second,
 		aws: []faultproxy.Rule{
 			{Name: "7 stream", Operation: "PutRecords", Fault: faultproxy.Reset{}},
 			{Name: "7 queue", Operation: "SendMessageBatch", Fault: faultproxy.Reset{}},
@@ -170,12 +171,12 @@ var basics = []scenario{
 		},
 	},
 	{
-		number: 8, name: "collector-killed-before-answer",
+		number: 8, name: "collector-killed-before-answer", alarms: alarms.Expected{May: alarms.Late},
 		prepare: collectBehindNetwork, fault: killBeforeAnswer,
 		settle: func(_ context.Context, s *running) error { return errors.Join(s.collector.Stop(), s.network.Close()) },
 	},
 	{
-		number: 9, name: "duplicates-across-restart", duplicates: 0.3,
+		number: 9, name: "duplicates-across-restart", alarms: alarms.Expected{May: alarms.AndLate("NothingIsProcessed")}, duplicates: 0.3,
 		fault: func(ctx context.Context, s *running) error {
 			if err := s.awaitAccepted(ctx, 0.5); err != nil {
 				return err
@@ -183,9 +184,9 @@ var basics = []scenario{
 			return s.kill(ctx, s.worker)
 		},
 	},
-	{number: 10, name: "scattered-poison", bad: 0.001}, // of the first 1,000 records two
+	{number: 10, name: "scattered-poison", alarms: alarms.Expected{May: []string{"DeadLettersRise"}}, bad: 0.001}, // of the first 1,000 records two
 	{
-		number: 25, name: "call-invalid-for-one-entry", bad: 0.003,
+		number: 25, name: "call-invalid-for-one-entry", alarms: alarms.Expected{May: []string{"DeadLettersRise"}}, bad: 0.003,
 		aws: []faultproxy.Rule{{Name: "25 invalid", Operation: "PutRecords", Fault: faultproxy.RefuseCalls{With: isBad, Code: "ValidationException"}}},
 	},
 }

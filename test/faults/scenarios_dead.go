@@ -14,6 +14,7 @@ import (
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"golang.org/x/sync/errgroup"
 
+	"millrace/test/kit/alarms"
 	"millrace/test/kit/audit"
 	"millrace/test/kit/faultproxy"
 )
@@ -22,13 +23,13 @@ import (
 // mended, and in the end everything is indexed.
 var dead = []scenario{
 	{
-		number: 18, name: "trimmed-before-reprocessing", ownDay: true, prepare: refuseEvents,
+		number: 18, name: "trimmed-before-reprocessing", alarms: alarms.Expected{Must: []string{"DeadLettersRise", "RecordsTrimmedUnread"}, May: alarms.Late}, ownDay: true, prepare: refuseEvents,
 		aws: []faultproxy.Rule{{Name: "18 trimmed", Operation: "GetShardIterator", Holds: "AT_SEQUENCE_NUMBER", Fault: faultproxy.AWSError(http.StatusBadRequest, "InvalidArgumentException")}},
 		// The rule is for what comes behind the load.
 		fault: func(context.Context, *running) error { return nil }, settle: reprocessTrimmed,
 	},
 	{
-		number: 19, name: "reprocessed-twice", ownDay: true, prepare: refuseEvents, settle: reprocessTwice,
+		number: 19, name: "reprocessed-twice", alarms: alarms.Expected{Must: []string{"DeadLettersRise", "NoWorker", "TargetDown"}, May: alarms.AndLate("NothingIsProcessed")}, ownDay: true, prepare: refuseEvents, settle: reprocessTwice,
 		check: func(_ context.Context, s *running, _ audit.Report) error {
 			if s.before == 0 {
 				return errors.New("no letter was delivered twice")

@@ -14,6 +14,7 @@ import (
 	"go.temporal.io/api/enums/v1"
 
 	"millrace/internal/telemetry"
+	"millrace/test/kit/alarms"
 	"millrace/test/kit/audit"
 	"millrace/test/kit/faultproxy"
 )
@@ -25,7 +26,7 @@ const refusesAll = `{"mappings":{"properties":{"region":{"type":"long"}}}}`
 // what it answers.
 var indexing = []scenario{
 	{
-		number: 11, name: "all-poison", alarms: alarms{must: andLate("ShardHeld", "ShardLags", "ShardTripped"), may: []string{"DeadLettersRise", "NothingIsProcessed"}}, ownDay: true,
+		number: 11, name: "all-poison", alarms: alarms.Expected{Must: alarms.AndLate("ShardHeld", "ShardLags", "ShardTripped"), May: []string{"DeadLettersRise", "NothingIsProcessed"}}, ownDay: true,
 		prepare: func(ctx context.Context, s *running) error {
 			s.sent.Excused = true // until the circuit opens
 			if err := hold(ctx, time.Until(s.last.Add(tenantsCount))); err != nil {
@@ -57,7 +58,7 @@ var indexing = []scenario{
 		check: checkGivenUp,
 	},
 	{
-		number: 13, name: "size-limits", lasts: 10 * time.Second,
+		number: 13, name: "size-limits", alarms: alarms.Expected{May: alarms.AndLate("FallbackQueueAges", "FallbackQueueUsed")}, lasts: 10 * time.Second,
 		aws:           []faultproxy.Rule{{Name: "13 throttled", Operation: "PutRecords", Fault: faultproxy.Throttle()}},
 		elasticsearch: []faultproxy.Rule{{Name: "13 too large", Path: "/_bulk", AtLeast: 512 << 10, Fault: faultproxy.Answer{Status: http.StatusRequestEntityTooLarge}}},
 		prepare:       prepareSizes, settle: retryBatches,
@@ -73,7 +74,7 @@ var indexing = []scenario{
 		},
 	},
 	{
-		number: 14, name: "mapping-conflict", ownDay: true,
+		number: 14, name: "mapping-conflict", alarms: alarms.Expected{Must: []string{"DeadLettersRise"}, May: alarms.Late}, ownDay: true,
 		prepare: func(ctx context.Context, s *running) error {
 			s.sent.Dead = func(n uint64) bool { return s.sent.Source.Type(n) == "event" }
 			_, err := s.ask(ctx, http.MethodPut, "/"+s.index("event"), refusesAll)
@@ -86,8 +87,8 @@ var indexing = []scenario{
 			return nil
 		},
 	},
-	{number: 15, name: "index-out-of-service", ownDay: true, spans: 30 * time.Second, prepare: limitShards, fault: putOutOfService},
-	{number: 20, name: "index-deleted", ownDay: true, spans: 10 * time.Second, fault: deleteIndex, check: func(ctx context.Context, s *running, _ audit.Report) error {
+	{number: 15, name: "index-out-of-service", alarms: alarms.Expected{Must: alarms.AndLate("ShardLags"), May: []string{"RecordsParked", "ShardWaiting"}}, ownDay: true, spans: 30 * time.Second, prepare: limitShards, fault: putOutOfService},
+	{number: 20, name: "index-deleted", alarms: alarms.Expected{May: alarms.Late}, ownDay: true, spans: 10 * time.Second, fault: deleteIndex, check: func(ctx context.Context, s *running, _ audit.Report) error {
 		return s.checkMapping(ctx, s.index("span"))
 	}},
 }

@@ -16,16 +16,17 @@ import (
 	"millrace/deploy/pipeline"
 	"millrace/internal/control"
 	"millrace/internal/load"
+	"millrace/test/kit/alarms"
 	"millrace/test/kit/audit"
 )
 
 // isolation is of what is one tenant's, or one index's, and must delay no other.
 var isolation = []scenario{
 	{
-		number: 27, name: "one-tenant-only-poison", spans: 20 * time.Second,
+		number: 27, name: "one-tenant-only-poison", alarms: alarms.Expected{Must: []string{"DeadLettersRise", "TenantsOffend"}, May: alarms.Late}, spans: 20 * time.Second,
 		fault: sendOnlyPoison, settle: awaitPoison, check: checkPoison,
 	},
-	{number: 28, name: "index-closed", alarms: alarms{must: andLate("RecordsParked", "ShardLags", "ShardWaiting")}, ownDay: true, lasts: 45 * time.Second, fault: closeIndex, settle: awaitHome},
+	{number: 28, name: "index-closed", alarms: alarms.Expected{Must: alarms.AndLate("RecordsParked", "ShardLags", "ShardWaiting")}, ownDay: true, lasts: 45 * time.Second, fault: closeIndex, settle: awaitHome},
 }
 
 // closeIndex closes one index for longer than records wait for it

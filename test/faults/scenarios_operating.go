@@ -14,15 +14,16 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 
 	"millrace/deploy/local"
+	"millrace/test/kit/alarms"
 	"millrace/test/kit/audit"
 	"millrace/test/kit/faultproxy"
 )
 
 // operating are what happens to Temporal, and what operators do.
 var operating = []scenario{
-	{number: 16, name: "split-merge-and-restart", spans: 20 * time.Second, fault: reshard, check: checkDrained},
+	{number: 16, name: "split-merge-and-restart", alarms: alarms.Expected{May: alarms.AndLate("NothingIsProcessed")}, spans: 20 * time.Second, fault: reshard, check: checkDrained},
 	{
-		number: 21, name: "temporal-down", lasts: 2 * time.Minute,
+		number: 21, name: "temporal-down", alarms: alarms.Expected{Must: alarms.AndLate("BreakerOpen", "DependencyMissing", "NothingIsProcessed"), May: []string{"FallbackQueueRefuses", "IngestBudgetBurnsFast", "IngestBudgetBurns", "IngestBudgetBurnsSlowly"}}, lasts: 2 * time.Minute,
 		aws: []faultproxy.Rule{
 			{Name: "21 stream", Operation: "PutRecords", Fault: faultproxy.Reset{}},
 			{Name: "21 queue", Operation: "SendMessageBatch", Fault: faultproxy.Reset{}},
@@ -36,7 +37,7 @@ var operating = []scenario{
 		},
 	},
 	{
-		number: 24, name: "canceled-and-terminated", spans: 60 * time.Second,
+		number: 24, name: "canceled-and-terminated", alarms: alarms.Expected{Must: alarms.AndLate("FallbackQueueRefuses"), May: []string{"DeadLettersRise"}}, spans: 60 * time.Second,
 		aws: []faultproxy.Rule{
 			{Name: "24 stream", Operation: "PutRecords", Fault: faultproxy.Reset{}},
 			{Name: "24 queue", Operation: "SendMessageBatch", Fault: faultproxy.Reset{}},

@@ -11,6 +11,7 @@ import (
 	"millrace/deploy/local"
 	"millrace/deploy/pipeline"
 	"millrace/internal/telemetry"
+	"millrace/test/kit/alarms"
 	"millrace/test/kit/audit"
 	"millrace/test/kit/faultproxy"
 	"millrace/test/mutants"
@@ -18,9 +19,9 @@ import (
 
 // processing are the faults of the way from the stream to the index.
 var processing = []scenario{
-	{number: 12, name: "record-that-panics", bad: 0.002, prepare: deployDefect, fault: awaitFix, settle: retryBatches},
+	{number: 12, name: "record-that-panics", alarms: alarms.Expected{Must: []string{"NoWorker", "NothingIsProcessed", "TargetDown"}, May: alarms.AndLate("BatchesHeldForLong")}, bad: 0.002, prepare: deployDefect, fault: awaitFix, settle: retryBatches},
 	{
-		number: 17, name: "iterator-expired", lasts: 10 * time.Second,
+		number: 17, name: "iterator-expired", alarms: alarms.Expected{May: alarms.Late}, lasts: 10 * time.Second,
 		aws: []faultproxy.Rule{
 			{Name: "17 stalled", Operation: "GetRecords", Fault: faultproxy.Delay{Before: 4 * time.Second}},
 			{Name: "17 expired", Operation: "GetRecords", Share: 0.5, Fault: faultproxy.AWSError(400, "ExpiredIteratorException")},
@@ -36,7 +37,7 @@ var processing = []scenario{
 		},
 	},
 	{
-		number: 22, name: "clocks-an-hour-off",
+		number: 22, name: "clocks-an-hour-off", alarms: alarms.Expected{Must: alarms.Late},
 		aws: []faultproxy.Rule{
 			{Name: "22 ahead", Operation: "PutRecords", Share: 0.3, Fault: faultproxy.Rewrite{Record: receivedAt(time.Hour)}},
 			{Name: "22 behind", Operation: "PutRecords", Share: 0.4, Fault: faultproxy.Rewrite{Record: receivedAt(-time.Hour)}},
@@ -47,7 +48,7 @@ var processing = []scenario{
 		},
 		check: checkClocks,
 	},
-	{number: 23, name: "worker-cut-off-from-temporal", fault: partition, spans: time.Minute},
+	{number: 23, name: "worker-cut-off-from-temporal", alarms: alarms.Expected{Must: alarms.AndLate("NothingIsProcessed"), May: []string{"DependencyMissing", "ShardLags"}}, fault: partition, spans: time.Minute},
 }
 
 // deployDefect replaces the worker by one with a bug: it panics at some

@@ -15,6 +15,7 @@ import (
 	"millrace/internal/load"
 	"millrace/internal/stream"
 	"millrace/internal/telemetry"
+	"millrace/test/kit/alarms"
 	"millrace/test/kit/audit"
 	"millrace/test/kit/faultproxy"
 )
@@ -22,9 +23,9 @@ import (
 // gone are records that the stream has lost before they were read: that must be
 // in the ledger, and nothing else may be missing.
 var gone = []scenario{
-	{number: 29, name: "stream-made-anew", spans: 45 * time.Second, fault: makeStreamAnew, check: checkLost},
+	{number: 29, name: "stream-made-anew", alarms: alarms.Expected{Must: alarms.AndLate("FallbackQueueUsed", "RecordsTrimmedUnread"), May: []string{"FallbackQueueAges", "NothingIsProcessed", "ShardLags"}}, spans: 45 * time.Second, fault: makeStreamAnew, check: checkLost},
 	{
-		number: 30, name: "retention-shortened", spans: 45 * time.Second,
+		number: 30, name: "retention-shortened", alarms: alarms.Expected{Must: alarms.AndLate("NoWorker", "NothingIsProcessed", "RecordsTrimmedUnread", "TargetDown"), May: []string{"ShardLags", "ShardNearsRetention"}}, spans: 45 * time.Second,
 		prepare: func(ctx context.Context, s *running) error {
 			hours := int32(stream.ShortestRetention / time.Hour)
 			_, err := s.streams.IncreaseStreamRetentionPeriod(ctx, &kinesis.IncreaseStreamRetentionPeriodInput{StreamName: &s.resources.Stream, RetentionPeriodHours: aws.Int32(2 * hours)})

@@ -15,6 +15,7 @@ import (
 	"millrace/internal/load"
 	"millrace/internal/telemetry"
 	"millrace/test/hostile"
+	"millrace/test/kit/alarms"
 	"millrace/test/kit/audit"
 	"millrace/test/kit/faultproxy"
 )
@@ -26,7 +27,7 @@ const stranger = "faults-stranger"
 // may not notice.
 var tenants = []scenario{
 	{
-		number: 34, name: "another-beyond-its-quota", lasts: 35 * time.Second, fault: beside(hostile.Flood),
+		number: 34, name: "another-beyond-its-quota", alarms: alarms.Expected{May: alarms.Late}, lasts: 35 * time.Second, fault: beside(hostile.Flood),
 		check: func(ctx context.Context, s *running, report audit.Report) error {
 			if s.stranger.Answers("429") == 0 {
 				return found("no request was answered 429: %s", s.stranger.Said())
@@ -36,7 +37,7 @@ var tenants = []scenario{
 	},
 	{number: 35, name: "connections-that-say-nothing", lasts: 20 * time.Second, fault: beside(hostile.BeSilent), check: unnoticed},
 	{
-		number: 36, name: "amplified-bodies", lasts: 30 * time.Second, fault: beside(hostile.Amplify),
+		number: 36, name: "amplified-bodies", alarms: alarms.Expected{May: alarms.Late}, lasts: 30 * time.Second, fault: beside(hostile.Amplify),
 		check: func(ctx context.Context, s *running, report audit.Report) error {
 			peak, err := pipeline.PeakMemory(s.collector.Pid())
 			if err != nil {
@@ -49,7 +50,7 @@ var tenants = []scenario{
 		},
 	},
 	{
-		number: 37, name: "records-of-fifteen-years", lasts: 20 * time.Second, fault: beside(hostile.ScatterDates),
+		number: 37, name: "records-of-fifteen-years", alarms: alarms.Expected{May: alarms.AndLate("ElasticsearchIsTheLimit", "ShardLags")}, lasts: 20 * time.Second, fault: beside(hostile.ScatterDates),
 		prepare: func(ctx context.Context, s *running) error {
 			names, err := s.indices(ctx, "telemetry-*")
 			s.before = float64(len(names))
@@ -81,15 +82,15 @@ var tenants = []scenario{
 		},
 	},
 	{
-		number: 39, name: "retry-across-the-late-boundary", fault: postLate,
+		number: 39, name: "retry-across-the-late-boundary", alarms: alarms.Expected{May: alarms.AndLate("NothingIsProcessed")}, fault: postLate,
 		prepare: func(_ context.Context, s *running) error {
 			s.sent.Source.Start = time.Now().AddDate(0, 0, -daysLate)
 			return nil
 		},
 	},
-	{number: 40, name: "same-id-other-content", fault: postOthersContent},
+	{number: 40, name: "same-id-other-content", alarms: alarms.Expected{Must: []string{"IdsInConflict"}, May: alarms.AndLate("NothingIsProcessed")}, fault: postOthersContent},
 	{
-		number: 41, name: "heads-of-another", lasts: 20 * time.Second, fault: beside(hostile.Pretend),
+		number: 41, name: "heads-of-another", alarms: alarms.Expected{May: alarms.AndLate("DeadLettersRise", "TenantsOffend")}, lasts: 20 * time.Second, fault: beside(hostile.Pretend),
 		check: func(ctx context.Context, s *running, report audit.Report) error {
 			if s.stranger.Answers("202") == 0 {
 				return fmt.Errorf("nothing that pretends was taken: %s", s.stranger.Said())
@@ -100,8 +101,8 @@ var tenants = []scenario{
 			return unnoticed(ctx, s, report)
 		},
 	},
-	{number: 46, name: "one-index-write-blocked", alarms: alarms{must: andLate("ShardLags")}, ownDay: true, lasts: 20 * time.Second, fault: blockWrites},
-	{number: 45, name: "one-bad-record-a-request", fault: postOneBadSpan, settle: awaitGoodSpans},
+	{number: 46, name: "one-index-write-blocked", alarms: alarms.Expected{Must: alarms.AndLate("ShardLags")}, ownDay: true, lasts: 20 * time.Second, fault: blockWrites},
+	{number: 45, name: "one-bad-record-a-request", alarms: alarms.Expected{May: alarms.AndLate("DeadLettersRise", "TenantsOffend")}, fault: postOneBadSpan, settle: awaitGoodSpans},
 }
 
 const (
@@ -321,7 +322,7 @@ func awaitGoodSpans(ctx context.Context, s *running) error {
 // which it matters.
 var outages = []scenario{
 	{
-		number: 31, name: "dead-letter-queue-down", bad: 0.003, spans: 15 * time.Second,
+		number: 31, name: "dead-letter-queue-down", alarms: alarms.Expected{May: alarms.AndLate("DeadLettersRise", "DeadLettersUntold")}, bad: 0.003, spans: 15 * time.Second,
 		aws: []faultproxy.Rule{{Name: "31 letters", Operation: "SendMessageBatch", Holds: letters, Fault: faultproxy.Reset{}}},
 		fault: func(ctx context.Context, s *running) error {
 			s.breakAll()
@@ -331,9 +332,9 @@ var outages = []scenario{
 			return s.awaitGood(ctx, "nothing reports bad ones")
 		},
 	},
-	{number: 32, name: "dead-letter-queue-is-strict", bad: 0.001, fault: giveUpStrangeIDs, settle: awaitStrangeLetters},
+	{number: 32, name: "dead-letter-queue-is-strict", alarms: alarms.Expected{May: alarms.AndLate("DeadLettersRise")}, bad: 0.001, fault: giveUpStrangeIDs, settle: awaitStrangeLetters},
 	{
-		number: 33, name: "ledger-down", bad: 0.003, lasts: 5 * time.Second,
+		number: 33, name: "ledger-down", alarms: alarms.Expected{May: alarms.AndLate("DeadLettersRise", "ShardWaiting")}, bad: 0.003, lasts: 5 * time.Second,
 		fault: func(ctx context.Context, s *running) error {
 			rule := faultproxy.Rule{Name: "33 ledger", Method: http.MethodPut, Path: "/" + s.resources.Bucket + "/ledger/", Fault: faultproxy.Reset{}}
 			s.harness.aws.Set(rule)
@@ -347,7 +348,7 @@ var outages = []scenario{
 		},
 	},
 	{
-		number: 42, name: "collector-killed-again-and-again", spans: 15 * time.Second,
+		number: 42, name: "collector-killed-again-and-again", alarms: alarms.Expected{May: alarms.AndLate("TargetDown")}, spans: 15 * time.Second,
 		aws: []faultproxy.Rule{{Name: "42 slow", Operation: "PutRecords", Fault: faultproxy.Delay{After: time.Second / 2}}},
 		fault: func(ctx context.Context, s *running) error {
 			for kill := range 3 {
@@ -362,9 +363,9 @@ var outages = []scenario{
 			return nil
 		},
 	},
-	{number: 26, name: "start-in-outage", spans: 30 * time.Second, aws: slices.Concat(withoutQueue, withoutStream), fault: startInOutage},
-	{number: 43, name: "collector-started-without-temporal", spans: 15 * time.Second, fault: startWithoutTemporal},
-	{number: 44, name: "worker-started-without-elasticsearch", lasts: 10 * time.Second, fault: startWithoutElasticsearch},
+	{number: 26, name: "start-in-outage", alarms: alarms.Expected{Must: alarms.AndLate("FallbackQueueStands", "NoCollector", "NothingIsProcessed", "TargetDown"), May: []string{"FallbackQueueAges", "NoWorker"}}, spans: 30 * time.Second, aws: slices.Concat(withoutQueue, withoutStream), fault: startInOutage},
+	{number: 43, name: "collector-started-without-temporal", alarms: alarms.Expected{May: alarms.Late}, spans: 15 * time.Second, fault: startWithoutTemporal},
+	{number: 44, name: "worker-started-without-elasticsearch", alarms: alarms.Expected{Must: alarms.AndLate("DependencyMissing", "ElasticsearchFails", "ShardWaiting"), May: []string{"ElasticsearchIsTheLimit", "NothingIsProcessed", "ShardLags"}}, lasts: 10 * time.Second, fault: startWithoutElasticsearch},
 }
 
 // letters stands in each dead letter, and in no other message.

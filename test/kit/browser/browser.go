@@ -3,7 +3,7 @@
 package browser
 
 import (
-	"bytes"
+	"context"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -37,11 +37,12 @@ type Browser struct {
 	chromium  string // an installed one; empty: that of the packages
 }
 
-// Install downloads the browser once. The test is skipped where there is none for this
-// machine, and none is installed.
-func Install(t testing.TB) *Browser {
-	t.Helper()
-	b := &Browser{}
+// ErrNone says that no browser for this machine can be downloaded, and none is installed.
+var ErrNone = errors.New("no browser for this machine can be downloaded: install Chromium")
+
+// Install downloads the browser once.
+func Install(ctx context.Context) (b *Browser, err error) {
+	b = &Browser{}
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" { // that of the packages is for these alone
 		for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 			if path, err := exec.LookPath(name); err == nil {
@@ -49,68 +50,82 @@ func Install(t testing.TB) *Browser {
 			}
 		}
 		if b.chromium == "" {
-			t.Skip("no browser for this machine can be downloaded: install Chromium")
+			return nil, ErrNone
 		}
 	}
 	root, err := local.FindRoot(".")
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	b.dir, b.node, err = local.InstallNode(t.Context(), root, os.Stderr, "browser", playwrightVersion+"-"+chromiumVersion+"-"+axeVersion,
+	b.dir, b.node, err = local.InstallNode(ctx, root, os.Stderr, "browser", playwrightVersion+"-"+chromiumVersion+"-"+axeVersion,
 		"playwright-core@"+playwrightVersion, "@sparticuz/chromium@"+chromiumVersion, "axe-core@"+axeVersion)
+	if err == nil && b.chromium == "" {
+		err = b.unpack(ctx)
+	}
+	return b, err
+}
+
+// ForTest installs the browser, or skips the test where there is none.
+func ForTest(t testing.TB) *Browser {
+	t.Helper()
+	b, err := Install(t.Context())
+	if errors.Is(err, ErrNone) {
+		t.Skip(err)
+	}
 	if err != nil {
 		t.Fatal(err)
-	}
-	if b.chromium == "" {
-		b.unpack(t)
 	}
 	return b
 }
 
-// unpacking is done by one test at a time: another would start a browser that is half there.
+// unpacking is done by one at a time: another would start a browser that is half there.
 var unpacking sync.Mutex
 
-func (b *Browser) unpack(t testing.TB) {
-	t.Helper()
+func (b *Browser) unpack(ctx context.Context) error {
 	unpacking.Lock()
 	defer unpacking.Unlock()
 	if err := os.MkdirAll(b.temporary(), 0o755); err != nil {
-		t.Fatal(err)
+		return fmt.Errorf("unpack the browser: %w", err)
 	}
 	const script = `import('@sparticuz/chromium').then(({ default: chromium }) => { chromium.setGraphicsMode = false; return chromium.executablePath() })`
-	cmd := exec.CommandContext(t.Context(), b.node, "-e", script)
+	cmd := exec.CommandContext(ctx, b.node, "-e", script)
 	cmd.Dir, cmd.Env = b.dir, append(os.Environ(), "TMPDIR="+b.temporary())
 	if output, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("unpack the browser: %v\n%s", err, output)
+		return fmt.Errorf("unpack the browser: %w\n%s", err, output)
 	}
+	return nil
 }
 
 // temporary is where the browser is unpacked once.
 func (b *Browser) temporary() string { return filepath.Join(b.dir, "tmp") }
 
-// Run runs a script, which imports open and judge from ./browser.mjs, and fails the test if it
-// fails. Its pictures go into a folder, which is made.
-func (b *Browser) Run(t testing.TB, name string, script []byte, shots string, env ...string) {
-	t.Helper()
-	// In a folder of its own, from which node looks for packages upwards: other tests run scripts at the same time.
+// Script is one of Playwright, which imports open and judge from ./browser.mjs.
+type Script struct {
+	Name  string
+	Text  []byte
+	Shots string   // the folder of its pictures, which is made
+	Env   []string // KEY=VALUE
+}
+
+// Run runs a script, and says what it printed if it fails.
+func (b *Browser) Run(ctx context.Context, s Script) (err error) {
+	// In a folder of its own, from which node looks for packages upwards: others may run scripts at the same time.
 	dir, err := os.MkdirTemp(b.dir, "run-")
 	if err != nil {
-		t.Fatal(err)
+		return fmt.Errorf("make a folder for a script: %w", err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	err = errors.Join(
-		os.MkdirAll(shots, 0o755), os.MkdirAll(b.temporary(), 0o755),
-		os.WriteFile(filepath.Join(dir, "browser.mjs"), opens, 0o644), os.WriteFile(filepath.Join(dir, name), script, 0o644),
-	)
-	if err != nil {
-		t.Fatal(err)
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if err := errors.Join(
+		os.MkdirAll(s.Shots, 0o755), os.MkdirAll(b.temporary(), 0o755),
+		os.WriteFile(filepath.Join(dir, "browser.mjs"), opens, 0o644), os.WriteFile(filepath.Join(dir, s.Name), s.Text, 0o644),
+	); err != nil {
+		return fmt.Errorf("write a script: %w", err)
 	}
-	cmd := exec.CommandContext(t.Context(), b.node, filepath.Join(dir, name))
-	cmd.Env = append(append(os.Environ(), "TMPDIR="+b.temporary(), "CHROMIUM="+b.chromium, "SHOTS="+shots,
-		fmt.Sprint("PATIENCE=", patience.Milliseconds())), env...)
-	var output bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("%s: %v\n%s", name, err, output.String())
+	cmd := exec.CommandContext(ctx, b.node, filepath.Join(dir, s.Name))
+	cmd.Env = append(append(os.Environ(), "TMPDIR="+b.temporary(), "CHROMIUM="+b.chromium, "SHOTS="+s.Shots,
+		fmt.Sprint("PATIENCE=", patience.Milliseconds())), s.Env...)
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", s.Name, err, output)
 	}
+	return nil
 }
