@@ -48,13 +48,14 @@ func TestDocumentedCommandsRun(t *testing.T) {
 			if len(commands) < 30 {
 				t.Fatalf("the documents have %d commands of %s: they are written in another form", len(commands), tool)
 			}
-			d := newDesk(t)
+			d, failed := newDesk(t), 0
 			for _, command := range commands {
 				if err := d.run(command); err != nil {
 					t.Errorf("%s\n%v", command, err)
+					failed++
 				}
 			}
-			t.Logf("%d commands of %s", len(commands), tool)
+			t.Logf("%d commands of %s, %d failed", len(commands), tool, failed)
 		})
 	}
 }

@@ -165,6 +165,15 @@ func TestAlertsFire(t *testing.T) {
 		}
 		runPromtool(t, "test", "rules", path)
 	}
+	tested := 0
+	for name := range all {
+		fires := func(s scenario) bool { return s.fires }
+		silent := func(s scenario) bool { return !s.fires }
+		if slices.ContainsFunc(scenarios[name], fires) && slices.ContainsFunc(scenarios[name], silent) {
+			tested++
+		}
+	}
+	t.Logf("%d alerts fire and stay silent", tested)
 }
 
 // pace is how far values of a scenario, and evaluations of the rules, are apart: each evaluation computes all of them.
