@@ -82,7 +82,7 @@ func (c *Chunk) indexed() map[telemetry.DocID]telemetry.Digest {
 }
 
 // await waits for other chunks, without a place in the sink, which they may need, and leaves out of the bulk what they
-// have indexed. It returns a new place.
+// have indexed. It returns a new place for the rest.
 func (s *Run) await(c *Chunk, others []*flight, place func(limiter.Feedback)) (func(limiter.Feedback), error) {
 	place(limiter.Feedback{})
 	there := map[int]telemetry.Digest{}
@@ -99,6 +99,8 @@ func (s *Run) await(c *Chunk, others []*flight, place func(limiter.Feedback)) (f
 			}
 		}
 	}
-	c.skip(there)
+	if c.skip(there); len(c.at) == 0 {
+		return place, nil
+	}
 	return s.refill(c, c.at)
 }

@@ -102,7 +102,10 @@ func startTraced(t *testing.T, direct bool) (*system, *backend) {
 	return start(t, func(at *servers) {
 		at.direct = direct
 		at.all = []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + url, "OTEL_BSP_SCHEDULE_DELAY=100", "MILLRACE_TRACE_SAMPLE=0.000001"}
-		at.collector = []string{"MILLRACE_INGEST_LINGER=1s"} // so that concurrent requests share a batch
+		at.collector = []string{
+			"MILLRACE_INGEST_LINGER=1s",        // so that concurrent requests share a batch
+			"MILLRACE_INGEST_START_TIMEOUT=2m", // or a busy Temporal is passed by, and so are its spans
+		}
 	}), b
 }
 
