@@ -194,9 +194,12 @@ func untilStopped(ctx context.Context, _ converter.EncodedValues) (any, error) {
 	}
 }
 
+// commandWithin bounds a command and what it sets off, beside all other tests.
+const commandWithin = 5 * time.Minute
+
 // run runs a command in the state that it is for, and ensures that it has done what its name says.
 func (d *desk) run(command string) error {
-	ctx, cancel := context.WithTimeout(d.t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(d.t.Context(), commandWithin)
 	defer cancel()
 	command = strings.NewReplacer("batch/…", d.batch, `"first":"F","last":"L"`, `"first":"1","last":"10"`, "'…'", `'MillraceState="waiting"'`,
 		"2026-11-24T00:00:00Z", time.Now().Add(time.Hour).UTC().Format(time.RFC3339)).Replace(command)
