@@ -3,7 +3,6 @@ package indexing
 import (
 	"errors"
 	"log/slog"
-	"slices"
 	"time"
 
 	"millrace/internal/longcall"
@@ -57,15 +56,9 @@ func (s *Run) skipResent(c *Chunk) error {
 			s.indexer.Seen.Mark(generation, c.ids[e.at], found[i].Digest.Short())
 		}
 	}
-	if len(there) > 0 {
-		c.skip(there)
-		c.fill(c.at, time.Now())
+	if len(there) == 0 {
+		return nil
 	}
-	return nil
-}
-
-// skip leaves records out that are indexed, each with the digest of its document.
-func (c *Chunk) skip(there map[int]telemetry.Digest) {
 	rest := c.at[:0]
 	for _, i := range c.at {
 		if digest, indexed := there[i]; indexed {
@@ -75,10 +68,8 @@ func (c *Chunk) skip(there map[int]telemetry.Digest) {
 		}
 	}
 	c.at = rest
-	c.resent = slices.DeleteFunc(c.resent, func(e resent) bool {
-		_, indexed := there[e.at]
-		return indexed
-	})
+	c.fill(c.at, time.Now())
+	return nil
 }
 
 // postedBefore are those records of the chunk that may stand in another index and

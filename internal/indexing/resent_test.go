@@ -86,23 +86,41 @@ func TestAResendIsNotWrittenBesideItsEarlierPost(t *testing.T) {
 	}
 }
 
-// slowPosts is Elasticsearch that holds the first bulk back.
+// slowPosts is Elasticsearch that holds the first bulk back, and finds what it has taken.
 type slowPosts struct {
 	earlierPosts
 	began, answer chan struct{}
 	answers       outcome.Class // of the first bulk
+	digest        telemetry.Digest
 }
 
 func (e *slowPosts) Do(ctx context.Context, b *sink.Bulk) sink.Result {
 	select {
 	case e.began <- struct{}{}:
 		<-e.answer
-		e.earlierPosts.Do(ctx, b)
-		return sink.Result{Class: e.answers}
+		if e.answers != outcome.Indexed {
+			return sink.Result{Class: e.answers}
+		}
 	default:
-		return e.earlierPosts.Do(ctx, b)
 	}
+	return e.earlierPosts.Do(ctx, b)
 }
+
+func (e *slowPosts) Find(_ context.Context, documents []sink.Reference) (found []sink.Found, err error) {
+	for _, d := range documents {
+		if there := slices.Contains(e.indices, d.Index); there {
+			found = append(found, sink.Found{There: true, Digest: e.digest})
+		} else {
+			found = append(found, sink.Found{})
+		}
+	}
+	return found, nil
+}
+
+// knowing is a cache that takes what it is asked for to be indexed: a disaster has deleted it since.
+type knowing struct{ unseen }
+
+func (knowing) Seen(telemetry.DocID) (uint32, bool) { return telemetry.Digest(1).Short(), true }
 
 // TestAResendWaitsForItsEarlierPost that is under way in another chunk, in which no look-up finds it; and an earlier post
 // for its resend. One place in the sink is enough.
@@ -118,31 +136,19 @@ func TestAResendWaitsForItsEarlierPost(t *testing.T) {
 		"the resend comes second":                          {late(0, 1), late(9, 1), outcome.Indexed, []string{day}, Counts{Duplicates: 1}},
 		"the resend comes first":                           {late(9, 1), late(0, 1), outcome.Indexed, []string{year}, Counts{Duplicates: 1}},
 		"the resend comes second, and says something else": {late(0, 1), late(9, 2), outcome.Indexed, []string{day}, Counts{Conflicts: 1}},
-		"the earlier post is refused":                      {late(0, 1), late(9, 1), outcome.Refused, []string{day, year}, Counts{}},
-		"two resends, whose index is the same and says so": {late(9, 1), late(9, 1), outcome.Indexed, []string{year}, Counts{Duplicates: 1}},
+		"the earlier post is refused":                      {late(0, 1), late(9, 1), outcome.Refused, []string{year}, Counts{}},
+		"two resends, which have one index":                {late(9, 1), late(9, 1), outcome.Indexed, []string{year}, Counts{Duplicates: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			posts := &slowPosts{began: make(chan struct{}, 1), answer: make(chan struct{}), answers: c.answers}
-			posts.found = func(n int) ([]sink.Found, error) { return make([]sink.Found, n), nil }
+			posts := &slowPosts{began: make(chan struct{}, 1), answer: make(chan struct{}), answers: c.answers, digest: 1}
 			x := New(Settings{Bulk: posts, Lookup: posts, Limiter: limiter.New(1, 0), CompareRate: 1000}).Uncached()
 			s := begin(t, x)
 			ended := make(chan *Chunk, 2)
-			index := func(r stream.Record) {
-				chunk := &Chunk{Records: []stream.Record{r}}
-				if err := s.Index(chunk, func(limiter.Feedback) {}); err != nil {
-					t.Error(err)
-				}
-				ended <- chunk
-			}
-			go index(c.first)
+			go index(t, s, &Chunk{Records: []stream.Record{c.first}}, ended)
 			until(t, func() bool { return len(posts.began) > 0 })
-			go index(c.second)
-			until(t, func() bool { // it has met the first
-				x.flights.mu.Lock()
-				defer x.flights.mu.Unlock()
-				return x.flights.all[0].awaited
-			})
+			go index(t, s, &Chunk{Records: []stream.Record{c.second}}, ended)
+			until(t, func() bool { return x.flights.underWay() == 2 })
 			close(posts.answer)
 			var earlier Counts
 			for range 2 {
@@ -155,28 +161,88 @@ func TestAResendWaitsForItsEarlierPost(t *testing.T) {
 	}
 }
 
-// TestAStoppedCallWaitsForNoOtherChunk of another call.
+// TestOnlyTheSinkSaysWhatIsThere: not another chunk, whose cache may know what a disaster has deleted, or whose documents
+// are others.
+func TestOnlyTheSinkSaysWhatIsThere(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		cache  Seen
+		suffix string
+		waits  bool
+		want   []string
+	}{
+		"a cache knows it": {knowing{}, "", true, []string{"telemetry-log-2026"}},
+		"for a copy of it": {unseen{}, "-copy", false, []string{"telemetry-log-2026-copy"}},
+	} {
+		posts := &slowPosts{began: make(chan struct{}, 1), answers: outcome.Indexed, digest: 1}
+		posts.began <- struct{}{} // no bulk is held back
+		x := New(Settings{Bulk: posts, Lookup: posts, Limiter: limiter.New(1, 0), Seen: c.cache, CompareRate: 1000})
+		first := &Chunk{Records: []stream.Record{late(0, 1)}}
+		first.sort(x.Seen, time.Now())
+		flight, _ := x.flights.enter(first)
+		ended := make(chan *Chunk, 1)
+		replayed := late(9, 1)
+		replayed.Replayed = true
+		go index(t, begin(t, x.Past()), &Chunk{Records: []stream.Record{replayed}, Suffix: c.suffix}, ended)
+		if c.waits {
+			until(t, func() bool { return x.flights.underWay() == 2 })
+			x.flights.leave(flight)
+			<-ended
+		} else {
+			<-ended
+			x.flights.leave(flight)
+		}
+		if !slices.Equal(posts.indices, c.want) {
+			t.Errorf("%s: written to %v", name, posts.indices)
+		}
+	}
+}
+
+// TestAStoppedCallWaitsForNoOtherChunk, and not for a place behind it. Its records have no outcome, and none is blamed.
 func TestAStoppedCallWaitsForNoOtherChunk(t *testing.T) {
 	t.Parallel()
-	x := New(Settings{Bulk: &earlierPosts{}, Limiter: limiter.New(1, 0)})
-	call := longcall.Begin(t.Context())
-	s := x.Begin(call, "shard", limiter.Live)
-	first := &Chunk{Records: []stream.Record{late(0, 1)}}
-	first.sort(x.Seen, time.Now())
-	flight, _ := x.flights.enter(first)
-	defer x.flights.leave(flight, first, false)
-	ended := make(chan error, 1)
-	second := &Chunk{Records: []stream.Record{late(9, 1)}}
-	go func() { ended <- s.Index(second, func(limiter.Feedback) {}) }()
-	until(t, func() bool {
-		x.flights.mu.Lock()
-		defer x.flights.mu.Unlock()
-		return flight.awaited
-	})
-	call.Abandon()
-	if err := <-ended; !errors.Is(err, longcall.ErrStopped) || !slices.Equal(second.Stopped, []int{0}) {
-		t.Errorf("it ends with %v, and leaves %v", err, second.Stopped)
+	for name, stop := range map[string]func(x *Indexer, first *flight, call *longcall.Call){
+		"for the chunk": func(_ *Indexer, _ *flight, call *longcall.Call) { call.Abandon() },
+		"for a place": func(x *Indexer, first *flight, call *longcall.Call) {
+			x.flights.leave(first)
+			until(t, func() bool { return x.Limiter.State().Waiting > 0 })
+			call.Abandon()
+		},
+	} {
+		x := New(Settings{Bulk: &earlierPosts{}, Limiter: limiter.New(1, 0)})
+		taken, err := x.Limiter.Acquire(t.Context(), limiter.Live)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer taken(limiter.Feedback{})
+		call := longcall.Begin(t.Context())
+		s := x.Begin(call, "shard", limiter.Live)
+		first := &Chunk{Records: []stream.Record{late(0, 1)}}
+		first.sort(x.Seen, time.Now())
+		flight, _ := x.flights.enter(first)
+		ended := make(chan error, 1)
+		second := &Chunk{Records: []stream.Record{late(9, 1)}}
+		go func() { ended <- s.Index(second, func(limiter.Feedback) {}) }()
+		until(t, func() bool { return x.flights.underWay() == 2 })
+		stop(x, flight, call)
+		if err := <-ended; !errors.Is(err, longcall.ErrStopped) || !slices.Equal(second.Stopped, []int{0}) || len(second.Open) > 0 {
+			t.Errorf("%s: it ends with %v, and leaves %v, %v", name, err, second.Stopped, second.Open)
+		}
 	}
+}
+
+// index indexes a chunk, and says when that has ended.
+func index(t *testing.T, s *Run, c *Chunk, ended chan<- *Chunk) {
+	if err := s.Index(c, func(limiter.Feedback) {}); err != nil {
+		t.Error(err)
+	}
+	ended <- c
+}
+
+func (f *flights) underWay() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.all)
 }
 
 func until(t *testing.T, condition func() bool) {

@@ -68,15 +68,13 @@ func (s *Run) attempt(c *Chunk, place func(limiter.Feedback)) (err error) {
 	defer func() { place(limiter.Feedback{}) }() // counts where nothing was sent: only the first release does
 	c.sort(s.indexer.Seen, time.Now())
 	flight, others := s.indexer.flights.enter(c)
-	complete := false
-	defer func() { s.indexer.flights.leave(flight, c, complete) }()
+	defer s.indexer.flights.leave(flight)
 	if len(others) > 0 {
 		place, err = s.await(c, others, place)
 	}
 	if err == nil {
 		err = s.sendNew(c, place)
 	}
-	complete = true // else a panic
 	s.compare(c)
 	if err == nil {
 		s.call.Stall.Clear(sending)
