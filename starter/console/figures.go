@@ -30,6 +30,7 @@ const (
 	conflicts   = "conflicts"
 	unchecked   = "unchecked"
 	deadLetters = "deadLetters"
+	parked      = "parked" // of the dead letters
 	handedOver  = "handedOver"
 	backedUp    = "backedUp"
 	recovered   = "recovered"
@@ -56,6 +57,7 @@ var counters = []struct{ name, metric, label, value string }{
 	{conflicts, "millrace_process_records_total", "outcome", "conflict"},
 	{unchecked, "millrace_process_records_total", "outcome", "unchecked"},
 	{deadLetters, "millrace_process_records_total", "outcome", "dead_letter"},
+	{parked, "millrace_process_parked_records_total", "", ""},
 	{handedOver, "millrace_process_records_total", "outcome", "handed_over"},
 	{backedUp, "millrace_backup_records_total", "", ""},
 	{recovered, "millrace_recover_records_total", "", ""},

@@ -12,6 +12,11 @@ type Rate struct {
 	Total   float64  `json:"total"`   // since the console started
 }
 
+// exceeds reports whether it is known to be more than a share of another.
+func (r Rate) exceeds(share float64, of Rate) bool {
+	return r.Records != nil && of.Records != nil && *r.Records > share*(*of.Records)
+}
+
 // Region is what agents of a region get from its collectors.
 type Region struct {
 	Region     string   `json:"region"`
@@ -44,6 +49,7 @@ var edges = map[string][]string{
 	"indexed":    {indexed},
 	"duplicates": {duplicates, conflicts, unchecked},
 	"dead":       {deadLetters},
+	"parked":     {parked},
 	"handedOver": {handedOver},
 	"backedUp":   {backedUp},
 	"recovered":  {recovered},

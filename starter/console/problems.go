@@ -248,10 +248,9 @@ func cost(shard Shard, retention time.Duration) string {
 const detour = 0.05
 
 func queueProblems(s *State) (all []Problem) {
-	in, rejected := s.Edges["accepted"].Records, s.Edges["queue"].Records
-	if in != nil && rejected != nil && *rejected > detour**in {
+	if rejected := s.Edges["queue"]; rejected.exceeds(detour, s.Edges["accepted"]) {
 		all = append(all, Problem{
-			Level: Warn, Node: "stream", What: fmt.Sprintf("the stream rejects %.0f records a second, which take the way through the queue", *rejected),
+			Level: Warn, Node: "stream", What: fmt.Sprintf("the stream rejects %.0f records a second, which take the way through the queue", *rejected.Records),
 			Cost: "they are late, and none is lost", Do: []string{"starter redrive status"}, See: "troubleshooting.md#the-stream-throttles",
 		})
 	}
@@ -307,10 +306,13 @@ func lossProblems(s *State) (all []Problem) {
 const givenUp = 0.01
 
 func letterProblems(s *State) (all []Problem) {
-	processed, dead := s.Edges["processed"].Records, s.Edges["dead"].Records
-	if processed != nil && dead != nil && *dead > givenUp**processed && len(s.Letters.Value.Parked) == 0 {
+	processed, dead := s.Edges["processed"], s.Edges["dead"]
+	if home := s.Edges["parked"].Records; dead.Records != nil && home != nil { // what is parked comes home
+		dead.Records = new(*dead.Records - *home)
+	}
+	if dead.exceeds(givenUp, processed) {
 		all = append(all, Problem{
-			Level: Warn, Node: "ledger", What: fmt.Sprintf("%.0f of %.0f records a second are given up", *dead, *processed),
+			Level: Warn, Node: "ledger", What: fmt.Sprintf("%.0f of %.0f records a second are given up", *dead.Records, *processed.Records),
 			Cost: "they are in the ledger, and not in the index", Do: []string{"starter dlq list"}, See: "troubleshooting.md#records-are-in-the-ledger",
 		})
 	}

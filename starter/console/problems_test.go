@@ -206,6 +206,10 @@ func TestAFewRejectedRecordsAreNoProblem(t *testing.T) {
 	if all := found(s); len(all) != 0 {
 		t.Errorf("the problems are %+v", all)
 	}
+	s.Edges["dead"], s.Edges["parked"] = Rate{Records: new(30.0)}, Rate{Records: new(29.0)}
+	if all := found(s); len(all) != 0 {
+		t.Errorf("with parked records the problems are %+v", all)
+	}
 }
 
 // TestOneShardSaysWhyAllWait: the one that waits longest may not know.
