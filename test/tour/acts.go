@@ -60,10 +60,10 @@ var acts = []act{
 		title:  "a new version of an agent sends durations that are text",
 		alarms: alarms.Expected{Must: []string{"DeadLettersRise"}, May: []string{"TenantsOffend"}},
 		happen: func(ctx context.Context, t *tour) error {
-			t.stopBad = t.load(ctx, careless, load.Source{BadShare: 0.05})
+			t.bad = t.load(ctx, careless, load.Source{BadShare: 0.05})
 			return nil
 		},
-		mend:    func(_ context.Context, t *tour) error { return t.stopBad(nil) },
+		mend:    func(_ context.Context, t *tour) error { return t.bad.stop() },
 		console: "a second are given up", starter: [][]string{{"dlq", "list"}}, ui: `WorkflowType="KeepDeadLetters"`,
 	},
 	{

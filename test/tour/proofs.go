@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -27,32 +28,25 @@ func (t *tour) prove(ctx context.Context) error {
 		return err
 	}
 	p := prover{root: root}
+	var wrong []error // the other proofs are worth their time all the same
 	var find struct {
 		P99 float64 `json:"find_p99_ms"`
 		IDs int     `json:"find_ids"`
 	}
-	if err := p.program(ctx, &find, "find", "--ids", strconv.Itoa(t.IDs)); err != nil {
-		return err
-	}
+	wrong = append(wrong, p.program(ctx, &find, "find", "--ids", strconv.Itoa(t.IDs)))
 	t.result.FindP99, t.result.FindIDs = find.P99, find.IDs
 
 	var soak struct {
 		Residual int64 `json:"residual_max"`
 		Kills    int   `json:"kills"`
 	}
-	if err := p.program(ctx, &soak, "soak", "--for", t.Soak.String(), "--every", soakKills.String(), "--audit-every", soakKills.String()); err != nil {
-		return err
-	}
+	wrong = append(wrong, p.program(ctx, &soak, "soak", "--for", t.Soak.String(), "--every", soakKills.String(), "--audit-every", soakKills.String()))
 	t.result.ResidualMax, t.result.Kills = soak.Residual, soak.Kills
 
-	if t.result.AlertsTested, err = p.count(ctx, "./deploy/observability", "TestAlertsFire", `(\d+) alerts fire and stay silent`); err != nil {
-		return err
-	}
-	if err := p.commands(ctx, &t.result); err != nil {
-		return err
-	}
+	t.result.AlertsTested, err = p.count(ctx, "./deploy/observability", "TestAlertsFire", `(\d+) alerts fire and stay silent`)
+	wrong = append(wrong, err, p.commands(ctx, &t.result))
 	if t.Faults == "none" {
-		return nil
+		return errors.Join(wrong...)
 	}
 	args := []string{"--alerts"}
 	if t.Faults != "all" {
@@ -62,28 +56,29 @@ func (t *tour) prove(ctx context.Context) error {
 		Scenarios int
 		Wrong     int `json:"alerts_wrong"`
 	}
-	err = p.program(ctx, &faults, "faults", args...)
+	wrong = append(wrong, p.program(ctx, &faults, "faults", args...))
 	t.result.FaultScenarios, t.result.AlertsWrong = faults.Scenarios, t.result.AlertsWrong+faults.Wrong
-	return err
+	return errors.Join(wrong...)
 }
 
 // prover runs programs and tests of the clone.
 type prover struct{ root string }
 
-// program runs a program of .local/bin, shows what it prints, and reads its last line.
+// program runs a program of .local/bin, shows what it prints, and reads its last line. One that fails says there what is
+// wrong, too.
 func (p prover) program(ctx context.Context, last any, name string, args ...string) error {
 	fmt.Printf("\n== %s %s\n", name, strings.Join(args, " "))
 	cmd := exec.CommandContext(ctx, filepath.Join(p.root, ".local", "bin", name), args...)
 	cmd.Dir, cmd.Stderr = p.root, os.Stderr
-	out, err := p.run(cmd)
-	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+	out, failed := p.run(cmd)
+	if failed != nil {
+		failed = fmt.Errorf("%s: %w", name, failed)
 	}
 	all := bytes.Split(bytes.TrimSpace(out), []byte("\n"))
 	if err := json.Unmarshal(all[len(all)-1], last); err != nil {
-		return fmt.Errorf("read what %s says: %w", name, err)
+		return errors.Join(failed, fmt.Errorf("read what %s says: %w", name, err))
 	}
-	return nil
+	return failed
 }
 
 // run runs a command, shows its output line by line, and returns it.

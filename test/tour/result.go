@@ -55,6 +55,7 @@ func (r result) check(proofs bool) error {
 	wrong(r.CanaryAvailability == 0, "no record of the canary could be searched")
 	if proofs {
 		wrong(r.AlertsTested != r.Alerts, "%d of %d alerts are tested", r.AlertsTested, r.Alerts)
+		wrong(r.FindIDs == 0 || r.Kills == 0, "the look-ups or the soak did not end")
 		wrong(r.FindP99 > mostFind, "a look-up takes %.0f ms", r.FindP99)
 		wrong(r.ResidualMax > 0, "%d records of the backup are missing", r.ResidualMax)
 		wrong(r.TctlCommands == 0 || r.TemporalCommands == 0, "no command of the documents was run")

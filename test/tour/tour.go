@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"go.temporal.io/sdk/client"
@@ -65,9 +66,9 @@ type tour struct {
 	collector, worker, console *pipeline.Program
 	alarms                     *alarms.Watcher
 	stores                     audit.Stores
-	canary                     counts                               // of workers that are gone
-	keys                       map[string]string                    // of the collector, by tenant
-	stopBad                    func(func(*load.Sender) error) error // stops the load of an agent's bad version
+	canary                     counts            // of workers that are gone
+	keys                       map[string]string // of the collector, by tenant
+	bad                        *traffic          // of an agent's new version
 
 	result result
 }
@@ -75,17 +76,15 @@ type tour struct {
 // counts are of the records of the canary.
 type counts struct{ posted, searchable float64 }
 
-func run(ctx context.Context, o options) error {
+func run(ctx context.Context, o options) (err error) {
 	t := &tour{options: o}
 	if err := t.inPipeline(ctx); err != nil {
 		return err
 	}
 	if o.Proofs {
-		if err := t.prove(ctx); err != nil {
-			return err
-		}
+		err = t.prove(ctx)
 	}
-	return errors.Join(json.NewEncoder(os.Stdout).Encode(t.result), t.result.check(o.Proofs))
+	return errors.Join(json.NewEncoder(os.Stdout).Encode(t.result), t.result.check(o.Proofs), err)
 }
 
 // inPipeline starts everything, breaks it and looks, and stops everything.
@@ -97,8 +96,8 @@ func (t *tour) inPipeline(ctx context.Context) (err error) {
 	if err := t.start(ctx); err != nil {
 		return err
 	}
-	stop := t.load(ctx, tenant, load.Source{})
-	defer func() { err = errors.Join(err, stop(nil)) }()
+	live := t.load(ctx, tenant, load.Source{})
+	defer func() { err = errors.Join(err, live.stop()) }()
 	if err := t.begin(ctx); err != nil {
 		return err
 	}
@@ -110,7 +109,10 @@ func (t *tour) inPipeline(ctx context.Context) (err error) {
 	if err := t.measure(ctx); err != nil {
 		return err
 	}
-	return stop(func(sender *load.Sender) error { return t.conclude(ctx, sender) })
+	if err := live.stop(); err != nil {
+		return err
+	}
+	return t.conclude(ctx, live.sender)
 }
 
 // install starts the servers, and meanwhile builds what is not there.
@@ -215,29 +217,26 @@ func (t *tour) stop() error {
 	return errors.Join(errs...)
 }
 
-// load posts records of a tenant until the function that it returns is called, which then gives the sender to another.
-// The second call does nothing.
-func (t *tour) load(ctx context.Context, tenant string, source load.Source) (stop func(func(*load.Sender) error) error) {
+// traffic is records of a tenant that are posted until it is stopped.
+type traffic struct {
+	sender *load.Sender
+	stop   func() error // another call does nothing
+}
+
+// load begins to post records of a tenant.
+func (t *tour) load(ctx context.Context, tenant string, source load.Source) *traffic {
 	source.Run, source.Start, source.Interval = tenant+"-"+strings.ToLower(rand.Text()[:8]), time.Now(), time.Millisecond
 	sender := load.NewSender(&source, load.Settings{URL: t.collector.URL, Key: t.keys[tenant], For: 24 * time.Hour, Rate: t.Rate, Duplicates: 0.02, PerPost: 20})
-	loading, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
-	go func() { ended <- sender.Run(loading) }()
-	stopped := false
-	return func(then func(*load.Sender) error) error {
-		if stopped {
-			return nil
-		}
-		stopped = true
+	go func() { ended <- sender.Run(ctx) }()
+	return &traffic{sender, sync.OnceValue(func() error {
 		cancel()
-		if err := <-ended; err != nil && loading.Err() == nil {
+		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
 			return fmt.Errorf("post telemetry: %w", err)
 		}
-		if then == nil {
-			return nil
-		}
-		return then(sender)
-	}
+		return nil
+	})}
 }
 
 // begin waits until records are indexed at once, and takes a first snapshot.

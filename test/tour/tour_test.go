@@ -21,16 +21,17 @@ func TestResultSaysWhatIsWrong(t *testing.T) {
 		t.Errorf("a good result: %v", err)
 	}
 	for want, spoil := range map[string]func(*result){
-		"2 records are lost":                  func(r *result) { r.Lost = 2 },
-		"1 alerts are wrong":                  func(r *result) { r.AlertsWrong = 1 },
-		"1 panels are empty":                  func(r *result) { r.PanelsEmpty = 1 },
-		"-1 documents were made":              func(r *result) { r.PauseHeld = -1 },
-		"no record of the canary":             func(r *result) { r.CanaryAvailability = 0 },
-		"2 of 3 alerts are tested":            func(r *result) { r.AlertsTested = 2 },
-		"a look-up takes 2001 ms":             func(r *result) { r.FindP99 = 2001 },
-		"1 records of the backup are missing": func(r *result) { r.ResidualMax = 1 },
-		"no command of the documents was run": func(r *result) { r.TctlCommands = 0 },
-		"1 commands of the documents fail":    func(r *result) { r.CommandsFailed = 1 },
+		"2 records are lost":                   func(r *result) { r.Lost = 2 },
+		"1 alerts are wrong":                   func(r *result) { r.AlertsWrong = 1 },
+		"1 panels are empty":                   func(r *result) { r.PanelsEmpty = 1 },
+		"-1 documents were made":               func(r *result) { r.PauseHeld = -1 },
+		"no record of the canary":              func(r *result) { r.CanaryAvailability = 0 },
+		"2 of 3 alerts are tested":             func(r *result) { r.AlertsTested = 2 },
+		"a look-up takes 2001 ms":              func(r *result) { r.FindP99 = 2001 },
+		"the look-ups or the soak did not end": func(r *result) { r.Kills = 0 },
+		"1 records of the backup are missing":  func(r *result) { r.ResidualMax = 1 },
+		"no command of the documents was run":  func(r *result) { r.TctlCommands = 0 },
+		"1 commands of the documents fail":     func(r *result) { r.CommandsFailed = 1 },
 	} {
 		r := good
 		spoil(&r)
