@@ -139,7 +139,7 @@ func InstallNode(ctx context.Context, root string, to io.Writer, name, version s
 	return dir, found.path, nil
 }
 
-// client runs a package manager, with a line of progress now and then.
+// client runs a package manager in a folder, with a line of progress now and then. Maven leaves markers where it runs.
 func (s *Service) client(ctx context.Context, dir, program string, args ...string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("make a folder: %w", err)
@@ -162,7 +162,7 @@ func (s *Service) client(ctx context.Context, dir, program string, args ...strin
 
 	var output bytes.Buffer
 	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Stdout, cmd.Stderr = &output, &output
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &output, &output
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	if err := StartChild(cmd, nil); err != nil {
 		return err

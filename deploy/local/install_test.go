@@ -82,3 +82,16 @@ func TestUnpackedArchiveLosesItsTopFolder(t *testing.T) {
 		}
 	}
 }
+
+// TestAPackageManagerLeavesNothingInTheClone: it runs in the folder that it fills.
+func TestAPackageManagerLeavesNothingInTheClone(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "download")
+	service := &Service{stack: &Stack{progress: &progress{}}}
+	if err := service.client(t.Context(), dir, "sh", "-c", "echo > marker"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "marker")); err != nil {
+		t.Error(err)
+	}
+}
