@@ -316,7 +316,9 @@ func (r *redriving) putPortion(loads []*load) (rejected int, err error) {
 	dead := map[*load][]intake.Refused{}
 	var last error
 	counts := Counts{Records: int64(len(records))}
-	for _, rejection := range r.put(records) {
+	rejections := r.put(records)
+	arrived(redriveSeconds, records, rejections)
+	for _, rejection := range rejections {
 		counts.Records--
 		p := places[rejection.Position]
 		if rejection.Invalid {

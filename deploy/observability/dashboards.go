@@ -84,6 +84,10 @@ var overviewBoard = Dashboard{
 				Runbook: "troubleshooting.md#records-are-late",
 			},
 			{
+				Title: "Delay by region", Description: "From receipt to index, by the region of the collector.", Unit: Seconds, Kind: Graph,
+				Queries: quantiles("millrace_delay_seconds", "region"), Runbook: "troubleshooting.md#records-are-late",
+			},
+			{
 				Title: "Lag of the slowest shards", Description: "Age of the checkpoint, of the five shards that are furthest behind in each stage.",
 				Unit: Seconds, Kind: Graph, Queries: []Query{{"topk by (stage) (5, " + lag + ")", "{{stage}} {{shard}}"}},
 				Runbook: "troubleshooting.md#lag-grows-and-no-shard-is-waiting",

@@ -98,6 +98,10 @@ var ingestBoard = Dashboard{
 				Runbook: "troubleshooting.md#the-queue-grows",
 			},
 			{
+				Title: "Time until in the stream", Description: "From the receipt of a record by its collector until the stream has it, of those that came by the queue.",
+				Unit: Seconds, Kind: Graph, Queries: quantiles("millrace_redrive_seconds", ""), Runbook: "troubleshooting.md#the-queue-grows",
+			},
+			{
 				Title: "Pace", Description: "Limit of records redriven a second, 0 if there is none, and calls in which the stream rejected some.", Unit: RecordsPerSecond, Kind: Graph,
 				Queries: []Query{{"max(millrace_redrive_pace_records)", "limit"}, rate("millrace_redrive_throttled_total", "", "calls throttled")},
 			},

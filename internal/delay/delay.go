@@ -10,6 +10,7 @@ package delay
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,11 +30,12 @@ type Histogram struct {
 	mu sync.Mutex
 
 	// Since the start, for Prometheus.
-	totals   [len(bounds) + 1]uint64 // by bound, the last without one
-	sum      uint64                  // in milliseconds
+	totals   []*totals // by Region
 	negative uint64
 
 	window, recent ring
+
+	regions atomic.Pointer[map[string]Region] // replaced as a whole, under mu
 }
 
 // ring has the slots of a window, by the time of observation.
@@ -53,19 +55,21 @@ type slot struct {
 
 // New makes an empty histogram.
 func New() *Histogram {
-	return &Histogram{window: ring{span: Window / slots}, recent: ring{span: RecentWindow / slots}}
+	h := &Histogram{totals: []*totals{{region: otherRegions}}, window: ring{span: Window / slots}, recent: ring{span: RecentWindow / slots}}
+	h.regions.Store(&map[string]Region{})
+	return h
 }
 
 // Observe counts one record. See ObserveBatch.
-func (h *Histogram) Observe(received, indexed time.Time) {
-	h.ObserveBatch(indexed, []time.Time{received})
+func (h *Histogram) Observe(received Received, indexed time.Time) {
+	h.ObserveBatch(indexed, []Received{received})
 }
 
 // ObserveBatch counts the records of one bulk: when the collector received
 // each, and when Elasticsearch had answered that they are indexed. A record
 // from the future, by a collector's clock that is ahead, counts as no delay
 // and as negative. Delays are kept in milliseconds, as received_at is.
-func (h *Histogram) ObserveBatch(indexed time.Time, received []time.Time) {
+func (h *Histogram) ObserveBatch(indexed time.Time, received []Received) {
 	now := indexed.UnixMilli()
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -73,7 +77,7 @@ func (h *Histogram) ObserveBatch(indexed time.Time, received []time.Time) {
 	long, short := h.window.at(wall), h.recent.at(wall)
 	sum, longest := uint64(0), uint64(0)
 	for _, r := range received {
-		ms := now - r.UnixMilli()
+		ms := now - r.At.UnixMilli()
 		if ms < 0 {
 			h.negative++
 			ms = 0
@@ -88,14 +92,15 @@ func (h *Histogram) ObserveBatch(indexed time.Time, received []time.Time) {
 		if bound < len(bounds) && delay > bounds[bound] {
 			bound++ // the bucket lies across the bound
 		}
-		h.totals[bound]++
+		t := h.totals[r.Region]
+		t.counts[bound]++
+		t.sum += delay
 	}
 	for _, s := range [...]*slot{long, short} {
 		s.count += uint64(len(received))
 		s.sum += sum
 		s.max = max(s.max, longest)
 	}
-	h.sum += sum
 }
 
 // at returns the slot of now, emptied when it was of an earlier round.
@@ -163,7 +168,7 @@ func (s *slot) quantile(percent uint64) time.Duration {
 
 var (
 	descDelay = prometheus.NewDesc("millrace_delay_seconds",
-		"Time from received_at, the receipt by the collector, to the answer of Elasticsearch, of every record.", nil, nil)
+		"Time from received_at, the receipt by the collector, to the answer of Elasticsearch, of every record, by the region of its collector.", []string{"region"}, nil)
 	descNegative = prometheus.NewDesc("millrace_delay_negative_total",
 		"Records received, by the collector's clock, after they were indexed: clocks differ.", nil, nil)
 )
@@ -175,13 +180,10 @@ func (h *Histogram) Describe(to chan<- *prometheus.Desc) { to <- descDelay; to <
 func (h *Histogram) Collect(to chan<- prometheus.Metric) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	cumulative := make(map[float64]uint64, len(bounds))
-	count := uint64(0)
-	for i, bound := range bounds {
-		count += h.totals[i]
-		cumulative[float64(bound)/1000] = count
+	for _, t := range h.totals {
+		if t.count() > 0 || len(h.totals) == 1 { // a worker that has indexed nothing yet shows that it counts
+			to <- t.metric()
+		}
 	}
-	count += h.totals[len(bounds)]
-	to <- prometheus.MustNewConstHistogram(descDelay, count, float64(h.sum)/1000, cumulative)
 	to <- prometheus.MustNewConstMetric(descNegative, prometheus.CounterValue, float64(h.negative))
 }

@@ -1,8 +1,10 @@
 package delay
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -40,12 +42,12 @@ func TestSummaryMatchesSortedList(t *testing.T) {
 	for _, n := range []int{1, 2, 100, 10_000} {
 		h := New()
 		var delays []time.Duration
-		var received []time.Time
+		var received []Received
 		sum := time.Duration(0)
 		for range n {
 			delay := time.Duration(random.ExpFloat64()*1300) * time.Millisecond
 			delays = append(delays, delay)
-			received = append(received, start.Add(-delay))
+			received = append(received, Received{At: start.Add(-delay)})
 			sum += delay
 		}
 		h.ObserveBatch(start, received)
@@ -69,8 +71,8 @@ func TestSummaryMatchesSortedList(t *testing.T) {
 func TestNegativeDelaysAreClampedAndCounted(t *testing.T) {
 	t.Parallel()
 	h := New()
-	h.Observe(start.Add(time.Hour), start)
-	h.Observe(start.Add(-40*time.Millisecond), start)
+	h.Observe(Received{At: start.Add(time.Hour)}, start)
+	h.Observe(Received{At: start.Add(-40 * time.Millisecond)}, start)
 	got := h.Summary()
 	if got.NegativeTotal != 1 || got.Count != 2 || got.Average != 20*time.Millisecond || got.Max != 40*time.Millisecond {
 		t.Errorf("%+v", got)
@@ -81,7 +83,7 @@ func TestSummaryForgetsDelaysOutsideWindow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := New()
-		observe := func(delay time.Duration) { now := time.Now(); h.Observe(now.Add(-delay), now) }
+		observe := func(delay time.Duration) { now := time.Now(); h.Observe(Received{At: now.Add(-delay)}, now) }
 		observe(time.Hour)
 		time.Sleep(Window / 2)
 		observe(time.Second)
@@ -106,13 +108,13 @@ func TestSummaryForgetsDelaysOutsideWindow(t *testing.T) {
 func TestPrometheusSeesEveryRecordInItsBucket(t *testing.T) {
 	t.Parallel()
 	h := New()
-	at := func(ms uint64) { h.Observe(start.Add(-time.Duration(ms)*time.Millisecond), start) }
+	at := func(ms uint64) { h.Observe(Received{At: start.Add(-time.Duration(ms) * time.Millisecond)}, start) }
 	for _, bound := range bounds { // on each bound, and right behind it
 		at(bound)
 		at(bound + 1)
 	}
 	at(largest * 2)
-	h.Observe(start.Add(time.Second), start)
+	h.Observe(Received{At: start.Add(time.Second)}, start)
 
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(h)
@@ -140,6 +142,65 @@ func TestPrometheusSeesEveryRecordInItsBucket(t *testing.T) {
 	}
 }
 
+// TestEachRegionHasDelaysOfItsOwn: of those beyond MaxRegions, and of names that no
+// collector has, there is one series.
+func TestEachRegionHasDelaysOfItsOwn(t *testing.T) { // not parallel: allocations are counted
+	h := New()
+	if got := collected(t, h); len(got) != 1 || got["other"].GetSampleCount() != 0 {
+		t.Errorf("before the first record: %v", got)
+	}
+	observe := func(name string, delay time.Duration) {
+		h.Observe(Received{start.Add(-delay), h.Region([]byte(name))}, start)
+	}
+	for n := range MaxRegions - 1 {
+		observe(fmt.Sprintf("region-%d", n), time.Second)
+	}
+	observe("", 2*time.Second)
+	if got := collected(t, h); len(got) != MaxRegions || got["other"] != nil {
+		t.Errorf("%d regions, want %d and no others: %v", len(got), MaxRegions, got["other"])
+	}
+	others := []string{"one too many", "and another", strings.Repeat("x", MaxRegionSize+1), "\xff", "other"}
+	for _, name := range others {
+		observe(name, 3*time.Second)
+	}
+	observe("region-7", 4*time.Second)
+	got := collected(t, h)
+	for name, want := range map[string]struct {
+		count uint64
+		sum   float64
+	}{"region-0": {1, 1}, "region-7": {2, 5}, "": {1, 2}, "other": {uint64(len(others)), 3 * float64(len(others))}} {
+		if got := got[name]; got.GetSampleCount() != want.count || got.GetSampleSum() != want.sum {
+			t.Errorf("%q: %d records took %v s, want %+v", name, got.GetSampleCount(), got.GetSampleSum(), want)
+		}
+	}
+	if len(got) != MaxRegions+1 || h.Summary().Count != uint64(MaxRegions+len(others)+1) {
+		t.Errorf("%d series, %+v", len(got), h.Summary())
+	}
+	if allocations := testing.AllocsPerRun(100, func() { h.Region([]byte("region-7")) }); allocations != 0 {
+		t.Errorf("%v allocations", allocations)
+	}
+}
+
+// collected are the histograms of h, by region.
+func collected(t *testing.T, h *Histogram) map[string]*dto.Histogram {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(h)
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := map[string]*dto.Histogram{}
+	for _, f := range families {
+		if f.GetName() == "millrace_delay_seconds" {
+			for _, m := range f.GetMetric() {
+				of[m.GetLabel()[0].GetValue()] = m.GetHistogram()
+			}
+		}
+	}
+	return of
+}
+
 func TestConcurrentObservationsAllCount(t *testing.T) {
 	t.Parallel()
 	const goroutines, batches, size = 8, 100, 50
@@ -147,11 +208,12 @@ func TestConcurrentObservationsAllCount(t *testing.T) {
 	var group sync.WaitGroup
 	for range goroutines {
 		group.Go(func() {
-			received := make([]time.Time, size)
+			received := make([]Received, size)
 			for i := range received {
-				received[i] = start.Add(-time.Second)
+				received[i].At = start.Add(-time.Second)
 			}
 			for range batches {
+				received[0].Region = h.Region([]byte{'a' + byte(rand.IntN(20))})
 				h.ObserveBatch(start, received)
 				h.Summary()
 			}
@@ -166,11 +228,11 @@ func TestConcurrentObservationsAllCount(t *testing.T) {
 // One operation is one record, in bulks of 1,000.
 func BenchmarkObserveBatch(b *testing.B) {
 	random := rand.New(rand.NewPCG(1, 2))
-	received := make([]time.Time, 1000)
-	for i := range received {
-		received[i] = start.Add(-time.Duration(random.ExpFloat64()*1300) * time.Millisecond)
-	}
 	h := New()
+	received := make([]Received, 1000)
+	for i := range received {
+		received[i] = Received{start.Add(-time.Duration(random.ExpFloat64()*1300) * time.Millisecond), h.Region([]byte("eu-west-1"))}
+	}
 	b.ReportAllocs()
 	for n := b.N; n > 0; n -= len(received) {
 		h.ObserveBatch(start, received[:min(n, len(received))])
@@ -180,7 +242,7 @@ func BenchmarkObserveBatch(b *testing.B) {
 func BenchmarkSummary(b *testing.B) {
 	h := New()
 	for ms := range 10_000 {
-		h.Observe(start.Add(-time.Duration(ms)*time.Millisecond), start)
+		h.Observe(Received{At: start.Add(-time.Duration(ms) * time.Millisecond)}, start)
 	}
 	for b.Loop() {
 		h.Summary()

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"millrace/internal/delay"
 	"millrace/internal/limiter"
 	"millrace/internal/outcome"
 	"millrace/internal/sink"
@@ -35,7 +36,7 @@ type Chunk struct {
 
 	ids     []telemetry.DocID  // of each record; zero for a foreign one
 	digests []telemetry.Digest // of each record; zero for one without
-	times   []time.Time        // received_at of each record; zero for one that is replayed
+	origins []delay.Received   // of each record; without a time for one that is replayed
 	owners  Owners             // the tenant of each record
 
 	bulk sink.Bulk
@@ -47,7 +48,7 @@ type Chunk struct {
 	// conflicts are the records that say something else than their documents, to
 	// be named.
 	conflicts []int
-	received  []time.Time // scratch: of what one bulk created
+	received  []delay.Received // scratch: of what one bulk created
 	// acquitted is the share of a sample of those that are blamed as a whole
 	// that turned out to be fine.
 	acquitted float64
@@ -65,7 +66,7 @@ type Verdict struct {
 // Reset makes the chunk ready for the next records and lets go of these.
 func (c *Chunk) Reset() {
 	clear(c.Records)
-	c.Records, c.ids, c.digests, c.times = c.Records[:0], c.ids[:0], c.digests[:0], c.times[:0]
+	c.Records, c.ids, c.digests, c.origins = c.Records[:0], c.ids[:0], c.digests[:0], c.origins[:0]
 	c.bulk.Reset()
 	c.at, c.resent, c.received = c.at[:0], c.resent[:0], c.received[:0]
 	c.met, c.conflicts = c.met[:0], c.conflicts[:0]
@@ -109,19 +110,20 @@ const RecordOverhead = 128
 
 // sort takes the chunk apart: what does not come from a collector is dead,
 // what was indexed before is not indexed again, the rest goes into the bulk.
-func (c *Chunk) sort(seen Seen, now time.Time) {
+func (c *Chunk) sort(seen Seen, delays *delay.Histogram, now time.Time) {
 	generation := seen.Generation()
 	c.Counts.Records = int64(len(c.Records))
-	c.ids, c.times = slices.Grow(c.ids, len(c.Records)), slices.Grow(c.times, len(c.Records))
+	c.ids, c.origins = slices.Grow(c.ids, len(c.Records)), slices.Grow(c.origins, len(c.Records))
 	c.digests = slices.Grow(c.digests, len(c.Records))
 	c.bulk.Grow(len(c.Records), c.Bytes)
 	for i := range c.Records {
 		r, err := telemetry.Parse(c.Records[i].Data)
 		replayed := c.Records[i].Replayed
-		if replayed {
-			r.ReceivedAt = time.Time{}
+		var origin delay.Received
+		if !replayed && err == nil {
+			origin = delay.Received{At: r.ReceivedAt, Region: delays.Region(r.Region())}
 		}
-		c.ids, c.times, c.digests = append(c.ids, r.DocID), append(c.times, r.ReceivedAt), append(c.digests, r.Digest)
+		c.ids, c.origins, c.digests = append(c.ids, r.DocID), append(c.origins, origin), append(c.digests, r.Digest)
 		if err != nil {
 			c.owners.Add(nil) // whatever it says
 			c.Dead = append(c.Dead, Verdict{At: i, Cause: outcome.Error{Type: outcome.TypeForeign, Reason: err.Error()}})

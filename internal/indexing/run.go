@@ -66,7 +66,7 @@ func (s *Run) Place(c *Chunk) (place func(limiter.Feedback), err error) {
 func (s *Run) attempt(c *Chunk, place func(limiter.Feedback)) (err error) {
 	defer longcall.CatchPanic(&err)
 	defer func() { place(limiter.Feedback{}) }() // counts where nothing was sent: only the first release does
-	c.sort(s.indexer.Seen, time.Now())
+	c.sort(s.indexer.Seen, s.indexer.Delay, time.Now())
 	flight, others := s.indexer.flights.enter(c)
 	defer s.indexer.flights.leave(flight)
 	if len(others) > 0 {
@@ -196,8 +196,8 @@ func (s *Run) outcomes(c *Chunk, at []int, items []sink.Item, generation uint64,
 			s.indexer.Seen.Mark(generation, c.ids[i], c.digests[i].Short())
 			s.indexer.Tracer.Indexed(c.Records[i].Data, c.sent)
 			c.Counts.Indexed++
-			if received := c.times[i]; !received.IsZero() {
-				c.received = append(c.received, received)
+			if origin := c.origins[i]; !origin.At.IsZero() {
+				c.received = append(c.received, origin)
 			}
 		case outcome.Poison:
 			c.Dead = append(c.Dead, Verdict{At: i, Cause: item.Error})

@@ -24,6 +24,17 @@ func (r Record) Tenant() []byte {
 	return nil
 }
 
+// Region returns the region in the record's head, as it stands there; nothing where
+// the head names none behind its tenant. It allocates nothing.
+func (r Record) Region() []byte {
+	text, rest := cutString(r.Document[r.tenantAt:], keyTenant)
+	if text == nil {
+		return nil
+	}
+	region, _ := cutString(rest, keyRegion)
+	return region
+}
+
 // unquoted reads a JSON string, whose first quote is cut off, at the beginning of
 // a text.
 func unquoted(text []byte) []byte {

@@ -34,3 +34,29 @@ func TestHeadNamesTenant(t *testing.T) {
 		}
 	}
 }
+
+func TestHeadNamesRegion(t *testing.T) { // not parallel: allocations are counted
+	at := time.Date(2026, 11, 23, 1, 2, 3, 0, time.UTC)
+	for _, tenant := range []string{"acme", "", `a"b\c`} {
+		data := telemetry.AppendRecord(nil, telemetry.Head{
+			Index: "telemetry-span-2026.11.23", ReceivedAt: at, Tenant: tenant, Region: "eu-west-1", ID: "1", Type: "span", Timestamp: at,
+		}, []byte(`{"region":"us-east-1"}`))
+		r, err := telemetry.Parse(data)
+		if err != nil || string(r.Region()) != "eu-west-1" {
+			t.Errorf("%s: region %q, error %v", data, r.Region(), err)
+		}
+		if allocations := testing.AllocsPerRun(100, func() { r.Region() }); allocations != 0 {
+			t.Errorf("%v allocations", allocations)
+		}
+	}
+	for name, r := range map[string]telemetry.Record{
+		"empty":     {},
+		"no tenant": {Document: []byte(`"region":"eu-west-1"}`)},
+		"cut":       {Document: []byte(`"tenant":"acme","region":"eu-we`)},
+		"elsewhere": {Document: []byte(`"tenant":"acme","id":"1","region":"eu-west-1"}`)},
+	} {
+		if got := r.Region(); got != nil {
+			t.Errorf("%s: region %q", name, got)
+		}
+	}
+}

@@ -139,8 +139,9 @@ func (w *Watch) await(ctx context.Context, interval time.Duration, always bool) 
 	return true
 }
 
-// State is what is known at this moment. To ask for it wakes the sources.
-func (w *Watch) State() State {
+// State is what is known at this moment, with the delay of a region, or of all if that is
+// empty. To ask for it wakes the sources.
+func (w *Watch) State(region string) State {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := time.Now()
@@ -161,6 +162,10 @@ func (w *Watch) State() State {
 		if worst, known := s.Nodes[p.Node]; p.Node != "" && (!known || p.Level.worse(worst)) {
 			s.Nodes[p.Node] = p.Level
 		}
+	}
+	if region != "" { // problems are of all
+		s.Delay = s.Delay.of(region)
+		s.Delay.P50, s.Delay.P99 = w.quantiles(now, delays+"/"+region)
 	}
 	return s
 }

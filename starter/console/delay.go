@@ -1,10 +1,12 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/api"
@@ -18,7 +20,8 @@ const Objective = 2.5
 
 // Delay is the time from the receipt of records to their place in the index.
 type Delay struct {
-	P50       *float64 `json:"p50"` // seconds, at present
+	Region    string   `json:"region,omitempty"` // of the collectors of these records; empty: all
+	P50       *float64 `json:"p50"`              // seconds, at present
 	P99       *float64 `json:"p99"`
 	Objective float64  `json:"objective"` // seconds
 	Source    string   `json:"source"`    // of Points: prometheus or console
@@ -33,6 +36,20 @@ type Point struct {
 	P99      *float64 `json:"p99"`
 	Accepted *float64 `json:"accepted"` // records a second
 	Indexed  *float64 `json:"indexed"`
+
+	regions map[string]quantiles // of the delay
+}
+
+// quantiles are those of a distribution, in seconds; nil: it is empty.
+type quantiles struct{ p50, p99 *float64 }
+
+// of is the delay of the records of a region alone.
+func (d Delay) of(region string) Delay {
+	d.Region, d.Points = region, slices.Clone(d.Points)
+	for i, p := range d.Points {
+		d.Points[i].P50, d.Points[i].P99 = p.regions[region].p50, p.regions[region].p99
+	}
+	return d
 }
 
 const (
@@ -56,11 +73,28 @@ func (w *Watch) remember(ctx context.Context) {
 }
 
 func (w *Watch) point(now time.Time) Point {
-	buckets := w.spread(now, w.processes, delays)
-	return Point{
-		At: now.Unix(), P50: quantile(0.5, buckets), P99: quantile(0.99, buckets),
-		Accepted: w.rate(now, w.processes, accepted), Indexed: w.rate(now, w.processes, indexed),
+	p := Point{At: now.Unix(), Accepted: w.rate(now, w.processes, accepted), Indexed: w.rate(now, w.processes, indexed), regions: map[string]quantiles{}}
+	p.P50, p.P99 = w.quantiles(now, delays)
+	for _, region := range w.delayed() {
+		p50, p99 := w.quantiles(now, delays+"/"+region)
+		p.regions[region] = quantiles{p50, p99}
 	}
+	return p
+}
+
+// delayed are the regions of the records that workers have indexed.
+func (w *Watch) delayed() (regions []string) {
+	for _, p := range w.processes {
+		regions = append(regions, p.part.Value.regions...)
+	}
+	slices.Sort(regions)
+	return slices.Compact(regions)
+}
+
+// quantiles are the median and the 99th percentile of what processes have observed in the window.
+func (w *Watch) quantiles(now time.Time, name string) (p50, p99 *float64) {
+	buckets := w.spread(now, w.processes, name)
+	return quantile(0.5, buckets), quantile(0.99, buckets)
 }
 
 // delay fills in the delay and its history: that of a Prometheus, if it has one.
@@ -74,12 +108,21 @@ func (w *Watch) delay(s *State, now time.Time) {
 	s.Delay.Points = append(append([]Point{}, w.points...), latest)
 }
 
-// queries are those of the history, with the window that suits the step.
-var queries = [...]string{
-	`histogram_quantile(0.5, sum by (le) (rate(millrace_delay_seconds_bucket[1m])))`,
-	`histogram_quantile(0.99, sum by (le) (rate(millrace_delay_seconds_bucket[1m])))`,
-	`sum(rate(millrace_api_records_total{result="accepted"}[1m]))`,
-	`sum(rate(millrace_process_records_total{outcome="indexed"}[1m]))`,
+// queries are those of the history, with the window that suits the step, and where their series go.
+var queries = []struct {
+	query string
+	into  func(p *Point, region string, value *float64)
+}{
+	{delayOf("0.5", "le"), func(p *Point, _ string, v *float64) { p.P50 = v }},
+	{delayOf("0.99", "le"), func(p *Point, _ string, v *float64) { p.P99 = v }},
+	{delayOf("0.5", "le, region"), func(p *Point, region string, v *float64) { p.regions[region] = quantiles{v, p.regions[region].p99} }},
+	{delayOf("0.99", "le, region"), func(p *Point, region string, v *float64) { p.regions[region] = quantiles{p.regions[region].p50, v} }},
+	{`sum(rate(millrace_api_records_total{result="accepted"}[1m]))`, func(p *Point, _ string, v *float64) { p.Accepted = v }},
+	{`sum(rate(millrace_process_records_total{outcome="indexed"}[1m]))`, func(p *Point, _ string, v *float64) { p.Indexed = v }},
+}
+
+func delayOf(q, by string) string {
+	return `histogram_quantile(` + q + `, sum by (` + by + `) (rate(millrace_delay_seconds_bucket[1m])))`
 }
 
 // Prometheus asks one for the history.
@@ -94,26 +137,26 @@ func Prometheus(address string) (func(context.Context) ([]Point, error), error) 
 		points := make([]Point, int(History/historyStep)+1)
 		begin := end.Add(-History)
 		for i := range points {
-			points[i].At = begin.Add(time.Duration(i) * historyStep).Unix()
+			points[i].At, points[i].regions = begin.Add(time.Duration(i)*historyStep).Unix(), map[string]quantiles{}
 		}
 		some := false
-		for n, query := range queries {
-			value, _, _, err := ask.QueryRange(ctx, query, v1.Range{Start: begin, End: end, Step: historyStep})
+		for _, q := range queries {
+			value, _, _, err := ask.QueryRange(ctx, q.query, v1.Range{Start: begin, End: end, Step: historyStep})
 			if err != nil {
 				return nil, fmt.Errorf("ask Prometheus for the history: %w", err)
 			}
-			series, is := value.(model.Matrix)
-			if !is || len(series) == 0 {
-				continue
-			}
-			for _, pair := range series[0].Values {
-				v := float64(pair.Value)
-				i := int(pair.Timestamp.Time().Sub(begin) / historyStep)
-				if math.IsNaN(v) || math.IsInf(v, 0) || i < 0 || i >= len(points) {
-					continue
+			matrix, _ := value.(model.Matrix)
+			for _, series := range matrix {
+				region := cmp.Or(string(series.Metric["region"]), unnamed)
+				for _, pair := range series.Values {
+					v := float64(pair.Value)
+					i := int(pair.Timestamp.Time().Sub(begin) / historyStep)
+					if math.IsNaN(v) || math.IsInf(v, 0) || i < 0 || i >= len(points) {
+						continue
+					}
+					some = true
+					q.into(&points[i], region, &v)
 				}
-				some = true
-				*[...]**float64{&points[i].P50, &points[i].P99, &points[i].Accepted, &points[i].Indexed}[n] = &v
 			}
 		}
 		if !some {

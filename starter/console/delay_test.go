@@ -27,7 +27,9 @@ func TestHistoryOfAPrometheus(t *testing.T) {
 		_ = r.ParseForm()
 		start, _ := strconv.ParseFloat(r.Form.Get("start"), 64)
 		series := ""
-		if q := r.Form.Get("query"); !empty && strings.Contains(q, "0.99") {
+		if q := r.Form.Get("query"); !empty && strings.Contains(q, "0.99") && strings.Contains(q, "region") {
+			series = fmt.Sprintf(`{"metric":{"region":"eu-west-1"},"values":[[%f,"0.5"]]},{"metric":{},"values":[[%f,"0.75"]]}`, start+15, start+15)
+		} else if !empty && strings.Contains(q, "0.99") {
 			series = fmt.Sprintf(`{"metric":{},"values":[[%f,"0.25"],[%f,"NaN"]]}`, start+15, start+30)
 		} else if !empty && strings.Contains(q, "accepted") {
 			series = fmt.Sprintf(`{"metric":{},"values":[[%f,"40"]]}`, start+3600)
@@ -52,7 +54,12 @@ func TestHistoryOfAPrometheus(t *testing.T) {
 	}
 	w := New(Settings{}, Sources{})
 	w.state.History.Value = points
-	if d := w.State().Delay; d.Source != "prometheus" || len(d.Points) != 241 {
+	for region, want := range map[string]float64{"eu-west-1": 0.5, "unknown": 0.75} {
+		if p := w.State(region).Delay.Points[1]; p.P99 == nil || *p.P99 != want || p.P50 != nil {
+			t.Errorf("of %s it is %+v", region, p)
+		}
+	}
+	if d := w.State("").Delay; d.Source != "prometheus" || len(d.Points) != 241 {
 		t.Errorf("%d points from %s", len(d.Points), d.Source)
 	}
 	empty = true

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"math"
@@ -70,11 +71,17 @@ const (
 	delays  = "delays"   // from received to indexed
 	answers = "answers"  // of collectors, to agents
 	durable = "durable/" // and the way: of batches of collectors
+	// arriving is from received to put into the stream, of what came by the queue.
+	arriving = "arriving"
+
+	// unnamed is the region of collectors that name none.
+	unnamed = "unknown"
 )
 
 var distributions = []struct{ name, metric, label, value string }{
 	{delays, "millrace_delay_seconds", "", ""},
 	{answers, "millrace_api_request_seconds", "", ""},
+	{arriving, "millrace_redrive_seconds", "", ""},
 	{durable + byTemporal, "millrace_ingest_batch_seconds", "way", byTemporal},
 	{durable + directly, "millrace_ingest_batch_seconds", "way", directly},
 }
@@ -85,6 +92,7 @@ type figures struct {
 	buckets   map[string]map[float64]float64 // cumulative counts by upper bound, of a distribution
 	missing   []string                       // dependencies
 	region    string                         // of a collector; empty: it does not say
+	regions   []string                       // of the records that a worker has indexed: each has a distribution delays/region
 	retention float64                        // of the stream, in seconds; 0: not known
 	residual  float64                        // records that audits have found nowhere since the process started
 }
@@ -108,19 +116,20 @@ func read(body io.Reader) (figures, error) {
 		}
 	}
 	for _, d := range distributions {
-		sum := map[float64]float64{}
+		f.buckets[d.name] = map[float64]float64{}
 		for _, m := range families[d.metric].GetMetric() {
-			if !has(m, d.label, d.value) {
-				continue
-			}
-			for _, b := range m.GetHistogram().GetBucket() {
-				sum[b.GetUpperBound()] += float64(b.GetCumulativeCount())
-			}
-			if !hasInfinity(m) {
-				sum[math.Inf(1)] += float64(m.GetHistogram().GetSampleCount())
+			if has(m, d.label, d.value) {
+				addBuckets(f.buckets[d.name], m)
 			}
 		}
-		f.buckets[d.name] = sum
+	}
+	for _, m := range families["millrace_delay_seconds"].GetMetric() {
+		region := cmp.Or(label(m, "region"), unnamed)
+		if m.GetHistogram().GetSampleCount() > 0 {
+			f.regions = append(f.regions, region)
+			f.buckets[delays+"/"+region] = map[float64]float64{}
+			addBuckets(f.buckets[delays+"/"+region], m)
+		}
 	}
 	for _, m := range families["millrace_dependency_missing"].GetMetric() {
 		if m.GetGauge().GetValue() > 0 {
@@ -138,6 +147,15 @@ func read(body io.Reader) (figures, error) {
 		f.retention = m.GetGauge().GetValue()
 	}
 	return f, nil
+}
+
+func addBuckets(to map[float64]float64, m *dto.Metric) {
+	for _, b := range m.GetHistogram().GetBucket() {
+		to[b.GetUpperBound()] += float64(b.GetCumulativeCount())
+	}
+	if !hasInfinity(m) {
+		to[math.Inf(1)] += float64(m.GetHistogram().GetSampleCount())
+	}
 }
 
 func hasInfinity(m *dto.Metric) bool {

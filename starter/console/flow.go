@@ -17,7 +17,7 @@ func (r Rate) exceeds(share float64, of Rate) bool {
 	return r.Records != nil && of.Records != nil && *r.Records > share*(*of.Records)
 }
 
-// Region is what agents of a region get from its collectors.
+// Region is what agents of a region get from its collectors, and how long their records take.
 type Region struct {
 	Region     string   `json:"region"`
 	Collectors int      `json:"collectors"`
@@ -25,13 +25,15 @@ type Region struct {
 	Refused    *float64 `json:"refused"`  // records a second, for whatever reason
 	P50        *float64 `json:"p50"`      // seconds from the head of a request to its answer
 	P99        *float64 `json:"p99"`
+	DelayP50   *float64 `json:"delayP50"` // seconds from received to indexed
+	DelayP99   *float64 `json:"delayP99"`
 }
 
-// Way is how batches of collectors become durable: through a workflow, or directly.
+// Way is how records get to the stream: through a workflow, directly, or through the queue.
 type Way struct {
 	Way     string   `json:"way"`
 	Records *float64 `json:"records"` // a second
-	P50     *float64 `json:"p50"`     // seconds until a batch is durable
+	P50     *float64 `json:"p50"`     // seconds until a batch is durable; by the queue, from received until in the stream
 	P99     *float64 `json:"p99"`
 }
 
@@ -75,9 +77,11 @@ func (w *Watch) flow(s *State, now time.Time) {
 	}
 	s.Regions = w.regions(now)
 	s.Ways = []Way{}
-	for _, way := range []string{byTemporal, directly} {
-		buckets := w.spread(now, w.processes, durable+way)
-		s.Ways = append(s.Ways, Way{way, w.rate(now, w.processes, way), quantile(0.5, buckets), quantile(0.99, buckets)})
+	for _, way := range []struct{ name, records, took string }{
+		{byTemporal, byTemporal, durable + byTemporal}, {directly, directly, durable + directly}, {toQueue, redriven, arriving},
+	} {
+		p50, p99 := w.quantiles(now, way.took)
+		s.Ways = append(s.Ways, Way{way.name, w.rate(now, w.processes, way.records), p50, p99})
 	}
 }
 
@@ -105,22 +109,29 @@ func (*Watch) spread(now time.Time, of []*process, name string) map[float64]floa
 	return buckets
 }
 
-// regions are those of the collectors.
+// regions are those of the collectors, and of the records that workers index.
 func (w *Watch) regions(now time.Time) []Region {
 	of := map[string][]*process{}
 	for _, p := range w.processes {
 		if p.Kind == Collector {
-			region := cmp.Or(p.part.Value.region, "unknown")
+			region := cmp.Or(p.part.Value.region, unnamed)
 			of[region] = append(of[region], p)
+		}
+	}
+	for _, region := range w.delayed() {
+		if _, known := of[region]; !known { // its collectors are not read
+			of[region] = nil
 		}
 	}
 	regions := []Region{}
 	for region, collectors := range of {
 		buckets := w.spread(now, collectors, answers)
-		regions = append(regions, Region{
+		r := Region{
 			Region: region, Collectors: len(collectors), Accepted: w.rate(now, collectors, accepted),
 			Refused: w.rate(now, collectors, edges["refused"]...), P50: quantile(0.5, buckets), P99: quantile(0.99, buckets),
-		})
+		}
+		r.DelayP50, r.DelayP99 = w.quantiles(now, delays+"/"+region)
+		regions = append(regions, r)
 	}
 	slices.SortFunc(regions, func(a, b Region) int { return cmp.Compare(a.Region, b.Region) })
 	return regions

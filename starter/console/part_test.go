@@ -34,7 +34,7 @@ func TestAFailingSourceKeepsItsLastGoodValue(t *testing.T) {
 			return q, nil
 		})
 		synctest.Wait()
-		if got := w.State().Queue; got.Value.Messages != 1 || got.Error != "" || !got.At.Equal(began) {
+		if got := w.State("").Queue; got.Value.Messages != 1 || got.Error != "" || !got.At.Equal(began) {
 			t.Errorf("at first it is %+v", got)
 		}
 		away.Store(true)
@@ -43,7 +43,7 @@ func TestAFailingSourceKeepsItsLastGoodValue(t *testing.T) {
 		failing := time.Now()
 		time.Sleep(2 * temporalEvery)
 		synctest.Wait()
-		got := w.State()
+		got := w.State("")
 		if q := got.Queue; q.Value.Messages != 1 || q.Error != "it is away" || !q.At.Equal(began) || !q.Since.Equal(failing) {
 			t.Errorf("failing, it is %+v", q)
 		}
@@ -53,7 +53,7 @@ func TestAFailingSourceKeepsItsLastGoodValue(t *testing.T) {
 		away.Store(false)
 		time.Sleep(temporalEvery)
 		synctest.Wait()
-		if q := w.State().Queue; q.Value.Messages != int(asked.Load()) || q.Error != "" || !q.Since.IsZero() || !q.At.Equal(time.Now()) {
+		if q := w.State("").Queue; q.Value.Messages != int(asked.Load()) || q.Error != "" || !q.Since.IsZero() || !q.At.Equal(time.Now()) {
 			t.Errorf("mended, it is %+v", q)
 		}
 	})
@@ -67,7 +67,7 @@ func TestASourceThatDoesNotNoticeItsLimit(t *testing.T) {
 		w := watch(t, func(context.Context) (Queue, error) { asked.Add(1); <-release; return Queue{}, nil })
 		time.Sleep(DefaultWithin + time.Second)
 		synctest.Wait()
-		if q := w.State().Queue; q.Error != "no answer within 10s (--source-timeout)" || asked.Load() != 1 {
+		if q := w.State("").Queue; q.Error != "no answer within 10s (--source-timeout)" || asked.Load() != 1 {
 			t.Errorf("asked %d times, it is %+v", asked.Load(), q)
 		}
 		time.Sleep(time.Hour)
@@ -77,7 +77,7 @@ func TestASourceThatDoesNotNoticeItsLimit(t *testing.T) {
 		}
 		close(release)
 		synctest.Wait()
-		if q := w.State().Queue; q.Error != "" {
+		if q := w.State("").Queue; q.Error != "" {
 			t.Errorf("once it answers it is %+v", q)
 		}
 	})
@@ -94,14 +94,14 @@ func TestNoSourceIsAskedWhileNoPageLooks(t *testing.T) {
 			t.Errorf("asked more than %d times in an hour without a page", most)
 		}
 		for range 3 { // pages, which look at the same time
-			w.State()
+			w.State("")
 		}
 		synctest.Wait()
 		if n := asked.Load(); n != 1 {
 			t.Errorf("asked %d times when pages look, want 1", n)
 		}
 		for range 60 {
-			w.State()
+			w.State("")
 			time.Sleep(time.Second)
 		}
 		synctest.Wait()

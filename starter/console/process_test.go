@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -21,11 +22,26 @@ millrace_api_records_total{protocol="otlp",result="throttled"} 4
 millrace_process_records_total{outcome="indexed"} 50
 millrace_process_records_total{outcome="dead_letter"} 2
 # TYPE millrace_delay_seconds histogram
-millrace_delay_seconds_bucket{le="0.1"} 50
-millrace_delay_seconds_bucket{le="1"} 90
-millrace_delay_seconds_bucket{le="+Inf"} 100
-millrace_delay_seconds_sum 40
-millrace_delay_seconds_count 100
+millrace_delay_seconds_bucket{region="eu-west-1",le="0.1"} 40
+millrace_delay_seconds_bucket{region="eu-west-1",le="1"} 40
+millrace_delay_seconds_bucket{region="eu-west-1",le="+Inf"} 40
+millrace_delay_seconds_sum{region="eu-west-1"} 2
+millrace_delay_seconds_count{region="eu-west-1"} 40
+millrace_delay_seconds_bucket{region="",le="0.1"} 10
+millrace_delay_seconds_bucket{region="",le="1"} 50
+millrace_delay_seconds_bucket{region="",le="+Inf"} 60
+millrace_delay_seconds_sum{region=""} 38
+millrace_delay_seconds_count{region=""} 60
+millrace_delay_seconds_bucket{region="other",le="0.1"} 0
+millrace_delay_seconds_bucket{region="other",le="1"} 0
+millrace_delay_seconds_bucket{region="other",le="+Inf"} 0
+millrace_delay_seconds_sum{region="other"} 0
+millrace_delay_seconds_count{region="other"} 0
+# TYPE millrace_redrive_seconds histogram
+millrace_redrive_seconds_bucket{le="0.9"} 10
+millrace_redrive_seconds_bucket{le="+Inf"} 10
+millrace_redrive_seconds_sum 4
+millrace_redrive_seconds_count 10
 # TYPE millrace_dependency_missing gauge
 millrace_dependency_missing{dependency="s3"} 0
 millrace_dependency_missing{dependency="elasticsearch"} 1
@@ -50,6 +66,9 @@ func TestMetricsBecomeFigures(t *testing.T) {
 	}
 	if f.region != "eu-west-1" || f.retention != 86400 || f.residual != 3 || len(f.missing) != 1 || f.missing[0] != "elasticsearch" || f.buckets[delays][math.Inf(1)] != 100 {
 		t.Errorf("the figures are %+v", f)
+	}
+	if !slices.Equal(f.regions, []string{"eu-west-1", "unknown"}) || f.buckets[delays+"/eu-west-1"][0.1] != 40 || f.buckets[delays+"/unknown"][1] != 50 {
+		t.Errorf("the regions are %v, the figures %v", f.regions, f.buckets)
 	}
 	if _, err := read(strings.NewReader("millrace_api_records_total{ 1")); err == nil {
 		t.Error("nonsense is read as metrics")
@@ -136,7 +155,7 @@ func TestOneProcessThatIsDownHidesNoOther(t *testing.T) {
 		f, err := w.scrape(t.Context(), p)
 		p.part.note(asked, f, err)
 	}
-	s := w.State()
+	s := w.State("")
 	if p := s.Processes[0]; p.Error != "" || p.Region != "eu-west-1" || p.Missing[0] != "elasticsearch" {
 		t.Errorf("the first is %+v", p)
 	}
@@ -151,6 +170,42 @@ func TestOneProcessThatIsDownHidesNoOther(t *testing.T) {
 	}
 	if s.Nodes[Worker] != Bad || s.Nodes["index"] != Bad || s.Regions[0].Region != "eu-west-1" {
 		t.Errorf("the nodes are %v, the regions %v", s.Nodes, s.Regions)
+	}
+}
+
+// TestDelaysByRegion: also of a region whose collectors the console does not read, and of
+// the moment that was remembered.
+func TestDelaysByRegion(t *testing.T) {
+	t.Parallel()
+	full, err := read(strings.NewReader(told))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := New(Settings{Every: DefaultEvery, Within: DefaultWithin}, Sources{Targets: []Target{{Worker, "http://127.0.0.1:1"}}})
+	p, now := w.processes[0], time.Now()
+	p.part.Value = full
+	p.add(sample{now.Add(-window), figures{}})
+	p.add(sample{now, full})
+	w.points = []Point{w.point(now)}
+
+	all, one := w.State(""), w.State("unknown")
+	if len(all.Regions) != 2 || all.Regions[1].Region != "unknown" || all.Regions[1].Collectors != 0 {
+		t.Fatalf("the regions are %+v", all.Regions)
+	}
+	if r := all.Regions[0]; r.DelayP50 == nil || *r.DelayP50 != 0.05 || math.Abs(*r.DelayP99-0.099) > 1e-9 {
+		t.Errorf("the delay of the first is %+v", r)
+	}
+	if d := all.Delay; d.Region != "" || *d.P50 != 0.1 || *d.Points[0].P50 != 0.1 {
+		t.Errorf("the delay of all is %+v", d)
+	}
+	if d := one.Delay; d.Region != "unknown" || *d.P50 != 0.55 || *d.Points[0].P50 != 0.55 || len(d.Points) != len(all.Delay.Points) {
+		t.Errorf("the delay of one is %+v", d)
+	}
+	if d := w.State("elsewhere").Delay; d.P50 != nil || d.Points[0].P99 != nil {
+		t.Errorf("the delay of none is %+v", d)
+	}
+	if way := all.Ways[2]; way.Way != toQueue || way.P50 == nil || *way.P50 != 0.45 {
+		t.Errorf("through the queue it is %+v", way)
 	}
 }
 
@@ -171,7 +226,7 @@ func TestTheConsolesOwnHistory(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		synctest.Wait()
-		d := w.State().Delay
+		d := w.State("").Delay
 		if len(d.Points) != mostPoints+1 || d.Source != "console" || d.Points[1].At-d.Points[0].At != 10 {
 			t.Fatalf("%d points from %s", len(d.Points), d.Source)
 		}

@@ -24,10 +24,10 @@ const MostPage = 64 << 10
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// Handler serves the page, and at /state what it shows. It answers GET alone, and only under
+// Handler serves the page, and at /state what it shows, with the delay of /state?region=. It answers GET alone, and only under
 // a name of this machine: else a page from elsewhere, whose name is made to lead here, could
 // read it (DNS rebinding).
-func Handler(state func() State) http.Handler {
+func Handler(state func(region string) State) http.Handler {
 	page, err := fs.Sub(embedded, "page")
 	if err != nil {
 		panic(err) // it is embedded
@@ -47,7 +47,7 @@ func Handler(state func() State) http.Handler {
 		case !isLocal(r.Host):
 			http.Error(w, "the console answers only under a name of this machine, such as localhost", http.StatusForbidden)
 		case r.URL.Path == "/state":
-			serveState(w, state())
+			serveState(w, state(r.URL.Query().Get("region")))
 		default:
 			files.ServeHTTP(w, r)
 		}

@@ -17,12 +17,25 @@ if (STATE === 'loaded') {
   await page.waitForFunction(() => document.querySelectorAll('.edge.flows').length >= 6 && document.querySelector('.line.p99')?.getAttribute('d').includes('L'))
 }
 
+if (STATE === 'loaded') {
+  // Each region has delays, and the chart shows those of one that is chosen, also after later looks.
+  const elsewhere = 'ap-southeast-4'
+  await page.waitForFunction(name => [...document.querySelectorAll('#regions tbody tr')].some(row =>
+    row.firstChild.textContent === name && [4, 5].every(at => /\d/.test(row.children[at].textContent))), elsewhere)
+  const looked = page.waitForResponse(response => response.url().endsWith('?region=' + elsewhere))
+  await page.getByLabel('of all regions').selectOption(elsewhere)
+  const { delay } = await (await looked).json()
+  if (delay.region !== elsewhere || !delay.p99 || !delay.points.some(p => p.p99)) fail(`the delay of ${elsewhere} is ${JSON.stringify(delay).slice(0, 200)}`)
+  await page.waitForResponse(/state/)
+  if (await page.locator('[data-choose]').inputValue() !== elsewhere) fail('a look undoes what was chosen')
+}
+
 for (const scheme of ['light', 'dark']) {
   await page.emulateMedia({ colorScheme: scheme })
   for (const [name, size] of Object.entries(sizes)) {
     await page.setViewportSize(size)
     await page.waitForSelector(name === 'phone' ? '.picture.tall' : '.picture.wide')
-    const wide = await page.evaluate(() => [...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 120)))
+    const wide = await page.evaluate(() => [...document.querySelectorAll('body *')].filter(e => e.checkVisibility() && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 120)))
     if (wide.length > 0 || await page.evaluate(() => document.documentElement.scrollWidth > innerWidth)) fail(`it is wider than a ${name}: ${wide.join('\n')}`)
     const cut = await page.evaluate(() => [...document.querySelectorAll('.node')].filter(n => [...n.querySelectorAll('text')].some(t =>
       t.getBoundingClientRect().right > n.querySelector('rect').getBoundingClientRect().right)).map(n => n.textContent))
@@ -39,15 +52,35 @@ for (const scheme of ['light', 'dark']) {
   }
 }
 
+if (STATE === 'idle') {
+  // What has the focus keeps it while others come, go and change places around it.
+  const lost = await page.evaluate(async () => {
+    const { h, patch } = await import('/dom.mjs')
+    const list = document.body.appendChild(document.createElement('div'))
+    const show = keys => patch(list, [keys.length > 2 && h('p', {}, 'some'), keys.map(key => h('button', { key }, key))].flat().filter(Boolean))
+    show(['b'])
+    list.firstChild.focus()
+    for (const keys of [['a', 'b'], ['b'], ['b', 'c'], ['x', 'a', 'b', 'c'], ['a', 'b', 'x'], ['y', 'b'], ['b']]) {
+      show(keys)
+      const shown = [...list.querySelectorAll('button')].map(button => button.textContent)
+      if (document.activeElement.textContent !== 'b' || shown.join() !== keys.join() || list.childNodes.length !== keys.length + (keys.length > 2)) return `${keys}: ${list.innerHTML}`
+    }
+    list.remove()
+  })
+  if (lost) fail(`the focus is lost: ${lost}`)
+}
 await page.setViewportSize(sizes.desktop)
+if (STATE === 'loaded') await page.locator('[data-choose]').selectOption('')
 if (STATE !== 'idle') {
   // By keys alone: the first command is copied, and looks that come in between leave the focus where it is.
   const command = await page.locator('[data-copy]:visible').first().getAttribute('data-copy')
   for (let tabs = 0; tabs < 40 && await page.evaluate(() => !document.activeElement.dataset.copy); tabs++) await page.keyboard.press('Tab')
-  const looked = page.waitForResponse(/state/).then(() => page.waitForResponse(/state/))
-  await looked
+  const focused = () => page.evaluate(() => document.activeElement.dataset.copy ?? document.activeElement.outerHTML.slice(0, 200))
+  const reached = await focused()
+  await page.waitForResponse(/state/).then(() => page.waitForResponse(/state/))
+  if (await focused() !== reached) fail(`looks take the focus from ${reached} to ${await focused()}`)
   await page.keyboard.press('Enter')
-  await page.getByText(`Copied: ${await page.evaluate(() => document.activeElement.dataset.copy)}`).waitFor({ state: 'attached' })
+  await page.getByText(`Copied: ${reached}`).waitFor({ state: 'attached' })
   const clipboard = await page.evaluate(() => navigator.clipboard.readText())
   if (!clipboard.startsWith('starter ') || STATE === 'broken' && clipboard !== command) fail(`${clipboard} was copied, not ${command}`)
   const link = await page.locator('#shards a.id').first().getAttribute('href')

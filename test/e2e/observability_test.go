@@ -186,13 +186,15 @@ func (w *watched) checkHistory() {
 	w.t.Helper()
 	history, err := console.Prometheus(w.prometheus.URL)
 	w.must(err)
-	points, err := history(w.t.Context())
-	w.must(err)
-	if !slices.ContainsFunc(points, func(p console.Point) bool {
-		return p.P50 != nil && p.P99 != nil && *p.P99 >= *p.P50 && p.Accepted != nil && *p.Accepted > 0 && p.Indexed != nil
-	}) {
-		w.t.Errorf("the history of %d points has no delay", len(points))
-	}
+	w.await(func() error { // its points are a quarter of a minute apart
+		points, err := history(w.t.Context())
+		if err == nil && !slices.ContainsFunc(points, func(p console.Point) bool {
+			return p.P50 != nil && p.P99 != nil && *p.P99 >= *p.P50 && p.Accepted != nil && *p.Accepted > 0 && p.Indexed != nil
+		}) {
+			err = fmt.Errorf("the history of %d points has no delay", len(points))
+		}
+		return err
+	})
 }
 
 // checkRules: Prometheus can evaluate them all.

@@ -89,7 +89,7 @@ func TestBackfillGivesWay(t *testing.T) {
 			return
 		}
 		now := time.Now()
-		waits.Observe(now.Add(-waited), now)
+		waits.Observe(delay.Received{At: now.Add(-waited)}, now)
 	}
 	proxy.Set(faultproxy.Rule{Name: "slow", Path: "/_bulk", Fault: slow})
 	stop := p.load(5)

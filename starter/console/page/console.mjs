@@ -13,14 +13,18 @@ let state = null // the last one
 let received = 0 // when, by the clock of the page
 let failed = '' // why there is no newer one
 let copied = '' // the command that was copied last
+let region = '' // whose delay is shown; empty: all
 let timer = 0
 
 async function look() {
   clearTimeout(timer)
+  const of = region
   try {
-    const response = await fetch('state', { signal: AbortSignal.timeout(patience) })
+    const response = await fetch('state' + (of && `?region=${encodeURIComponent(of)}`), { signal: AbortSignal.timeout(patience) })
     if (!response.ok) throw new Error(`it answered ${response.status}`)
-    state = await response.json()
+    const answer = await response.json()
+    if (of !== region) return // another look has begun since
+    state = answer
     received = Date.now()
     failed = ''
   } catch (error) {
@@ -30,7 +34,7 @@ async function look() {
   if (!document.hidden) timer = setTimeout(look, 1000 * (state?.every ?? 2))
 }
 
-const problem = p => h('li', { class: 'problem ' + p.level, key: p.level + p.what.slice(0, 40) },
+const problem = p => h('li', { class: 'problem ' + p.level, key: [p.level, p.node, p.see, p.advice, ...(p.do ?? [])].join(' ') },
   mark(p.level),
   h('div', {},
     h('p', { class: 'what' }, p.what),
@@ -69,7 +73,7 @@ function show() {
   const inner = Math.min(content.clientWidth, document.documentElement.clientWidth)
   const column = content.querySelector('.column')?.clientWidth ?? inner
   patch(content, [
-    verdict(), h('figure', { key: 'picture' + (inner >= 980) }, picture(state, inner >= 980)), panels(state, Math.max(280, column - 34), copied),
+    verdict(), h('figure', { key: 'picture' + (inner >= 980) }, picture(state, inner >= 980)), panels(state, Math.max(280, column - 34), copied, region),
   ])
 }
 
@@ -86,6 +90,11 @@ document.addEventListener('click', async event => {
   }
   show()
   setTimeout(() => { copied = ''; show() }, 2500)
+})
+document.addEventListener('change', event => {
+  if (event.target.dataset.choose !== 'region') return
+  region = event.target.value
+  look()
 })
 document.addEventListener('visibilitychange', () => { if (!document.hidden) look() })
 addEventListener('resize', show)

@@ -11,12 +11,18 @@ export const h = (tag, attributes, ...children) => ({
   tag, attributes: attributes ?? {}, children: children.flat(9).filter(child => child !== null && child !== undefined && child !== false && child !== ''),
 })
 
-// patch makes the children of an element like these.
+// patch makes the children of an element like these. One with a key stays what it is when others come or go before it.
 export function patch(parent, children) {
+  const keyOf = child => child.attributes?.key
   children.forEach((child, at) => {
+    const key = keyOf(child)
+    const kept = key && [...parent.childNodes].slice(at).find(node => node.key === key)
+    while (kept && parent.childNodes[at] !== kept) parent.childNodes[at].remove()
     const old = parent.childNodes[at]
-    const now = update(old, child)
+    const later = !kept && old?.key && children.slice(at + 1).some(other => keyOf(other) === old.key)
+    const now = update(later ? null : old, child)
     if (!old) parent.append(now)
+    else if (later) parent.insertBefore(now, old)
     else if (now !== old) parent.replaceChild(now, old)
   })
   while (parent.childNodes.length > children.length) parent.lastChild.remove()

@@ -48,28 +48,36 @@ const holder = holds => (holds ?? []).map(hold => `${hold.by}${hold.until ? ' un
 const levels = { waiting: 'bad', tripped: 'bad', closed: 'bad', terminated: 'bad', failed: 'bad', timedout: 'bad', absent: 'bad', canceled: 'warn', paused: 'warn', 'not complete': 'bad', complete: 'ok' }
 const badge = state => h('span', { class: 'state' }, levels[state] && mark(levels[state]), state)
 
-const delay = (state, width) => {
+// chosen lets the reader choose the region whose delay is shown, where there are several.
+const chosen = (state, region) => {
+  const names = [...new Set([...state.regions.map(r => r.region), region].filter(Boolean))]
+  return names.length > 1 && h('label', { class: 'chosen' }, 'of ', h('select', { 'data-choose': 'region' }, h('option', { value: '' }, 'all regions'),
+    names.map(name => h('option', { value: name, key: name, selected: name === region && 'selected' }, name))))
+}
+
+const delay = (state, width, region) => {
   const d = state.delay
   const source = d.source === 'prometheus' ? 'from Prometheus' : `since the console started, ${ago(state, state.started)} ago`
   return h('section', { class: 'panel', key: 'delay', id: 'delay', 'aria-labelledby': 'delay-title' },
-    h('div', { class: 'title' }, h('h2', { id: 'delay-title' }, 'Delay, from received to indexed'), h('span', { class: 'age' }, source)),
+    h('div', { class: 'title' }, h('h2', { id: 'delay-title' }, 'Delay, from received to indexed'), chosen(state, region), h('span', { class: 'age' }, source)),
     h('div', { class: 'figures' },
       h('div', {}, h('b', {}, seconds(d.p50)), h('span', { class: 'key p50' }, 'p50')),
       h('div', {}, h('b', {}, seconds(d.p99)), h('span', { class: 'key p99' }, 'p99')),
       h('div', {}, h('b', {}, rate(state.edges.accepted?.records)), h('span', { class: 'key accepted' }, 'accepted')),
       h('div', {}, h('b', {}, rate(state.edges.indexed?.records)), h('span', { class: 'key indexed' }, 'indexed'))),
-    d.p50 === null && h('p', { class: 'quiet' }, 'Nothing was indexed in the last 10 s.'),
+    d.p50 === null && h('p', { class: 'quiet' }, `Nothing ${d.region ? `of ${d.region} ` : ''}was indexed in the last 10 s.`),
     chart(d, time(state.at) / 1000, width), spark(d, time(state.at) / 1000, width))
 }
 
+const ways = { temporal: 'by IngestBatch', direct: 'direct', queue: 'through the queue' }
+
 const agents = state => h('section', { class: 'panel', key: 'regions', id: 'regions', 'aria-labelledby': 'regions-title' },
   h('div', { class: 'title' }, h('h2', { id: 'regions-title' }, 'Regions and ways')),
-  state.regions.length === 0 && h('p', { class: 'quiet' }, 'Not shown: give the collectors by --collector-url.'),
-  state.regions.length > 0 && table('Regions', [['region of collectors', ''], ['accepted', 'n'], ['refused', 'n'], ['answer p50', 'n'], ['p99', 'n']],
-    state.regions.map(r => ({ key: r.region, cells: [r.region, rate(r.accepted), rate(r.refused), seconds(r.p50), seconds(r.p99)] }))),
-  state.regions.length > 0 && table('Ways', [['way of batches', ''], ['records', 'n'], ['', 'n'], ['durable p50', 'n'], ['p99', 'n']],
-    [...state.ways.map(w => ({ key: w.way, cells: [{ temporal: 'by IngestBatch', direct: 'direct' }[w.way], rate(w.records), '', seconds(w.p50), seconds(w.p99)] })),
-      { key: 'queue', cells: ['through the queue', rate(state.edges.redriven?.records), '', '', ''] }]))
+  state.regions.length === 0 && h('p', { class: 'quiet' }, 'Not shown: give the processes by --collector-url and --worker-url.'),
+  state.regions.length > 0 && table('Regions', [['region of collectors', ''], ['accepted', 'n'], ['refused', 'n'], ['answer p99', 'n'], ['delay p50', 'n'], ['p99', 'n']],
+    state.regions.map(r => ({ key: r.region, cells: [r.region, rate(r.accepted), rate(r.refused), seconds(r.p99), seconds(r.delayP50), seconds(r.delayP99)] }))),
+  state.regions.length > 0 && table('Ways', [['way into the stream', ''], ['records', 'n'], ['durable p50', 'n'], ['p99', 'n']],
+    state.ways.map(w => ({ key: w.way, cells: [ways[w.way], rate(w.records), seconds(w.p50), seconds(w.p99)] }))))
 
 const shards = state => panel(state, 'shards', 'Shards', state.shards,
   state.shards.value.total > state.shards.value.shards?.length && h('p', { class: 'quiet' },
@@ -161,6 +169,6 @@ const processes = state => h('section', { class: 'panel', key: 'processes', id: 
   state.temporalUi && h('p', { class: 'links' }, 'Workflows: ', (state.workflows ?? []).map((w, at) => [at > 0 && ', ', workflow(state, w.id, w.type)])))
 
 // panels are all of them, in two columns.
-export const panels = (state, width, copied) => h('div', { class: 'columns', key: 'panels' },
-  h('div', { class: 'column' }, delay(state, width), shards(state), letters(state, copied), conservation(state)),
+export const panels = (state, width, copied, region) => h('div', { class: 'columns', key: 'panels' },
+  h('div', { class: 'column' }, delay(state, width, region), shards(state), letters(state, copied), conservation(state)),
   h('div', { class: 'column' }, agents(state), queue(state), safe(state), recoveries(state), processes(state)))
