@@ -42,7 +42,7 @@ func run(ctx context.Context, o options) (err error) {
 		measure func(context.Context) error
 	}{
 		{[]string{"allocations"}, b.allocations}, {[]string{"index", "recover"}, b.index}, {[]string{"backup"}, b.backup},
-		{[]string{"ingest"}, b.ingest}, {[]string{"delay"}, b.delay},
+		{[]string{"ingest"}, b.ingest}, {[]string{"delay"}, b.delay}, {[]string{"tracing"}, b.tracing},
 	} {
 		if !slices.ContainsFunc(part.names, o.measures) {
 			continue

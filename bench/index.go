@@ -154,9 +154,9 @@ func (b *bench) runBareloop(source, stream string, args ...string) (drainer, err
 const replayName = "replay"
 
 // startReplay serves that many records from memory.
-func (b *bench) startReplay(ctx context.Context, records int) (*pipeline.Process, string, error) {
-	return b.serve(ctx, replayName, b.replay, replay.ReadsPath,
-		"--records", strconv.Itoa(records), "--shards", strconv.Itoa(streamShards), "--at", recordsAt.Format(time.RFC3339))
+func (b *bench) startReplay(ctx context.Context, records int, more ...string) (*pipeline.Process, string, error) {
+	return b.serve(ctx, replayName, b.replay, replay.ReadsPath, append(more,
+		"--records", strconv.Itoa(records), "--shards", strconv.Itoa(streamShards), "--at", recordsAt.Format(time.RFC3339))...)
 }
 
 // firstRead returns when a stream of the replay was read first.

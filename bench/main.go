@@ -20,13 +20,18 @@ type options struct {
 	Runs    int           `help:"Measured runs of each contender, behind a discarded one." default:"5"`
 	Records int           `help:"Records that are indexed in a run; a backup gets twice as many." default:"500000"`
 	For     time.Duration `help:"How long load is put on the collector, for each figure." default:"20s"`
-	Only    []string      `help:"What to measure: index, recover, backup, ingest, delay, allocations." enum:"index,recover,backup,ingest,delay,allocations" default:"index,recover,backup,ingest,delay,allocations"`
+	Only    []string      `help:"What to measure: index, recover, backup, ingest, delay, allocations; or tracing, which is not measured unless it is named." enum:"index,recover,backup,ingest,delay,allocations,tracing" default:"index,recover,backup,ingest,delay,allocations"`
+	Pairs   int           `help:"Pairs of runs, with tracing and without, behind a discarded one." default:"10"`
+	Before  string        `help:"Folder with the collector and worker of an earlier commit: what tracing costs while it is off is measured against these." type:"existingdir" optional:""`
 }
 
 // Validate reports options that give no figure.
 func (o options) Validate() error {
 	if o.Runs < 1 || o.Records < 1 || o.For < time.Second {
 		return fmt.Errorf("--runs, --records, --for: there must be something to measure")
+	}
+	if o.Pairs < leastPairs || o.Pairs > mostPairs {
+		return fmt.Errorf("--pairs: from %d to %d", leastPairs, mostPairs)
 	}
 	return nil
 }

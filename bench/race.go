@@ -64,16 +64,21 @@ func (b *bench) alternate(ctx context.Context, what string, contenders []*conten
 			if err != nil {
 				return fmt.Errorf("run %d of the %s: %w", run, c.name, err)
 			}
-			discarded := ""
-			if run == 0 {
-				discarded = "  (discarded)"
-			} else {
+			if run > 0 {
 				c.runs = append(c.runs, result)
 			}
-			say(what, "%-20s %7.0f records/s %6.2f CPU s per million%s", c.name, result.rate, result.cpu, discarded)
+			say(what, "%-20s %7.0f records/s %6.2f CPU s per million%s", c.name, result.rate, result.cpu, discarded(run))
 		}
 	}
 	return nil
+}
+
+// discarded says so of the first run.
+func discarded(run int) string {
+	if run == 0 {
+		return "  (discarded)"
+	}
+	return ""
 }
 
 func (b *bench) within(ctx context.Context, c *contender, run string, once func(context.Context, *contender, string) (drained, error)) (drained, error) {

@@ -4,6 +4,7 @@ package data
 
 import (
 	"encoding/hex"
+	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"time"
@@ -27,7 +28,11 @@ func Index(at time.Time) string { return telemetry.IndexName(Type, at) }
 // Records returns stream records in the order of their numbers, ids and
 // everything else a function of the number and the time. They share one
 // buffer.
-func Records(count int, at time.Time) [][]byte {
+func Records(count int, at time.Time) [][]byte { return Traced(count, 0, at) }
+
+// Traced returns the same records, of which each that many belongs to a trace; none, if
+// every is 0.
+func Traced(count, every int, at time.Time) [][]byte {
 	random := rand.New(rand.NewPCG(0, 0))
 	buffer := make([]byte, 0, count*usualSize)
 	ends := make([]int, count)
@@ -36,6 +41,9 @@ func Records(count int, at time.Time) [][]byte {
 	for n := range count {
 		head.ID = strconv.Itoa(n)
 		body = appendSpan(body[:0], random)
+		if head.Trace = ""; every > 0 && n%every == 0 {
+			head.Trace = fmt.Sprintf("00-%032x-%016x-01", n+1, n+1)
+		}
 		buffer = telemetry.AppendRecord(buffer, head, body)
 		ends[n] = len(buffer)
 	}
