@@ -82,6 +82,26 @@ func TestALimitThatIsNotReachedDoesNotGrow(t *testing.T) {
 	})
 }
 
+// TestALightLoadRecoversFromAnOverload: one request at a time reaches no limit, but its success says enough.
+func TestALightLoadRecoversFromAnOverload(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := New(8, 0)
+		for range 2 {
+			take(t, l, Live)(bad)
+		}
+		if got := l.State().Limit; got != 1 {
+			t.Fatalf("an overload leaves %d", got)
+		}
+		for range 100 {
+			take(t, l, Live)(good)
+		}
+		if got := l.State().Limit; got != startConcurrency {
+			t.Errorf("one request at a time made it %d again, not %d", got, startConcurrency)
+		}
+	})
+}
+
 func TestARoundTripThatFailsHalvesOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
