@@ -85,7 +85,7 @@ var overviewBoard = Dashboard{
 			},
 			{
 				Title: "Delay by region", Description: "From receipt to index, by the region of the collector.", Unit: Seconds, Kind: Graph,
-				Queries: quantiles("millrace_delay_seconds", "region"), Runbook: "troubleshooting.md#records-are-late",
+				Queries: quantiles("millrace_region_delay_seconds", "region"), Runbook: "troubleshooting.md#records-are-late",
 			},
 			{
 				Title: "Lag of the slowest shards", Description: "Age of the checkpoint, of the five shards that are furthest behind in each stage.",

@@ -168,22 +168,31 @@ func (s *slot) quantile(percent uint64) time.Duration {
 
 var (
 	descDelay = prometheus.NewDesc("millrace_delay_seconds",
-		"Time from received_at, the receipt by the collector, to the answer of Elasticsearch, of every record, by the region of its collector.", []string{"region"}, nil)
+		"Time from received_at, the receipt by the collector, to the answer of Elasticsearch, of every record.", nil, nil)
+	descRegion = prometheus.NewDesc("millrace_region_delay_seconds",
+		"The same by the region of the collector, once it has records: alerts are on the other, which is there from the start.", []string{"region"}, nil)
 	descNegative = prometheus.NewDesc("millrace_delay_negative_total",
 		"Records received, by the collector's clock, after they were indexed: clocks differ.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
-func (h *Histogram) Describe(to chan<- *prometheus.Desc) { to <- descDelay; to <- descNegative }
+func (h *Histogram) Describe(to chan<- *prometheus.Desc) {
+	to <- descDelay
+	to <- descRegion
+	to <- descNegative
+}
 
 // Collect implements prometheus.Collector.
 func (h *Histogram) Collect(to chan<- prometheus.Metric) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	var all totals
 	for _, t := range h.totals {
-		if t.count() > 0 || len(h.totals) == 1 { // a worker that has indexed nothing yet shows that it counts
-			to <- t.metric()
+		all.add(t)
+		if t.count() > 0 {
+			to <- t.metric(descRegion, t.region)
 		}
 	}
+	to <- all.metric(descDelay)
 	to <- prometheus.MustNewConstMetric(descNegative, prometheus.CounterValue, float64(h.negative))
 }

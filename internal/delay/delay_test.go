@@ -146,7 +146,7 @@ func TestPrometheusSeesEveryRecordInItsBucket(t *testing.T) {
 // collector has, there is one series.
 func TestEachRegionHasDelaysOfItsOwn(t *testing.T) { // not parallel: allocations are counted
 	h := New()
-	if got := collected(t, h); len(got) != 1 || got["other"].GetSampleCount() != 0 {
+	if got := collected(t, h); len(got) != 1 || got[all] == nil || got[all].GetSampleCount() != 0 {
 		t.Errorf("before the first record: %v", got)
 	}
 	observe := func(name string, delay time.Duration) {
@@ -156,7 +156,7 @@ func TestEachRegionHasDelaysOfItsOwn(t *testing.T) { // not parallel: allocation
 		observe(fmt.Sprintf("region-%d", n), time.Second)
 	}
 	observe("", 2*time.Second)
-	if got := collected(t, h); len(got) != MaxRegions || got["other"] != nil {
+	if got := collected(t, h); len(got) != 1+MaxRegions || got["other"] != nil {
 		t.Errorf("%d regions, want %d and no others: %v", len(got), MaxRegions, got["other"])
 	}
 	others := []string{"one too many", "and another", strings.Repeat("x", MaxRegionSize+1), "\xff", "other"}
@@ -168,18 +168,21 @@ func TestEachRegionHasDelaysOfItsOwn(t *testing.T) { // not parallel: allocation
 	for name, want := range map[string]struct {
 		count uint64
 		sum   float64
-	}{"region-0": {1, 1}, "region-7": {2, 5}, "": {1, 2}, "other": {uint64(len(others)), 3 * float64(len(others))}} {
+	}{"region-0": {1, 1}, "region-7": {2, 5}, "": {1, 2}, "other": {uint64(len(others)), 3 * float64(len(others))}, all: {uint64(MaxRegions + 1 + len(others)), float64(MaxRegions-1) + 2 + 4 + 3*float64(len(others))}} {
 		if got := got[name]; got.GetSampleCount() != want.count || got.GetSampleSum() != want.sum {
 			t.Errorf("%q: %d records took %v s, want %+v", name, got.GetSampleCount(), got.GetSampleSum(), want)
 		}
 	}
-	if len(got) != MaxRegions+1 || h.Summary().Count != uint64(MaxRegions+len(others)+1) {
+	if len(got) != MaxRegions+2 || h.Summary().Count != uint64(MaxRegions+len(others)+1) {
 		t.Errorf("%d series, %+v", len(got), h.Summary())
 	}
 	if allocations := testing.AllocsPerRun(100, func() { h.Region([]byte("region-7")) }); allocations != 0 {
 		t.Errorf("%v allocations", allocations)
 	}
 }
+
+// all is where collected keeps the histogram of all regions.
+const all = "all of them"
 
 // collected are the histograms of h, by region.
 func collected(t *testing.T, h *Histogram) map[string]*dto.Histogram {
@@ -192,8 +195,11 @@ func collected(t *testing.T, h *Histogram) map[string]*dto.Histogram {
 	}
 	of := map[string]*dto.Histogram{}
 	for _, f := range families {
-		if f.GetName() == "millrace_delay_seconds" {
-			for _, m := range f.GetMetric() {
+		for _, m := range f.GetMetric() {
+			switch f.GetName() {
+			case "millrace_delay_seconds":
+				of[all] = m.GetHistogram()
+			case "millrace_region_delay_seconds":
 				of[m.GetLabel()[0].GetValue()] = m.GetHistogram()
 			}
 		}

@@ -70,12 +70,19 @@ func (t *totals) count() (all uint64) {
 	return all
 }
 
-func (t *totals) metric() prometheus.Metric {
+func (t *totals) add(other *totals) {
+	for i, n := range other.counts {
+		t.counts[i] += n
+	}
+	t.sum += other.sum
+}
+
+func (t *totals) metric(desc *prometheus.Desc, labels ...string) prometheus.Metric {
 	cumulative := make(map[float64]uint64, len(bounds))
 	count := uint64(0)
 	for i, bound := range bounds {
 		count += t.counts[i]
 		cumulative[float64(bound)/1000] = count
 	}
-	return prometheus.MustNewConstHistogram(descDelay, t.count(), float64(t.sum)/1000, cumulative, t.region)
+	return prometheus.MustNewConstHistogram(desc, t.count(), float64(t.sum)/1000, cumulative, labels...)
 }

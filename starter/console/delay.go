@@ -113,16 +113,16 @@ var queries = []struct {
 	query string
 	into  func(p *Point, region string, value *float64)
 }{
-	{delayOf("0.5", "le"), func(p *Point, _ string, v *float64) { p.P50 = v }},
-	{delayOf("0.99", "le"), func(p *Point, _ string, v *float64) { p.P99 = v }},
-	{delayOf("0.5", "le, region"), func(p *Point, region string, v *float64) { p.regions[region] = quantiles{v, p.regions[region].p99} }},
-	{delayOf("0.99", "le, region"), func(p *Point, region string, v *float64) { p.regions[region] = quantiles{p.regions[region].p50, v} }},
+	{delayOf("0.5", "millrace_delay_seconds", "le"), func(p *Point, _ string, v *float64) { p.P50 = v }},
+	{delayOf("0.99", "millrace_delay_seconds", "le"), func(p *Point, _ string, v *float64) { p.P99 = v }},
+	{delayOf("0.5", "millrace_region_delay_seconds", "le, region"), func(p *Point, region string, v *float64) { p.regions[region] = quantiles{v, p.regions[region].p99} }},
+	{delayOf("0.99", "millrace_region_delay_seconds", "le, region"), func(p *Point, region string, v *float64) { p.regions[region] = quantiles{p.regions[region].p50, v} }},
 	{`sum(rate(millrace_api_records_total{result="accepted"}[1m]))`, func(p *Point, _ string, v *float64) { p.Accepted = v }},
 	{`sum(rate(millrace_process_records_total{outcome="indexed"}[1m]))`, func(p *Point, _ string, v *float64) { p.Indexed = v }},
 }
 
-func delayOf(q, by string) string {
-	return `histogram_quantile(` + q + `, sum by (` + by + `) (rate(millrace_delay_seconds_bucket[1m])))`
+func delayOf(q, metric, by string) string {
+	return `histogram_quantile(` + q + `, sum by (` + by + `) (rate(` + metric + `_bucket[1m])))`
 }
 
 // Prometheus asks one for the history.

@@ -123,7 +123,7 @@ func read(body io.Reader) (figures, error) {
 			}
 		}
 	}
-	for _, m := range families["millrace_delay_seconds"].GetMetric() {
+	for _, m := range families["millrace_region_delay_seconds"].GetMetric() {
 		region := cmp.Or(label(m, "region"), unnamed)
 		if m.GetHistogram().GetSampleCount() > 0 {
 			f.regions = append(f.regions, region)

@@ -22,21 +22,22 @@ millrace_api_records_total{protocol="otlp",result="throttled"} 4
 millrace_process_records_total{outcome="indexed"} 50
 millrace_process_records_total{outcome="dead_letter"} 2
 # TYPE millrace_delay_seconds histogram
-millrace_delay_seconds_bucket{region="eu-west-1",le="0.1"} 40
-millrace_delay_seconds_bucket{region="eu-west-1",le="1"} 40
-millrace_delay_seconds_bucket{region="eu-west-1",le="+Inf"} 40
-millrace_delay_seconds_sum{region="eu-west-1"} 2
-millrace_delay_seconds_count{region="eu-west-1"} 40
-millrace_delay_seconds_bucket{region="",le="0.1"} 10
-millrace_delay_seconds_bucket{region="",le="1"} 50
-millrace_delay_seconds_bucket{region="",le="+Inf"} 60
-millrace_delay_seconds_sum{region=""} 38
-millrace_delay_seconds_count{region=""} 60
-millrace_delay_seconds_bucket{region="other",le="0.1"} 0
-millrace_delay_seconds_bucket{region="other",le="1"} 0
-millrace_delay_seconds_bucket{region="other",le="+Inf"} 0
-millrace_delay_seconds_sum{region="other"} 0
-millrace_delay_seconds_count{region="other"} 0
+millrace_delay_seconds_bucket{le="0.1"} 50
+millrace_delay_seconds_bucket{le="1"} 90
+millrace_delay_seconds_bucket{le="+Inf"} 100
+millrace_delay_seconds_sum 40
+millrace_delay_seconds_count 100
+# TYPE millrace_region_delay_seconds histogram
+millrace_region_delay_seconds_bucket{region="eu-west-1",le="0.1"} 40
+millrace_region_delay_seconds_bucket{region="eu-west-1",le="1"} 40
+millrace_region_delay_seconds_bucket{region="eu-west-1",le="+Inf"} 40
+millrace_region_delay_seconds_sum{region="eu-west-1"} 2
+millrace_region_delay_seconds_count{region="eu-west-1"} 40
+millrace_region_delay_seconds_bucket{region="",le="0.1"} 10
+millrace_region_delay_seconds_bucket{region="",le="1"} 50
+millrace_region_delay_seconds_bucket{region="",le="+Inf"} 60
+millrace_region_delay_seconds_sum{region=""} 38
+millrace_region_delay_seconds_count{region=""} 60
 # TYPE millrace_redrive_seconds histogram
 millrace_redrive_seconds_bucket{le="0.9"} 10
 millrace_redrive_seconds_bucket{le="+Inf"} 10
