@@ -170,7 +170,7 @@ var (
 	descDelay = prometheus.NewDesc("millrace_delay_seconds",
 		"Time from received_at, the receipt by the collector, to the answer of Elasticsearch, of every record.", nil, nil)
 	descRegion = prometheus.NewDesc("millrace_region_delay_seconds",
-		"The same by the region of the collector, once it has records: alerts are on the other, which is there from the start.", []string{"region"}, nil)
+		"millrace_delay_seconds by the region of the collector. A series begins with the first records of its region, which no rate sees: alert on the other.", []string{"region"}, nil)
 	descNegative = prometheus.NewDesc("millrace_delay_negative_total",
 		"Records received, by the collector's clock, after they were indexed: clocks differ.", nil, nil)
 )

@@ -112,7 +112,10 @@ func (w *Watcher) Judge(ctx context.Context, within time.Duration, expected Expe
 	ctx, cancel := context.WithTimeoutCause(ctx, within, silent)
 	defer cancel()
 	err = poll.Until(ctx, func() (bool, error) {
-		fired, err = w.fired(ctx)
+		names, err := w.fired(ctx)
+		if err == nil { // the last question fails where the time is over meanwhile
+			fired = names
+		}
 		return len(missing(expected.Must, fired)) == 0, err
 	})
 	if err != nil && !errors.Is(err, silent) {
