@@ -24,6 +24,7 @@ type bench struct {
 	bareloop string // path of the program
 	replay   string // path of the program
 	store    string // path of the program
+	floor    string // path of the program
 	figures  figures
 }
 
@@ -74,8 +75,8 @@ func (b *bench) start(ctx context.Context) error {
 		return err
 	}
 	dir := filepath.Join(root, ".local", "bin")
-	b.bareloop, b.replay, b.store = filepath.Join(dir, "bareloop"), filepath.Join(dir, "replay"), filepath.Join(dir, "store")
-	for path, source := range map[string]string{b.bareloop: "./bench/bareloop", b.replay: "./bench/replay/cmd", b.store: "./bench/store/cmd"} {
+	b.bareloop, b.replay, b.store, b.floor = filepath.Join(dir, "bareloop"), filepath.Join(dir, "replay"), filepath.Join(dir, "store"), filepath.Join(dir, "floor")
+	for path, source := range map[string]string{b.bareloop: "./bench/bareloop", b.replay: "./bench/replay/cmd", b.store: "./bench/store/cmd", b.floor: "./bench/floor"} {
 		cmd := exec.CommandContext(ctx, "go", "build", "-o", path, source)
 		cmd.Dir = root
 		if output, err := cmd.CombinedOutput(); err != nil {

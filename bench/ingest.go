@@ -62,7 +62,7 @@ func (b *bench) ingest(ctx context.Context) error {
 		rate, _ := without.value(mode.prefix + "ingest_records_s")
 		b.figures.add(mode.prefix+"ingest_sink_records_s", rate, "%s; with a stream that takes all and keeps nothing in the emulator's place", mode.env)
 	}
-	return nil
+	return b.compareIngest(ctx, url)
 }
 
 // ingestBy measures one way, with a setting that says which stream is at its end.

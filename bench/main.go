@@ -22,7 +22,7 @@ type options struct {
 	For     time.Duration `help:"How long load is put on the collector, for each figure." default:"20s"`
 	Only    []string      `help:"What to measure: index, recover, backup, ingest, delay, allocations; or tracing, which is not measured unless it is named." enum:"index,recover,backup,ingest,delay,allocations,tracing" default:"index,recover,backup,ingest,delay,allocations"`
 	Pairs   int           `help:"Pairs of runs, with tracing and without, behind a discarded one." default:"10"`
-	Before  string        `help:"Folder with the collector and worker of an earlier commit: what tracing costs while it is off is measured against these." type:"existingdir" optional:""`
+	Before  string        `help:"Folder with the collector and worker of an earlier commit, to be measured beside: of ingest the collector, of tracing both." type:"existingdir" optional:""`
 }
 
 // Validate reports options that give no figure.

@@ -101,7 +101,7 @@ func (b *bench) tracingCollectors(ctx context.Context, all []traced) ([]spread, 
 	}
 	var contenders []contender
 	for _, c := range all {
-		p := b.with(c).pipeline()
+		p := b.with(c.programs).pipeline()
 		key, err := p.CreateKey(ctx, "bench")
 		if err != nil {
 			return nil, err
@@ -151,7 +151,7 @@ func (b *bench) tracingWorkers(ctx context.Context, all []traced) ([]spread, err
 	var contenders []*contender
 	for _, c := range all {
 		contenders = append(contenders, &contender{name: "worker, " + c.name, start: func(ctx context.Context, stream string) (drainer, error) {
-			return b.with(c).startConsumer(ctx, c.stream, stream, "process", c.env...)
+			return b.with(c.programs).startConsumer(ctx, c.stream, stream, "process", c.env...)
 		}})
 	}
 	paired := *b
@@ -174,9 +174,9 @@ func (b *bench) tracingWorkers(ctx context.Context, all []traced) ([]spread, err
 }
 
 // with returns the same bench with other programs.
-func (b *bench) with(c traced) *bench {
+func (b *bench) with(programs pipeline.Programs) *bench {
 	other := *b
-	other.programs = c.programs
+	other.programs = programs
 	return &other
 }
 
