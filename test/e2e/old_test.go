@@ -33,11 +33,11 @@ func oldPrograms(t testing.TB) (p pipeline.Programs) {
 	if exec.CommandContext(t.Context(), "git", "-C", root, "cat-file", "-e", oldCommit+"^{commit}").Run() != nil {
 		t.Skipf("this clone does not have commit %.7s, with which workers are to be compatible: git fetch --unshallow", oldCommit)
 	}
-	dir := filepath.Join(root, ".local", "old", oldCommit[:7]+strings.Join(buildFlags, ""))
+	dir := filepath.Join(root, ".local", "old", oldCommit[:7])
 	if _, err := local.InstallOnce(dir, func(dir string) (err error) {
 		source := filepath.Join(dir, "source")
 		if err = checkOut(t.Context(), root, oldCommit, source); err == nil {
-			_, err = pipeline.Build(t.Context(), source, dir, buildFlags...)
+			_, err = pipeline.Build(t.Context(), source, dir, append(local.Quickly(), "-race=false")...) // its races are not ours
 		}
 		return err
 	}); err != nil {
