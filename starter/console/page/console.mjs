@@ -71,10 +71,13 @@ function show() {
   const bad = state.problems.filter(p => p.level === 'bad').length
   document.title = `${failed ? '? ' : bad ? `✕ ${bad} ` : ''}${state.stream} · Millrace`
   const inner = Math.min(content.clientWidth, document.documentElement.clientWidth)
-  const column = content.querySelector('.column')?.clientWidth ?? inner
-  patch(content, [
-    verdict(), h('figure', { key: 'picture' + (inner >= 980) }, picture(state, inner >= 980)), panels(state, Math.max(280, column - 34), copied, region),
+  const column = () => content.querySelector('.column')?.clientWidth ?? inner
+  const draw = width => patch(content, [
+    verdict(), h('figure', { key: 'picture' + (inner >= 980) }, picture(state, inner >= 980)), panels(state, Math.max(280, width - 34), copied, region),
   ])
+  const width = column()
+  draw(width)
+  if (column() !== width) draw(column()) // the first time, only then is it known
 }
 
 document.addEventListener('click', async event => {
