@@ -31,14 +31,14 @@ func (b *bench) compareIngest(ctx context.Context, stream string) error {
 	}
 	defer floor.Kill()
 	servers := []*server{{name: "floor", process: floor, url: url, key: key}}
-	collectors := []struct{ name, path string }{{"collector", b.programs.Collector}}
+	collectors := []string{b.programs.Collector}
 	if b.Before != "" {
-		collectors = append(collectors, struct{ name, path string }{"collector before", filepath.Join(b.Before, "collector")})
+		collectors = append(collectors, filepath.Join(b.Before, "collector"))
 	}
-	for _, c := range collectors {
+	for i, program := range collectors {
 		programs := b.programs
-		programs.Collector = c.path
-		s, err := b.startDirect(ctx, c.name, programs, stream)
+		programs.Collector = program
+		s, err := b.startDirect(ctx, [...]string{"collector", "collector before"}[i], programs, stream)
 		if err != nil {
 			return err
 		}

@@ -11,14 +11,14 @@ type pairs spread
 
 const leastPairs, mostPairs = 2, 31
 
-// t95 is Student's t, of which 95 % lie below, by the degrees of freedom less 1.
+// t95 are the 95 % quantiles of Student's t distribution, for 1 degree of freedom and more.
 var t95 = [mostPairs - 1]float64{
 	6.314, 2.920, 2.353, 2.132, 2.015, 1.943, 1.895, 1.860, 1.833, 1.812, 1.796, 1.782, 1.771, 1.761, 1.753,
 	1.746, 1.740, 1.734, 1.729, 1.725, 1.721, 1.717, 1.714, 1.711, 1.708, 1.706, 1.703, 1.701, 1.699, 1.697,
 }
 
-// mean and bound say by which percentage the one costs more: on average, and at the most
-// with 95 % confidence.
+// percent returns by how many percent the one costs more: on average, and at the most with
+// 95 % confidence (one-sided).
 func (p pairs) percent() (mean, bound float64) {
 	for _, ratio := range p {
 		mean += ratio / float64(len(p))

@@ -36,7 +36,7 @@ type Chunk struct {
 
 	ids     []telemetry.DocID  // of each record; zero for a foreign one
 	digests []telemetry.Digest // of each record; zero for one without
-	origins []delay.Received   // of each record; without a time for one that is replayed
+	origins []delay.Received   // of each record; without a time for one that is replayed, or was indexed before
 	owners  Owners             // the tenant of each record
 
 	bulk sink.Bulk
@@ -119,11 +119,7 @@ func (c *Chunk) sort(seen Seen, delays *delay.Histogram, now time.Time) {
 	for i := range c.Records {
 		r, err := telemetry.Parse(c.Records[i].Data)
 		replayed := c.Records[i].Replayed
-		var origin delay.Received
-		if !replayed && err == nil {
-			origin = delay.Received{At: r.ReceivedAt, Region: delays.Region(r.Region())}
-		}
-		c.ids, c.origins, c.digests = append(c.ids, r.DocID), append(c.origins, origin), append(c.digests, r.Digest)
+		c.ids, c.origins, c.digests = append(c.ids, r.DocID), append(c.origins, delay.Received{}), append(c.digests, r.Digest)
 		if err != nil {
 			c.owners.Add(nil) // whatever it says
 			c.Dead = append(c.Dead, Verdict{At: i, Cause: outcome.Error{Type: outcome.TypeForeign, Reason: err.Error()}})
@@ -135,6 +131,7 @@ func (c *Chunk) sort(seen Seen, delays *delay.Histogram, now time.Time) {
 				c.meetKnown(i, held, generation)
 				continue
 			}
+			c.origins[i] = delay.Received{At: r.ReceivedAt, Region: delays.Region(r.Region())}
 		}
 		c.add(r, now)
 		c.at = append(c.at, i)

@@ -208,11 +208,11 @@ func (l *Limiter) fine(p *permit, f Feedback) {
 	if f.Bytes >= leastTelling {
 		ratio = l.latency[latencyClass(f.Bytes)].observe(f.Took)
 	}
-	// A limit that is not reached says nothing, but below what it began with it says that an overload is over: a light load
-	// would never reach it, and a heavy one that comes later would find few places.
-	reached := l.fulls > p.fulls || l.limit < startConcurrency
+	// A limit that is not reached says nothing. Below the one that all began with, what was sent since the last decrease says
+	// that an overload is over: a light load would never reach it, and a heavy one that comes later would find few places.
+	tells := l.fulls > p.fulls || l.limit < startConcurrency && p.epoch == l.epoch
 	switch {
-	case ratio < growBelow && reached:
+	case ratio < growBelow && tells:
 		l.limit = min(l.limit+1/l.limit, l.max)
 	case ratio > shrinkAbove && l.limit > startConcurrency:
 		l.shrinkConcurrency()

@@ -99,6 +99,17 @@ func TestALightLoadRecoversFromAnOverload(t *testing.T) {
 		if got := l.State().Limit; got != startConcurrency {
 			t.Errorf("one request at a time made it %d again, not %d", got, startConcurrency)
 		}
+		// What was under way before the decrease says nothing about it.
+		l = New(8, 0)
+		first, second, third := take(t, l, Live), take(t, l, Live), take(t, l, Live)
+		first(bad)
+		second(good)
+		third(good)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.limit != startConcurrency/2 {
+			t.Errorf("what was sent before an overload made it %v", l.limit)
+		}
 	})
 }
 
