@@ -138,8 +138,8 @@ func (s *system) checkCanarysRecord(p canary.Probe) {
 func (s *system) checkCanaryIsLeftOut() {
 	s.t.Helper()
 	s.postEvents(0)
-	to := time.Now().UTC()
 	s.awaitDocuments(some)
+	to := time.Now().UTC() // a replay selects by arrival in the stream, later than the answer to the post
 	s.await(func() error {
 		var ours, canaries int
 		for _, line := range s.inBackup() {
