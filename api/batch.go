@@ -61,7 +61,7 @@ type batch struct {
 	paid int    // of made, in room
 	full error  // why no more can be made
 
-	trace   string // of the request, for its first record; see telemetry.TraceOf
+	trace   string // of the request, for its first record; see telemetry.Record.Trace
 	arena   []byte // holds the records; not reused, since an Ingester may keep them
 	draft   *draft // of the record that is being read
 	hash    string // of request, once it was needed

@@ -18,13 +18,23 @@ func readTraced(t *testing.T, limits Limits, trace, body string) *batch {
 	return b
 }
 
+// traceOf returns the trace of a stream record.
+func traceOf(t *testing.T, data []byte) []byte {
+	t.Helper()
+	record, err := telemetry.Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return record.Trace()
+}
+
 const traceparentOfTest = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 func TestFirstRecordOfTracedRequestCarriesTheTrace(t *testing.T) {
 	t.Parallel()
 	const body = `[{"id":"bad"},{"id":"a","type":"log","message":"x"},{"id":"b","type":"log"}]`
 	untraced, traced := readTraced(t, Limits{}, "", body), readTraced(t, Limits{}, traceparentOfTest, body)
-	if got := telemetry.TraceOf(traced.records[0]); string(got) != traceparentOfTest {
+	if got := traceOf(t, traced.records[0]); string(got) != traceparentOfTest {
 		t.Errorf("the first record carries %q", got)
 	}
 	if string(traced.records[1]) != string(untraced.records[1]) {
@@ -45,7 +55,7 @@ func TestBodyCannotClaimATrace(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"ingest_trace", "Ingest_Trace"} {
 		b := readTraced(t, Limits{}, "", `[{"`+name+`":"`+traceparentOfTest+`","id":"a","type":"log"}]`)
-		if got := telemetry.TraceOf(b.records[0]); got != nil {
+		if got := traceOf(t, b.records[0]); got != nil {
 			t.Errorf("%s of a body becomes the trace %s", name, got)
 		}
 		if !strings.Contains(string(b.records[0]), `"original_ingest_trace":"`+traceparentOfTest) {

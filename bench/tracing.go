@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	traceShare = 100 // one request, or record, of so many
+	traceShare = 100 // one request of so many, whose first record carries the trace
 	// tracingRate is a load that leaves the machine some rest, in records a second: at a
 	// collector's maximum the sizes of its batches change from run to run, and what a
 	// record costs with them.
@@ -46,7 +46,7 @@ func (b *bench) tracing(ctx context.Context) error {
 		return err
 	}
 	defer plain.Kill()
-	withTraces, tracedURL, err := b.startReplay(ctx, b.Records, "--traced", fmt.Sprint(traceShare))
+	withTraces, tracedURL, err := b.startReplay(ctx, b.Records, "--traced", fmt.Sprint(traceShare*perPost))
 	if err != nil {
 		return err
 	}

@@ -38,6 +38,7 @@ type Chunk struct {
 	digests []telemetry.Digest // of each record; zero for one without
 	origins []delay.Received   // of each record; without a time for one that is replayed, or was indexed before
 	owners  Owners             // the tenant of each record
+	traced  []int              // positions of the records that belong to a trace
 
 	bulk sink.Bulk
 	at   []int     // the record of each document in the bulk
@@ -71,6 +72,7 @@ func (c *Chunk) Reset() {
 	c.at, c.resent, c.received = c.at[:0], c.resent[:0], c.received[:0]
 	c.met, c.conflicts = c.met[:0], c.conflicts[:0]
 	c.owners.reset()
+	c.traced = c.traced[:0]
 	c.Bytes, c.Priority, c.Counts = 0, 0, Counts{}
 	c.Dead, c.Open, c.Parked, c.Stopped, c.acquitted = nil, nil, nil, nil, 0
 }
@@ -110,8 +112,8 @@ const RecordOverhead = 128
 
 // sort takes the chunk apart: what does not come from a collector is dead,
 // what was indexed before is not indexed again, the rest goes into the bulk.
-func (c *Chunk) sort(seen Seen, delays *delay.Histogram, now time.Time) {
-	generation := seen.Generation()
+func (c *Chunk) sort(x *Indexer, now time.Time) {
+	generation := x.Seen.Generation()
 	c.Counts.Records = int64(len(c.Records))
 	c.ids, c.origins = slices.Grow(c.ids, len(c.Records)), slices.Grow(c.origins, len(c.Records))
 	c.digests = slices.Grow(c.digests, len(c.Records))
@@ -127,11 +129,14 @@ func (c *Chunk) sort(seen Seen, delays *delay.Histogram, now time.Time) {
 		}
 		c.owners.Add(r.Tenant())
 		if !replayed { // a disaster may have deleted it since
-			if held, known := seen.Seen(r.DocID); known {
+			if held, known := x.Seen.Seen(r.DocID); known {
 				c.meetKnown(i, held, generation)
 				continue
 			}
-			c.origins[i] = delay.Received{At: r.ReceivedAt, Region: delays.Region(r.Region())}
+			c.origins[i] = delay.Received{At: r.ReceivedAt, Region: x.Delay.Region(r.Region())}
+		}
+		if x.Tracer != nil && r.Trace() != nil {
+			c.traced = append(c.traced, i)
 		}
 		c.add(r, now)
 		c.at = append(c.at, i)

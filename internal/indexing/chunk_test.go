@@ -28,7 +28,7 @@ func TestReplayedRecordsPassTheCache(t *testing.T) {
 	c := &Chunk{Records: []stream.Record{
 		{Data: made.Record(0)}, {Data: made.Record(1), Replayed: true}, {Data: made.Record(2)}, {Data: made.Record(3), Replayed: true},
 	}}
-	c.sort(p.Seen, p.Delay, time.Now())
+	c.sort(p, time.Now())
 	if len(c.at) != 3 || c.at[0] != 1 || c.Counts.Earlier() != 1 {
 		t.Errorf("of four records %v are sent, %+v", c.at, c.Counts)
 	}

@@ -178,7 +178,7 @@ func TestOnlyTheSinkSaysWhatIsThere(t *testing.T) {
 		posts.began <- struct{}{} // no bulk is held back
 		x := New(Settings{Bulk: posts, Lookup: posts, Limiter: limiter.New(1, 0), Seen: c.cache, CompareRate: 1000})
 		first := &Chunk{Records: []stream.Record{late(0, 1)}}
-		first.sort(x.Seen, x.Delay, time.Now())
+		first.sort(x, time.Now())
 		flight, _ := x.flights.enter(first)
 		ended := make(chan *Chunk, 1)
 		replayed := late(9, 1)
@@ -218,7 +218,7 @@ func TestAStoppedCallWaitsForNoOtherChunk(t *testing.T) {
 		call := longcall.Begin(t.Context())
 		s := x.Begin(call, "shard", limiter.Live)
 		first := &Chunk{Records: []stream.Record{late(0, 1)}}
-		first.sort(x.Seen, x.Delay, time.Now())
+		first.sort(x, time.Now())
 		flight, _ := x.flights.enter(first)
 		ended := make(chan error, 1)
 		second := &Chunk{Records: []stream.Record{late(9, 1)}}

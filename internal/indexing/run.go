@@ -2,6 +2,7 @@ package indexing
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"millrace/internal/backoff"
@@ -66,7 +67,7 @@ func (s *Run) Place(c *Chunk) (place func(limiter.Feedback), err error) {
 func (s *Run) attempt(c *Chunk, place func(limiter.Feedback)) (err error) {
 	defer longcall.CatchPanic(&err)
 	defer func() { place(limiter.Feedback{}) }() // counts where nothing was sent: only the first release does
-	c.sort(s.indexer.Seen, s.indexer.Delay, time.Now())
+	c.sort(s.indexer, time.Now())
 	flight, others := s.indexer.flights.enter(c)
 	defer s.indexer.flights.leave(flight)
 	if len(others) > 0 {
@@ -194,7 +195,9 @@ func (s *Run) outcomes(c *Chunk, at []int, items []sink.Item, generation uint64,
 				continue
 			}
 			s.indexer.Seen.Mark(generation, c.ids[i], c.digests[i].Short())
-			s.indexer.Tracer.Indexed(c.Records[i].Data, c.sent)
+			if _, traced := slices.BinarySearch(c.traced, i); traced {
+				s.indexer.Tracer.Indexed(c.Records[i].Data, c.sent)
+			}
 			c.Counts.Indexed++
 			if origin := c.origins[i]; !origin.At.IsZero() {
 				c.received = append(c.received, origin)

@@ -36,7 +36,7 @@ type Head struct {
 	ID         string // the record's own id
 	Type       string
 	Timestamp  time.Time // the record's own time, or ReceivedAt without a usable one
-	Trace      string    // see TraceOf; empty for nearly all
+	Trace      string    // see Record.Trace; empty for nearly all
 }
 
 // DocID derives the identity of the record.

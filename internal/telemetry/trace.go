@@ -2,14 +2,10 @@ package telemetry
 
 import "bytes"
 
-// TraceOf returns the trace that a stream record belongs to, as a W3C traceparent:
-// the last field of the head, which only the first record of a traced request has.
-// It reads by position, as ParseFields does, and allocates nothing.
-func TraceOf(data []byte) []byte {
-	r, err := Parse(data)
-	if err != nil {
-		return nil
-	}
+// Trace returns the trace that a record belongs to, as a W3C traceparent: the last
+// field of the head, which only the first record of a traced request has. It reads by
+// position, as ParseFields does, and allocates nothing.
+func (r Record) Trace() []byte {
 	rest, text := r.Document[r.tenantAt:], []byte(nil)
 	for _, key := range [...]string{keyTenant, keyRegion, keyID, keyType, keyTimestamp, keyTrace} {
 		if text, rest = cutString(rest, key); text == nil {
@@ -26,13 +22,20 @@ func cutString(rest []byte, key string) (text, after []byte) {
 	if !ok || len(rest) == 0 || rest[0] != '"' {
 		return nil, nil
 	}
-	for end := 1; end < len(rest); end++ {
-		switch rest[end] {
-		case '\\':
-			end++
-		case '"':
-			return rest[1:end], rest[end+1:]
+	rest = rest[1:]
+	end := bytes.IndexByte(rest, '"')
+	if end < 0 {
+		return nil, nil
+	}
+	if escape := bytes.IndexByte(rest[:end], '\\'); escape >= 0 { // that quote may be escaped
+		for end = escape; end < len(rest) && rest[end] != '"'; end++ {
+			if rest[end] == '\\' {
+				end++
+			}
+		}
+		if end >= len(rest) {
+			return nil, nil
 		}
 	}
-	return nil, nil
+	return rest[:end], rest[end+1:]
 }

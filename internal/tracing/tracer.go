@@ -177,15 +177,15 @@ func (t *Tracer) Indexed(data []byte, began time.Time) {
 	if t == nil {
 		return
 	}
-	text := telemetry.TraceOf(data)
-	if len(text) == 0 {
+	record, err := telemetry.Parse(data)
+	if err != nil {
 		return
 	}
-	ctx := propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier{traceparent: string(text)})
+	ctx := propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier{traceparent: string(record.Trace())})
 	if !trace.SpanContextFromContext(ctx).IsSampled() { // a body's own, of a collector that did not know the field
 		return
 	}
 	_, span := t.tracer.Start(ctx, "index", trace.WithTimestamp(began), trace.WithSpanKind(trace.SpanKindConsumer))
-	span.SetAttributes(attribute.String("millrace.index", string(telemetry.IndexOf(data))), attribute.String("millrace.doc_id", telemetry.DocIDOf(data).String()))
+	span.SetAttributes(attribute.String("millrace.index", string(record.Index)), attribute.String("millrace.doc_id", string(record.DocIDText)))
 	span.End()
 }

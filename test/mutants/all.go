@@ -51,7 +51,7 @@ var records = []Mutant{
 		Edits: []Edit{{
 			File: "internal/indexing/chunk.go",
 			Old:  "\t\tc.add(r, now)\n\t\tc.at = append(c.at, i)\n",
-			New:  "\t\tseen.Mark(seen.Generation(), r.DocID, r.Digest.Short())\n\t\tc.add(r, now)\n\t\tc.at = append(c.at, i)\n",
+			New:  "\t\tx.Seen.Mark(x.Seen.Generation(), r.DocID, r.Digest.Short())\n\t\tc.add(r, now)\n\t\tc.at = append(c.at, i)\n",
 		}},
 	},
 	{
