@@ -281,6 +281,13 @@ func (p *Program) launch(ctx context.Context) error {
 // it is ready.
 func (p *Program) Restart(ctx context.Context) error { return p.launch(ctx) }
 
+// Deploy starts another executable in the place of a program that has ended, with its address and settings, and returns
+// the path of the one before.
+func (p *Program) Deploy(ctx context.Context, path string) (before string, err error) {
+	before, p.command.Program = p.command.Program, path
+	return before, p.launch(ctx)
+}
+
 // Running returns the programs that were started, in order.
 func (p *Pipeline) Running() []*Program { return slices.Clone(p.running) }
 

@@ -29,7 +29,11 @@ func (h *harness) runWatched(ctx context.Context, what scenario) (report audit.R
 	if err != nil {
 		return report, 0, err
 	}
-	defer func() { err = errors.Join(err, w.Stop()) }()
+	h.watcher = w
+	defer func() {
+		h.watcher = nil
+		err = errors.Join(err, w.Stop())
+	}()
 	if err := w.Await(ctx, longest); err != nil {
 		return report, 0, err
 	}

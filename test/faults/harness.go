@@ -15,6 +15,7 @@ import (
 	"millrace/deploy/local"
 	"millrace/deploy/pipeline"
 	"millrace/internal/config"
+	"millrace/test/kit/alarms"
 	"millrace/test/kit/faultproxy"
 )
 
@@ -24,7 +25,8 @@ type harness struct {
 	options            options
 	stack              *local.Stack
 	programs           pipeline.Programs
-	prometheus         string // path of the program; empty: nothing watches alerts
+	prometheus         string          // path of the program; empty: nothing watches alerts
+	watcher            *alarms.Watcher // of the scenario under way; nil: none
 	aws, elasticsearch *faultproxy.Proxy
 	streams            *kinesis.Client // past the proxy
 	queues             *sqs.Client     // past the proxy

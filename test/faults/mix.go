@@ -55,17 +55,17 @@ func (m *mix) run(ctx context.Context) error {
 		m.harness.elasticsearch.Set(elasticsearch...)
 		event, do := m.event()
 		fmt.Printf("%6.0f s  %s%s%s\n", time.Since(began).Seconds(), names(aws), names(elasticsearch), event)
-		if err := hold(ctx, m.between(time.Second, 4*time.Second)); err != nil {
+		if err := m.hold(ctx, m.between(time.Second, 4*time.Second)); err != nil {
 			return err
 		}
 		if err := do(ctx); err != nil {
 			return fmt.Errorf("%s: %w", event, err)
 		}
-		if err := hold(ctx, m.between(time.Second, 4*time.Second)); err != nil {
+		if err := m.hold(ctx, m.between(time.Second, 4*time.Second)); err != nil {
 			return err
 		}
 		m.pass()
-		if err := hold(ctx, m.between(0, 2*time.Second)); err != nil {
+		if err := m.hold(ctx, m.between(0, 2*time.Second)); err != nil {
 			return err
 		}
 	}
@@ -140,7 +140,7 @@ func (m *mix) event() (name string, do func(context.Context) error) {
 			if err := server.Kill(); err != nil {
 				return err
 			}
-			if err := hold(ctx, m.between(time.Second, 8*time.Second)); err != nil {
+			if err := m.hold(ctx, m.between(time.Second, 8*time.Second)); err != nil {
 				return err
 			}
 			return server.Restart(ctx)
@@ -174,8 +174,8 @@ func (m *mix) event() (name string, do func(context.Context) error) {
 			if err := deployDefect(ctx, m.running); err != nil {
 				return err
 			}
-			err := hold(ctx, m.between(2*time.Second, 8*time.Second))
-			return errors.Join(err, m.defect.Stop(), m.worker.Restart(ctx))
+			err := m.hold(ctx, m.between(2*time.Second, 8*time.Second))
+			return errors.Join(err, deployFix(ctx, m.running))
 		}
 	case 11:
 		return "index out of service", m.outOfService
@@ -203,7 +203,7 @@ func (m *mix) killBeforeCheckpoint(ctx context.Context) error {
 		if held.Holding.Load() > 0 {
 			break
 		}
-		if err := hold(ctx, 100*time.Millisecond); err != nil {
+		if err := m.hold(ctx, 100*time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -230,7 +230,7 @@ func (m *mix) cutOff(ctx context.Context) (err error) {
 		return err
 	}
 	network.Cut()
-	err = hold(ctx, m.between(5*time.Second, 15*time.Second))
+	err = m.hold(ctx, m.between(5*time.Second, 15*time.Second))
 	network.Mend()
 	return err
 }
@@ -251,7 +251,7 @@ func (m *mix) outOfService(ctx context.Context) (err error) {
 	} else if err != nil {
 		return err
 	}
-	err = hold(ctx, m.between(time.Second, 8*time.Second))
+	err = m.hold(ctx, m.between(time.Second, 8*time.Second))
 	_, undone := m.ask(context.WithoutCancel(ctx), state.method, index+state.undo, state.undone)
 	return errors.Join(err, undone)
 }

@@ -54,8 +54,8 @@ type running struct {
 	deleted    *load.Set // records that were indexed and deleted by intent, or are reported as lost
 	terminated []string  // workflows
 	stranger   *hostile.Attacker
-	missed     error // what a scenario found wrong on its way
-	defect     *pipeline.Pipeline
+	missed     error  // what a scenario found wrong on its way
+	released   string // path of the worker that one with a bug has replaced
 
 	collector *pipeline.Program   // that the load is posted to: the harness's, if there is no other
 	network   *faultproxy.Network // between that and Temporal
@@ -259,8 +259,15 @@ func (s *running) until(ctx context.Context, condition func() (bool, error)) err
 	return poll.Until(ctx, condition)
 }
 
-// hold lets a fault go on for a while.
-func hold(ctx context.Context, d time.Duration) error { return poll.For(ctx, d) }
+// hold lets a fault go on for a while and, where alerts are watched, until those fire that it must cause: how long they
+// need depends on the machine. One that stays silent is reported when the scenario is over.
+func (s *running) hold(ctx context.Context, d time.Duration, alerts ...string) error {
+	if err := poll.For(ctx, d); err != nil || s.watcher == nil {
+		return err
+	}
+	_, err := s.watcher.Fired(ctx, longest, alerts...)
+	return err
+}
 
 // end kills a program as kill -9 does.
 func (s *running) end(ctx context.Context, program *pipeline.Program) error {

@@ -59,6 +59,9 @@ func (s *running) awaitRefused(ctx context.Context) error {
 	}); err != nil {
 		return fmt.Errorf("the events are not all refused: %w", err)
 	}
+	if err := s.hold(ctx, 0, "DeadLettersRise"); err != nil {
+		return err
+	}
 	_, err := s.ask(ctx, http.MethodDelete, "/"+s.index("event"), "")
 	return err
 }
@@ -180,6 +183,9 @@ func (s *running) reprocessAtOnce(ctx context.Context) error {
 	refused := errors.Join(told...)
 	if (told[0] == nil) == (told[1] == nil) || !strings.Contains(refused.Error(), "runs already") {
 		return fmt.Errorf("two operators at once were told: %w", refused)
+	}
+	if err := s.hold(ctx, 0, "NoWorker", "TargetDown"); err != nil {
+		return err
 	}
 	if err := s.worker.Restart(ctx); err != nil {
 		return err

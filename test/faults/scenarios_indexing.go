@@ -29,7 +29,7 @@ var indexing = []scenario{
 		number: 11, name: "all-poison", alarms: alarms.Expected{Must: alarms.AndLate("ShardHeld", "ShardLags", "ShardTripped"), May: []string{"DeadLettersRise", "NothingIsProcessed"}}, ownDay: true,
 		prepare: func(ctx context.Context, s *running) error {
 			s.sent.Excused = true // until the circuit opens
-			if err := hold(ctx, time.Until(s.last.Add(tenantsCount))); err != nil {
+			if err := s.hold(ctx, time.Until(s.last.Add(tenantsCount))); err != nil {
 				return err
 			}
 			for _, recordType := range telemetry.Types {
@@ -43,6 +43,9 @@ var indexing = []scenario{
 			// One tenant alone opens no circuit.
 			other, stop := s.loadOf(ctx, 0)
 			err := s.awaitTripped(ctx)
+			if err == nil {
+				err = s.hold(ctx, 0, "ShardHeld", "ShardLags", "ShardTripped")
+			}
 			if err = errors.Join(err, stop()); err != nil {
 				return err
 			}
@@ -66,7 +69,7 @@ var indexing = []scenario{
 			// Large records take the way through the queue; some are too large for
 			// Elasticsearch even alone, which is not their fault.
 			s.breakAll()
-			if err := hold(ctx, s.lasts); err != nil {
+			if err := s.hold(ctx, s.lasts); err != nil {
 				return err
 			}
 			s.harness.aws.Set()
@@ -243,7 +246,7 @@ func putOutOfService(ctx context.Context, s *running) (err error) {
 		if err := s.until(ctx, func() (bool, error) { return watch.Seen(step.sees) > 0, nil }); err != nil {
 			return fmt.Errorf("no request was answered %q: %w", step.sees, err)
 		}
-		if err := hold(ctx, outOfService); err != nil {
+		if err := s.hold(ctx, outOfService); err != nil {
 			return err
 		}
 		path := strings.Replace(step.path, "/_close", "/_open", 1)

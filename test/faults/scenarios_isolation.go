@@ -63,6 +63,9 @@ func closeIndex(ctx context.Context, s *running) error {
 	}); err != nil {
 		return found("a closed index holds up the records of others: %v", err)
 	}
+	if err := s.hold(ctx, 0, "RecordsParked", "ShardLags", "ShardWaiting"); err != nil {
+		return err
+	}
 	_, err := s.ask(ctx, http.MethodPost, path+"/_open", "")
 	return err
 }

@@ -119,14 +119,14 @@ func withoutTemporal(ctx context.Context, s *running) error {
 		return err
 	}
 	began, before := time.Now(), s.sender.Accepted.Len()
-	if err := hold(ctx, s.lasts*3/4); err != nil {
+	if err := s.hold(ctx, s.lasts*3/4, "BreakerOpen", "DependencyMissing", "NothingIsProcessed"); err != nil {
 		return err
 	}
 	if accepted := s.sender.Accepted.Len() - before; float64(accepted) < s.rate()*s.lasts.Seconds()/4 {
 		return fmt.Errorf("the collector has accepted %d records in %s without Temporal", accepted, s.lasts*3/4)
 	}
 	s.breakAll()
-	if err := hold(ctx, sentAwayWithin); err != nil {
+	if err := s.hold(ctx, sentAwayWithin); err != nil {
 		return err
 	}
 	refused, err := s.collector.Metric(ctx, "millrace_api_records_total", `result="unavailable"`)
@@ -137,7 +137,7 @@ func withoutTemporal(ctx context.Context, s *running) error {
 	if err := s.kill(ctx, s.collector); err != nil {
 		return err
 	}
-	if err := hold(ctx, s.lasts-time.Since(began)); err != nil {
+	if err := s.hold(ctx, s.lasts-time.Since(began)); err != nil {
 		return err
 	}
 	return server.Restart(ctx)
@@ -148,6 +148,9 @@ func withoutTemporal(ctx context.Context, s *running) error {
 func cancelAndTerminate(ctx context.Context, s *running) error {
 	s.harness.aws.Set(s.scenario.aws...)
 	if err := s.endTwo(ctx, "IngestBatch"); err != nil {
+		return err
+	}
+	if err := s.hold(ctx, 0, "FallbackQueueRefuses"); err != nil {
 		return err
 	}
 	s.harness.aws.Set()

@@ -48,7 +48,7 @@ func startWithoutElasticsearch(ctx context.Context, s *running) error {
 		return nil
 	})
 	group.Go(func() error {
-		if err := hold(ctx, s.lasts); err != nil {
+		if err := s.hold(ctx, s.lasts, "DependencyMissing", "ElasticsearchBacksOff", "ElasticsearchFails", "ShardWaiting"); err != nil {
 			return err
 		}
 		return server.Restart(ctx)
@@ -78,6 +78,9 @@ func startInOutage(ctx context.Context, s *running) error {
 		if err := s.end(ctx, s.collector); err != nil {
 			return err
 		}
+		if err := s.hold(ctx, 0, "NoCollector", "TargetDown"); err != nil {
+			return err
+		}
 		s.harness.aws.Set(away...)
 		before := s.sender.Accepted.Len()
 		if err := s.collector.Restart(ctx); err != nil {
@@ -105,6 +108,9 @@ func startInOutage(ctx context.Context, s *running) error {
 			now, _ := s.harness.aws.Count(withoutStream[0].Name)
 			return now > calls+1, nil
 		})
+		if err == nil {
+			err = s.hold(ctx, 0, "FallbackQueueStands", "NothingIsProcessed")
+		}
 		s.pass()
 		return err
 	})

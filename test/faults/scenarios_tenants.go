@@ -258,7 +258,7 @@ func blockWrites(ctx context.Context, s *running) error {
 	if err := s.until(ctx, func() (bool, error) { return watch.Seen(sees) > 0, nil }); err != nil {
 		return fmt.Errorf("no request has met the block: %w", err)
 	}
-	if err := hold(ctx, s.lasts); err != nil {
+	if err := s.hold(ctx, s.lasts, "ShardLags"); err != nil {
 		return err
 	}
 	_, err := s.ask(ctx, http.MethodPut, settings, fmt.Sprintf(writeBlocked, "null"))
@@ -344,7 +344,7 @@ var outages = []scenario{
 			}); err != nil {
 				return fmt.Errorf("no worker has written to the ledger: %w", err)
 			}
-			return hold(ctx, s.lasts)
+			return s.hold(ctx, s.lasts)
 		},
 	},
 	{
@@ -363,9 +363,9 @@ var outages = []scenario{
 			return nil
 		},
 	},
-	{number: 26, name: "start-in-outage", alarms: alarms.Expected{Must: alarms.AndLate("FallbackQueueStands", "NoCollector", "NothingIsProcessed", "TargetDown"), May: []string{"FallbackQueueAges", "NoWorker"}}, spans: 30 * time.Second, aws: slices.Concat(withoutQueue, withoutStream), fault: startInOutage},
+	{number: 26, name: "start-in-outage", alarms: alarms.Expected{Must: alarms.AndLate("FallbackQueueStands", "NoCollector", "NothingIsProcessed", "TargetDown"), May: []string{"FallbackQueueAges", "FallbackQueueUsed", "NoWorker"}}, spans: 30 * time.Second, aws: slices.Concat(withoutQueue, withoutStream), fault: startInOutage},
 	{number: 43, name: "collector-started-without-temporal", alarms: alarms.Expected{May: alarms.Late}, spans: 15 * time.Second, fault: startWithoutTemporal},
-	{number: 44, name: "worker-started-without-elasticsearch", alarms: alarms.Expected{Must: alarms.AndLate("DependencyMissing", "ElasticsearchFails", "ShardWaiting"), May: []string{"ElasticsearchIsTheLimit", "NothingIsProcessed", "ShardLags"}}, lasts: 10 * time.Second, fault: startWithoutElasticsearch},
+	{number: 44, name: "worker-started-without-elasticsearch", alarms: alarms.Expected{Must: alarms.AndLate("DependencyMissing", "ElasticsearchBacksOff", "ElasticsearchFails", "ShardWaiting"), May: []string{"ElasticsearchIsTheLimit", "NothingIsProcessed", "ShardLags"}}, lasts: 10 * time.Second, fault: startWithoutElasticsearch},
 }
 
 // letters stands in each dead letter, and in no other message.

@@ -48,7 +48,7 @@ func (t *tour) prove(ctx context.Context) error {
 	if t.Faults == "none" {
 		return errors.Join(wrong...)
 	}
-	args := []string{"--alerts"}
+	var args []string
 	if t.Faults != "all" {
 		args = append(args, "--only", t.Faults)
 	}

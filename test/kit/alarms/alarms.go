@@ -108,17 +108,7 @@ func (w *Watcher) Await(ctx context.Context, within time.Duration, but ...string
 
 // Judge compares what has fired since Await with what must, for which it waits, and may.
 func (w *Watcher) Judge(ctx context.Context, within time.Duration, expected Expected) (fired []string, wrong []error, err error) {
-	silent := errors.New("an alert stays silent")
-	ctx, cancel := context.WithTimeoutCause(ctx, within, silent)
-	defer cancel()
-	err = poll.Until(ctx, func() (bool, error) {
-		names, err := w.fired(ctx)
-		if err == nil { // the last question fails where the time is over meanwhile
-			fired = names
-		}
-		return len(missing(expected.Must, fired)) == 0, err
-	})
-	if err != nil && !errors.Is(err, silent) {
+	if fired, err = w.Fired(ctx, within, expected.Must...); err != nil {
 		return nil, nil, err
 	}
 	for _, name := range missing(expected.Must, fired) {
@@ -129,6 +119,24 @@ func (w *Watcher) Judge(ctx context.Context, within time.Duration, expected Expe
 		wrong = append(wrong, fmt.Errorf("the alert %s fires, for which there is no reason", name))
 	}
 	return fired, wrong, nil
+}
+
+// Fired waits until some alerts have fired since Await, at the most for a while, and returns all that have.
+func (w *Watcher) Fired(ctx context.Context, within time.Duration, alerts ...string) (fired []string, err error) {
+	silent := errors.New("an alert stays silent")
+	ctx, cancel := context.WithTimeoutCause(ctx, within, silent)
+	defer cancel()
+	err = poll.Until(ctx, func() (bool, error) {
+		names, err := w.fired(ctx)
+		if err == nil { // the last question fails where the time is over meanwhile
+			fired = names
+		}
+		return len(missing(alerts, fired)) == 0, err
+	})
+	if errors.Is(err, silent) {
+		err = nil
+	}
+	return fired, err
 }
 
 // missing are those of some names that others lack.
