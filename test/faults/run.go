@@ -64,9 +64,6 @@ func plan(o *options) (func(context.Context, *harness) error, error) {
 
 const heading = "%-34s %8s %8s %8s %8s %6s %6s %9s %8s\n"
 
-// warmUp comes before alerts are watched: while the first indices are made, records are late without a fault.
-var warmUp = scenario{name: "warm-up"}
-
 // runAll runs scenarios in one pipeline.
 func runAll(chosen []scenario) func(context.Context, *harness) error {
 	return func(ctx context.Context, h *harness) error {
@@ -77,11 +74,6 @@ func runAll(chosen []scenario) func(context.Context, *harness) error {
 		var wrong []error
 		began := time.Now()
 		fmt.Printf(heading, "scenario", "sent", "accepted", "indexed", "dead", "dupl.", "lost", "recovery", "took")
-		if h.prometheus != "" {
-			if _, err := h.run(ctx, warmUp); err != nil {
-				return fmt.Errorf("warm up: %w", err)
-			}
-		}
 		for _, s := range chosen {
 			report, wrongAlerts, err := h.runWatched(ctx, s)
 			if ctx.Err() != nil {

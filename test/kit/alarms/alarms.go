@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"slices"
@@ -45,7 +46,8 @@ type Watcher struct {
 	Ignored []string
 	dir     string
 	since   time.Time
-	before  []string // what was active when it began to look
+	before  []string             // what was active when it began to look
+	began   map[string]time.Time // when what has fired since did so first
 }
 
 // Build compiles Prometheus if it is not there, and returns the path of the program.
@@ -116,7 +118,7 @@ func (w *Watcher) Judge(ctx context.Context, within time.Duration, expected Expe
 	}
 	fired = missing(fired, w.Ignored)
 	for _, name := range missing(fired, slices.Concat(expected.Must, expected.May, w.before)) {
-		wrong = append(wrong, fmt.Errorf("the alert %s fires, for which there is no reason", name))
+		wrong = append(wrong, fmt.Errorf("the alert %s fires at %s, for which there is no reason", name, w.began[name].UTC().Format(time.TimeOnly)))
 	}
 	return fired, wrong, nil
 }
@@ -145,21 +147,32 @@ func missing(of, in []string) []string {
 }
 
 func (w *Watcher) active(ctx context.Context) ([]string, error) {
-	return w.names(ctx, `count by (alertname) (ALERTS)`) // a pending one would fire without reason
+	found, err := w.alerts(ctx, `count by (alertname) (ALERTS)`) // a pending one would fire without reason
+	return slices.Sorted(maps.Keys(found)), err
 }
 
 // fired are the alerts that have fired since Await.
 func (w *Watcher) fired(ctx context.Context) ([]string, error) {
-	return w.names(ctx, fmt.Sprintf(`count by (alertname) (max_over_time(ALERTS{alertstate="firing"}[%dms]))`, time.Since(w.since).Milliseconds()))
+	found, err := w.alerts(ctx, fmt.Sprintf(`min by (alertname) (min_over_time(timestamp(ALERTS{alertstate="firing"})[%dms:%s]))`,
+		time.Since(w.since).Milliseconds(), model.Duration(scrapeEvery)))
+	if err != nil {
+		return nil, err
+	}
+	w.began = map[string]time.Time{}
+	for name, at := range found {
+		w.began[name] = time.Unix(int64(at), 0)
+	}
+	return slices.Sorted(maps.Keys(found)), nil
 }
 
-func (w *Watcher) names(ctx context.Context, expr string) (names []string, err error) {
+// alerts evaluates an expression that gives a number for each alert.
+func (w *Watcher) alerts(ctx context.Context, expr string) (found map[string]float64, err error) {
 	series, err := w.Ask(ctx, expr)
+	found = map[string]float64{}
 	for _, s := range series {
-		names = append(names, string(s.Metric["alertname"]))
+		found[string(s.Metric["alertname"])] = float64(s.Value)
 	}
-	slices.Sort(names)
-	return names, err
+	return found, err
 }
 
 // Ask evaluates an expression at present. A quantile of nothing is no result.
