@@ -236,7 +236,7 @@ func (g givenUp) add(e ledger.Entry) {
 
 func (g givenUp) has(of telemetry.Range, sequence string) bool {
 	return slices.ContainsFunc(g[of.Shard], func(r telemetry.Range) bool {
-		return r.StreamCreated.Equal(of.StreamCreated) && telemetry.CompareSequence(r.First, sequence) <= 0 && telemetry.CompareSequence(sequence, r.Last) <= 0
+		return r.StreamCreated.Equal(of.StreamCreated) && telemetry.ComparePositions(r.First, sequence) <= 0 && telemetry.ComparePositions(sequence, r.Last) <= 0
 	})
 }
 

@@ -40,6 +40,8 @@ type commands struct {
 	Shard   shardCommands   `cmd:"" group:"processing" help:"Inspect, pause and resume one shard."`
 	Steer   streamCommands  `cmd:"" group:"processing" name:"stream" help:"Pause and resume all shards of the stream."`
 
+	Form formCommand `cmd:"" group:"processing" name:"format" help:"Show, or set, how documents are put into the stream: each alone, or many in a container."`
+
 	Find findCommand `cmd:"" group:"processing" help:"Find a record: in the index, in the ledger, or on its way."`
 
 	Batch batchCommands `cmd:"" group:"processing" help:"Ranges in doubt: ProcessBatch workflows, which bisect and retry them."`

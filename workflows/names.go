@@ -32,6 +32,10 @@ const (
 // QueuePrefix begins the name of each task queue. A worker's --queues leaves it out.
 const QueuePrefix = "millrace-"
 
+// ReadsContainers ends the identity of a worker that reads containers of documents in
+// the stream. Those of earlier versions take one for a record that no collector wrote.
+const ReadsContainers = "+containers"
+
 // TaskQueues are all task queues.
 var TaskQueues = []string{
 	IngestQueue, RedriveQueue, ProcessQueue, RangeQueue, IndexQueue, BackupQueue, CopyQueue, DeadQueue, RecoverQueue, SweepQueue, SnapshotQueue, CanaryQueue,

@@ -70,7 +70,7 @@ func (r *run) checkRecords(object *backup.Reader, o chosen, done *int) (whole bo
 		case err != nil:
 			return false, err
 		}
-		if read < *done || telemetry.CompareSequence(line.Sequence, at.Sequence) > 0 || line.Arrived.After(until) {
+		if read < *done || telemetry.ComparePositions(line.Sequence, at.Sequence) > 0 || line.Arrived.After(until) {
 			continue
 		}
 		// One that no collector wrote has no id, and is a dead letter. What goes to no index

@@ -104,7 +104,7 @@ func (r *run) choose(ctx context.Context) ([]chosen, error) {
 		switch {
 		case !known:
 			unknown++
-		case telemetry.CompareSequence(name.First, at.Sequence) <= 0:
+		case telemetry.ComparePositions(name.First, at.Sequence) <= 0:
 			chosen.add(object, name.Shard)
 		}
 	}

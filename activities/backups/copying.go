@@ -167,17 +167,7 @@ func (c *copying) hold(chain *backup.Chain, page stream.Page) error {
 		chain.Doubt()
 	}
 	for _, r := range page.Records {
-		record := backup.Record{Sequence: r.Sequence, Arrived: r.Arrived, Data: r.Data}
-		if held := chain.Held(); !chain.Fits(record) || held.Count > 0 && held.Bytes+int64(len(r.Data)) > int64(c.archivist.Limits.Bytes) {
-			if err := c.flush(chain); err != nil {
-				return err
-			}
-		}
-		if chain.Held().Count == 0 {
-			c.since = time.Now()
-		}
-		if err := chain.Add(record); err != nil {
-			c.call.Stall.Set(storing, err)
+		if err := c.add(chain, r); err != nil {
 			return err
 		}
 	}
@@ -189,6 +179,33 @@ func (c *copying) hold(chain *backup.Chain, page stream.Page) error {
 		}
 		c.readUpTo(page.ReadUpTo)
 		c.moves++
+	}
+	return nil
+}
+
+// add adds the documents of a record of the stream to what is held, all to one object. A damaged container goes as it is.
+func (c *copying) add(chain *backup.Chain, r stream.Record) error {
+	documents, err := r.Documents()
+	if err != nil {
+		documents = []stream.Record{r}
+	}
+	bytes := 0
+	for _, d := range documents {
+		bytes += len(d.Data)
+	}
+	if held := chain.Held(); !chain.Fits(r.Arrived) || held.Count > 0 && held.Bytes+int64(bytes) > int64(c.archivist.Limits.Bytes) {
+		if err := c.flush(chain); err != nil {
+			return err
+		}
+	}
+	for _, d := range documents {
+		if chain.Held().Count == 0 {
+			c.since = time.Now()
+		}
+		if err := chain.Add(backup.Record{Sequence: d.Sequence, Arrived: d.Arrived, Data: d.Data}); err != nil {
+			c.call.Stall.Set(storing, err)
+			return err
+		}
 	}
 	return nil
 }

@@ -183,7 +183,7 @@ func (v *vault) holds(t *testing.T, want int) (objects int) {
 			t.Fatalf("%s holds %d records and says %+v, %v", key, count, meta, err)
 		}
 	}
-	slices.SortFunc(got, func(a, b backup.Record) int { return telemetry.CompareSequence(a.Sequence, b.Sequence) })
+	slices.SortFunc(got, func(a, b backup.Record) int { return telemetry.ComparePositions(a.Sequence, b.Sequence) })
 	if len(got) != want {
 		t.Fatalf("%d records are in the backup, not %d", len(got), want)
 	}

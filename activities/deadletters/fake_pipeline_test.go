@@ -99,11 +99,11 @@ func (p *pipeline) Fetch(_ context.Context, r telemetry.Range) (records []stream
 		return nil, errors.New("the stream is away")
 	}
 	for _, record := range p.kept {
-		if telemetry.CompareSequence(record.Sequence, r.First) >= 0 && telemetry.CompareSequence(record.Sequence, r.Last) <= 0 {
+		if telemetry.ComparePositions(record.Sequence, r.First) >= 0 && telemetry.ComparePositions(record.Sequence, r.Last) <= 0 {
 			records = append(records, record)
 		}
 	}
-	slices.SortFunc(records, func(a, b stream.Record) int { return telemetry.CompareSequence(a.Sequence, b.Sequence) })
+	slices.SortFunc(records, func(a, b stream.Record) int { return telemetry.ComparePositions(a.Sequence, b.Sequence) })
 	return records, nil
 }
 

@@ -282,10 +282,14 @@ func (k *keeping) rangeOf(l queue.Letter) (telemetry.Range, error) {
 		return telemetry.Range{}, fmt.Errorf("%w: its ledger entry is gone, and its range has records that are not dead", queue.ErrNotDeadLetter)
 	case b.StreamARN != k.Stream.ARN:
 		return telemetry.Range{}, fmt.Errorf("%w: it is about another stream than %s", queue.ErrNotDeadLetter, k.Stream.Name)
-	case !isNumber(b.First) || !isNumber(b.Last) || telemetry.CompareSequence(b.First, b.Last) > 0 || b.Size < 0:
+	case !isNumber(b.First) || !isNumber(b.Last) || telemetry.ComparePositions(b.First, b.Last) > 0 || b.Size < 0:
 		return telemetry.Range{}, fmt.Errorf("%w: its sequence numbers are no range", queue.ErrNotDeadLetter)
 	}
 	r := telemetry.Range{StreamARN: b.StreamARN, StreamCreated: k.Stream.Created, Shard: b.ShardID, First: b.First, Last: b.Last, Count: b.Size}
+	if m := l.Millrace; m != nil && telemetry.SequenceOf(m.First) == b.First && telemetry.SequenceOf(m.Last) == b.Last &&
+		telemetry.IsPosition(m.First) && telemetry.IsPosition(m.Last) {
+		r.First, r.Last = m.First, m.Last
+	}
 	if last := b.LastArrival; !last.IsZero() && last.Before(k.Stream.Created) {
 		r.StreamCreated = time.Time{} // of an earlier stream of that name
 	}

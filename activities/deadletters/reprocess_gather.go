@@ -223,7 +223,7 @@ func (c *reprocessing) fill(i *item) error {
 // all: its front is trimmed, and the first of them would be gone first.
 func (i *item) adopt(records []stream.Record) {
 	e := &i.entry
-	if e.Range.Count == 0 || len(records) < e.Range.Count || telemetry.CompareSequence(records[0].Sequence, e.Range.First) != 0 {
+	if e.Range.Count == 0 || len(records) < e.Range.Count || telemetry.ComparePositions(records[0].Sequence, e.Range.First) != 0 {
 		return
 	}
 	for at, r := range records {

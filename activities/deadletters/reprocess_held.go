@@ -66,7 +66,7 @@ func (c *reprocessing) listed(sparse deadletter.EntryRanges, sequence string, li
 			}
 			lists[key] = list
 		}
-		if _, has := slices.BinarySearchFunc(list, sequence, telemetry.CompareSequence); has {
+		if _, has := slices.BinarySearchFunc(list, sequence, telemetry.ComparePositions); has {
 			return key, nil
 		}
 	}

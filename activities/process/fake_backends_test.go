@@ -208,7 +208,7 @@ func (w *backends) check(t *testing.T, state markState) {
 	defer w.mu.Unlock()
 	passed := int64(0)
 	for n, r := range w.Records {
-		if state.checkpoint.Sequence == "" || telemetry.CompareSequence(r.Sequence, state.checkpoint.Sequence) > 0 {
+		if state.checkpoint.Sequence == "" || telemetry.ComparePositions(r.Sequence, state.checkpoint.Sequence) > 0 {
 			break
 		}
 		passed++

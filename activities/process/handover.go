@@ -75,10 +75,10 @@ func (h *handover) merge(o handover) {
 		*h = o
 		return
 	}
-	if telemetry.CompareSequence(o.First, h.First) < 0 {
+	if telemetry.ComparePositions(o.First, h.First) < 0 {
 		h.First, h.cause = o.First, o.cause
 	}
-	if telemetry.CompareSequence(o.Last, h.Last) > 0 {
+	if telemetry.ComparePositions(o.Last, h.Last) > 0 {
 		h.Last = o.Last
 	}
 	if o.copyAt.Before(h.copyAt) {

@@ -151,6 +151,6 @@ func (w *work) recall(r telemetry.Range, records []stream.Record) ([]stream.Reco
 	for sequence, c := range copies {
 		records = append(records, stream.Record{Sequence: sequence, Arrived: c.Arrived, Data: c.Data, Replayed: true})
 	}
-	slices.SortFunc(records, func(a, b stream.Record) int { return telemetry.CompareSequence(a.Sequence, b.Sequence) })
+	slices.SortFunc(records, func(a, b stream.Record) int { return telemetry.ComparePositions(a.Sequence, b.Sequence) })
 	return records, true
 }

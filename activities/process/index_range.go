@@ -187,10 +187,10 @@ func (w *work) bisect(records []stream.Record, cause outcome.Error, last bool, r
 func (w *work) merge(records []stream.Record, left []LeftRange) LeftRange {
 	first, last := left[0].Range.First, left[0].Range.Last
 	for _, part := range left {
-		if telemetry.CompareSequence(part.Range.First, first) < 0 {
+		if telemetry.ComparePositions(part.Range.First, first) < 0 {
 			first = part.Range.First
 		}
-		if telemetry.CompareSequence(part.Range.Last, last) > 0 {
+		if telemetry.ComparePositions(part.Range.Last, last) > 0 {
 			last = part.Range.Last
 		}
 	}
@@ -269,7 +269,7 @@ func (w *work) fetch(in RangeInput) ([]stream.Record, RangeResult, error) {
 	}
 	trimmed := in.Range
 	trimmed.Count = missing
-	if len(records) > 0 && records[0].Sequence != in.Range.First {
+	if len(records) > 0 && telemetry.ComparePositions(records[0].Sequence, in.Range.First) != 0 {
 		trimmed.Last = records[0].Sequence // the front of a stream is trimmed
 	}
 	cause := outcome.Error{Type: outcome.TypeTrimmed, Reason: "no longer in the stream when its ProcessBatch fetched it: look into the backup"}

@@ -93,7 +93,7 @@ func TestIndexRangeBisectsWhatIsNotAttributable(t *testing.T) {
 			}
 			for _, n := range bad {
 				if !slices.ContainsFunc(singles, func(r telemetry.Range) bool {
-					return telemetry.CompareSequence(r.First, made.Sequence(n)) <= 0 && telemetry.CompareSequence(r.Last, made.Sequence(n)) >= 0
+					return telemetry.ComparePositions(r.First, made.Sequence(n)) <= 0 && telemetry.ComparePositions(r.Last, made.Sequence(n)) >= 0
 				}) {
 					t.Errorf("record %d is in none of %v", n, singles)
 				}

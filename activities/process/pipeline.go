@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"millrace/internal/circuit"
+	"millrace/internal/container"
 	"millrace/internal/deadletter"
 	"millrace/internal/indexing"
 	"millrace/internal/limiter"
@@ -95,12 +96,17 @@ func (l *loans) add(from *loan) {
 	}{from, 1})
 }
 
+// settle says that so many of its records are settled.
+func (l *loan) settle(records int64) {
+	if l.left.Add(-records) == 0 {
+		l.release()
+	}
+}
+
 // giveBack says that the records of the chunk are settled.
 func (l *loans) giveBack() {
 	for _, of := range *l {
-		if of.left.Add(-of.records) == 0 {
-			of.release()
-		}
+		of.settle(of.records)
 	}
 	clear(*l)
 	*l = (*l)[:0]
@@ -183,17 +189,13 @@ func (p *pipeline) pass(whole stream.Page, end telemetry.Checkpoint) bool {
 	from := &loan{release: whole.Release}
 	from.left.Store(int64(len(whole.Records)))
 	for records := whole.Records; ; {
-		n, bytes := 0, 0
-		for n < len(records) && (n == 0 || bytes+indexing.Memory(records[n]) <= p.work.processor.Limits.PrefetchBytes/4) {
-			bytes += indexing.Memory(records[n])
-			n++
+		documents, n, ok := p.portion(records, from)
+		if !ok {
+			return false
 		}
-		portion := page{records[:n], end, from}
+		portion := page{documents, end, from}
 		if n < len(records) {
 			portion.end = telemetry.Checkpoint{ReadUpTo: records[n-1].Arrived}
-		}
-		if p.held.Acquire(p.work.call.Going, int64(bytes)) != nil {
-			return false
 		}
 		select {
 		case p.pages <- portion:
@@ -204,6 +206,57 @@ func (p *pipeline) pass(whole stream.Page, end telemetry.Checkpoint) bool {
 			return true
 		}
 	}
+}
+
+// portion takes from the beginning of some records, n of them, what fits into memory, with the documents that containers
+// hold. It fails when the pipeline was stopped before there was room.
+func (p *pipeline) portion(records []stream.Record, from *loan) (documents []stream.Record, n int, ok bool) {
+	room, containers := 0, false
+	for n < len(records) {
+		more := roomFor(records[n])
+		if n > 0 && room+more > p.work.processor.Limits.PrefetchBytes/4 {
+			break
+		}
+		room, containers, n = room+more, containers || records[n].IsContainer(), n+1
+	}
+	if p.held.Acquire(p.work.call.Going, int64(room)) != nil {
+		return nil, n, false
+	}
+	if !containers {
+		return records[:n], n, true
+	}
+	documents, taken := unpack(records[:n], from), 0
+	for _, d := range documents {
+		taken += indexing.Memory(d)
+	}
+	if taken <= room {
+		p.held.Release(int64(room - taken))
+		return documents, n, true
+	}
+	return documents, n, p.held.Acquire(p.work.call.Going, int64(taken-room)) == nil
+}
+
+// roomFor is how much memory a record takes: if it is a container, about as much as its documents, of which it is not known
+// how many they are.
+func roomFor(r stream.Record) int {
+	size, err := container.Size(r.Data)
+	if err != nil { // it goes on as it is
+		size = 0
+	}
+	return indexing.Memory(r) + size
+}
+
+// unpack puts the documents of containers in their place. A damaged one stays as it is, to be a dead letter.
+func unpack(records []stream.Record, from *loan) (unpacked []stream.Record) {
+	for _, r := range records {
+		documents, err := r.Documents()
+		if err != nil {
+			documents = []stream.Record{r}
+		}
+		unpacked = append(unpacked, documents...)
+		from.settle(int64(1 - len(documents))) // they lie in its memory, or go with it
+	}
+	return unpacked
 }
 
 // index takes chunks and settles them until there are no more.
@@ -299,7 +352,7 @@ func (p *pipeline) nextChunk(c *chunk, from *loans) (place func(limiter.Feedback
 	return place, true
 }
 
-// cut moves records from the pages to a chunk and returns where they end.
+// cut moves records from the pages to a chunk and returns where they end; that is behind a whole record of the stream.
 func (p *pipeline) cut(c *chunk, from *loans) (end telemetry.Checkpoint) {
 	most := p.work.processor.Indexer.Limiter.State().BulkBytes
 	for bytes := 0; len(c.Records) < p.work.processor.Limits.BulkRecords; {
@@ -324,8 +377,12 @@ func (p *pipeline) cut(c *chunk, from *loans) (end telemetry.Checkpoint) {
 		c.Records = append(c.Records, r)
 		from.add(p.rest.loan)
 		c.Bytes += indexing.Memory(r)
-		end.Sequence, end.Arrived, end.ReadUpTo = r.Sequence, r.Arrived, r.Arrived
-		if p.rest.records = p.rest.records[1:]; len(p.rest.records) == 0 {
+		p.rest.records = p.rest.records[1:]
+		if len(p.rest.records) > 0 && telemetry.SequenceOf(p.rest.records[0].Sequence) == telemetry.SequenceOf(r.Sequence) {
+			continue // a takeover reads a container again, as a whole
+		}
+		end.Sequence, end.Arrived, end.ReadUpTo = telemetry.SequenceOf(r.Sequence), r.Arrived, r.Arrived
+		if len(p.rest.records) == 0 {
 			end.ReadUpTo, end.Closed = p.rest.end.ReadUpTo, p.rest.end.Closed
 		}
 	}

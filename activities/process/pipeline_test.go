@@ -2,8 +2,10 @@ package process
 
 import (
 	"testing"
+	"time"
 
 	"millrace/internal/circuit"
+	"millrace/internal/container"
 	"millrace/internal/indexing"
 	"millrace/internal/limiter"
 	"millrace/internal/stream"
@@ -65,6 +67,88 @@ func TestAChunkKeepsWithinTheBoundsOfABulk(t *testing.T) {
 		var taken chunk
 		if p.cut(&taken, &loans{}); len(taken.Records) != c.want {
 			t.Errorf("%s: %d records, want %d", name, len(taken.Records), c.want)
+		}
+	}
+}
+
+// pipelineOf makes a pipeline whose chunks have so many records.
+func pipelineOf(t *testing.T, bulkRecords int) *pipeline {
+	t.Helper()
+	processor := newBackends(1, 0).processor()
+	processor.Limits.BulkRecords = bulkRecords
+	return newPipeline(t.Context(), New(*processor), "shard", circuit.New(circuit.Settings{}), newMark(telemetry.Checkpoint{}, indexing.Counts{}))
+}
+
+// packed is a container of documents, as the n-th record of the shard.
+func packed(n, documents int) stream.Record {
+	var all [][]byte
+	for d := range documents {
+		all = append(all, made.Record(100*n+d))
+	}
+	return stream.Record{Sequence: made.Sequence(n), Data: container.AppendPack(nil, all)}
+}
+
+func TestNoCheckpointStandsInAContainer(t *testing.T) {
+	t.Parallel()
+	p := pipelineOf(t, 3)
+	whole := stream.Page{Records: []stream.Record{
+		packed(1, 5), {Sequence: made.Sequence(2), Data: made.Record(0)}, packed(3, 0), packed(4, 3), packed(5, 0),
+	}}
+	read := telemetry.Checkpoint{ReadUpTo: time.Now()}
+	if !p.pass(whole, read) {
+		t.Fatal("it does not pass the page")
+	}
+	for n, want := range []struct {
+		first string
+		end   telemetry.Checkpoint
+	}{
+		{telemetry.Position(made.Sequence(1), 1), telemetry.Checkpoint{}},
+		{telemetry.Position(made.Sequence(1), 4), telemetry.Checkpoint{Sequence: made.Sequence(2)}},
+		{telemetry.Position(made.Sequence(4), 1), telemetry.Checkpoint{Sequence: made.Sequence(4), ReadUpTo: read.ReadUpTo}},
+	} {
+		c := &chunk{}
+		end := p.cut(c, &loans{})
+		if len(c.Records) != 3 || c.Records[0].Sequence != want.first || end != want.end {
+			t.Errorf("chunk %d has %d records from %s and ends at %+v, want 3 from %s, and %+v", n, len(c.Records), c.Records[0].Sequence, end, want.first, want.end)
+		}
+	}
+}
+
+func TestContainersTakeTheMemoryOfTheirDocuments(t *testing.T) {
+	t.Parallel()
+	damaged := packed(3, 3)
+	damaged.Data = damaged.Data[:len(damaged.Data)-1]
+	for name, c := range map[string]struct {
+		records   []stream.Record
+		documents int
+	}{
+		"many small":         {[]stream.Record{packed(1, 90)}, 90},
+		"beside singles":     {[]stream.Record{{Data: made.Record(0)}, packed(1, 3), {Data: made.Record(1)}}, 5},
+		"empty":              {[]stream.Record{packed(1, 0)}, 0},
+		"damaged goes as is": {[]stream.Record{damaged}, 1},
+	} {
+		p, returned := pipelineOf(t, 1000), 0
+		from := &loan{release: func() { returned++ }}
+		from.left.Store(int64(len(c.records)))
+		documents, n, ok := p.portion(c.records, from)
+		if !ok || n != len(c.records) || len(documents) != c.documents {
+			t.Fatalf("%s: %d documents of %d records, %t", name, len(documents), n, ok)
+		}
+		taken := 0
+		for _, d := range documents {
+			taken += indexing.Memory(d)
+		}
+		room := int64(p.work.processor.Limits.PrefetchBytes - taken)
+		if p.held.TryAcquire(room + 1) {
+			t.Errorf("%s: less than %d bytes are held", name, taken)
+		} else if !p.held.TryAcquire(room) {
+			t.Errorf("%s: more than %d bytes are held", name, taken)
+		}
+		if len(documents) > 0 {
+			from.settle(int64(len(documents)))
+		}
+		if returned != 1 {
+			t.Errorf("%s: the page went back %d times", name, returned)
 		}
 	}
 }

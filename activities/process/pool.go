@@ -208,7 +208,7 @@ func (p *pool) entries(f *puddle) []deadletter.Group {
 		order[i] = i
 	}
 	slices.SortFunc(order, func(a, b int) int {
-		return cmp.Or(telemetry.CompareSequence(f.records[a].Sequence, f.records[b].Sequence), cmp.Compare(a, b))
+		return cmp.Or(telemetry.ComparePositions(f.records[a].Sequence, f.records[b].Sequence), cmp.Compare(a, b))
 	})
 	records := make([]stream.Record, len(order))
 	for at, i := range order {

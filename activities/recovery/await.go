@@ -180,7 +180,7 @@ func (r *Recoverer) look(ctx context.Context, plan Plan) (found backlog, err err
 	found.ours = len(reached) > 0
 	for _, name := range names {
 		last, end := reached[name], ends[name]
-		passed := last.Last != "" && telemetry.CompareSequence(last.Last, end) >= 0
+		passed := last.Last != "" && telemetry.ComparePositions(last.Last, end) >= 0
 		if at, byTime := positions[name]; byTime {
 			found.ours, end = found.ours || at.Sequence != "", plan.Window.To.UTC().Format(time.RFC3339)
 			shard := backup.Shard{Stream: plan.Window.Stream, Created: plan.Window.Created, ID: name}
@@ -217,7 +217,7 @@ func (r *Recoverer) undelivered(ctx context.Context, plan Plan) ([]Gap, error) {
 // lastOf is the end of the last of some stretches; empty: nothing is wanted.
 func lastOf(spans []backup.Span) (until string) {
 	for _, span := range spans {
-		if until == "" || telemetry.CompareSequence(span.Until, until) > 0 {
+		if until == "" || telemetry.ComparePositions(span.Until, until) > 0 {
 			until = span.Until
 		}
 	}
@@ -239,7 +239,7 @@ func (r *Recoverer) backedUp(ctx context.Context, shard string) telemetry.Checkp
 // who writes it, if the last object since the window began is there; or because
 // that is of later, or the shard had no more.
 func (r *Recoverer) passed(ctx context.Context, shard backup.Shard, at telemetry.Checkpoint, last backup.Meta, to time.Time) (bool, error) {
-	whole := last.Last == "" || telemetry.CompareSequence(last.Last, at.Sequence) >= 0
+	whole := last.Last == "" || telemetry.ComparePositions(last.Last, at.Sequence) >= 0
 	if hasPassed(at, to) && whole || last.Oldest.After(to) {
 		return true, nil
 	}

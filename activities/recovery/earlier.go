@@ -149,7 +149,7 @@ func (r *Recoverer) isWhole(ctx context.Context, plan Plan, shard backup.Shard, 
 func hasAll(last backup.Meta, of []backup.Span, processed string) bool {
 	for _, s := range of {
 		until := cmp.Or(s.Until, processed)
-		if telemetry.CompareSequence(until, s.After) > 0 && telemetry.CompareSequence(until, last.Last) > 0 {
+		if telemetry.ComparePositions(until, s.After) > 0 && telemetry.ComparePositions(until, last.Last) > 0 {
 			return false
 		}
 	}

@@ -88,7 +88,7 @@ func window(r RecoverRequest, stream telemetry.StreamID, from snapshot.Record, f
 			continue
 		}
 		shards := w.OfStream(open.StreamCreated)
-		shards[open.Shard] = append(shards[open.Shard], backup.Span{After: before1(open.First), Until: open.Last})
+		shards[open.Shard] = append(shards[open.Shard], backup.Span{After: before1(telemetry.SequenceOf(open.First)), Until: open.Last})
 		if isEarlier(open.StreamCreated) {
 			unread = append(unread, open.StreamCreated)
 		} else {

@@ -64,7 +64,7 @@ func (s *Supervisor) countCopies(ctx context.Context) (copies int, oldest time.D
 		}
 		first := keys[0]
 		for _, key := range keys[1:] {
-			if a, b := startOf(key, s.Stream.Created), startOf(first, s.Stream.Created); telemetry.CompareSequence(a, b) < 0 {
+			if a, b := startOf(key, s.Stream.Created), startOf(first, s.Stream.Created); telemetry.ComparePositions(a, b) < 0 {
 				first = key
 			}
 		}

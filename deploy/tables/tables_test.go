@@ -194,7 +194,7 @@ func write(t *testing.T, store backup.Store) [][]string {
 	add := func(data []byte) {
 		sequence++
 		r := backup.Record{Sequence: fmt.Sprint(1_000_000 + sequence), Arrived: at.Add(time.Duration(sequence) * time.Second), Data: data}
-		if !chain.Fits(r) || chain.Held().Count == 100 {
+		if !chain.Fits(r.Arrived) || chain.Held().Count == 100 {
 			if _, err := chain.Flush(t.Context()); err != nil {
 				t.Fatal(err)
 			}

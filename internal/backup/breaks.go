@@ -90,7 +90,7 @@ func (b *Breaks) follow(o Object, m described) {
 	if broken := b.between(before, o, m.Meta); broken.Reason != "" && (before == nil || !before.silent) {
 		b.found = append(b.found, broken)
 	}
-	if before == nil || before.silent || telemetry.CompareSequence(m.Last, before.last) > 0 {
+	if before == nil || before.silent || telemetry.ComparePositions(m.Last, before.last) > 0 {
 		b.links[o.name.Shard] = &link{last: m.Last, newest: m.Newest}
 	}
 }
@@ -103,7 +103,7 @@ func (b *Breaks) between(before *link, o Object, m Meta) Break {
 	if before != nil {
 		found.Behind, covered = before.last, before.newest
 	}
-	if before != nil && !before.silent && telemetry.CompareSequence(o.name.First, before.last) <= 0 {
+	if before != nil && !before.silent && telemetry.ComparePositions(o.name.First, before.last) <= 0 {
 		return found // its writer did not know what another one had written
 	}
 	spans, known := b.window.Spans(o.name.Shard)
@@ -123,7 +123,7 @@ func (b *Breaks) between(before *link, o Object, m Meta) Break {
 		reason, found.until = "the backup begins with it", o.name.First
 	case before == nil && !known && !b.window.From.IsZero():
 		return found // what it goes on behind may have arrived before the window
-	case telemetry.CompareSequence(m.After, found.Behind) <= 0:
+	case telemetry.ComparePositions(m.After, found.Behind) <= 0:
 		return found
 	}
 	if known && slices.ContainsFunc(spans, func(s Span) bool { return s.overlaps(found.Behind, found.until) }) ||
@@ -136,11 +136,11 @@ func (b *Breaks) between(before *link, o Object, m Meta) Break {
 // overlaps reports whether a record behind one and up to another may be in the
 // stretch.
 func (s Span) overlaps(behind, until string) bool {
-	if s.After != "" && telemetry.CompareSequence(s.After, behind) > 0 {
+	if s.After != "" && telemetry.ComparePositions(s.After, behind) > 0 {
 		behind = s.After
 	}
-	if s.Until != "" && telemetry.CompareSequence(s.Until, until) < 0 {
+	if s.Until != "" && telemetry.ComparePositions(s.Until, until) < 0 {
 		until = s.Until
 	}
-	return telemetry.CompareSequence(behind, until) < 0
+	return telemetry.ComparePositions(behind, until) < 0
 }

@@ -113,7 +113,7 @@ func TestFindBreaksLocatesMissingObjects(t *testing.T) {
 	turn := start.Truncate(time.Hour).Add(time.Hour)
 	for n, before := range []time.Duration{2, 0, 1, -1, 1, -2} {
 		one := backup.Record{Sequence: record(n).Sequence, Arrived: turn.Add(-before * time.Millisecond), Data: record(n).Data}
-		if !chain.Fits(one) {
+		if !chain.Fits(one.Arrived) {
 			if _, err := chain.Flush(t.Context()); err != nil {
 				t.Fatal(err)
 			}

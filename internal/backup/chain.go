@@ -77,24 +77,24 @@ func (c *Chain) Last() string { return c.last }
 // Held is what is not durable yet.
 func (c *Chain) Held() Meta { return c.held }
 
-// Fits reports whether a record can stand in one object with what is held: it
-// arrived in the same hour. If not, flush first.
-func (c *Chain) Fits(r Record) bool {
-	return c.held.Count == 0 || r.Arrived.Truncate(time.Hour).Equal(c.first.Arrived.Truncate(time.Hour))
+// Fits reports whether what arrived then can stand in one object with what is
+// held: it is of the same hour. If not, flush first.
+func (c *Chain) Fits(arrived time.Time) bool {
+	return c.held.Count == 0 || arrived.Truncate(time.Hour).Equal(c.first.Arrived.Truncate(time.Hour))
 }
 
 // Add takes a record, in the order of the shard, and keeps nothing of its
 // memory. One that is in the chain already is left out: another writer was
-// here.
+// here. All documents of a container belong into one object.
 func (c *Chain) Add(r Record) error {
-	if c.last != "" && telemetry.CompareSequence(r.Sequence, c.last) <= 0 {
+	if c.last != "" && telemetry.ComparePositions(r.Sequence, c.last) <= 0 {
 		return nil
 	}
 	if c.held.Count > 0 && c.packer == nil {
 		return errUnflushed
 	}
 	if c.held.Count == 0 {
-		c.first = Record{Sequence: r.Sequence, Arrived: r.Arrived}
+		c.first = Record{Sequence: telemetry.SequenceOf(r.Sequence), Arrived: r.Arrived}
 		c.held = Meta{After: c.last, Oldest: r.Arrived, Newest: r.Arrived}
 		if c.gap {
 			c.held.After = AfterGap
@@ -107,7 +107,7 @@ func (c *Chain) Add(r Record) error {
 	if _, err := c.packer.Write(c.line); err != nil {
 		return fmt.Errorf("compress a record: %w", err)
 	}
-	c.held.Last, c.held.Count, c.held.Bytes = r.Sequence, c.held.Count+1, c.held.Bytes+int64(len(c.line))
+	c.held.Last, c.held.Count, c.held.Bytes = telemetry.SequenceOf(r.Sequence), c.held.Count+1, c.held.Bytes+int64(len(c.line))
 	if r.Arrived.Before(c.held.Oldest) {
 		c.held.Oldest = r.Arrived
 	}
@@ -162,7 +162,7 @@ func (c *Chain) Flush(ctx context.Context) (Flushed, error) {
 		if f.Meta, err = c.meta(ctx, f.Key); err != nil {
 			return Flushed{}, err
 		}
-		if telemetry.CompareSequence(f.Meta.Last, c.first.Sequence) < 0 {
+		if telemetry.ComparePositions(f.Meta.Last, c.first.Sequence) < 0 {
 			return Flushed{}, fmt.Errorf("adopt %s: it says that it ends at %s, before it begins", f.Key, f.Meta.Last)
 		}
 	}
@@ -179,17 +179,17 @@ func (c *Chain) find(ctx context.Context) (key string, meta Meta, err error) {
 			return "", meta, fmt.Errorf("look up the chain: %w", err)
 		}
 		n, ours := ParseKey(k)
-		if !ours || telemetry.CompareSequence(n.First, c.first.Sequence) >= 0 {
+		if !ours || telemetry.ComparePositions(n.First, c.first.Sequence) >= 0 {
 			continue
 		}
-		if before == "" || telemetry.CompareSequence(n.First, before) > 0 {
+		if before == "" || telemetry.ComparePositions(n.First, before) > 0 {
 			key, before = k, n.First
 		}
 	}
 	if key == "" {
 		return "", meta, nil
 	}
-	if meta, err = c.meta(ctx, key); err != nil || telemetry.CompareSequence(meta.Last, c.first.Sequence) < 0 {
+	if meta, err = c.meta(ctx, key); err != nil || telemetry.ComparePositions(meta.Last, c.first.Sequence) < 0 {
 		return "", meta, err
 	}
 	return key, meta, nil
@@ -209,7 +209,7 @@ func (c *Chain) meta(ctx context.Context, key string) (Meta, error) {
 
 // pass moves the end of the chain, and lets go of what was held.
 func (c *Chain) pass(f Flushed) Flushed {
-	f.Reread = telemetry.CompareSequence(f.Meta.Last, c.held.Last) < 0
+	f.Reread = telemetry.ComparePositions(f.Meta.Last, c.held.Last) < 0
 	c.last, c.held, c.doubt, c.gap = f.Meta.Last, Meta{}, false, false
 	return f
 }

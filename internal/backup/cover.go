@@ -231,7 +231,7 @@ func (e *extent) lacks(ctx context.Context, ends Described, shard Shard, positio
 	if e.beyond {
 		return "", nil
 	}
-	if listed && (position.Closed || !position.ReadUpTo.Before(to)) && telemetry.CompareSequence(e.last, position.Sequence) >= 0 {
+	if listed && (position.Closed || !position.ReadUpTo.Before(to)) && telemetry.ComparePositions(e.last, position.Sequence) >= 0 {
 		return "", nil
 	}
 	last, ended, err := Ended(ctx, ends, shard)

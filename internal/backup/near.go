@@ -52,6 +52,6 @@ func ofShard(ctx context.Context, store Objects, shard Shard, from, to time.Time
 			}
 		}
 	}
-	slices.SortFunc(objects, func(a, b Object) int { return telemetry.CompareSequence(a.name.First, b.name.First) })
+	slices.SortFunc(objects, func(a, b Object) int { return telemetry.ComparePositions(a.name.First, b.name.First) })
 	return objects, nil
 }

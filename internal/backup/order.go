@@ -55,7 +55,7 @@ func intoChains(objects []Object) {
 // chains is the order of links, chain by chain.
 func chains(a, b Object) int {
 	return cmp.Or(cmp.Compare(a.name.Shard.Stream, b.name.Shard.Stream), a.name.Shard.Created.Compare(b.name.Shard.Created),
-		cmp.Compare(a.name.Shard.ID, b.name.Shard.ID), telemetry.CompareSequence(a.name.First, b.name.First))
+		cmp.Compare(a.name.Shard.ID, b.name.Shard.ID), telemetry.ComparePositions(a.name.First, b.name.First))
 }
 
 // order is that of hours, and within one that of chains.

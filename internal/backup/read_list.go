@@ -40,8 +40,8 @@ type Span struct {
 
 // Has reports whether a sequence number is in the stretch.
 func (s Span) Has(sequence string) bool {
-	return (s.After == "" || telemetry.CompareSequence(sequence, s.After) > 0) &&
-		(s.Until == "" || telemetry.CompareSequence(sequence, s.Until) <= 0)
+	return (s.After == "" || telemetry.ComparePositions(sequence, s.After) > 0) &&
+		(s.Until == "" || telemetry.ComparePositions(sequence, s.Until) <= 0)
 }
 
 // Since is the beginning of the hours that may matter; zero: the backup's.
@@ -267,8 +267,8 @@ func (l *lister) pass(o Object, next string) bool {
 	spans, known := w.Spans(o.name.Shard)
 	if known {
 		o.Wanted = slices.ContainsFunc(spans, func(s Span) bool {
-			return (s.Until == "" || telemetry.CompareSequence(o.name.First, s.Until) <= 0) &&
-				(next == "" || s.After == "" || telemetry.CompareSequence(next, s.After) > 0)
+			return (s.Until == "" || telemetry.ComparePositions(o.name.First, s.Until) <= 0) &&
+				(next == "" || s.After == "" || telemetry.ComparePositions(next, s.After) > 0)
 		})
 		return !o.Wanted || l.yield(o, nil)
 	}
@@ -334,7 +334,7 @@ func latest(ctx context.Context, store Objects, wanted map[Shard]bool, from, to 
 		}
 		for _, o := range objects {
 			before, has := found[o.name.Shard]
-			if o.ours && wanted[o.name.Shard] && (!has || telemetry.CompareSequence(o.name.First, before.name.First) > 0) {
+			if o.ours && wanted[o.name.Shard] && (!has || telemetry.ComparePositions(o.name.First, before.name.First) > 0) {
 				found[o.name.Shard] = o
 			}
 		}

@@ -47,7 +47,7 @@ func write(t *testing.T, c *backup.Chain, from, to, every int) {
 		}
 	}
 	for next < to {
-		for ; next < to && c.Fits(record(next)) && c.Held().Count < every; next++ {
+		for ; next < to && c.Fits(record(next).Arrived) && c.Held().Count < every; next++ {
 			r := record(next)
 			if err := c.Add(r); err != nil {
 				t.Error(err)
@@ -85,7 +85,7 @@ func complete(t *testing.T, m *memory, count int) {
 		}
 		got = append(got, of...)
 	}
-	slices.SortFunc(got, func(a, b backup.Record) int { return telemetry.CompareSequence(a.Sequence, b.Sequence) })
+	slices.SortFunc(got, func(a, b backup.Record) int { return telemetry.ComparePositions(a.Sequence, b.Sequence) })
 	if len(got) != count {
 		t.Fatalf("%d records, want %d", len(got), count)
 	}
@@ -102,7 +102,7 @@ func linked(t *testing.T, m *memory) {
 	keys := slices.SortedFunc(maps.Keys(m.objects), func(a, b string) int {
 		x, _ := backup.ParseKey(a)
 		y, _ := backup.ParseKey(b)
-		return telemetry.CompareSequence(x.First, y.First)
+		return telemetry.ComparePositions(x.First, y.First)
 	})
 	last := ""
 	for _, key := range keys {

@@ -6,6 +6,7 @@ import (
 	"millrace/internal/ledger"
 	"millrace/internal/outcome"
 	"millrace/internal/queue"
+	"millrace/internal/telemetry"
 )
 
 // namedInSparse bounds the records that the letter about a sparse entry names: it is
@@ -27,8 +28,8 @@ func (n *notifier) letters(e ledger.Entry, key string) []queue.DeadLetter {
 	}
 	first, second := e, e
 	first.Records, second.Records = e.Records[:half], e.Records[half:]
-	first.Range.Last, first.Range.LastSub, first.Range.Count = e.Records[half-1].Sequence, 0, half
-	second.Range.First, second.Range.FirstSub, second.Range.Count = e.Records[half].Sequence, 0, len(second.Records)
+	first.Range.Last, first.Range.Count = e.Records[half-1].Sequence, half
+	second.Range.First, second.Range.Count = e.Records[half].Sequence, len(second.Records)
 	return append(n.letters(first, key), n.letters(second, key)...)
 }
 
@@ -68,6 +69,9 @@ func letter(e ledger.Entry, key string) queue.DeadLetter {
 	}
 	if e.Kind != ledger.Ingest {
 		l.Batch = batchInfo(e)
+		if l.Batch.First != e.Range.First || l.Batch.Last != e.Range.Last {
+			l.Millrace.First, l.Millrace.Last = e.Range.First, e.Range.Last
+		}
 	}
 	return l
 }
@@ -86,7 +90,7 @@ func causeOf(e ledger.Entry) string {
 // batchInfo points at the records of an entry.
 func batchInfo(e ledger.Entry) *queue.KinesisBatchInfo {
 	info := &queue.KinesisBatchInfo{
-		ShardID: e.Range.Shard, First: e.Range.First, Last: e.Range.Last, Size: e.Range.Count, StreamARN: e.Range.StreamARN,
+		ShardID: e.Range.Shard, First: telemetry.SequenceOf(e.Range.First), Last: telemetry.SequenceOf(e.Range.Last), Size: e.Range.Count, StreamARN: e.Range.StreamARN,
 	}
 	if n := len(e.Records); n > 0 {
 		info.FirstArrival, info.LastArrival = queue.Time{Time: e.Records[0].Arrived}, queue.Time{Time: e.Records[n-1].Arrived}

@@ -114,7 +114,7 @@ func (o *Open) isListed(call *longcall.Call, key, sequence string, choose func(l
 		}
 		o.keep(key, list)
 	}
-	_, has = slices.BinarySearchFunc(list, sequence, telemetry.CompareSequence)
+	_, has = slices.BinarySearchFunc(list, sequence, telemetry.ComparePositions)
 	return has, true
 }
 

@@ -25,10 +25,10 @@ func (c *EntryRanges) Add(r telemetry.Range, key string) {
 
 // Sort brings them into the order that Around needs.
 func (c EntryRanges) Sort() {
-	slices.SortFunc(c, func(a, b entryRange) int { return telemetry.CompareSequence(a.First, b.First) })
+	slices.SortFunc(c, func(a, b entryRange) int { return telemetry.ComparePositions(a.First, b.First) })
 	reach := ""
 	for i := range c {
-		if reach == "" || telemetry.CompareSequence(reach, c[i].Last) < 0 {
+		if reach == "" || telemetry.ComparePositions(reach, c[i].Last) < 0 {
 			reach = c[i].Last
 		}
 		c[i].reach = reach
@@ -39,12 +39,12 @@ func (c EntryRanges) Sort() {
 func (c EntryRanges) Around(sequence string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		at, _ := slices.BinarySearchFunc(c, sequence, func(c entryRange, sequence string) int {
-			if telemetry.CompareSequence(c.First, sequence) <= 0 {
+			if telemetry.ComparePositions(c.First, sequence) <= 0 {
 				return -1
 			}
 			return 1
 		})
-		for at--; at >= 0 && telemetry.CompareSequence(c[at].reach, sequence) >= 0; at-- {
+		for at--; at >= 0 && telemetry.ComparePositions(c[at].reach, sequence) >= 0; at-- {
 			if c[at].Contains(sequence) && !yield(c[at].key) {
 				return
 			}

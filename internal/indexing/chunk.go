@@ -124,7 +124,7 @@ func (c *Chunk) sort(x *Indexer, now time.Time) {
 		c.ids, c.origins, c.digests = append(c.ids, r.DocID), append(c.origins, delay.Received{}), append(c.digests, r.Digest)
 		if err != nil {
 			c.owners.Add(nil) // whatever it says
-			c.Dead = append(c.Dead, Verdict{At: i, Cause: outcome.Error{Type: outcome.TypeForeign, Reason: err.Error()}})
+			c.Dead = append(c.Dead, Verdict{At: i, Cause: foreign(c.Records[i], err)})
 			continue
 		}
 		c.owners.Add(r.Tenant())
@@ -144,6 +144,14 @@ func (c *Chunk) sort(x *Indexer, now time.Time) {
 			c.resent = append(c.resent, resent{i, sink.Reference{Index: string(r.Earlier) + c.Suffix, ID: string(r.DocIDText)}})
 		}
 	}
+}
+
+// foreign is the error of a record that is not as a collector writes it.
+func foreign(r stream.Record, err error) outcome.Error {
+	if _, damaged := r.Documents(); damaged != nil {
+		return outcome.Error{Type: outcome.TypeDamagedContainer, Reason: damaged.Error()}
+	}
+	return outcome.Error{Type: outcome.TypeForeign, Reason: err.Error()}
 }
 
 // fill builds the bulk anew, of some of the records that were in it before.

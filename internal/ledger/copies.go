@@ -29,7 +29,7 @@ func (l *Ledger) copies(ctx context.Context, state string, r telemetry.Range) (k
 }
 
 func overlap(a, b telemetry.Range) bool {
-	return telemetry.CompareSequence(a.First, b.Last) <= 0 && telemetry.CompareSequence(b.First, a.Last) <= 0
+	return telemetry.ComparePositions(a.First, b.Last) <= 0 && telemetry.ComparePositions(b.First, a.Last) <= 0
 }
 
 // Recall returns, by sequence number, the records of a range of which there is
@@ -50,7 +50,7 @@ func (l *Ledger) Recall(ctx context.Context, r telemetry.Range) (map[string]Reco
 				return nil, err
 			}
 			for _, record := range e.Records {
-				if telemetry.CompareSequence(record.Sequence, r.First) >= 0 && telemetry.CompareSequence(record.Sequence, r.Last) <= 0 {
+				if telemetry.ComparePositions(record.Sequence, r.First) >= 0 && telemetry.ComparePositions(record.Sequence, r.Last) <= 0 {
 					found[record.Sequence] = record
 				}
 			}

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"path"
-	"strconv"
 	"strings"
 	"time"
 
@@ -179,7 +178,7 @@ func (e Entry) place(stream string) string {
 	if !r.StreamCreated.IsZero() || e.Kind == Parked { // numbers may come again in a later stream of the same name
 		created = "." + stamp(r.StreamCreated)
 	}
-	return path.Join(segment(stream), segment(r.Shard)) + "/" + mark + number(r.First, r.FirstSub) + "-" + number(r.Last, r.LastSub) + created + which + suffix
+	return path.Join(segment(stream), segment(r.Shard)) + "/" + mark + segment(r.First) + "-" + segment(r.Last) + created + which + suffix
 }
 
 // fingerprint is a short hash of what the records say. A batch and a position
@@ -194,22 +193,13 @@ func (e Entry) fingerprint() string {
 	return hex.EncodeToString(hash.Sum(nil)[:8])
 }
 
-// positionsHash is a short hash of the sequence numbers of the records.
+// positionsHash is a short hash of the positions of the records.
 func (e Entry) positionsHash() string {
 	hash := sha256.New()
 	for _, r := range e.Records {
 		_, _ = fmt.Fprintf(hash, "%s\n", r.Sequence) // never fails
 	}
 	return hex.EncodeToString(hash.Sum(nil)[:8])
-}
-
-// number is a sequence number, with that inside an aggregated record.
-func number(sequence string, sub int64) string {
-	sequence = segment(sequence)
-	if sub == 0 {
-		return sequence
-	}
-	return sequence + "_" + strconv.FormatInt(sub, 10)
 }
 
 // segment keeps to itself what came from outside: a key has its parts where

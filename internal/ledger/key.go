@@ -91,12 +91,8 @@ func stamp(created time.Time) string { return strconv.FormatInt(created.Unix(), 
 
 func between(shard, numbers string, created time.Time) (r telemetry.Range, ok bool) {
 	first, last, pair := strings.Cut(numbers, "-")
-	if !pair || !isNumber(first) || !isNumber(last) {
+	if !pair || !telemetry.IsPosition(first) || !telemetry.IsPosition(last) {
 		return r, false
 	}
 	return telemetry.Range{StreamCreated: created, Shard: shard, First: first, Last: last}, true
-}
-
-func isNumber(text string) bool {
-	return text != "" && strings.Trim(text, "0123456789") == ""
 }

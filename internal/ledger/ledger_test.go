@@ -107,8 +107,8 @@ func TestDifferentRecordsGetDifferentKeys(t *testing.T) {
 		func(e *ledger.Entry) { e.Range.StreamCreated = created.Add(time.Second) }, // the stream was made anew
 		func(e *ledger.Entry) { e.Range.StreamARN += "-2" },
 		func(e *ledger.Entry) { e.Range.Shard = "shardId-000000000002" },
-		func(e *ledger.Entry) { e.Range.FirstSub = 1 },
-		func(e *ledger.Entry) { e.Range.LastSub = 1 },
+		func(e *ledger.Entry) { e.Range.First = telemetry.Position("10", 1) },
+		func(e *ledger.Entry) { e.Range.Last = telemetry.Position("20", 1) },
 		func(e *ledger.Entry) { e.Kind = ledger.Loss },
 		func(e *ledger.Entry) { e.Kind, e.Batch = ledger.Ingest, "a" },
 		func(e *ledger.Entry) { e.Kind, e.Batch = ledger.Ingest, "b" },

@@ -49,7 +49,7 @@ func (l *Ledger) PositionsOf(ctx context.Context, key string, choose func(Entry,
 				positions = append(positions, r.Sequence)
 			}
 		}
-		slices.SortFunc(positions, telemetry.CompareSequence)
+		slices.SortFunc(positions, telemetry.ComparePositions)
 		return positions, nil
 	}
 	return nil, nil

@@ -7,6 +7,9 @@ package outcome
 const (
 	// TypeForeign is of a record that no collector wrote.
 	TypeForeign = "foreign_record"
+	// TypeDamagedContainer is of a record of the stream that begins as a container of
+	// documents does, and is none, or one that is too large.
+	TypeDamagedContainer = "damaged_container"
 	// TypePanic is of records whose indexing panicked: a fault of ours.
 	TypePanic = "panic"
 	// TypeTrimmed is of records that left the stream before a ProcessBatch, or a

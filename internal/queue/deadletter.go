@@ -76,6 +76,10 @@ type DeadRecords struct {
 	// Omitted is how many records are not named: of a sparse entry those beyond
 	// the first ones, or all, since they would not fit into a message.
 	Omitted int `json:"omitted,omitempty"`
+	// First and Last are the positions of the first and the last record, where
+	// they stood in containers, which sequence numbers alone name as a whole.
+	First string `json:"first,omitempty"`
+	Last  string `json:"last,omitempty"`
 	// Sparse: between the first and the last record lie others that are not
 	// dead. Only the ledger says which are.
 	Sparse bool `json:"sparse,omitempty"`

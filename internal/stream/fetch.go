@@ -8,7 +8,7 @@ import (
 	"millrace/internal/telemetry"
 )
 
-// Fetch returns the records of a range that the stream still has, in order.
+// Fetch returns the records of a range that the stream still has, in order; of containers their documents.
 // Of a shard that is past the stream's retention that is none. It makes one
 // attempt, within the shard's budget: after an error, try again.
 func (s *Stream) Fetch(ctx context.Context, r telemetry.Range) ([]Record, error) {
@@ -26,7 +26,7 @@ func (s *Stream) Fetch(ctx context.Context, r telemetry.Range) ([]Record, error)
 func (s *Stream) fetch(ctx context.Context, r telemetry.Range) ([]Record, error) {
 	// A page of more than is asked for would spend what live readers need.
 	p := s.poller(r.Shard, min(max(r.Count, 1), s.settings.LimitPerCall))
-	err := p.open(ctx, position{sequence: r.First})
+	err := p.open(ctx, position{sequence: telemetry.SequenceOf(r.First)})
 	if unknownSequence(err) { // trimmed, most likely
 		err = p.open(ctx, position{})
 	}
@@ -40,13 +40,19 @@ func (s *Stream) fetch(ctx context.Context, r telemetry.Range) ([]Record, error)
 			break
 		}
 		for _, record := range b.records {
-			if telemetry.CompareSequence(record.Sequence, r.Last) > 0 {
+			if telemetry.ComparePositions(record.Sequence, r.Last) > 0 {
 				return records, nil
 			}
-			if telemetry.CompareSequence(record.Sequence, r.First) >= 0 {
-				records = append(records, record)
+			documents, err := record.Documents()
+			if err != nil { // a reader takes it as it is, too
+				documents = []Record{record}
 			}
-			if record.Sequence == r.Last {
+			for _, d := range documents {
+				if r.Contains(d.Sequence) {
+					records = append(records, d)
+				}
+			}
+			if record.Sequence == telemetry.SequenceOf(r.Last) {
 				return records, nil
 			}
 		}

@@ -12,6 +12,14 @@ var (
 		Name: "millrace_stream_put_records_total",
 		Help: "Records sent with PutRecords, by result: taken, or the error code.",
 	}, []string{"result"})
+	putEntries = promauto.NewCounter(prometheus.CounterOpts{
+		Name: "millrace_stream_put_entries_total",
+		Help: "Records of the stream that were taken: containers count as one.",
+	})
+	putBytes = promauto.NewCounter(prometheus.CounterOpts{
+		Name: "millrace_stream_put_bytes_total",
+		Help: "Bytes of the records of the stream that were taken.",
+	})
 	readCalls = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "millrace_stream_read_calls_total",
 		Help: "Calls and subscription events that read a shard, by result: ok, or the error code.",

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 	"golang.org/x/sync/errgroup"
 
+	"millrace/internal/container"
 	"millrace/internal/outcome"
 	"millrace/internal/telemetry"
 )
@@ -47,9 +49,12 @@ func (s *Stream) Replay(ctx context.Context, records [][]byte) []Rejection {
 }
 
 func (s *Stream) put(ctx context.Context, p *put, records [][]byte) []Rejection {
+	if p.form = s.currentForm(ctx); p.form != container.Single {
+		s.refresh(ctx)
+	}
 	var group errgroup.Group
 	group.SetLimit(s.settings.PutConcurrency)
-	for _, c := range p.split(records) {
+	for _, c := range calls(p.entries(records)) {
 		group.Go(func() error {
 			p.call(ctx, c)
 			return nil
@@ -66,6 +71,7 @@ func (s *Stream) put(ctx context.Context, p *put, records [][]byte) []Rejection 
 type put struct {
 	stream *Stream
 	replay bool
+	form   container.Form
 
 	mu       sync.Mutex
 	taken    int
@@ -73,18 +79,26 @@ type put struct {
 	rejected []Rejection
 }
 
-// call is what goes into one PutRecords request.
-type call struct {
-	entries   []types.PutRecordsRequestEntry
-	positions []int
-	bytes     int
+// entry is what goes into one record of the stream: a document, or a container of several.
+type entry struct {
+	types.PutRecordsRequestEntry
+	documents []document
 }
 
-// split makes calls within Kinesis's limits, and rejects what can never go
-// into one.
-func (p *put) split(records [][]byte) []call {
-	var calls []call
-	var next call
+// document is one of the records given to Put.
+type document struct {
+	position int
+	data     []byte
+	key      string // its partition key
+}
+
+func (e entry) size() int { return len(e.Data) + len(*e.PartitionKey) }
+
+// entries makes the entries of some records, and rejects what can never go into
+// one.
+func (p *put) entries(records [][]byte) (entries []entry) {
+	var alone []document
+	beside := map[string][]document{} // by the shard that takes them
 	for i, data := range records {
 		if len(data) > telemetry.MaxRecordSize {
 			p.reject(Rejection{Position: i, Code: outcome.TypeTooLargePut, Invalid: true,
@@ -96,74 +110,149 @@ func (p *put) split(records [][]byte) []call {
 			p.reject(Rejection{Position: i, Code: outcome.TypeForeignPut, Invalid: true, Message: err.Error()})
 			continue
 		}
-		size := len(data) + len(key)
-		if len(next.entries) == maxCallRecords || next.bytes+size > maxCallBytes {
-			calls = append(calls, next)
-			next = call{}
+		shard := ""
+		if p.form != container.Single {
+			shard = p.stream.places.of(hashOf(key))
 		}
-		entry := types.PutRecordsRequestEntry{Data: data, PartitionKey: &key}
-		if p.replay {
-			entry = replayed(entry)
+		if d := (document{i, data, key}); shard == "" {
+			alone = append(alone, d)
+		} else {
+			beside[shard] = append(beside[shard], d)
 		}
-		next.entries = append(next.entries, entry)
-		next.positions = append(next.positions, i)
-		next.bytes += size
 	}
-	if len(next.entries) > 0 {
-		calls = append(calls, next)
+	for _, shard := range slices.Sorted(maps.Keys(beside)) {
+		entries = p.contain(entries, beside[shard])
 	}
-	return calls
+	for _, d := range alone {
+		entries = append(entries, p.single(d))
+	}
+	return entries
 }
 
-// call sends one request and notes how each of its positions ended.
-func (p *put) call(ctx context.Context, c call) {
-	out, err := p.stream.client.PutRecords(ctx,
-		&kinesis.PutRecordsInput{StreamName: &p.stream.name, Records: c.entries},
-		// The SDK would retry, and hide from the caller that the stream throttles.
-		func(o *kinesis.Options) { o.Retryer = aws.NopRetryer{} })
+// single makes the entry of one document.
+func (p *put) single(d document) entry {
+	return p.entry(d.data, []document{d})
+}
+
+// contain appends the entries of documents that belong into one shard.
+func (p *put) contain(entries []entry, documents []document) []entry {
+	var filler container.Filler
+	plain := make([][]byte, len(documents))
+	for i, d := range documents {
+		plain[i] = d.data
+	}
+	for len(documents) > 0 {
+		var data []byte
+		var n int
+		if p.form == container.KPL {
+			data, n = container.FillKPL(plain, keysOf(documents), hashOf(documents[0].key).decimal(), telemetry.MaxRecordSize)
+		} else {
+			data, n = filler.Fill(plain, telemetry.MaxRecordSize)
+		}
+		if n == 1 { // it gains nothing in a container
+			data = documents[0].data
+		}
+		entries = append(entries, p.entry(data, documents[:n]))
+		documents, plain = documents[n:], plain[n:]
+	}
+	return entries
+}
+
+func keysOf(documents []document) (keys []string) {
+	for _, d := range documents {
+		keys = append(keys, d.key)
+	}
+	return keys
+}
+
+// entry makes that of some documents, in the shard of the first.
+func (p *put) entry(data []byte, documents []document) entry {
+	request := types.PutRecordsRequestEntry{Data: data, PartitionKey: &documents[0].key}
+	if p.replay {
+		request = replayed(request)
+	}
+	return entry{request, documents}
+}
+
+// calls divides entries into calls within Kinesis's limits.
+func calls(entries []entry) (all [][]entry) {
+	begin, bytes := 0, 0
+	for i, e := range entries {
+		if i-begin == maxCallRecords || bytes+e.size() > maxCallBytes {
+			all, begin, bytes = append(all, entries[begin:i]), i, 0
+		}
+		bytes += e.size()
+	}
+	if begin < len(entries) {
+		all = append(all, entries[begin:])
+	}
+	return all
+}
+
+// call sends one request and notes how each of its documents ended.
+func (p *put) call(ctx context.Context, entries []entry) {
+	input := &kinesis.PutRecordsInput{StreamName: &p.stream.name}
+	for _, e := range entries {
+		input.Records = append(input.Records, e.PutRecordsRequestEntry)
+	}
+	// The SDK would retry, and hide from the caller that the stream throttles.
+	out, err := p.stream.client.PutRecords(ctx, input, func(o *kinesis.Options) { o.Retryer = aws.NopRetryer{} })
 	if err != nil {
-		p.refuse(ctx, c, err)
+		p.refuse(ctx, entries, err)
 		return
 	}
-	for i, position := range c.positions {
+	for i, e := range entries {
 		if i >= len(out.Records) {
-			p.reject(Rejection{Position: position, Code: CodeUnavailable, Message: "the answer has no entry for it"})
+			p.rejectAll(e, Rejection{Code: CodeUnavailable, Message: "the answer has no entry for it"})
 			continue
 		}
-		entry := out.Records[i]
-		if name := aws.ToString(entry.ErrorCode); name != "" {
-			p.reject(Rejection{Position: position, Code: name, Message: aws.ToString(entry.ErrorMessage), Invalid: invalidCodes[name]})
+		result := out.Records[i]
+		if name := aws.ToString(result.ErrorCode); name != "" {
+			p.rejectAll(e, Rejection{Code: name, Message: aws.ToString(result.ErrorMessage), Invalid: invalidCodes[name]})
 			continue
 		}
 		// Without a sequence number there is no evidence that it was stored.
-		if aws.ToString(entry.SequenceNumber) == "" {
-			p.reject(Rejection{Position: position, Code: CodeUnavailable, Message: "the answer has no sequence number for it"})
+		if aws.ToString(result.SequenceNumber) == "" {
+			p.rejectAll(e, Rejection{Code: CodeUnavailable, Message: "the answer has no sequence number for it"})
 			continue
 		}
-		p.collect()
+		if len(e.documents) > 1 {
+			p.stream.places.went(e.documents[0].key, aws.ToString(result.ShardId))
+		}
+		p.collect(e)
 	}
 }
 
 // refuse handles a call that failed as a whole.
-func (p *put) refuse(ctx context.Context, c call, err error) {
+func (p *put) refuse(ctx context.Context, entries []entry, err error) {
 	if invalidCodes[code(err)] || status(err) == http.StatusRequestEntityTooLarge {
-		if half := len(c.entries) / 2; half > 0 {
-			p.call(ctx, call{entries: c.entries[:half], positions: c.positions[:half]})
-			p.call(ctx, call{entries: c.entries[half:], positions: c.positions[half:]})
+		if half := len(entries) / 2; half > 0 {
+			p.call(ctx, entries[:half])
+			p.call(ctx, entries[half:])
+			return
+		}
+		if documents := entries[0].documents; len(documents) > 1 { // one of them may be to blame
+			var alone []entry
+			for _, d := range documents {
+				alone = append(alone, p.single(d))
+			}
+			for _, c := range calls(alone) {
+				p.call(ctx, c)
+			}
 			return
 		}
 		p.mu.Lock()
 		p.refused++
 		p.mu.Unlock()
-		p.reject(Rejection{Position: c.positions[0], Code: code(err), Message: message(err), Invalid: true})
+		p.rejectAll(entries[0], Rejection{Code: code(err), Message: message(err), Invalid: true})
 		return
 	}
 	rejection := Rejection{Code: code(err), Message: message(err)}
 	if rejection.Code == "" {
 		rejection.Code = CodeUnavailable
 	}
-	for _, rejection.Position = range c.positions {
-		p.reject(rejection)
+	for _, e := range entries {
+		p.rejectAll(e, rejection)
 	}
 }
 
@@ -184,10 +273,20 @@ func (p *put) confirm(ctx context.Context) {
 	}
 }
 
-func (p *put) collect() {
+func (p *put) collect(e entry) {
+	putEntries.Inc()
+	putBytes.Add(float64(len(e.Data)))
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.taken++
+}
+
+// rejectAll rejects each document of an entry.
+func (p *put) rejectAll(e entry, r Rejection) {
+	for _, d := range e.documents {
+		r.Position = d.position
+		p.reject(r)
+	}
 }
 
 func (p *put) reject(r Rejection) {

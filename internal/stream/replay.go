@@ -1,26 +1,14 @@
 package stream
 
-import (
-	"crypto/md5" //nolint:gosec // it is how Kinesis assigns keys to shards
-	"math/big"
-
-	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
-)
+import "github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
 // replayMark stands in front of the partition key of a record that is replayed,
 // in place of its first digit: ours are hex, and as long with it as without.
 const replayMark = 'r'
 
-// hashOf is the MD5 of a partition key, as a decimal number: by it, Kinesis assigns
-// the key to a shard (API reference of PutRecords).
-func hashOf(partitionKey string) string {
-	sum := md5.Sum([]byte(partitionKey)) //nolint:gosec // see above
-	return new(big.Int).SetBytes(sum[:]).String()
-}
-
 // replayed marks an entry, and assigns it to the shard of its key without the mark.
 func replayed(entry types.PutRecordsRequestEntry) types.PutRecordsRequestEntry {
-	hash, key := hashOf(*entry.PartitionKey), string(replayMark)+(*entry.PartitionKey)[1:]
+	hash, key := hashOf(*entry.PartitionKey).decimal(), string(replayMark)+(*entry.PartitionKey)[1:]
 	entry.ExplicitHashKey, entry.PartitionKey = &hash, &key
 	return entry
 }

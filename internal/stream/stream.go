@@ -30,6 +30,9 @@ type Stream struct {
 	consumers map[string]string  // ARNs of fan-out consumers that are known, by name
 	anew      *ReplacedError     // once that is known
 
+	written written
+	places  places
+
 	replaced chan struct{} // closed then
 	glancing sync.Mutex
 	glanced  time.Time // guarded by glancing
@@ -118,8 +121,8 @@ type Shard struct {
 
 // Takes reports whether records with a partition key are in the shard.
 func (s Shard) Takes(partitionKey string) bool {
-	hash := hashOf(partitionKey)
-	return s.LastHash != "" && telemetry.CompareSequence(s.FirstHash, hash) <= 0 && telemetry.CompareSequence(hash, s.LastHash) <= 0
+	hash := hashOf(partitionKey).decimal()
+	return s.LastHash != "" && telemetry.CompareNumbers(s.FirstHash, hash) <= 0 && telemetry.CompareNumbers(hash, s.LastHash) <= 0
 }
 
 // Shards lists all shards, open and closed, that the stream still keeps.

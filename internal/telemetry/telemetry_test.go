@@ -140,7 +140,7 @@ func TestIndexName(t *testing.T) {
 	}
 }
 
-func TestCompareSequence(t *testing.T) {
+func TestNumbersOfAnySizeAreOrdered(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		a, b string
@@ -149,8 +149,8 @@ func TestCompareSequence(t *testing.T) {
 		{"9", "10", -1}, {"10", "9", 1}, {"007", "7", 0}, {"", "0", 0},
 		{"49590338271490256608559692538361571095921575989136588898", "49590338271490256608559692540925702759324208523137515618", -1},
 	} {
-		if got := CompareSequence(c.a, c.b); got != c.want {
-			t.Errorf("CompareSequence(%q, %q) = %d, want %d", c.a, c.b, got, c.want)
+		if got := ComparePositions(c.a, c.b); got != c.want {
+			t.Errorf("ComparePositions(%q, %q) = %d, want %d", c.a, c.b, got, c.want)
 		}
 	}
 }

@@ -99,7 +99,7 @@ func (f *Finder) inBatches(ctx context.Context, q Question, a Answer) Search[Bat
 	}
 	_ = asking.Wait() // none fails: what is not known is a gap
 	slices.Sort(h.gaps)
-	slices.SortFunc(h.found, func(a, b Batch) int { return telemetry.CompareSequence(a.Sequence, b.Sequence) })
+	slices.SortFunc(h.found, func(a, b Batch) int { return telemetry.ComparePositions(a.Sequence, b.Sequence) })
 	return searched(h.found[:min(len(h.found), q.Most)], len(h.found) > q.Most, h.gaps)
 }
 

@@ -31,7 +31,7 @@ func (p *pipeline) backUp() {
 			}
 			for _, r := range page.Records {
 				record := backup.Record{Sequence: r.Sequence, Arrived: r.Arrived, Data: r.Data}
-				if !chain.Fits(record) || chain.Held().Count >= 300 {
+				if !chain.Fits(record.Arrived) || chain.Held().Count >= 300 {
 					_, err := chain.Flush(p.t.Context())
 					p.must(err)
 				}
