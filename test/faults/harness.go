@@ -96,6 +96,9 @@ func (h *harness) start(ctx context.Context, programs pipeline.Programs, name st
 	if err := h.pipeline.Setup(ctx); err != nil {
 		return err
 	}
+	if _, err := h.pipeline.Starter(ctx, "format", h.options.Form); err != nil {
+		return err
+	}
 	found, err := h.queues.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &h.resources.DeadLetters})
 	if err != nil {
 		return fmt.Errorf("find the dead-letter queue: %w", err)

@@ -23,6 +23,7 @@ type options struct {
 	Outage   time.Duration `help:"How long faults last that are about time. Default: what each scenario promises, 10 seconds to 2 minutes."`
 	Patience time.Duration `help:"How long records may take to arrive after a fault." default:"3m"`
 	Alerts   bool          `help:"Let a real Prometheus watch each scenario, to which a second is a minute: only alerts that the fault explains may fire." default:"true" negatable:""`
+	Form     string        `help:"Form in which records are put into the stream." enum:"single,kpl,pack" default:"pack"`
 	Watch    bool          `help:"Print every second how the worker adapts."`
 	Mutants  bool          `help:"Break the pipeline's own code instead, one mutant after the other: each must be noticed."`
 	Mix      time.Duration `help:"Instead of scenarios, mix faults at random for so long." placeholder:"TIME"`

@@ -11,7 +11,7 @@ const mixFor = 2 * time.Minute
 
 // Everything fails at random, several things at a time, and nothing is lost.
 func TestMixOfFaultsLosesNothing(t *testing.T) {
-	o := options{Records: 1000, Rate: 100, Patience: 4 * time.Minute, Mix: mixFor}
+	o := options{Records: 1000, Rate: 100, Form: "pack", Patience: 4 * time.Minute, Mix: mixFor}
 	if err := run(t.Context(), o); err != nil {
 		t.Error(err)
 	}

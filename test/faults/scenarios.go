@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"millrace/deploy/local"
+	"millrace/internal/container"
 	"millrace/internal/load"
 	"millrace/test/kit/alarms"
 	"millrace/test/kit/audit"
@@ -278,8 +279,11 @@ func killBeforeAnswer(ctx context.Context, s *running) error {
 	return s.collector.Restart(ctx)
 }
 
-// isBad tells a bad record of a load.Source in the stream.
-func isBad(data []byte) bool { return bytes.Contains(data, []byte(load.BadDuration)) }
+// isBad tells a record of the stream with a bad one of a load.Source.
+func isBad(data []byte) bool {
+	documents, err := container.Open(data)
+	return err == nil && slices.ContainsFunc(documents, func(d []byte) bool { return bytes.Contains(d, []byte(load.BadDuration)) })
+}
 
 // awaitHeld waits until a server has done what it was asked, and the answer is
 // held back.

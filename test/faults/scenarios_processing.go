@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"millrace/deploy/local"
+	"millrace/internal/container"
 	"millrace/internal/telemetry"
 	"millrace/test/kit/alarms"
 	"millrace/test/kit/audit"
@@ -107,17 +108,27 @@ func awaitFix(ctx context.Context, s *running) error {
 // receivedAt shifts the clock of the collector that has made a record.
 func receivedAt(by time.Duration) func([]byte) []byte {
 	return func(data []byte) []byte {
-		_, rest, found := bytes.Cut(data, []byte(`"received_at":"`))
-		if !found {
-			return data
-		}
-		text := rest[:len(telemetry.ReceivedAtLayout)]
-		at, err := time.Parse(telemetry.ReceivedAtLayout, string(text))
+		documents, err := container.Open(data)
 		if err != nil {
 			return data
 		}
-		copy(text, at.Add(by).Format(telemetry.ReceivedAtLayout))
-		return data
+		for _, document := range documents {
+			_, rest, found := bytes.Cut(document, []byte(`"received_at":"`))
+			if !found {
+				continue
+			}
+			text := rest[:len(telemetry.ReceivedAtLayout)]
+			if at, err := time.Parse(telemetry.ReceivedAtLayout, string(text)); err == nil {
+				copy(text, at.Add(by).Format(telemetry.ReceivedAtLayout))
+			}
+		}
+		switch container.FormOf(data) {
+		case container.Pack:
+			return container.AppendPack(nil, documents)
+		case container.KPL:
+			return container.AppendKPL(nil, documents, make([]string, len(documents)), "0")
+		}
+		return data // the document itself
 	}
 }
 

@@ -37,7 +37,7 @@ var gone = []scenario{
 
 // placed is a record where it is in the stream.
 type placed struct {
-	shard, sequence string
+	shard, position string
 	arrived         time.Time
 	number          uint64
 }
@@ -144,8 +144,14 @@ func (s *running) inStream(ctx context.Context) (all []placed, created time.Time
 			}
 			more = len(page.Records) > 0 && !page.End
 			for _, r := range page.Records {
-				if n, ours := s.sent.Source.Number(telemetry.ParseFields(r.Data).ID); ours {
-					all = append(all, placed{shard.ID, r.Sequence, r.Arrived, n})
+				documents, err := r.Documents()
+				if err != nil {
+					return nil, created, err
+				}
+				for _, d := range documents {
+					if n, ours := s.sent.Source.Number(telemetry.ParseFields(d.Data).ID); ours {
+						all = append(all, placed{shard.ID, d.Sequence, d.Arrived, n})
+					}
 				}
 			}
 		}
@@ -175,7 +181,7 @@ func (s *running) awaitLosses(ctx context.Context, records []placed, created tim
 	s.deleted = new(load.Set)
 	for _, p := range records {
 		for _, r := range lost {
-			if r.Shard == p.shard && telemetry.CompareSequence(p.sequence, r.First) > 0 && (r.Last == "" || telemetry.CompareSequence(p.sequence, r.Last) < 0) {
+			if r.Shard == p.shard && telemetry.ComparePositions(p.position, r.First) > 0 && (r.Last == "" || telemetry.ComparePositions(p.position, r.Last) < 0) {
 				s.deleted.Add(p.number)
 			}
 		}

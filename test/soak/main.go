@@ -22,6 +22,7 @@ type options struct {
 	AuditEvery time.Duration `help:"Time from one audit of the whole backup to the next." default:"30s"`
 	Rate       float64       `help:"Records a second." default:"500"`
 	Duplicates float64       `help:"Share of records that are posted a second time." default:"0.02"`
+	Form       string        `help:"Form in which records are put into the stream." enum:"single,kpl,pack" default:"pack"`
 }
 
 // Validate reports options under which nothing would be shown.

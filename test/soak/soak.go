@@ -94,6 +94,9 @@ func (s *soak) inPipeline(ctx context.Context) (report audit.Report, err error) 
 	if err := p.Setup(ctx); err != nil {
 		return report, err
 	}
+	if _, err := p.Starter(ctx, "format", s.Form); err != nil {
+		return report, err
+	}
 	key, err := p.CreateKey(ctx, tenant)
 	if err != nil {
 		return report, err
