@@ -16,9 +16,10 @@ func TestKeyNamesItsRange(t *testing.T) {
 		"ledger/open/s/shardId-000000000003/17-20.1795392001.json":         "", // of another stream
 		"ledger/open/s/shardId-000000000003/loss-17-20.1795392000.json":    "", // without the records
 		"ledger/open/s/ingest/recover-1-0-0123456789abcdef.json":           "",
-		"ledger/open/s/shardId-000000000003/copy-17-20.1795392000.r.json":  "", // held by a batch
-		"ledger/open/s/shardId-000000000003/many-17-20.1795392000.0a.json": "", // has not all of them
-		"ledger/open/s/shardId-000000000003/17_1-20_2.1795392000.json":     "", // inside of aggregated records
+		"ledger/open/s/shardId-000000000003/copy-17-20.1795392000.r.json":  "",                               // held by a batch
+		"ledger/open/s/shardId-000000000003/many-17-20.1795392000.0a.json": "",                               // has not all of them
+		"ledger/open/s/shardId-000000000003/17_1-20_2.1795392000.json":     "shardId-000000000003 17_1-20_2", // inside of containers
+		"ledger/open/s/shardId-000000000003/17_-20.1795392000.json":        "",
 		"elsewhere": "",
 	} {
 		r, ok := ledger.RangeOf(key, created)
