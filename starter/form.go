@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -115,7 +114,7 @@ func allReadContainers(ctx context.Context, c client.Client) error {
 	}
 	if len(old) > 0 {
 		return fmt.Errorf("workers of an earlier version do not read containers: upgrade them, and try again %s after the last has ended: %s",
-			pollTime, strings.Join(slices.Compact(old), ", "))
+			pollTime, strings.Join(old, ", "))
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // newStreamed makes a pipeline without workers, and its stream.
-func newStreamed(t *testing.T) pipeline {
+func newStreamed(t *testing.T) (pipeline, *stream.Stream) {
 	t.Helper()
 	p := newPipeline(t, false)
 	name, client := localtest.Name(t, "stream"), kinesis.NewFromConfig(localtest.AWS(t))
@@ -24,12 +24,16 @@ func newStreamed(t *testing.T) pipeline {
 	if _, err := stream.Create(t.Context(), client, name, 1, stream.ShortestRetention); err != nil {
 		t.Fatal(err)
 	}
-	return p
+	s, err := stream.Open(t.Context(), client, name, stream.Settings{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p, s
 }
 
 func TestFormatIsShownAndSet(t *testing.T) {
 	t.Parallel()
-	p := newStreamed(t)
+	p, _ := newStreamed(t)
 	p.must("format", "single; it was never set")
 	p.must("format kpl", "kpl since ")
 	var report formReport
@@ -45,7 +49,7 @@ func TestFormatIsShownAndSet(t *testing.T) {
 // TestFormatRefusesContainersBesideAnEarlierWorker, whatever queue it polls.
 func TestFormatRefusesContainersBesideAnEarlierWorker(t *testing.T) {
 	t.Parallel()
-	p := newStreamed(t)
+	p, _ := newStreamed(t)
 	w := worker.New(p.client, workflows.SweepQueue, worker.Options{Identity: "an earlier one"})
 	w.RegisterActivity(func(context.Context) error { return nil })
 	if err := w.Start(); err != nil {

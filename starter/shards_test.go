@@ -1,19 +1,15 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"go.temporal.io/api/enums/v1"
 
 	"millrace/activities/supervise"
-	"millrace/deploy/local/localtest"
 	"millrace/internal/control"
-	"millrace/internal/stream"
 	"millrace/internal/telemetry"
 	"millrace/workflows"
 	"millrace/workflows/launch"
@@ -125,27 +121,15 @@ func TestStreamIsPausedAsWhole(t *testing.T) {
 
 func TestShardPauseWaitsForWorker(t *testing.T) {
 	t.Parallel()
-	p := newPipeline(t, false)
-	name, client := localtest.Name(t, "stream"), kinesis.NewFromConfig(localtest.AWS(t))
-	p.env = append(p.env, append(localAWS(t), "MILLRACE_STREAM="+name)...)
-	t.Cleanup(func() {
-		_, _ = client.DeleteStream(context.Background(), &kinesis.DeleteStreamInput{StreamName: &name})
-	})
-	if _, err := stream.Create(t.Context(), client, name, 1, stream.ShortestRetention); err != nil {
-		t.Fatal(err)
-	}
-	s, err := stream.Open(t.Context(), client, name, stream.Settings{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	id := telemetry.StreamID{Name: name, ARN: s.ARN(), Created: s.Created()}
+	p, s := newStreamed(t)
+	id := telemetry.StreamID{Name: s.Name(), ARN: s.ARN(), Created: s.Created()}
 	if err := (launch.Launcher{Client: p.client}).Start(t.Context(), supervise.ShardStart{Stream: id, Shard: "shardId-000000000000"}); err != nil {
 		t.Fatal(err)
 	}
 	p.must("process start")
 	p.fails("shard pause 0", "no worker answered")
 	p.must("shard pause 0 --wait 0 --by me", "/shardId-000000000000: will pause")
-	events := p.client.GetWorkflowHistory(t.Context(), workflows.ProcessShardID(name, s.Created(), "shardId-000000000000"), "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	events := p.client.GetWorkflowHistory(t.Context(), workflows.ProcessShardID(s.Name(), s.Created(), "shardId-000000000000"), "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	for events.HasNext() {
 		event, err := events.Next()
 		if err != nil {

@@ -183,13 +183,9 @@ func (c *copying) hold(chain *backup.Chain, page stream.Page) error {
 	return nil
 }
 
-// add adds the documents of a record of the stream to what is held, all to one object. A damaged container goes as it is.
+// add adds the documents of a record of the stream to what is held, all to one object.
 func (c *copying) add(chain *backup.Chain, r stream.Record) error {
-	documents, err := r.Documents()
-	if err != nil {
-		documents = []stream.Record{r}
-	}
-	bytes := 0
+	documents, bytes := r.Documents(), 0
 	for _, d := range documents {
 		bytes += len(d.Data)
 	}

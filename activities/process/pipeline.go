@@ -213,11 +213,14 @@ func (p *pipeline) pass(whole stream.Page, end telemetry.Checkpoint) bool {
 func (p *pipeline) portion(records []stream.Record, from *loan) (documents []stream.Record, n int, ok bool) {
 	room, containers := 0, false
 	for n < len(records) {
-		more := roomFor(records[n])
+		more, isContainer := indexing.Memory(records[n]), records[n].IsContainer()
+		if isContainer {
+			more += unpackedSize(records[n])
+		}
 		if n > 0 && room+more > p.work.processor.Limits.PrefetchBytes/4 {
 			break
 		}
-		room, containers, n = room+more, containers || records[n].IsContainer(), n+1
+		room, containers, n = room+more, containers || isContainer, n+1
 	}
 	if p.held.Acquire(p.work.call.Going, int64(room)) != nil {
 		return nil, n, false
@@ -236,23 +239,20 @@ func (p *pipeline) portion(records []stream.Record, from *loan) (documents []str
 	return documents, n, p.held.Acquire(p.work.call.Going, int64(taken-room)) == nil
 }
 
-// roomFor is how much memory a record takes: if it is a container, about as much as its documents, of which it is not known
-// how many they are.
-func roomFor(r stream.Record) int {
+// unpackedSize is how much more memory a container takes for its documents, but for what each costs beside its bytes: how
+// many they are is not known.
+func unpackedSize(r stream.Record) int {
 	size, err := container.Size(r.Data)
-	if err != nil { // it goes on as it is
-		size = 0
+	if err != nil { // it stays as it is
+		return 0
 	}
-	return indexing.Memory(r) + size
+	return size
 }
 
-// unpack puts the documents of containers in their place. A damaged one stays as it is, to be a dead letter.
+// unpack puts the documents of containers in their place.
 func unpack(records []stream.Record, from *loan) (unpacked []stream.Record) {
 	for _, r := range records {
-		documents, err := r.Documents()
-		if err != nil {
-			documents = []stream.Record{r}
-		}
+		documents := r.Documents()
 		unpacked = append(unpacked, documents...)
 		from.settle(int64(1 - len(documents))) // they lie in its memory, or go with it
 	}
@@ -378,10 +378,11 @@ func (p *pipeline) cut(c *chunk, from *loans) (end telemetry.Checkpoint) {
 		from.add(p.rest.loan)
 		c.Bytes += indexing.Memory(r)
 		p.rest.records = p.rest.records[1:]
-		if len(p.rest.records) > 0 && telemetry.SequenceOf(p.rest.records[0].Sequence) == telemetry.SequenceOf(r.Sequence) {
+		sequence := telemetry.SequenceOf(r.Sequence)
+		if sequence != r.Sequence && len(p.rest.records) > 0 && telemetry.SequenceOf(p.rest.records[0].Sequence) == sequence {
 			continue // a takeover reads a container again, as a whole
 		}
-		end.Sequence, end.Arrived, end.ReadUpTo = telemetry.SequenceOf(r.Sequence), r.Arrived, r.Arrived
+		end.Sequence, end.Arrived, end.ReadUpTo = sequence, r.Arrived, r.Arrived
 		if len(p.rest.records) == 0 {
 			end.ReadUpTo, end.Closed = p.rest.end.ReadUpTo, p.rest.end.Closed
 		}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"millrace/internal/container"
 	"millrace/internal/delay"
 	"millrace/internal/limiter"
 	"millrace/internal/outcome"
@@ -148,7 +149,7 @@ func (c *Chunk) sort(x *Indexer, now time.Time) {
 
 // foreign is the error of a record that is not as a collector writes it.
 func foreign(r stream.Record, err error) outcome.Error {
-	if _, damaged := r.Documents(); damaged != nil {
+	if _, damaged := container.Open(r.Data); damaged != nil {
 		return outcome.Error{Type: outcome.TypeDamagedContainer, Reason: damaged.Error()}
 	}
 	return outcome.Error{Type: outcome.TypeForeign, Reason: err.Error()}

@@ -43,11 +43,7 @@ func (s *Stream) fetch(ctx context.Context, r telemetry.Range) ([]Record, error)
 			if telemetry.ComparePositions(record.Sequence, r.Last) > 0 {
 				return records, nil
 			}
-			documents, err := record.Documents()
-			if err != nil { // a reader takes it as it is, too
-				documents = []Record{record}
-			}
-			for _, d := range documents {
+			for _, d := range record.Documents() {
 				if r.Contains(d.Sequence) {
 					records = append(records, d)
 				}

@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -67,7 +68,7 @@ func parseForm(text string) (f Form, err error) {
 	return f, nil
 }
 
-// SetForm has records be put in a form. Writers learn of it within FormAge.
+// SetForm sets the form in which writers put records. They learn of it within FormAge.
 func (s *Stream) SetForm(ctx context.Context, form container.Form) (Form, error) {
 	ctx, cancel := s.awaiting(ctx)
 	defer cancel()
@@ -79,8 +80,7 @@ func (s *Stream) SetForm(ctx context.Context, form container.Form) (Form, error)
 	return set, nil
 }
 
-// written is the form as a writer knows it. While it cannot be read, the one last known has to do; at first that is single,
-// which every version can read.
+// written holds the form that a writer has read last. A writer that has read none puts singles, which every version can read.
 type written struct {
 	survey
 	form container.Form // guarded by survey
@@ -91,12 +91,14 @@ func (s *Stream) currentForm(ctx context.Context) container.Form {
 	w := &s.written
 	w.take(ctx, FormAge, func(ctx context.Context) error {
 		form, err := s.Form(ctx)
-		if err == nil {
-			w.Lock()
-			defer w.Unlock()
-			w.form = form.Form
+		if err != nil {
+			slog.Warn("could not read in which form to put records, going on as before", "stream", s.name, "error", err)
+			return err
 		}
-		return err
+		w.Lock()
+		defer w.Unlock()
+		w.form = form.Form
+		return nil
 	})
 	w.Lock()
 	defer w.Unlock()

@@ -2,9 +2,9 @@ package stream
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/md5" //nolint:gosec // it is how Kinesis assigns keys to shards
+	"log/slog"
 	"math/big"
 	"slices"
 	"time"
@@ -33,34 +33,50 @@ func parseHash(decimal string) (h hash, ok bool) {
 // placesAge is the shortest time between two looks at the shards of a stream that is being resharded.
 const placesAge = 5 * time.Second
 
-// places say which shard takes a key: the shards that are open, as they were last listed. They may be stale, which costs
-// nothing but that a container is in another shard than some of its documents would be alone.
+// places are the shards as a writer knows them. They may be stale, which costs nothing but that a container is in another
+// shard than some of its documents would be alone.
 type places struct {
 	survey
-	last  []hash // of each open shard the last hash that it takes, in order
-	ids   []string
-	stale bool // a record went elsewhere
+	shards *openShards // guarded by survey; nil: not known
+	stale  bool        // a record went elsewhere
+}
+
+// openShards say which shard takes a hash: of each the last hash that it takes, in order. They do not change.
+type openShards struct {
+	last []hash
+	ids  []string
 }
 
 // refresh lists the shards if they are not known, or no longer true. While they are not known, each document goes alone.
 func (s *Stream) refresh(ctx context.Context) {
 	p := &s.places
 	p.Lock()
-	due := p.last == nil || p.stale
+	due := p.shards == nil || p.stale
 	p.Unlock()
 	if !due {
 		return
 	}
 	p.take(ctx, placesAge, func(ctx context.Context) error {
 		shards, err := s.Shards(ctx)
-		if err == nil {
-			p.set(shards)
+		if err != nil {
+			slog.Warn("could not list the shards to put containers in, trying again", "stream", s.name, "error", err)
+			return err
 		}
-		return err
+		p.Lock()
+		defer p.Unlock()
+		p.shards, p.stale = newOpenShards(shards), false
+		return nil
 	})
 }
 
-func (p *places) set(shards []Shard) {
+// known returns them.
+func (p *places) known() *openShards {
+	p.Lock()
+	defer p.Unlock()
+	return p.shards
+}
+
+func newOpenShards(shards []Shard) *openShards {
 	type open struct {
 		last hash
 		id   string
@@ -71,29 +87,29 @@ func (p *places) set(shards []Shard) {
 			all = append(all, open{last, shard.ID})
 		}
 	}
-	slices.SortFunc(all, func(a, b open) int { return cmp.Or(bytes.Compare(a.last[:], b.last[:]), cmp.Compare(a.id, b.id)) })
-	p.Lock()
-	defer p.Unlock()
-	p.last, p.ids, p.stale = nil, nil, false
+	slices.SortFunc(all, func(a, b open) int { return bytes.Compare(a.last[:], b.last[:]) })
+	o := &openShards{}
 	for _, shard := range all {
-		p.last, p.ids = append(p.last, shard.last), append(p.ids, shard.id)
+		o.last, o.ids = append(o.last, shard.last), append(o.ids, shard.id)
 	}
+	return o
 }
 
 // of returns the shard that takes a hash; "" if that is not known.
-func (p *places) of(h hash) string {
-	p.Lock()
-	defer p.Unlock()
-	at, _ := slices.BinarySearchFunc(p.last, h, func(last, h hash) int { return bytes.Compare(last[:], h[:]) })
-	if at == len(p.ids) {
+func (o *openShards) of(h hash) string {
+	if o == nil {
 		return ""
 	}
-	return p.ids[at]
+	at, _ := slices.BinarySearchFunc(o.last, h, func(last, h hash) int { return bytes.Compare(last[:], h[:]) })
+	if at == len(o.ids) {
+		return ""
+	}
+	return o.ids[at]
 }
 
 // went notes to which shard a key went.
 func (p *places) went(key, shard string) {
-	if shard == "" || p.of(hashOf(key)) == shard {
+	if shard == "" || p.known().of(hashOf(key)) == shard {
 		return
 	}
 	p.Lock()

@@ -97,8 +97,9 @@ func (e entry) size() int { return len(e.Data) + len(*e.PartitionKey) }
 // entries makes the entries of some records, and rejects what can never go into
 // one.
 func (p *put) entries(records [][]byte) (entries []entry) {
-	var alone []document
+	alone := make([]document, 0, len(records))
 	beside := map[string][]document{} // by the shard that takes them
+	shards := p.stream.places.known()
 	for i, data := range records {
 		if len(data) > telemetry.MaxRecordSize {
 			p.reject(Rejection{Position: i, Code: outcome.TypeTooLargePut, Invalid: true,
@@ -111,8 +112,8 @@ func (p *put) entries(records [][]byte) (entries []entry) {
 			continue
 		}
 		shard := ""
-		if p.form != container.Single {
-			shard = p.stream.places.of(hashOf(key))
+		if p.form != container.Single { // it is on one line, as a pack needs it: else it has no key
+			shard = shards.of(hashOf(key))
 		}
 		if d := (document{i, data, key}); shard == "" {
 			alone = append(alone, d)
@@ -123,29 +124,30 @@ func (p *put) entries(records [][]byte) (entries []entry) {
 	for _, shard := range slices.Sorted(maps.Keys(beside)) {
 		entries = p.contain(entries, beside[shard])
 	}
-	for _, d := range alone {
-		entries = append(entries, p.single(d))
-	}
-	return entries
+	return p.singles(entries, alone)
 }
 
-// single makes the entry of one document.
-func (p *put) single(d document) entry {
-	return p.entry(d.data, []document{d})
+// singles appends an entry for each document.
+func (p *put) singles(entries []entry, documents []document) []entry {
+	entries = slices.Grow(entries, len(documents))
+	for i := range documents {
+		entries = append(entries, p.entry(documents[i].data, documents[i:i+1]))
+	}
+	return entries
 }
 
 // contain appends the entries of documents that belong into one shard.
 func (p *put) contain(entries []entry, documents []document) []entry {
 	var filler container.Filler
-	plain := make([][]byte, len(documents))
+	plain, keys := make([][]byte, len(documents)), make([]string, len(documents))
 	for i, d := range documents {
-		plain[i] = d.data
+		plain[i], keys[i] = d.data, d.key
 	}
 	for len(documents) > 0 {
 		var data []byte
 		var n int
 		if p.form == container.KPL {
-			data, n = container.FillKPL(plain, keysOf(documents), hashOf(documents[0].key).decimal(), telemetry.MaxRecordSize)
+			data, n = container.FillKPL(plain, keys, hashOf(keys[0]).decimal(), telemetry.MaxRecordSize)
 		} else {
 			data, n = filler.Fill(plain, telemetry.MaxRecordSize)
 		}
@@ -153,16 +155,9 @@ func (p *put) contain(entries []entry, documents []document) []entry {
 			data = documents[0].data
 		}
 		entries = append(entries, p.entry(data, documents[:n]))
-		documents, plain = documents[n:], plain[n:]
+		documents, plain, keys = documents[n:], plain[n:], keys[n:]
 	}
 	return entries
-}
-
-func keysOf(documents []document) (keys []string) {
-	for _, d := range documents {
-		keys = append(keys, d.key)
-	}
-	return keys
 }
 
 // entry makes that of some documents, in the shard of the first.
@@ -176,12 +171,12 @@ func (p *put) entry(data []byte, documents []document) entry {
 
 // calls divides entries into calls within Kinesis's limits.
 func calls(entries []entry) (all [][]entry) {
-	begin, bytes := 0, 0
+	begin, size := 0, 0
 	for i, e := range entries {
-		if i-begin == maxCallRecords || bytes+e.size() > maxCallBytes {
-			all, begin, bytes = append(all, entries[begin:i]), i, 0
+		if i-begin == maxCallRecords || size+e.size() > maxCallBytes {
+			all, begin, size = append(all, entries[begin:i]), i, 0
 		}
-		bytes += e.size()
+		size += e.size()
 	}
 	if begin < len(entries) {
 		all = append(all, entries[begin:])
@@ -191,7 +186,7 @@ func calls(entries []entry) (all [][]entry) {
 
 // call sends one request and notes how each of its documents ended.
 func (p *put) call(ctx context.Context, entries []entry) {
-	input := &kinesis.PutRecordsInput{StreamName: &p.stream.name}
+	input := &kinesis.PutRecordsInput{StreamName: &p.stream.name, Records: make([]types.PutRecordsRequestEntry, 0, len(entries))}
 	for _, e := range entries {
 		input.Records = append(input.Records, e.PutRecordsRequestEntry)
 	}
@@ -232,11 +227,7 @@ func (p *put) refuse(ctx context.Context, entries []entry, err error) {
 			return
 		}
 		if documents := entries[0].documents; len(documents) > 1 { // one of them may be to blame
-			var alone []entry
-			for _, d := range documents {
-				alone = append(alone, p.single(d))
-			}
-			for _, c := range calls(alone) {
+			for _, c := range calls(p.singles(nil, documents)) {
 				p.call(ctx, c)
 			}
 			return

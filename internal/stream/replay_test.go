@@ -9,7 +9,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 
 	"millrace/deploy/local/localtest"
-	"millrace/internal/telemetry"
 )
 
 // TestReplayedRecordReturnsToItsShard: it comes into the shard in which it was, and
@@ -52,24 +51,13 @@ func TestReplayedRecordReturnsToItsShard(t *testing.T) {
 			seen := 0
 			for _, shard := range shards {
 				first := map[string]bool{}
-				reader := s.Reader(shard.ID, telemetry.Checkpoint{})
-				for idle := 0; idle < 2; {
-					page, err := reader.Next(ctx)
-					if err != nil {
-						t.Fatal(err)
+				for _, r := range drain(ctx, t, s, shard.ID) {
+					seen++
+					if again, there := r.Replayed, first[string(r.Data)]; again != there {
+						t.Errorf("%s of shard %s: replayed is %v, and it was there before: %v", r.Data, shard.ID, again, there)
 					}
-					if len(page.Records) == 0 {
-						idle++
-					}
-					for _, r := range page.Records {
-						seen++
-						if again, there := r.Replayed, first[string(r.Data)]; again != there {
-							t.Errorf("%s of shard %s: replayed is %v, and it was there before: %v", r.Data, shard.ID, again, there)
-						}
-						first[string(r.Data)] = true
-					}
+					first[string(r.Data)] = true
 				}
-				reader.Close()
 				if len(first) == 0 {
 					t.Errorf("shard %s has nothing: this shows little", shard.ID)
 				}

@@ -144,11 +144,7 @@ func (s *running) inStream(ctx context.Context) (all []placed, created time.Time
 			}
 			more = len(page.Records) > 0 && !page.End
 			for _, r := range page.Records {
-				documents, err := r.Documents()
-				if err != nil {
-					return nil, created, err
-				}
-				for _, d := range documents {
+				for _, d := range r.Documents() {
 					if n, ours := s.sent.Source.Number(telemetry.ParseFields(d.Data).ID); ours {
 						all = append(all, placed{shard.ID, d.Sequence, d.Arrived, n})
 					}
