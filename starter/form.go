@@ -3,12 +3,15 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
+	"golang.org/x/sync/errgroup"
 
 	"millrace/internal/config"
 	"millrace/internal/container"
@@ -56,26 +59,35 @@ func (f formCommand) Run(ctx context.Context, c client.Client, r *config.Resourc
 		return err
 	}
 	if f.Form != "" && f.Form != now.String() {
-		form, err := container.ParseForm(f.Form)
-		if err != nil {
-			return err
-		}
-		if form != container.Single {
-			if err := allReadContainers(ctx, c); err != nil {
-				return err
-			}
-		}
-		if now, err = opened.SetForm(ctx, form); err != nil {
+		if now, err = setForm(ctx, c, opened, f.Form); err != nil {
 			return err
 		}
 	}
 	report := formReport{Form: now.String(), Since: now.Since, Ahead: []string{}}
 	if now.Form == container.Single && !now.Since.IsZero() {
-		if report.Ahead, err = containersAhead(ctx, c, r, now.Since.Add(stream.FormAge)); err != nil {
+		known := now.Since.Add(stream.FormAge) // by all writers
+		if report.Ahead, err = containersAhead(ctx, c, r, known); err != nil {
 			return err
 		}
+		late, err := containersArriving(ctx, opened, known)
+		if err != nil {
+			return err
+		}
+		report.Ahead = append(report.Ahead, late...)
 	}
 	return f.print(out, report, func() { report.say(out, r.Stream) })
+}
+
+// setForm sets the form of a name, if all workers can read it.
+func setForm(ctx context.Context, c client.Client, s *stream.Stream, name string) (stream.Form, error) {
+	form, err := container.ParseForm(name)
+	if err == nil && form != container.Single {
+		err = allReadContainers(ctx, c)
+	}
+	if err != nil {
+		return stream.Form{}, err
+	}
+	return s.SetForm(ctx, form)
 }
 
 func (f formReport) say(out output, name string) {
@@ -117,6 +129,38 @@ func allReadContainers(ctx context.Context, c client.Client) error {
 			pollTime, strings.Join(old, ", "))
 	}
 	return nil
+}
+
+// containersArriving says into which shards a writer still puts containers, though all should know better since a time.
+func containersArriving(ctx context.Context, s *stream.Stream, known time.Time) (where []string, err error) {
+	since := time.Now().Add(-stream.FormAge)
+	if since.Before(known) { // then no reader has come so far either
+		return nil, nil
+	}
+	shards, err := s.Shards(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var mu sync.Mutex
+	group, looking := errgroup.WithContext(ctx)
+	group.SetLimit(looksAtOnce)
+	for _, shard := range shards {
+		if shard.Last != "" { // it is closed
+			continue
+		}
+		group.Go(func() error {
+			last, err := s.LastContainer(looking, shard.ID, since)
+			if err == nil && !last.IsZero() {
+				mu.Lock()
+				defer mu.Unlock()
+				where = append(where, fmt.Sprintf("a writer has put a container into shard %s at %s: it cannot read the stream's tags, see its log", shard.ID, clock(last)))
+			}
+			return err
+		})
+	}
+	err = group.Wait()
+	slices.Sort(where)
+	return where, err
 }
 
 // containersAhead says where containers that were put before a time may still be ahead of a reader.

@@ -28,10 +28,11 @@ import (
 )
 
 type setupCommand struct {
-	Shards         int `help:"Shards of the stream, if setup creates it." default:"4"`
-	RetentionHours int `help:"Hours for which the stream keeps a record. A longer retention stays." default:"24"`
-	IndexShards    int `help:"Primary shards of each new index." default:"1" env:"MILLRACE_INDEX_SHARDS"`
-	Replicas       int `help:"Replicas of each new index; 0 on a single node." default:"1" env:"MILLRACE_INDEX_REPLICAS"`
+	Shards         int    `help:"Shards of the stream, if setup creates it." default:"4"`
+	Form           string `help:"Form in which records are put into the stream, if setup creates it: see starter format. Where Firehose or the KCL reads the stream, kpl." enum:"single,kpl,pack" default:"pack"`
+	RetentionHours int    `help:"Hours for which the stream keeps a record. A longer retention stays." default:"24"`
+	IndexShards    int    `help:"Primary shards of each new index." default:"1" env:"MILLRACE_INDEX_SHARDS"`
+	Replicas       int    `help:"Replicas of each new index; 0 on a single node." default:"1" env:"MILLRACE_INDEX_REPLICAS"`
 
 	windowFlags
 
@@ -81,6 +82,7 @@ type step struct {
 const (
 	helpAWS           = "look at AWS_REGION, AWS_ENDPOINT_URL, the credentials, and their permissions"
 	helpElasticsearch = "look at --elasticsearch-url, --elasticsearch-flavor and the credentials, or start it"
+	helpForm          = "records are put one by one, which works: run `starter format pack` when AWS and Temporal answer"
 	helpTemporal      = "look at TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE; where the operator API is closed to you, add the attributes as keywords by hand"
 )
 
@@ -92,7 +94,7 @@ func (s setupCommand) Run(ctx context.Context, r *config.Resources, out output, 
 		return err
 	}
 	streams, queues, buckets := kinesis.NewFromConfig(cfg), sqs.NewFromConfig(cfg), config.S3(cfg)
-	failed := 0
+	failed, newStream := 0, false
 	makeBucket := func(name string) step {
 		return step{"bucket " + name, func(ctx context.Context) (bool, string, error) {
 			created, err := archive.Create(ctx, buckets, name)
@@ -100,7 +102,11 @@ func (s setupCommand) Run(ctx context.Context, r *config.Resources, out output, 
 		}, helpAWS}
 	}
 	steps := []step{
-		{"stream " + r.Stream, func(ctx context.Context) (bool, string, error) { return s.stream(ctx, streams, r.Stream) }, helpAWS},
+		{"stream " + r.Stream, func(ctx context.Context) (created bool, note string, err error) {
+			created, note, err = s.stream(ctx, streams, r.Stream)
+			newStream = created
+			return created, note, err
+		}, helpAWS},
 		{"queue " + r.Queue, func(ctx context.Context) (bool, string, error) { return makeQueue(ctx, queues, r.Queue) }, helpAWS},
 		{"queue " + r.DeadLetters, func(ctx context.Context) (bool, string, error) { return makeQueue(ctx, queues, r.DeadLetters) }, helpAWS},
 		makeBucket(r.Bucket),
@@ -110,6 +116,9 @@ func (s setupCommand) Run(ctx context.Context, r *config.Resources, out output, 
 		steps = append(steps, step{"index templates", func(ctx context.Context) (bool, string, error) { return s.templates(ctx, cfg) }, helpElasticsearch})
 	}
 	steps = append(steps, step{"search attributes", func(ctx context.Context) (bool, string, error) { return makeSearchAttributes(ctx, logger) }, helpTemporal})
+	steps = append(steps, step{"form of records", func(ctx context.Context) (bool, string, error) {
+		return s.form(ctx, streams, r.Stream, newStream, logger)
+	}, helpForm})
 	if r.BackupBucket() != r.Bucket {
 		steps = append(steps, makeBucket(r.BackupBucket()))
 	}
@@ -163,6 +172,29 @@ func (s setupCommand) stream(ctx context.Context, c *kinesis.Client, name string
 		note += " (that is not made shorter)"
 	}
 	return created, note, nil
+}
+
+// form sets the form of a stream that is new, which no other program uses yet; of another it says the form that it has.
+func (s setupCommand) form(ctx context.Context, c *kinesis.Client, name string, newStream bool, logger *slog.Logger) (created bool, note string, err error) {
+	opened, err := stream.Open(ctx, c, name, stream.Settings{})
+	if err != nil {
+		return false, "", err
+	}
+	if !newStream {
+		form, err := opened.Form(ctx)
+		note = ", " + form.String()
+		if form.Since.IsZero() {
+			note += " (it was never set: starter format pack puts many documents into one record)"
+		}
+		return false, note, err
+	}
+	workers, err := dial(ctx, who("").orMe(), logger)
+	if err != nil {
+		return false, "", err
+	}
+	defer workers.Close()
+	form, err := setForm(ctx, workers, opened, s.Form)
+	return err == nil, ", " + form.String(), err
 }
 
 // beginIndex lets find know that the index has the whole ledger, which is empty.

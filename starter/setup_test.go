@@ -15,6 +15,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"millrace/deploy/local/localtest"
+	"millrace/internal/config"
 	"millrace/internal/index"
 	"millrace/internal/stream"
 	"millrace/workflows"
@@ -34,6 +35,19 @@ func localAWS(t *testing.T) []string {
 	}
 }
 
+// removeLater removes a stream, and buckets by its name and others.
+func removeLater(t *testing.T, name string, more ...string) {
+	t.Helper()
+	cfg := localtest.AWS(t)
+	t.Cleanup(func() {
+		ctx := context.Background()
+		_, _ = kinesis.NewFromConfig(cfg).DeleteStream(ctx, &kinesis.DeleteStreamInput{StreamName: &name})
+		for _, bucket := range append(more, name) {
+			_, _ = config.S3(cfg).DeleteBucket(ctx, &s3.DeleteBucketInput{Bucket: &bucket})
+		}
+	})
+}
+
 func TestSetupIsIdempotent(t *testing.T) {
 	t.Parallel()
 	options, name := localtest.TemporalNamespace(t), localtest.Name(t, "")
@@ -43,23 +57,18 @@ func TestSetupIsIdempotent(t *testing.T) {
 	cfg := localtest.AWS(t)
 	streams, queues := kinesis.NewFromConfig(cfg), sqs.NewFromConfig(cfg)
 	buckets := s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true })
-	t.Cleanup(func() {
-		ctx := context.Background()
-		_, _ = streams.DeleteStream(ctx, &kinesis.DeleteStreamInput{StreamName: &name})
-		for _, bucket := range []string{name, name + "-backup"} {
-			_, _ = buckets.DeleteBucket(ctx, &s3.DeleteBucketInput{Bucket: &bucket})
-		}
-	})
+	removeLater(t, name, name+"-backup")
 
 	// Tests that run at the same time install the same templates.
 	o.must("setup --shards 2 --retention-hours 48 --replicas 0",
 		"stream "+name+": created, with 2 shards, keeps records for 48 hours\n", "queue "+name+": created\n", "queue "+name+"-dlq: created\n",
-		"bucket "+name+": created\n", "bucket "+name+"-backup: created\n", ", for 1 shards and 0 replicas an index\n", "room for indices: 1",
+		"bucket "+name+": created\n", "bucket "+name+"-backup: created\n", "form of records: created, pack\n", ", for 1 shards and 0 replicas an index\n", "room for indices: 1",
 		"search attributes: created: MillraceShard, MillraceStage, MillraceState\n")
-	again := o.must("setup --replicas 0",
+	again := o.must("setup --replicas 0 --form kpl",
 		"stream "+name+": there already, with 2 shards, keeps records for 48 hours (to have 4 shards, reshard it: the pipeline follows) (that is not made shorter)\n",
 		"queue "+name+": there already\n", "queue "+name+"-dlq: there already\n", "bucket "+name+": there already\n",
-		"index templates: there already, for 1 shards and 0 replicas an index\n", "search attributes: there already\n")
+		"index templates: there already, for 1 shards and 0 replicas an index\n", "search attributes: there already\n",
+		"form of records: there already, pack\n")
 	if strings.Contains(again, "created") {
 		t.Errorf("the second run created something:\n%s", again)
 	}
@@ -111,7 +120,7 @@ func TestSetupReportsEveryProblem(t *testing.T) {
 	newOperator(t, env...).fails("setup",
 		"stream millrace-telemetry-stream: FAILED: ", "queue millrace-telemetry-queue: FAILED: ", "queue millrace-telemetry-dlq: FAILED: ",
 		"bucket millrace-telemetry: FAILED: ", "look at AWS_REGION, AWS_ENDPOINT_URL", "index templates: FAILED: ", "look at --elasticsearch-url",
-		"search attributes: FAILED: Temporal does not answer at 127.0.0.1:1: set TEMPORAL_ADDRESS", "room for indices: not known: ", "index of the ledger: FAILED: ", "7 of the steps failed")
+		"search attributes: FAILED: Temporal does not answer at 127.0.0.1:1: set TEMPORAL_ADDRESS", "room for indices: not known: ", "index of the ledger: FAILED: ", "form of records: FAILED: ", "run `starter format pack`", "8 of the steps failed")
 	newOperator(t).fails("setup", "no AWS region: set AWS_REGION")
 }
 
@@ -121,7 +130,7 @@ func TestSetupForFilesAsksNoElasticsearch(t *testing.T) {
 	const nowhere = "127.0.0.1:1"
 	o := newOperator(t, "AWS_ENDPOINT_URL=http://"+nowhere, "AWS_REGION=eu-west-1", "AWS_ACCESS_KEY_ID=x", "AWS_SECRET_ACCESS_KEY=x",
 		"TEMPORAL_ADDRESS="+nowhere, "MILLRACE_ELASTICSEARCH_URL=http://"+nowhere, "MILLRACE_SINK=file")
-	o.fails("setup", "bucket millrace-telemetry: FAILED: ", "search attributes: FAILED: ", "6 of the steps failed")
+	o.fails("setup", "bucket millrace-telemetry: FAILED: ", "search attributes: FAILED: ", "7 of the steps failed")
 	if r := o.run("setup"); strings.Contains(r.out, "index templates") || strings.Contains(r.out, "indices") {
 		t.Errorf("setup prints:\n%s", r.out)
 	}

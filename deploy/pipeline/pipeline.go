@@ -42,6 +42,8 @@ type Settings struct {
 	Resources config.Resources
 	// Shards of the stream. Default: 4.
 	Shards int
+	// Form in which records are put into the stream. Default: that of setup.
+	Form string
 	// Dir holds the API keys and the logs. It must exist.
 	Dir string
 	// UsualPorts prefers the ports that people know.
@@ -87,7 +89,11 @@ func New(s Settings) *Pipeline {
 // Setup makes stream, queues, bucket, templates and search attributes, for a
 // single node of Elasticsearch.
 func (p *Pipeline) Setup(ctx context.Context) error {
-	_, err := p.Starter(ctx, "setup", "--shards", strconv.Itoa(p.settings.Shards), "--replicas", "0")
+	args := []string{"setup", "--shards", strconv.Itoa(p.settings.Shards), "--replicas", "0"}
+	if p.settings.Form != "" {
+		args = append(args, "--form", p.settings.Form)
+	}
+	_, err := p.Starter(ctx, args...)
 	return err
 }
 

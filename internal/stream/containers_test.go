@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
@@ -93,6 +94,9 @@ func TestPutFillsContainersOfEachShard(t *testing.T) {
 				}
 				checkFetch(ctx, t, s, shard.ID, unpacked)
 			}
+			if last, err := s.LastContainer(ctx, shard.ID, time.Now().Add(-patience)); err != nil || last.IsZero() {
+				t.Errorf("the last container came into %s at %v, %v", shard.ID, last, err)
+			}
 		}
 		for _, data := range documents {
 			if found[string(data)] != [2]int{1, 1} {
@@ -116,6 +120,62 @@ func checkFetch(ctx context.Context, t *testing.T, s *Stream, shard string, docu
 	}
 }
 
+// TestWriterLearnsOfSplitShard: as long as its map is old, nothing is rejected, and containers are where their first document
+// belongs.
+func TestWriterLearnsOfSplitShard(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	s := newStreamOf(ctx, t, localtest.Kinesalite(t), Settings{}, 1)
+	if _, err := s.SetForm(ctx, container.Pack); err != nil {
+		t.Fatal(err)
+	}
+	made := 0
+	put := func() {
+		t.Helper()
+		if rejected := s.Put(ctx, makeRecords(made, 100)); len(rejected) > 0 {
+			t.Fatalf("it rejects %+v", rejected)
+		}
+		made += 100
+	}
+	put()
+	shards, err := s.Shards(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	middle := "170141183460469231731687303715884105728" // 2^127
+	if _, err := s.client.SplitShard(ctx, &kinesis.SplitShardInput{StreamName: &s.name, ShardToSplit: &shards[0].ID, NewStartingHashKey: &middle}); err != nil {
+		t.Fatal(err)
+	}
+	for tick := time.NewTicker(50 * time.Millisecond); len(s.places.known().ids) < 2; <-tick.C {
+		if ctx.Err() != nil {
+			t.Fatal("it does not learn of the new shards")
+		}
+		put()
+	}
+	put()
+	if shards, err = s.Shards(ctx); err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]bool{}
+	for _, shard := range shards {
+		records := drain(ctx, t, s, shard.ID)
+		for _, r := range records {
+			for _, d := range r.Documents() {
+				found[string(d.Data)] = true
+			}
+		}
+		for _, d := range records[len(records)-1].Documents() {
+			if !shard.Takes(telemetry.DocIDOf(d.Data).PartitionKey()) {
+				t.Errorf("%s is in %s, which does not take it", d.Sequence, shard.ID)
+			}
+		}
+	}
+	if len(found) != made {
+		t.Errorf("%d documents are there, want %d", len(found), made)
+	}
+}
+
 func TestUnknownFormIsNotWritten(t *testing.T) {
 	t.Parallel()
 	s := newStreamOf(t.Context(), t, localtest.AWS(t), Settings{}, 1)
@@ -134,6 +194,9 @@ func TestUnknownFormIsNotWritten(t *testing.T) {
 	}
 	if records := drain(t.Context(), t, s, shards[0].ID); len(records) != 10 {
 		t.Errorf("it has put %d records, want 10 singles", len(records))
+	}
+	if last, err := s.LastContainer(t.Context(), shards[0].ID, time.Now().Add(-patience)); err != nil || !last.IsZero() {
+		t.Errorf("of singles, a container came at %v, %v", last, err)
 	}
 }
 

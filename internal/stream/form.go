@@ -22,6 +22,10 @@ const formTag = "millrace-form"
 // account (API reference of ListTagsForStream).
 const FormAge = time.Minute
 
+// formTrust is how long a writer goes on by the form that it knows before it waits to learn of another: one that had nothing
+// to put may have missed several.
+const formTrust = 2 * FormAge
+
 // Form says in which form records are put into a stream.
 type Form struct {
 	container.Form
@@ -89,7 +93,7 @@ type written struct {
 // currentForm is the form to put records in.
 func (s *Stream) currentForm(ctx context.Context) container.Form {
 	w := &s.written
-	w.take(ctx, FormAge, func(ctx context.Context) error {
+	w.take(ctx, FormAge, formTrust, func(ctx context.Context) error {
 		form, err := s.Form(ctx)
 		if err != nil {
 			slog.Warn("could not read in which form to put records, going on as before", "stream", s.name, "error", err)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/md5" //nolint:gosec // it is how Kinesis assigns keys to shards
 	"log/slog"
+	"math"
 	"math/big"
 	"slices"
 	"time"
@@ -56,7 +57,7 @@ func (s *Stream) refresh(ctx context.Context) {
 	if !due {
 		return
 	}
-	p.take(ctx, placesAge, func(ctx context.Context) error {
+	p.take(ctx, placesAge, math.MaxInt64, func(ctx context.Context) error {
 		shards, err := s.Shards(ctx)
 		if err != nil {
 			slog.Warn("could not list the shards to put containers in, trying again", "stream", s.name, "error", err)

@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// survey is when a writer has last looked at what it has to know of the stream. It waits for the first look only, and not for
-// long: what it puts is more urgent.
+// survey is when a writer has last looked at what it has to know of the stream. It waits only where it knows nothing, or
+// nothing that is fresh, and not for long: what it puts is more urgent.
 type survey struct {
 	sync.Mutex
-	known   bool // a look has succeeded
 	looking bool
-	last    time.Time
+	last    time.Time // when it began to look
+	known   time.Time // when a look succeeded last
 }
 
 // surveyWithin bounds how long a writer waits.
 const surveyWithin = 2 * time.Second
 
-// take looks again if the last look is older than that, at once if it has not succeeded yet, else meanwhile.
-func (s *survey) take(ctx context.Context, age time.Duration, look func(context.Context) error) {
+// take looks again if the last look is older than age. It waits for that if none has succeeded for trust, else looks meanwhile.
+func (s *survey) take(ctx context.Context, age, trust time.Duration, look func(context.Context) error) {
 	s.Lock()
 	defer s.Unlock()
 	if s.looking || time.Since(s.last) <= age {
@@ -32,9 +32,11 @@ func (s *survey) take(ctx context.Context, age time.Duration, look func(context.
 		err := look(context.WithoutCancel(ctx))
 		s.Lock()
 		defer s.Unlock()
-		s.known, s.looking = s.known || err == nil, false
+		if s.looking = false; err == nil {
+			s.known = time.Now()
+		}
 	}()
-	if s.known {
+	if !s.known.IsZero() && time.Since(s.known) <= trust {
 		return
 	}
 	s.Unlock()

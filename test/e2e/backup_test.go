@@ -85,14 +85,14 @@ func TestBackupMatchesStream(t *testing.T) {
 }
 
 // awaitWholeBackup waits until the backup has what the stream has, and returns how
-// many records that is.
+// many documents that is.
 func (s *system) awaitWholeBackup(of *stream.Stream) int {
 	s.t.Helper()
 	var want map[string]string
 	var lines map[string]backup.Line
 	s.await(func() error {
 		if want, lines = s.inStream(of), s.inBackup(); len(lines) != len(want) {
-			return fmt.Errorf("%d records are in the backup, %d in the stream", len(lines), len(want))
+			return fmt.Errorf("%d documents are in the backup, %d in the stream", len(lines), len(want))
 		}
 		return nil
 	})
@@ -230,19 +230,30 @@ func each(ctx context.Context, bucket *archive.Bucket, key string, take func(bac
 	}
 }
 
-// inStream reads every record of the stream.
+// inStream reads every document of the stream, by shard and position.
 func (s *system) inStream(from *stream.Stream) map[string]string {
+	s.t.Helper()
+	documents := map[string]string{}
+	s.eachInStream(from, func(shard string, r stream.Record) {
+		for _, d := range r.Documents() {
+			documents[shard+" "+d.Sequence] = strings.Clone(string(d.Data))
+		}
+	})
+	return documents
+}
+
+// eachInStream reads every record of the stream.
+func (s *system) eachInStream(from *stream.Stream, take func(shard string, r stream.Record)) {
 	s.t.Helper()
 	shards, err := from.Shards(s.t.Context())
 	s.must(err)
-	records := map[string]string{}
 	for _, shard := range shards {
 		reader := from.Reader(shard.ID, telemetry.Checkpoint{})
 		for quiet := 0; quiet < 3; {
 			page, err := reader.Next(s.t.Context())
 			s.must(err)
 			for _, r := range page.Records {
-				records[shard.ID+" "+r.Sequence] = strings.Clone(string(r.Data))
+				take(shard.ID, r)
 			}
 			if quiet++; len(page.Records) > 0 {
 				quiet = 0
@@ -253,5 +264,4 @@ func (s *system) inStream(from *stream.Stream) map[string]string {
 		}
 		reader.Close()
 	}
-	return records
 }

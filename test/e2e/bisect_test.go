@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"millrace/internal/telemetry"
 	"millrace/test/kit/audit"
 	"millrace/test/kit/faultproxy"
 	"millrace/workflows/launch"
@@ -55,7 +56,7 @@ func TestBisectTreeSurvivesKilledWorkers(t *testing.T) {
 	// shard's.
 	b.await(func() error {
 		shard, err := launch.Launcher{Client: b.operator}.ShardStatus(t.Context(), b.running("ProcessShard")[0])
-		if err == nil && !strings.HasSuffix(batch, "-"+shard.Checkpoint.Sequence) {
+		if last := batch[strings.LastIndexByte(batch, '-')+1:]; err == nil && telemetry.SequenceOf(last) != shard.Checkpoint.Sequence {
 			err = fmt.Errorf("the shard is at %+v, not past %s", shard.Checkpoint, batch)
 		}
 		return err

@@ -193,20 +193,25 @@ func TestPipelineWritesContainers(t *testing.T) {
 			}
 			s.must(group.Wait())
 			s.awaitAll(sender)
-			opened, err := stream.Open(t.Context(), kinesis.NewFromConfig(localtest.AWS(t)), s.resources.Stream, stream.Settings{})
-			s.must(err)
-			containers := 0
-			for _, data := range s.inStream(opened) {
-				if container.FormOf([]byte(data)) == form {
-					containers++
-				}
-			}
-			if containers == 0 {
+			if s.written(form) == 0 {
 				t.Errorf("no record of the stream is a %s", form)
 			}
 			s.awaitSingles()
 		})
 	}
+}
+
+// written counts the records of a form in the stream.
+func (s *system) written(form container.Form) (records int) {
+	s.t.Helper()
+	opened, err := stream.Open(s.t.Context(), kinesis.NewFromConfig(localtest.AWS(s.t)), s.resources.Stream, stream.Settings{})
+	s.must(err)
+	s.eachInStream(opened, func(_ string, r stream.Record) {
+		if container.FormOf(r.Data) == form {
+			records++
+		}
+	})
+	return records
 }
 
 // awaitSingles goes back to singles, and waits until the command says that workers of earlier versions may be started.

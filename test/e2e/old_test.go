@@ -14,6 +14,7 @@ import (
 
 	"millrace/deploy/local"
 	"millrace/deploy/pipeline"
+	"millrace/internal/container"
 	"millrace/test/kit/faultproxy"
 )
 
@@ -87,6 +88,7 @@ func newMixed(t *testing.T) *mixed {
 	m.system, _ = prepare(t, func(at *servers) {
 		m.aws, m.elasticsearch = proxyOf(t, at.aws), proxyOf(t, at.elasticsearch)
 		at.aws, at.elasticsearch = m.aws.URL(), m.elasticsearch.URL()
+		at.form = container.Single.String() // the old house knows no other
 	})
 	settings := m.settings
 	settings.Programs, settings.Dir = built, t.TempDir()

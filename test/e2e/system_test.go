@@ -78,6 +78,7 @@ type servers struct {
 	aws, kinesis, elasticsearch string
 	shards                      int
 	version                     string
+	form                        string // of the stream's records
 	direct                      bool
 	canary                      bool     // whether the worker has one
 	collector                   []string // more of its environment
@@ -157,7 +158,7 @@ func prepare(t testing.TB, through func(*servers)) (*system, servers) {
 		environment = append(environment, "AWS_ENDPOINT_URL_KINESIS="+at.kinesis)
 	}
 	environment = append(environment, at.all...)
-	s.settings = pipeline.Settings{Programs: built, Servers: environment, Resources: s.resources, Shards: at.shards, Dir: t.TempDir()}
+	s.settings = pipeline.Settings{Programs: built, Servers: environment, Resources: s.resources, Shards: at.shards, Form: at.form, Dir: t.TempDir()}
 	s.Pipeline = pipeline.New(s.settings)
 	s.must(s.Setup(t.Context()))
 	s.key, err = s.CreateKey(t.Context(), s.tenant)

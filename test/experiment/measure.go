@@ -16,6 +16,7 @@ import (
 
 	"millrace/deploy/pipeline"
 	"millrace/internal/config"
+	"millrace/internal/container"
 	"millrace/test/kit/audit"
 	"millrace/test/kit/poll"
 	"millrace/test/kit/tap"
@@ -39,7 +40,10 @@ func (e *experiment) measure(ctx context.Context, contender string, round int) (
 	}
 	resources := config.Resources{Stream: stream, Queue: e.name, DeadLetters: e.name + "-dlq", Bucket: e.name}
 	servers := append(slices.Clone(e.env), "TEMPORAL_NAMESPACE="+stream)
-	p := pipeline.New(pipeline.Settings{Programs: e.programs, Servers: servers, Resources: resources, Shards: e.options.Shards, Dir: dir})
+	p := pipeline.New(pipeline.Settings{
+		Programs: e.programs, Servers: servers, Resources: resources, Shards: e.options.Shards, Dir: dir,
+		Form: container.Single.String(), // as the function that it is compared with reads records
+	})
 	if err := p.Setup(ctx); err != nil {
 		return one, err
 	}

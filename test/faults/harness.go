@@ -91,12 +91,9 @@ func (h *harness) start(ctx context.Context, programs pipeline.Programs, name st
 	for _, variable := range settings.Servers {
 		h.env = append(h.env, behind.Replace(variable))
 	}
-	settings.Servers, settings.Shards = h.env, 2
+	settings.Servers, settings.Shards, settings.Form = h.env, 2, h.options.Form
 	h.resources, h.pipeline = settings.Resources, pipeline.New(settings)
 	if err := h.pipeline.Setup(ctx); err != nil {
-		return err
-	}
-	if _, err := h.pipeline.Starter(ctx, "format", h.options.Form); err != nil {
 		return err
 	}
 	found, err := h.queues.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &h.resources.DeadLetters})

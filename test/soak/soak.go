@@ -90,11 +90,8 @@ func (s *soak) inPipeline(ctx context.Context) (report audit.Report, err error) 
 	}
 	defer func() { err = errors.Join(err, stack.Stop()) }()
 	servers := append(stack.Env(), "AWS_ENDPOINT_URL_KINESIS="+stack.Service(local.Kinesalite).URL())
-	p := pipeline.New(pipeline.Settings{Programs: programs, Servers: servers, Dir: stack.LogDir()})
+	p := pipeline.New(pipeline.Settings{Programs: programs, Servers: servers, Form: s.Form, Dir: stack.LogDir()})
 	if err := p.Setup(ctx); err != nil {
-		return report, err
-	}
-	if _, err := p.Starter(ctx, "format", s.Form); err != nil {
 		return report, err
 	}
 	key, err := p.CreateKey(ctx, tenant)
