@@ -45,7 +45,7 @@ type scenario struct {
 }
 
 // scenarios are all, in order.
-var scenarios = sorted(isolation, basics, indexing, processing, dead, operating, tenants, outages, gone)
+var scenarios = sorted(isolation, basics, indexing, processing, dead, operating, tenants, outages, gone, forms)
 
 func sorted(groups ...[]scenario) []scenario {
 	all := slices.Concat(groups...)

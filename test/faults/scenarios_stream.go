@@ -25,11 +25,18 @@ import (
 var gone = []scenario{
 	{number: 29, name: "stream-made-anew", alarms: alarms.Expected{Must: alarms.AndLate("FallbackQueueUsed", "RecordsTrimmedUnread"), May: []string{"FallbackQueueAges", "NothingIsProcessed", "ShardLags"}}, spans: 45 * time.Second, fault: makeStreamAnew, check: checkLost},
 	{
-		number: 30, name: "retention-shortened", alarms: alarms.Expected{Must: alarms.AndLate(noWorkerAnd("RecordsTrimmedUnread")...), May: []string{"ShardLags", "ShardNearsRetention"}}, spans: 45 * time.Second,
+		number: 30, name: "retention-shortened", alarms: alarms.Expected{
+			// What is late may be so before the first scrape, as in scenario 3.
+			Must: noWorkerAnd("DelayBudgetBurnsSlowly", "RecordsTrimmedUnread"), May: alarms.AndLate("ShardLags", "ShardNearsRetention"),
+		}, spans: 45 * time.Second,
 		prepare: func(ctx context.Context, s *running) error {
 			hours := int32(stream.ShortestRetention / time.Hour)
-			_, err := s.streams.IncreaseStreamRetentionPeriod(ctx, &kinesis.IncreaseStreamRetentionPeriodInput{StreamName: &s.resources.Stream, RetentionPeriodHours: aws.Int32(2 * hours)})
-			return err
+			if _, err := s.streams.IncreaseStreamRetentionPeriod(ctx, &kinesis.IncreaseStreamRetentionPeriodInput{StreamName: &s.resources.Stream, RetentionPeriodHours: aws.Int32(2 * hours)}); err != nil {
+				return err
+			}
+			// The worker of the scenario before has counted losses: one that begins anew, and counts as many before it is scraped,
+			// seems to have counted none.
+			return errors.Join(s.worker.Stop(), s.worker.Restart(ctx))
 		},
 		fault: shortenRetention, check: checkLost,
 	},
@@ -127,32 +134,40 @@ func (s *running) awaitMore(ctx context.Context, share float64) error {
 // inStream reads the scenario's records in the stream, past the proxy, and tells
 // when the stream was made.
 func (s *running) inStream(ctx context.Context) (all []placed, created time.Time, err error) {
+	created, err = s.eachInStream(ctx, func(shard string, r stream.Record) {
+		for _, d := range r.Documents() {
+			if n, ours := s.sent.Source.Number(telemetry.ParseFields(d.Data).ID); ours {
+				all = append(all, placed{shard, d.Sequence, d.Arrived, n})
+			}
+		}
+	})
+	return all, created, err
+}
+
+// eachInStream reads the stream, past the proxy.
+func (s *running) eachInStream(ctx context.Context, take func(shard string, r stream.Record)) (created time.Time, err error) {
 	found, err := stream.Open(ctx, s.streams, s.resources.Stream, stream.Settings{CallsPerSecond: -1, BytesPerSecond: -1})
 	if err != nil {
-		return nil, created, err
+		return created, err
 	}
 	shards, err := found.Shards(ctx)
 	if err != nil {
-		return nil, created, err
+		return created, err
 	}
 	for _, shard := range shards {
 		reader := found.Reader(shard.ID, telemetry.Checkpoint{})
 		for more := true; more; {
 			page, err := reader.Next(ctx)
 			if err != nil {
-				return nil, created, err
+				return created, err
 			}
 			more = len(page.Records) > 0 && !page.End
 			for _, r := range page.Records {
-				for _, d := range r.Documents() {
-					if n, ours := s.sent.Source.Number(telemetry.ParseFields(d.Data).ID); ours {
-						all = append(all, placed{shard.ID, d.Sequence, d.Arrived, n})
-					}
-				}
+				take(shard.ID, r)
 			}
 		}
 	}
-	return all, found.Created(), nil
+	return found.Created(), nil
 }
 
 // awaitLosses waits until the ledger has a possible loss of each shard of some
