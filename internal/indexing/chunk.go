@@ -129,14 +129,15 @@ func (c *Chunk) sort(x *Indexer, now time.Time) {
 			continue
 		}
 		c.owners.Add(r.Tenant())
+		region, behind := r.Region()
 		if !replayed { // a disaster may have deleted it since
 			if held, known := x.Seen.Seen(r.DocID); known {
 				c.meetKnown(i, held, generation)
 				continue
 			}
-			c.origins[i] = delay.Received{At: r.ReceivedAt, Region: x.Delay.Region(r.Region())}
+			c.origins[i] = delay.Received{At: r.ReceivedAt, Region: x.Delay.Region(region)}
 		}
-		if x.Tracer != nil && r.Trace() != nil {
+		if x.Tracer != nil && telemetry.TraceBehind(behind) != nil {
 			c.traced = append(c.traced, i)
 		}
 		c.add(r, now)

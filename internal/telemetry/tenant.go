@@ -24,15 +24,14 @@ func (r Record) Tenant() []byte {
 	return nil
 }
 
-// Region returns the region in the record's head, as it stands there; nothing where
+// Region returns the region in the record's head, as it stands there, and what stands behind it; nothing where
 // the head names none behind its tenant. It allocates nothing.
-func (r Record) Region() []byte {
+func (r Record) Region() (region, behind []byte) {
 	text, rest := cutString(r.Document[r.tenantAt:], keyTenant)
 	if text == nil {
-		return nil
+		return nil, nil
 	}
-	region, _ := cutString(rest, keyRegion)
-	return region
+	return cutString(rest, keyRegion)
 }
 
 // unquoted reads a JSON string, whose first quote is cut off, at the beginning of

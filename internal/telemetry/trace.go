@@ -6,8 +6,14 @@ import "bytes"
 // field of the head, which only the first record of a traced request has. It reads by
 // position, as ParseFields does, and allocates nothing.
 func (r Record) Trace() []byte {
-	rest, text := r.Document[r.tenantAt:], []byte(nil)
-	for _, key := range [...]string{keyTenant, keyRegion, keyID, keyType, keyTimestamp, keyTrace} {
+	_, behind := r.Region()
+	return TraceBehind(behind)
+}
+
+// TraceBehind is Trace for who has read the region already: it takes what stands behind that.
+func TraceBehind(region []byte) []byte {
+	rest, text := region, []byte(nil)
+	for _, key := range [...]string{keyID, keyType, keyTimestamp, keyTrace} {
 		if text, rest = cutString(rest, key); text == nil {
 			return nil
 		}
@@ -27,8 +33,8 @@ func cutString(rest []byte, key string) (text, after []byte) {
 	if end < 0 {
 		return nil, nil
 	}
-	if escape := bytes.IndexByte(rest[:end], '\\'); escape >= 0 { // that quote may be escaped
-		for end = escape; end < len(rest) && rest[end] != '"'; end++ {
+	if end > 0 && rest[end-1] == '\\' { // that quote may be escaped
+		for end = 0; end < len(rest) && rest[end] != '"'; end++ {
 			if rest[end] == '\\' {
 				end++
 			}
