@@ -23,10 +23,6 @@ const (
 	// records yield to those of other tenants: about one full batch.
 	promptBytes = 256 << 10
 
-	// yieldingShare is the divisor of InFlight that bounds the batches of records
-	// that yield: few enough not to slow down the start of another workflow.
-	yieldingShare = 8
-
 	// othersStay is how long after a call of another tenant a tenant still yields:
 	// agents export every few seconds.
 	othersStay = time.Minute
@@ -40,7 +36,7 @@ type Batcher struct {
 	sender   sender
 
 	prompt, yielding line
-	slots            chan struct{} // one for each batch on its way, of either line
+	places           *places // for batches of either line
 	waiting          waiting
 	pending          *semaphore.Weighted // bytes that wait for an answer
 	closing          chan struct{}
@@ -49,12 +45,8 @@ type Batcher struct {
 
 // line is a queue of parts that share batches.
 type line struct {
-	parts chan *part
-	slots chan struct{} // one for each of its batches that has left
-}
-
-func newLine(slots int) line {
-	return line{parts: make(chan *part), slots: make(chan struct{}, slots)}
+	parts  chan *part
+	yields bool
 }
 
 // New makes a Batcher, which runs until it is closed. Settings must be valid.
@@ -63,9 +55,9 @@ func New(settings Settings, starter Starter, direct Intake) *Batcher {
 	b := &Batcher{
 		settings: settings,
 		sender:   sender{settings: settings, starter: starter, direct: direct},
-		prompt:   newLine(settings.InFlight),
-		yielding: newLine(max(1, settings.InFlight/yieldingShare)),
-		slots:    make(chan struct{}, settings.InFlight),
+		prompt:   line{parts: make(chan *part)},
+		yielding: line{parts: make(chan *part), yields: true},
+		places:   newPlaces(settings.InFlight),
 		waiting:  waiting{bytes: map[string]int{}},
 		pending:  semaphore.NewWeighted(int64(settings.PendingBytes)),
 		closing:  make(chan struct{}),
@@ -211,10 +203,14 @@ func (b *Batcher) fits(next batch, p *part) bool {
 }
 
 // collect fills one batch of a line after the other. A batch goes when it has
-// lingered, or is full, and a slot is free; while none is, it goes on growing.
+// lingered, or is full, and there is a place for it; while there is none, it goes on growing.
 func (b *Batcher) collect(of line) {
 	linger := time.NewTimer(b.settings.Linger)
 	linger.Stop()
+	free := b.places.free
+	if of.yields {
+		free = b.places.few
+	}
 	var next batch
 	ripe := false
 	take := func(p *part) {
@@ -226,31 +222,33 @@ func (b *Batcher) collect(of line) {
 	leave := func() {
 		full := next
 		b.work.Go(func() {
-			defer func() { <-of.slots }()
-			b.send(full)
+			if of.yields {
+				<-b.places.free
+			}
+			b.send(full, of.yields)
 		})
 		next, ripe = batch{}, false
 		linger.Stop()
 	}
 	for {
-		var slots chan struct{}
+		var turn chan struct{}
 		if ripe {
-			slots = of.slots
+			turn = free
 		}
 		select {
 		case p := <-of.parts:
 			if !b.fits(next, p) {
-				of.slots <- struct{}{}
+				<-free
 				leave()
 			}
 			take(p)
 		case <-linger.C:
 			ripe = true
-		case slots <- struct{}{}:
+		case <-turn:
 			leave()
 		case <-b.closing:
 			if next.records > 0 {
-				of.slots <- struct{}{}
+				<-free
 				leave()
 			}
 			return
@@ -258,10 +256,9 @@ func (b *Batcher) collect(of line) {
 	}
 }
 
-// send sees a batch through, and answers its parts.
-func (b *Batcher) send(of batch) {
-	b.slots <- struct{}{}
-	defer func() { <-b.slots }()
+// send sees a batch through, for which there is a place, and answers its parts.
+func (b *Batcher) send(of batch, yields bool) {
+	trip := b.places.leave(yields)
 	records, traced := make([][]byte, 0, of.records), []trace.Span(nil)
 	for _, p := range of.parts {
 		records = append(records, p.records...)
@@ -272,6 +269,7 @@ func (b *Batcher) send(of batch) {
 	ctx, span := tracing.Join("batch", traced)
 	batch, err := b.sender.send(ctx, records)
 	tracing.End(span, err)
+	b.places.arrive(trip, err == nil && batch.Direct == (b.settings.Mode == Direct))
 	for _, p := range of.parts {
 		b.pending.Release(int64(p.size))
 		p.done <- outcome{batch, err}

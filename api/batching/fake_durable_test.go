@@ -19,9 +19,10 @@ type durable struct {
 	direct   [][]byte
 	attempts int // to start
 	takes    time.Duration
-	away     error // of starts
-	hang     bool  // starts hang instead
-	refuses  int   // direct attempts that leave everything
+	turns    chan struct{} // as many starts as it has room for run at once; nil: any number
+	away     error         // of starts
+	hang     bool          // starts hang instead
+	refuses  int           // direct attempts that leave everything
 	inFlight int
 	most     int
 }
@@ -41,6 +42,10 @@ func (d *durable) StartIngest(ctx context.Context, id string, batch []byte) erro
 	if hang {
 		<-ctx.Done()
 		return ctx.Err()
+	}
+	if d.turns != nil {
+		d.turns <- struct{}{}
+		defer func() { <-d.turns }()
 	}
 	time.Sleep(d.takes) // inside of a bubble: no time of ours
 	if away != nil {
@@ -92,6 +97,13 @@ func (d *durable) all() (all []string) {
 	}
 	slices.Sort(all)
 	return all
+}
+
+// forget lets go of what was started, and how many starts were in flight.
+func (d *durable) forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.started, d.most = map[string][][]byte{}, 0
 }
 
 func newDurable() *durable { return &durable{started: map[string][][]byte{}} }

@@ -27,7 +27,7 @@ type Settings struct {
 	Linger        time.Duration `name:"ingest-linger" help:"How long a batch waits for records of other requests." default:"5ms" env:"MILLRACE_INGEST_LINGER"`
 	BatchRecords  int           `name:"ingest-batch-records" help:"Maximum records of a batch, up to 10000." default:"500" env:"MILLRACE_INGEST_BATCH_RECORDS"`
 	BatchBytes    int           `name:"ingest-batch-bytes" help:"Maximum bytes of a batch before compression, up to 33554432." default:"4194304" env:"MILLRACE_INGEST_BATCH_BYTES"`
-	InFlight      int           `name:"ingest-in-flight" help:"Maximum batches in flight. At most an eighth of them hold records of tenants that have more than 256 KiB waiting while others post." default:"32" env:"MILLRACE_INGEST_IN_FLIGHT"`
+	InFlight      int           `name:"ingest-in-flight" help:"Maximum batches in flight. There are fewer while more at once would only take longer. At most an eighth of them hold records of tenants that have more than 256 KiB waiting while others post." default:"32" env:"MILLRACE_INGEST_IN_FLIGHT"`
 	PendingBytes  int           `name:"ingest-pending-bytes" help:"Maximum bytes that wait for an answer; beyond it, agents must retry." default:"268435456" env:"MILLRACE_INGEST_PENDING_BYTES"`
 	StartTimeout  time.Duration `name:"ingest-start-timeout" help:"How long a workflow may take to start before the batch takes the direct path." default:"500ms" env:"MILLRACE_INGEST_START_TIMEOUT"`
 	DirectTimeout time.Duration `name:"ingest-direct-timeout" help:"How long to try the direct path before agents must retry." default:"5s" env:"MILLRACE_INGEST_DIRECT_TIMEOUT"`
