@@ -51,6 +51,7 @@ func TestOldWorkersGiveWayToContainersAndComeBack(t *testing.T) {
 	})
 	m.is.worker.Kill()
 	m.work(m.is, 4)
+	m.awaitOwners(m.is)
 
 	m.awaitSingles()
 	packs := m.written(container.Pack)
