@@ -33,7 +33,7 @@ const (
 // backup measures the backup against a bare loop that writes the same objects.
 func (b *bench) backup(ctx context.Context) error {
 	records := backupFactor * b.Records
-	source, url, err := b.startReplay(ctx, records)
+	source, url, err := b.startReplay(ctx, replayName, records)
 	if err != nil {
 		return err
 	}
@@ -53,18 +53,24 @@ func (b *bench) backup(ctx context.Context) error {
 	}
 	loop, plain := bareloop("bare loop"), bareloop("bare loop, plain", "-plain")
 	beside := []*pipeline.Process{source, sink}
-	err = b.alternate(ctx, "backup", []*contender{ours, loop, plain}, func(ctx context.Context, c *contender, run string) (drained, error) {
+	size := 0
+	err = b.alternate(ctx, "backup", b.Runs, []*contender{ours, loop, plain}, func(ctx context.Context, c *contender, run string) (drained, error) {
 		result, err := b.measured(ctx, c, run, records, beside, func(ctx context.Context, d drainer) (int, time.Time, error) {
 			return awaitDurable(ctx, address, run, records)
 		})
 		if err != nil {
 			return result, err
 		}
-		return result, checkDurable(ctx, address, run, records)
+		bytes, err := checkDurable(ctx, address, run, records)
+		if c == ours {
+			size = bytes
+		}
+		return result, err
 	})
 	if err != nil {
 		return err
 	}
+	b.figures.add("backup_bytes_per_record", float64(size)/float64(records), "in S3, compressed")
 	b.compareBackup(ours, loop, plain, records)
 	return b.backupToEmulator(ctx, url, records)
 }
@@ -99,22 +105,22 @@ func awaitDurable(ctx context.Context, address, bucket string, records int) (int
 	}
 }
 
-// checkDurable counts the records of all objects, and lets go of them.
-func checkDurable(ctx context.Context, address, bucket string, records int) error {
+// checkDurable counts the records of all objects, and lets go of them. It returns how large they are.
+func checkDurable(ctx context.Context, address, bucket string, records int) (bytes int, err error) {
 	calls, err := callsOf(ctx, address, bucket)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	durable := 0
 	for _, call := range calls {
 		if !call.Read {
-			durable += call.Records
+			durable, bytes = durable+call.Records, bytes+call.Bytes
 		}
 	}
 	if durable != records {
-		return fmt.Errorf("%d records are in the objects, and not %d", durable, records)
+		return 0, fmt.Errorf("%d records are in the objects, and not %d", durable, records)
 	}
-	return forget(ctx, address, bucket)
+	return bytes, forget(ctx, address, bucket)
 }
 
 // compareBackup enters the figures of the backup beside the bare loops.

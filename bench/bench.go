@@ -8,8 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
-	"strings"
 	"time"
 
 	"millrace/deploy/local"
@@ -39,17 +37,17 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	for _, part := range []struct {
-		names   []string
+		name    string
 		measure func(context.Context) error
 	}{
-		{[]string{"allocations"}, b.allocations}, {[]string{"index", "recover"}, b.index}, {[]string{"backup"}, b.backup},
-		{[]string{"ingest"}, b.ingest}, {[]string{"delay"}, b.delay}, {[]string{"tracing"}, b.tracing},
+		{"allocations", b.allocations}, {"index", b.index}, {"recover", b.recover}, {"backup", b.backup}, {"density", b.density},
+		{"ingest", b.ingest}, {"delay", b.delay}, {"logsdb", b.logsDB}, {"tracing", b.tracing},
 	} {
-		if !slices.ContainsFunc(part.names, o.measures) {
+		if !b.measures(part.name) {
 			continue
 		}
 		if err := part.measure(ctx); err != nil {
-			return fmt.Errorf("measure %s: %w", strings.Join(part.names, " and "), err)
+			return fmt.Errorf("measure %s: %w", part.name, err)
 		}
 	}
 	if err := b.servers(); err != nil {

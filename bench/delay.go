@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"go.temporal.io/api/workflowservice/v1"
+
 	"millrace/deploy/local"
 	"millrace/deploy/pipeline"
 	"millrace/internal/config"
@@ -14,18 +16,29 @@ import (
 )
 
 const (
-	// loadShare of the measured maximum is a steady load.
-	loadShare = 1.0 / 3
-	// usualMaximum stands in when no maximum was measured, records a second.
-	usualMaximum = 6000
+	// delayRate is a load that leaves the machine some rest, in records a second.
+	delayRate = 500
+	// delayRounds is how often each line gets its share of the load, by turns.
+	delayRounds = 4
 
 	arriveWithin = 2 * time.Minute
 )
 
+// line is a way from an agent to Elasticsearch.
+type line struct {
+	name  string
+	post  func(ctx context.Context, tenant string, d time.Duration) (audit.Sent, error)
+	sent  []audit.Sent
+	acked *load.Histogram // of the last round, until 202
+	delay *load.Histogram
+}
+
+// tenant of the measured records; those of the warm-up have another.
+func (l *line) tenant() string { return "delay-" + l.name }
+
 // delay measures the time from received by the collector to indexed, at a
-// steady load through the whole pipeline.
+// steady load through the whole pipeline, beside a bare one.
 func (b *bench) delay(ctx context.Context) (err error) {
-	rate, of := b.steadyRate()
 	// The emulator keeps all that it was given, and becomes slow by that: of 600
 	// MiB records waited for it ten times longer than of 100.
 	emulator := b.stack.Service(local.AWS)
@@ -33,106 +46,175 @@ func (b *bench) delay(ctx context.Context) (err error) {
 		return fmt.Errorf("start the emulator anew: %w", err)
 	}
 	resources := config.Resources{Stream: "bench-delay", Bucket: "millrace-telemetry"}
-	p := pipeline.New(pipeline.Settings{Programs: b.programs, Servers: b.stack.Env(), Dir: b.stack.LogDir(), Resources: resources})
+	p := pipeline.New(pipeline.Settings{Programs: b.programs, Servers: b.stack.Env(), Dir: b.stack.LogDir(), Resources: resources, Shards: streamShards})
 	defer func() { err = errors.Join(err, p.Stop()) }()
 	if err := p.Setup(ctx); err != nil {
 		return err
 	}
-	keys := map[string]string{}
-	for _, tenant := range []string{"warm-up", "delay"} {
-		if keys[tenant], err = p.CreateKey(ctx, tenant); err != nil {
-			return err
-		}
-	}
-	collector, err := p.StartCollector(ctx)
-	if err != nil {
-		return err
-	}
-	worker, err := p.StartWorker(ctx)
-	if err != nil {
+	if _, err := p.StartWorker(ctx); err != nil {
 		return err
 	}
 	if err := p.StartWorkflows(ctx); err != nil {
 		return err
 	}
-	stores := audit.Stores{Elasticsearch: b.stack.Service(local.Elasticsearch).URL(), S3: pipeline.S3(b.stack), Bucket: resources.Bucket}
-	settings := load.Settings{URL: collector.URL, Connections: connections, PerPost: perPost, Rate: rate}
-	steady := func(tenant string, d time.Duration) (*load.Sender, error) {
-		settings.Key, stores.Tenant = keys[tenant], tenant
-		sender, err := post(ctx, settings, d)
-		if err != nil {
-			return nil, err
-		}
-		return sender, arrive(ctx, stores, sender.Counts().Accepted)
-	}
-	if _, err := steady("warm-up", 2*warmUp); err != nil {
-		return err
-	}
-	answered, err := b.answered(ctx, worker)
+	bare, loop, err := b.startBareLine(ctx)
 	if err != nil {
 		return err
 	}
-	before, err := b.times(collector.Process, worker.Process)
+	defer loop.Kill()
+	lines := []*line{bare}
+	for _, mode := range []string{"direct", "temporal"} {
+		l, err := startLine(ctx, p, mode)
+		if err != nil {
+			return err
+		}
+		lines = append(lines, l)
+	}
+	stores := audit.Stores{Elasticsearch: b.stack.Service(local.Elasticsearch).URL(), S3: pipeline.S3(b.stack), Bucket: resources.Bucket}
+	if err := b.takeTurns(ctx, stores, lines); err != nil {
+		return err
+	}
+	b.compareDelay(lines[0], lines[1], lines[2])
+	return nil
+}
+
+// startLine starts a collector of a mode.
+func startLine(ctx context.Context, p *pipeline.Pipeline, mode string) (*line, error) {
+	l := &line{name: mode}
+	keys := map[string]string{}
+	for _, tenant := range []string{warmUpTenant, l.tenant()} {
+		var err error
+		if keys[tenant], err = p.CreateKey(ctx, tenant); err != nil {
+			return nil, err
+		}
+	}
+	collector, err := p.StartCollector(ctx, "INGEST="+mode)
+	if err != nil {
+		return nil, err
+	}
+	l.post = func(ctx context.Context, tenant string, d time.Duration) (audit.Sent, error) {
+		sender, err := post(ctx, load.Settings{URL: collector.URL, Key: keys[tenant], Connections: connections, PerPost: perPost, Rate: delayRate}, d)
+		if err != nil {
+			return audit.Sent{}, err
+		}
+		l.acked = &sender.Latency
+		return audit.Sent{Source: sender.Source, Accepted: &sender.Accepted}, nil
+	}
+	return l, nil
+}
+
+// warmUpTenant has what comes before all is warm, which counts in no delay.
+const warmUpTenant = "warm-up"
+
+// takeTurns puts the load on each line by turns, and audits what came of it.
+func (b *bench) takeTurns(ctx context.Context, stores audit.Stores, lines []*line) error {
+	var warm []audit.Sent
+	stores.Tenant = warmUpTenant
+	for _, l := range lines {
+		sent, err := l.post(ctx, warmUpTenant, b.For/delayRounds)
+		if err != nil {
+			return fmt.Errorf("%s: %w", l.name, err)
+		}
+		warm = append(warm, sent)
+	}
+	if err := arrive(ctx, stores, warm); err != nil {
+		return err
+	}
+	before, err := b.lookAtShards(ctx)
 	if err != nil {
 		return err
 	}
 	begin := time.Now()
-	sender, err := steady("delay", b.For)
+	for round := range delayRounds {
+		for i := range lines {
+			l := lines[(i+round)%len(lines)] // the order rotates
+			sent, err := l.post(ctx, l.tenant(), b.For/delayRounds)
+			if err != nil {
+				return fmt.Errorf("%s: %w", l.name, err)
+			}
+			l.sent = append(l.sent, sent)
+			stores.Tenant = l.tenant()
+			if err := arrive(ctx, stores, l.sent); err != nil {
+				return fmt.Errorf("%s: %w", l.name, err)
+			}
+		}
+	}
+	after, err := b.lookAtShards(ctx)
 	if err != nil {
 		return err
 	}
-	took := time.Since(begin)
-	after, err := b.times(collector.Process, worker.Process)
-	if err != nil {
-		return err
+	writes := float64(after.transitions-before.transitions) / time.Since(begin).Seconds() / streamShards
+	b.figures.add("temporal_writes_per_shard_s", writes, "state transitions of a ProcessShard, which are writes of Temporal's store; at most 0.3")
+	b.figures.add("false_takeovers", float64(after.retries), "calls of a shard that were begun anew though their worker was there; at most 0")
+	for _, l := range lines {
+		stores.Tenant = l.tenant()
+		report, err := audit.Run(ctx, stores, l.sent...)
+		if err := errors.Join(err, report.Clean()); err != nil {
+			return fmt.Errorf("%s: %w", l.name, err)
+		}
+		l.delay = report.Delay
 	}
-	since, err := b.answered(ctx, worker)
-	if err != nil {
-		return err
-	}
-	report, err := audit.Run(ctx, stores, audit.Sent{Source: sender.Source, Accepted: &sender.Accepted})
-	if err := errors.Join(err, report.Clean()); err != nil {
-		return err
-	}
-	used := after.since(before)
-	share := func(name string) float64 { return 100 * used[name].Seconds() / took.Seconds() }
-	say("delay", "%v on average, %v p99, of %d records", report.Delay.Average(), report.Delay.Quantile(0.99), report.Delay.Count())
-	b.figures.add("delay_avg_ms", milliseconds(report.Delay.Average()), "received_at to indexed_at, of %d documents at %.0f records/s, a third of %s", report.Delay.Count(), rate, of)
-	b.figures.add("delay_p50_ms", milliseconds(report.Delay.Quantile(0.5)), "Kinesis allows 5 reads a second and shard: 100 ms on average are waiting for the next one")
-	b.figures.add("delay_p99_ms", milliseconds(report.Delay.Quantile(0.99)), "of one processor: collector %.0f %%, worker %.0f %%, Temporal %.0f %%, Elasticsearch %.0f %%, emulator %.0f %%",
-		share(collector.Name), share(worker.Name), share(local.Temporal), share(local.Elasticsearch), share(local.AWS))
-	b.figures.add("delay_answered_avg_ms", 1000*(since.sum-answered.sum)/(since.count-answered.count), "until Elasticsearch has answered, as the worker measures it")
-	b.figures.add("delay_ack_p99_ms", milliseconds(sender.Latency.Quantile(0.99)), "until 202, at that load; p50 %s", short(milliseconds(sender.Latency.Quantile(0.5))))
 	return nil
 }
 
-// steadyRate returns the load, and what it is a third of: what is slower, the
-// way in or the way out.
-func (b *bench) steadyRate() (rate float64, of string) {
-	in, measuredIn := b.figures.value("ingest_records_s")
-	out, measuredOut := b.figures.value("index_records_s")
-	switch {
-	case measuredIn && (!measuredOut || in <= out):
-		return in * loadShare, "ingest_records_s"
-	case measuredOut:
-		return out * loadShare, "index_records_s"
+// compareDelay enters the delays of the lines.
+func (b *bench) compareDelay(bare, direct, temporal *line) {
+	avg := func(l *line) float64 { return milliseconds(l.delay.Average()) }
+	p99 := func(l *line) float64 { return milliseconds(l.delay.Quantile(0.99)) }
+	for _, l := range []*line{bare, direct, temporal} {
+		say("delay", "%-10s %6.0f ms on average, %6.0f ms p99, of %d records", l.name, avg(l), p99(l), l.delay.Count())
 	}
-	return usualMaximum * loadShare, fmt.Sprintf("%d, as no maximum was measured", usualMaximum)
+	b.figures.add("delay_avg_ms", avg(temporal), "received_at to indexed_at, through Temporal, of %d documents at %d records/s; at most 250", temporal.delay.Count(), delayRate)
+	b.figures.add("delay_p50_ms", milliseconds(temporal.delay.Quantile(0.5)), "Kinesis allows 5 reads a second and shard: 100 ms on average are waiting for the next one")
+	b.figures.add("delay_p99_ms", p99(temporal), "at most 1000")
+	b.figures.add("delay_direct_avg_ms", avg(direct), "the collector puts into the stream itself")
+	b.figures.add("delay_direct_p99_ms", p99(direct), "likewise")
+	b.figures.add("delay_bare_avg_ms", avg(bare), "PutRecords, a bare loop that reads as often, _bulk")
+	b.figures.add("delay_bare_p99_ms", p99(bare), "likewise")
+	b.figures.add("delay_avg_ratio", avg(direct)/avg(bare), "delay_direct_avg_ms / delay_bare_avg_ms; at most 1.3")
+	b.figures.add("delay_p99_ratio", p99(direct)/p99(bare), "delay_direct_p99_ms / delay_bare_p99_ms; at most 1.5")
+	b.figures.add("delay_ack_p99_ms", milliseconds(temporal.acked.Quantile(0.99)), "until 202, through Temporal, at that load; p50 %s", short(milliseconds(temporal.acked.Quantile(0.5))))
 }
 
-// total is what a worker's histogram of delays adds up to.
-type total struct{ sum, count float64 }
-
-func (b *bench) answered(ctx context.Context, worker *pipeline.Program) (t total, err error) {
-	if t.sum, err = worker.Metric(ctx, "millrace_delay_seconds_sum"); err != nil {
-		return t, err
-	}
-	t.count, err = worker.Metric(ctx, "millrace_delay_seconds_count")
-	return t, err
+// shards is what Temporal knows of those that are open.
+type shards struct {
+	transitions int64 // of their workflows
+	retries     int32 // of their calls
 }
 
-// arrive waits until that many documents are there.
-func arrive(ctx context.Context, stores audit.Stores, want uint64) error {
+func (b *bench) lookAtShards(ctx context.Context) (all shards, err error) {
+	temporal, err := b.dialTemporal(ctx)
+	if err != nil {
+		return all, err
+	}
+	defer temporal.Close()
+	open, err := temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Query: "WorkflowType = 'ProcessShard' AND ExecutionStatus = 'Running'"})
+	if err != nil {
+		return all, fmt.Errorf("list shards: %w", err)
+	}
+	for _, w := range open.GetExecutions() {
+		id := w.GetExecution().GetWorkflowId()
+		described, err := temporal.DescribeWorkflowExecution(ctx, id, "")
+		if err != nil {
+			return all, fmt.Errorf("describe %s: %w", id, err)
+		}
+		all.transitions += described.GetWorkflowExecutionInfo().GetStateTransitionCount()
+		for _, a := range described.GetPendingActivities() {
+			all.retries += a.GetAttempt() - 1
+		}
+	}
+	if len(open.GetExecutions()) != streamShards {
+		return all, fmt.Errorf("%d shards are open, want %d", len(open.GetExecutions()), streamShards)
+	}
+	return all, nil
+}
+
+// arrive waits until the documents of a tenant are there.
+func arrive(ctx context.Context, stores audit.Stores, sent []audit.Sent) error {
+	want := uint64(0)
+	for _, s := range sent {
+		want += s.Accepted.Len()
+	}
 	for deadline := time.Now().Add(arriveWithin); ; {
 		indexed, err := stores.Indexed(ctx)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"time"
 
 	"millrace/deploy/local"
@@ -18,6 +19,7 @@ type elastic struct {
 	url   string
 	pid   int
 	index string
+	mode  string // index.mode of the index; "": that of the template
 }
 
 const (
@@ -40,8 +42,11 @@ func (e elastic) renew(ctx context.Context) error {
 		return err
 	}
 	// Mapping and translog durability are those of the templates.
-	const settings = `{"settings":{"index.number_of_shards":2,"index.number_of_replicas":0,"index.refresh_interval":"5s"}}`
-	if err := e.call(ctx, http.MethodPut, "/"+e.index+"?wait_for_active_shards=all", settings, nil); err != nil {
+	settings := `"index.number_of_shards":2,"index.number_of_replicas":0,"index.refresh_interval":"5s"`
+	if e.mode != "" {
+		settings += `,"index.mode":` + strconv.Quote(e.mode)
+	}
+	if err := e.call(ctx, http.MethodPut, "/"+e.index+"?wait_for_active_shards=all", `{"settings":{`+settings+`}}`, nil); err != nil {
 		return err
 	}
 	return e.settle(ctx)
@@ -131,6 +136,27 @@ func (e elastic) check(ctx context.Context, want int) error {
 		return fmt.Errorf("%d documents are there, and not %d", answer.Count, want)
 	}
 	return nil
+}
+
+// size returns what the index has on disk, in bytes, once all is merged.
+func (e elastic) size(ctx context.Context) (float64, error) {
+	if err := e.call(ctx, http.MethodPost, "/"+e.index+"/_forcemerge?max_num_segments=1", "", nil); err != nil {
+		return 0, err
+	}
+	if err := e.call(ctx, http.MethodPost, "/"+e.index+"/_flush", "", nil); err != nil {
+		return 0, err
+	}
+	var stats struct {
+		All struct {
+			Primaries struct {
+				Store struct {
+					Bytes float64 `json:"size_in_bytes"`
+				}
+			}
+		} `json:"_all"`
+	}
+	err := e.call(ctx, http.MethodGet, "/"+e.index+"/_stats/store?filter_path=_all.primaries.store.size_in_bytes", "", &stats)
+	return stats.All.Primaries.Store.Bytes, err
 }
 
 func (e elastic) call(ctx context.Context, method, path, body string, answer any) error {

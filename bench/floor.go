@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strconv"
 
 	"millrace/deploy/pipeline"
 	"millrace/internal/load"
@@ -25,7 +26,7 @@ type server struct {
 // with a stream that takes all, whose address is given.
 func (b *bench) compareIngest(ctx context.Context, stream string) error {
 	const key = "bench"
-	floor, url, err := b.serve(ctx, "floor", b.floor, "/", "--stream", stream, "--key", key)
+	floor, url, err := b.serve(ctx, "floor", b.floor, "/", "--stream", stream, "--key", key, "--shards", strconv.Itoa(streamShards))
 	if err != nil {
 		return err
 	}
@@ -49,7 +50,7 @@ func (b *bench) compareIngest(ctx context.Context, stream string) error {
 		if err := b.compareServers(ctx, servers, posts); err != nil {
 			return err
 		}
-		suffix, of := "", fmt.Sprintf("direct, posts of %d, %d connections, a stream that takes all", posts, connections)
+		suffix, of := "", fmt.Sprintf("direct, posts of %d, %d connections, packs, a stream that takes all", posts, connections)
 		if posts != perPost {
 			suffix = fmt.Sprintf("_posts_of_%d", posts)
 		}
@@ -65,13 +66,13 @@ func (b *bench) compareIngest(ctx context.Context, stream string) error {
 }
 
 // startDirect starts a collector that puts its batches into a stream itself.
-func (b *bench) startDirect(ctx context.Context, name string, programs pipeline.Programs, stream string) (*server, error) {
+func (b *bench) startDirect(ctx context.Context, name string, programs pipeline.Programs, stream string, more ...string) (*server, error) {
 	p := b.with(programs).pipeline()
 	key, err := p.CreateKey(ctx, "bench")
 	if err != nil {
 		return nil, err
 	}
-	collector, err := p.StartCollector(ctx, "INGEST=direct", "AWS_ENDPOINT_URL_KINESIS="+stream)
+	collector, err := p.StartCollector(ctx, append(more, "INGEST=direct", "AWS_ENDPOINT_URL_KINESIS="+stream)...)
 	if err != nil {
 		return nil, err
 	}

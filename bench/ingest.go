@@ -6,22 +6,20 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
-	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
-	"golang.org/x/sync/errgroup"
 
-	"millrace/bench/data"
 	"millrace/deploy/local"
 	"millrace/deploy/pipeline"
+	"millrace/internal/container"
 	"millrace/internal/load"
-	"millrace/internal/telemetry"
+	"millrace/internal/stream"
 )
 
 const (
@@ -33,12 +31,7 @@ const (
 // ingest measures the collector, on both ways that a batch becomes durable.
 // Nothing reads the stream meanwhile.
 func (b *bench) ingest(ctx context.Context) error {
-	emulator, err := b.putRate(ctx)
-	if err != nil {
-		return err
-	}
-	b.figures.add("emulator_put_records_s", emulator, "what the emulator's stream takes alone, %d PutRecords calls of %d records in flight: a bound of both ways in", putters, putRecords)
-	sink, url, err := b.startReplay(ctx, 0)
+	sink, url, err := b.startReplay(ctx, replayName, 0, "--documents", strconv.Itoa(packed))
 	if err != nil {
 		return err
 	}
@@ -59,8 +52,16 @@ func (b *bench) ingest(ctx context.Context) error {
 			return fmt.Errorf("%s, without the emulator: %w", mode.env, err)
 		}
 		b.figures = append(b.figures, through...)
+		if mode.env == "temporal" {
+			if err := b.countTransitions(ctx); err != nil {
+				return err
+			}
+		}
 		rate, _ := without.value(mode.prefix + "ingest_records_s")
 		b.figures.add(mode.prefix+"ingest_sink_records_s", rate, "%s; with a stream that takes all and keeps nothing in the emulator's place", mode.env)
+	}
+	if err := b.acks(ctx, url); err != nil {
+		return err
 	}
 	return b.compareIngest(ctx, url)
 }
@@ -129,11 +130,9 @@ func (b *bench) ingestBy(ctx context.Context, mode, prefix, stream string) (f fi
 // awaitBatches waits until no IngestBatch is open: what Temporal took and the
 // stream has not yet is no throughput.
 func (b *bench) awaitBatches(ctx context.Context) error {
-	temporal, err := client.DialContext(ctx, client.Options{
-		HostPort: b.stack.Service(local.Temporal).Address(), Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler)),
-	})
+	temporal, err := b.dialTemporal(ctx)
 	if err != nil {
-		return fmt.Errorf("connect to Temporal: %w", err)
+		return err
 	}
 	defer temporal.Close()
 	for deadline := time.Now().Add(arriveWithin); time.Now().Before(deadline); {
@@ -151,6 +150,37 @@ func (b *bench) awaitBatches(ctx context.Context) error {
 		}
 	}
 	return fmt.Errorf("batches are open %v after the load has ended", arriveWithin)
+}
+
+func (b *bench) dialTemporal(ctx context.Context) (client.Client, error) {
+	temporal, err := client.DialContext(ctx, client.Options{
+		HostPort: b.stack.Service(local.Temporal).Address(), Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler)),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("connect to Temporal: %w", err)
+	}
+	return temporal, nil
+}
+
+// countTransitions enters how many transitions of its state, which are writes of Temporal's store, a batch takes.
+func (b *bench) countTransitions(ctx context.Context) error {
+	temporal, err := b.dialTemporal(ctx)
+	if err != nil {
+		return err
+	}
+	defer temporal.Close()
+	closed, err := temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
+		PageSize: 100, Query: "WorkflowType = 'IngestBatch' AND ExecutionStatus = 'Completed'",
+	})
+	if err != nil {
+		return fmt.Errorf("list batches: %w", err)
+	}
+	transitions := spread{}
+	for _, w := range closed.GetExecutions() {
+		transitions = append(transitions, float64(w.GetStateTransitionCount()))
+	}
+	b.figures.add("transitions_per_batch", transitions.median(), "state transitions of an IngestBatch; %s", transitions)
+	return nil
 }
 
 // post posts for a while and returns what it knows. That nothing was accepted
@@ -171,66 +201,16 @@ func post(ctx context.Context, settings load.Settings, d time.Duration) (*load.S
 	return sender, nil
 }
 
-// What putRate does, at the most that PutRecords takes.
-const (
-	putters    = 4
-	putRecords = 500
-	putFor     = 5 * time.Second
-)
-
-// putRate returns how many records a second the emulator's stream takes when
-// nothing but a client of it runs: what comes through the collector cannot be
-// more.
-func (b *bench) putRate(ctx context.Context) (float64, error) {
-	stream := "bench-put"
-	if err := b.createStream(ctx, stream); err != nil {
-		return 0, err
-	}
-	streams := b.streams()
-	var entries []types.PutRecordsRequestEntry
-	for _, record := range data.Records(putRecords, recordsAt) {
-		key, err := telemetry.PartitionKey(record)
-		if err != nil {
-			return 0, fmt.Errorf("make records: %w", err)
-		}
-		entries = append(entries, types.PutRecordsRequestEntry{Data: record, PartitionKey: &key})
-	}
-	begin := time.Now()
-	group, ctx := errgroup.WithContext(ctx)
-	puts := make([]int, putters)
-	for i := range putters {
-		group.Go(func() error {
-			for time.Since(begin) < putFor {
-				if _, err := streams.PutRecords(ctx, &kinesis.PutRecordsInput{StreamName: &stream, Records: entries}); err != nil {
-					return fmt.Errorf("put records: %w", err)
-				}
-				puts[i] += putRecords
-			}
-			return nil
-		})
-	}
-	err := group.Wait()
-	took := time.Since(begin)
-	_, deleting := streams.DeleteStream(context.WithoutCancel(ctx), &kinesis.DeleteStreamInput{StreamName: &stream})
-	total := 0
-	for _, n := range puts {
-		total += n
-	}
-	return float64(total) / took.Seconds(), errors.Join(err, deleting)
-}
-
-func (b *bench) streams() *kinesis.Client {
-	return kinesis.NewFromConfig(local.AWSConfig(b.stack.Service(local.AWS).URL()))
-}
-
+// createStream makes a stream as starter setup does.
 func (b *bench) createStream(ctx context.Context, name string) error {
-	streams := b.streams()
-	_, err := streams.CreateStream(ctx, &kinesis.CreateStreamInput{StreamName: &name, ShardCount: aws.Int32(streamShards)})
+	client := kinesis.NewFromConfig(local.AWSConfig(b.stack.Service(local.AWS).URL()))
+	if _, err := stream.Create(ctx, client, name, streamShards, stream.ShortestRetention); err != nil {
+		return err
+	}
+	opened, err := stream.Open(ctx, client, name, stream.Settings{})
 	if err != nil {
-		return fmt.Errorf("create a stream: %w", err)
+		return err
 	}
-	if err := kinesis.NewStreamExistsWaiter(streams).Wait(ctx, &kinesis.DescribeStreamInput{StreamName: &name}, time.Minute); err != nil {
-		return fmt.Errorf("wait for the stream: %w", err)
-	}
-	return nil
+	_, err = opened.SetForm(ctx, container.Pack)
+	return err
 }

@@ -17,11 +17,11 @@ import (
 )
 
 type options struct {
-	Runs    int           `help:"Measured runs of each contender, behind a discarded one." default:"5"`
+	Runs    int           `help:"Measured runs of each contender, behind a discarded one, of backup and ingest." default:"5"`
 	Records int           `help:"Records that are indexed in a run; a backup gets twice as many." default:"500000"`
 	For     time.Duration `help:"How long load is put on the collector, for each figure." default:"20s"`
-	Only    []string      `help:"What to measure: index, recover, backup, ingest, delay, allocations; or tracing, which is not measured unless it is named." enum:"index,recover,backup,ingest,delay,allocations,tracing" default:"index,recover,backup,ingest,delay,allocations"`
-	Pairs   int           `help:"Pairs of runs, with tracing and without, behind a discarded one." default:"10"`
+	Only    []string      `help:"What to measure: index, recover, backup, density, ingest, delay, logsdb, allocations; or tracing, which is not measured unless it is named." enum:"index,recover,backup,density,ingest,delay,logsdb,allocations,tracing" default:"index,recover,backup,density,ingest,delay,logsdb,allocations"`
+	Pairs   int           `help:"Measured runs of each contender, behind a discarded one, of index, recover and tracing: ratios are of pairs." default:"10"`
 	Before  string        `help:"Folder with the collector and worker of an earlier commit, to be measured beside: of ingest the collector, of tracing both." type:"existingdir" optional:""`
 }
 

@@ -17,9 +17,8 @@ var t95 = [mostPairs - 1]float64{
 	1.746, 1.740, 1.734, 1.729, 1.725, 1.721, 1.717, 1.714, 1.711, 1.708, 1.706, 1.703, 1.701, 1.699, 1.697,
 }
 
-// percent returns by how many percent the one costs more: on average, and at the most with
-// 95 % confidence (one-sided).
-func (p pairs) percent() (mean, bound float64) {
+// bounds returns the ratio on average, and at the least and the most with 95 % confidence (each one-sided).
+func (p pairs) bounds() (mean, least, most float64) {
 	for _, ratio := range p {
 		mean += ratio / float64(len(p))
 	}
@@ -28,8 +27,14 @@ func (p pairs) percent() (mean, bound float64) {
 		squares += (ratio - mean) * (ratio - mean)
 	}
 	freedom := len(p) - 1
-	bound = mean + t95[freedom-1]*math.Sqrt(squares/float64(freedom)/float64(len(p)))
-	return 100 * (mean - 1), 100 * (bound - 1)
+	off := t95[freedom-1] * math.Sqrt(squares/float64(freedom)/float64(len(p)))
+	return mean, mean - off, mean + off
+}
+
+// percent returns by how many percent the one costs more: on average, and at the most.
+func (p pairs) percent() (mean, most float64) {
+	mean, _, most = p.bounds()
+	return 100 * (mean - 1), 100 * (most - 1)
 }
 
 // pair makes the ratios of two contenders, run by run.

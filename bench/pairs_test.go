@@ -12,6 +12,9 @@ func TestPairsBoundWhatOneCostsMore(t *testing.T) {
 	if math.Abs(mean-2) > 1e-9 || math.Abs(bound-(2+2.92/math.Sqrt(3))) > 1e-9 {
 		t.Errorf("%v %% on average, at most %v %%", mean, bound)
 	}
+	if _, least, most := pair(spread{10.1, 20.4, 3.09}, spread{10, 20, 3}).bounds(); math.Abs(least+most-2*1.02) > 1e-9 || least >= most {
+		t.Errorf("from %v to %v", least, most)
+	}
 	if len(t95) != mostPairs-1 || t95[10-2] != 1.833 {
 		t.Errorf("for ten pairs it is %v", t95[10-2])
 	}

@@ -19,9 +19,12 @@ const drainWithin = 10 * time.Minute
 // contender moves records from one end to another.
 type contender struct {
 	name  string
-	start func(ctx context.Context, run string) (drainer, error)
+	start starter
 	runs  []drained
 }
+
+// starter starts a contender for a run of that name.
+type starter func(ctx context.Context, run string) (drainer, error)
 
 // drainer is a contender's process while it drains.
 type drainer struct {
@@ -54,10 +57,10 @@ func otherOf(name string) func(drained) float64 {
 	return func(d drained) float64 { return d.other[name] }
 }
 
-// alternate has contenders run by turns, each as often as is asked for after a
+// alternate runs contenders by turns, each that often after a
 // run that is discarded. once makes one run, of which run is the name.
-func (b *bench) alternate(ctx context.Context, what string, contenders []*contender, once func(ctx context.Context, c *contender, run string) (drained, error)) error {
-	for run := range b.Runs + 1 {
+func (b *bench) alternate(ctx context.Context, what string, runs int, contenders []*contender, once func(ctx context.Context, c *contender, run string) (drained, error)) error {
+	for run := range runs + 1 {
 		for i := range contenders {
 			c := contenders[(i+run)%len(contenders)] // the order rotates
 			result, err := b.within(ctx, c, fmt.Sprintf("bench-%s-%d-%d", what, run, i), once)
@@ -67,7 +70,7 @@ func (b *bench) alternate(ctx context.Context, what string, contenders []*conten
 			if run > 0 {
 				c.runs = append(c.runs, result)
 			}
-			say(what, "%-20s %7.0f records/s %6.2f CPU s per million%s", c.name, result.rate, result.cpu, discarded(run))
+			say(what, "%-31s %7.0f records/s %6.2f CPU s per million%s", c.name, result.rate, result.cpu, discarded(run))
 		}
 	}
 	return nil

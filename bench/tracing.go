@@ -2,19 +2,15 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"sync/atomic"
-	"time"
 
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
 
-	"millrace/bench/data"
-	"millrace/deploy/local"
 	"millrace/deploy/pipeline"
 	"millrace/internal/load"
 )
@@ -41,12 +37,12 @@ func (b *bench) tracing(ctx context.Context) error {
 	var spans spans
 	backend := httptest.NewServer(&spans)
 	defer backend.Close()
-	plain, url, err := b.startReplay(ctx, b.Records)
+	plain, url, err := b.startReplay(ctx, replayName, b.Records)
 	if err != nil {
 		return err
 	}
 	defer plain.Kill()
-	withTraces, tracedURL, err := b.startReplay(ctx, b.Records, "--traced", fmt.Sprint(traceShare*perPost))
+	withTraces, tracedURL, err := b.startReplay(ctx, replayName+"_traced", b.Records, "--traced", fmt.Sprint(traceShare*perPost))
 	if err != nil {
 		return err
 	}
@@ -146,26 +142,13 @@ func (b *bench) tracingCollectors(ctx context.Context, all []traced) ([]spread, 
 // tracingWorkers returns the CPU seconds per million records of each, by turns over the same
 // records.
 func (b *bench) tracingWorkers(ctx context.Context, all []traced) ([]spread, error) {
-	server := b.stack.Service(local.Elasticsearch)
-	e := elastic{url: server.URL(), pid: server.Pid(), index: data.Index(recordsAt)}
 	var contenders []*contender
 	for _, c := range all {
 		contenders = append(contenders, &contender{name: "worker, " + c.name, start: func(ctx context.Context, stream string) (drainer, error) {
 			return b.with(c.programs).startConsumer(ctx, c.stream, stream, "process", c.env...)
 		}})
 	}
-	paired := *b
-	paired.Runs = b.Pairs
-	err := paired.alternate(ctx, "tracing", contenders, func(ctx context.Context, c *contender, run string) (drained, error) {
-		if err := e.renew(ctx); err != nil {
-			return drained{}, err
-		}
-		result, err := b.measured(ctx, c, run, b.Records, nil, func(ctx context.Context, d drainer) (int, time.Time, error) {
-			end, err := e.await(ctx, b.Records, d.Ended())
-			return b.Records, end, err
-		})
-		return result, errors.Join(err, e.check(ctx, b.Records))
-	})
+	err := b.alternate(ctx, "tracing", b.Pairs, contenders, b.into(b.elastic()))
 	var cpu []spread
 	for _, c := range contenders {
 		cpu = append(cpu, collect(c.runs, cpuOf))

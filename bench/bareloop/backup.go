@@ -54,7 +54,7 @@ func backUp(shard string) error {
 
 // take compresses the records of a page.
 func (o *object) take(page []byte) error {
-	const sequence, arrived, data = `"SequenceNumber":"`, `"ApproximateArrivalTimestamp":`, `"Data":"`
+	const sequence, arrived, data = `"SequenceNumber":`, `"ApproximateArrivalTimestamp":`, `"Data":`
 	for rest := page; ; {
 		number := member(rest, sequence)
 		if number == nil {

@@ -20,7 +20,7 @@ import (
 // What the backup is measured against writes what the backup writes.
 func TestBareLoopWritesSameObjectsAsBackup(t *testing.T) {
 	records := data.Records(20_000, time.Now())
-	streams, err := replay.New(records, 2)
+	streams, err := replay.New(records, 2, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

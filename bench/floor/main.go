@@ -1,6 +1,7 @@
 // Command floor is the least that a collector can be. It looks up a key, reads a
 // body within a limit, checks that it is JSON, cuts it into its elements, and puts
-// these, with those of other requests, into a stream before it answers. No record
+// these, with those of other requests, into a stream before it answers: in as many packs as the
+// collector makes of them, one for each shard, but by turns. No record
 // gets a head, an id or an index, none is looked at, and one that the stream
 // rejects is lost. It imports none of our packages: what the collector costs is
 // measured against it, so it changes only when the work does that both must do.
@@ -24,6 +25,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 const (
@@ -38,17 +41,22 @@ func main() {
 	listen := flag.String("listen", "127.0.0.1:0", "address to listen on")
 	stream := flag.String("stream", "", "address of the stream's API")
 	key := flag.String("key", "", "API key that is accepted")
+	shards := flag.Int("shards", 4, "shards of the stream: packs that are made of a batch")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *listen, *stream, *key); err != nil {
+	if err := run(ctx, *listen, *stream, *key, *shards); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(ctx context.Context, listen, stream, key string) error {
+func run(ctx context.Context, listen, stream, key string, shards int) error {
+	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest))
+	if err != nil {
+		return fmt.Errorf("make an encoder: %w", err)
+	}
 	c := &collector{
-		stream: stream, keys: map[[sha256.Size]byte]string{sha256.Sum256([]byte(key)): "bench"},
+		stream: stream, shards: shards, encoder: encoder, keys: map[[sha256.Size]byte]string{sha256.Sum256([]byte(key)): "bench"},
 		requests: make(chan *request), places: make(chan struct{}, inFlight),
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: inFlight}, Timeout: time.Minute},
 	}
@@ -63,6 +71,8 @@ func run(ctx context.Context, listen, stream, key string) error {
 
 type collector struct {
 	stream   string
+	shards   int
+	encoder  *zstd.Encoder
 	keys     map[[sha256.Size]byte]string // tenants by the hash of their keys
 	requests chan *request
 	places   chan struct{}
@@ -168,20 +178,29 @@ func (c *collector) send(batch []*request) {
 func (c *collector) put(batch []*request) error {
 	var body []byte
 	body = append(body, `{"StreamName":"floor","Records":[`...)
-	comma := false
+	plain, keys := make([][]byte, c.shards), make([][md5.Size]byte, c.shards)
+	n := 0
 	for _, r := range batch {
 		for _, element := range r.elements {
-			if comma {
-				body = append(body, ',')
+			pack := n % c.shards
+			hash := md5.Sum(element) // of each, as the collector needs it
+			if n++; len(plain[pack]) == 0 {
+				keys[pack] = hash
 			}
-			comma = true
-			hash := md5.Sum(element)
-			body = append(body, `{"Data":"`...)
-			body = base64.StdEncoding.AppendEncode(body, element)
-			body = append(body, `","PartitionKey":"`...)
-			body = hex.AppendEncode(body, hash[:])
-			body = append(body, `"}`...)
+			plain[pack] = append(append(plain[pack], element...), '\n')
 		}
+	}
+	var packed []byte
+	for i, text := range plain[:min(n, c.shards)] {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		packed = c.encoder.EncodeAll(text, packed[:0])
+		body = append(body, `{"Data":"`...)
+		body = base64.StdEncoding.AppendEncode(body, packed)
+		body = append(body, `","PartitionKey":"`...)
+		body = hex.AppendEncode(body, keys[i][:])
+		body = append(body, `"}`...)
 	}
 	body = append(body, `]}`...)
 	call, err := http.NewRequest(http.MethodPost, c.stream, bytes.NewReader(body))

@@ -8,8 +8,8 @@
 // while a benchmark runs.
 //
 // It speaks the JSON 1.1 protocol of DescribeStreamSummary, DescribeStream,
-// ListShards, GetShardIterator and GetRecords, without quotas. PutRecords
-// succeeds, and what it puts is forgotten: to measure who puts.
+// ListShards, ListTagsForStream, GetShardIterator and GetRecords, without quotas.
+// PutRecords succeeds, and what it puts is counted and forgotten: to measure who puts.
 package replay
 
 import (
@@ -19,12 +19,14 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
+	"math/big"
 	"math/bits"
 	"slices"
 	"strconv"
 	"sync"
 	"time"
 
+	"millrace/internal/container"
 	"millrace/internal/telemetry"
 )
 
@@ -32,9 +34,11 @@ import (
 type Server struct {
 	shards  []*shard
 	created time.Time
+	form    container.Form // of the records, also of those that are put
 
 	mu    sync.Mutex
 	reads map[string]*Reads // by stream name
+	puts  map[string]*Puts  // likewise
 }
 
 // Reads is what was read of a stream.
@@ -44,6 +48,18 @@ type Reads struct {
 	Calls   int       `json:"calls"`
 }
 
+// Puts is what was put into a stream.
+type Puts struct {
+	Calls   int   `json:"calls"`
+	Records int   `json:"records"`
+	Bytes   int64 `json:"bytes"` // of data and partition keys
+	Units   int   `json:"units"` // PUT payload units, see unit
+}
+
+// unit is what Kinesis bills of a provisioned stream: each record counts as many of these, in bytes, as it has begun (Amazon
+// Kinesis Data Streams pricing).
+const unit = 25_000
+
 // shard is the encoded records of one shard: record i is
 // encoded[ends[i-1]+1:ends[i]], the byte between two of them a comma.
 type shard struct {
@@ -52,19 +68,35 @@ type shard struct {
 	ends    []int
 }
 
-// New loads records into shards, by their partition keys as Kinesis does.
-func New(records [][]byte, shards int) (*Server, error) {
-	s := &Server{created: time.Now().Truncate(time.Second), reads: map[string]*Reads{}}
+// New loads documents into shards, by their partition keys as Kinesis does: each as a record of the stream or, if that many
+// documents go into one, in packs.
+func New(documents [][]byte, shards, perRecord int) (*Server, error) {
+	s := &Server{created: time.Now().Truncate(time.Second), reads: map[string]*Reads{}, puts: map[string]*Puts{}}
+	if perRecord > 1 {
+		s.form = container.Pack
+	}
 	for i := range shards {
 		s.shards = append(s.shards, &shard{id: fmt.Sprintf("shardId-%012d", i)})
 	}
-	arrived := strconv.AppendFloat(nil, float64(s.created.UnixMilli())/1e3, 'f', 3, 64)
-	for _, data := range records {
-		key, err := telemetry.PartitionKey(data)
+	of := make([][][]byte, shards)
+	for _, d := range documents {
+		key, err := telemetry.PartitionKey(d)
 		if err != nil {
-			return nil, fmt.Errorf("load a record: %w", err)
+			return nil, fmt.Errorf("load a document: %w", err)
 		}
-		s.shards[place(key, shards)].append(data, key, arrived)
+		at := place(key, shards)
+		of[at] = append(of[at], d)
+	}
+	arrived := strconv.AppendFloat(nil, float64(s.created.UnixMilli())/1e3, 'f', 3, 64)
+	for at, documents := range of {
+		for some := range slices.Chunk(documents, perRecord) {
+			data := some[0]
+			if s.form == container.Pack {
+				data = container.AppendPack(nil, some)
+			}
+			key, _ := telemetry.PartitionKey(some[0]) // it has one: see above
+			s.shards[at].append(data, key, arrived)
+		}
 	}
 	return s, nil
 }
@@ -74,6 +106,17 @@ func place(key string, shards int) int {
 	sum := md5.Sum([]byte(key))
 	high, _ := bits.Mul64(binary.BigEndian.Uint64(sum[:]), uint64(shards))
 	return int(high)
+}
+
+// hashRange returns the first hash and the last of a shard, as place has it.
+func hashRange(at, shards int) (first, last string) {
+	bound := func(at int) *big.Int { // the least hash whose 64 high bits, times shards, reach at times 2^64
+		n := new(big.Int).Lsh(big.NewInt(int64(at)), 64)
+		n.Add(n, big.NewInt(int64(shards-1)))
+		n.Quo(n, big.NewInt(int64(shards)))
+		return n.Lsh(n, 64)
+	}
+	return bound(at).String(), bound(at+1).Sub(bound(at+1), big.NewInt(1)).String()
 }
 
 func (s *shard) append(data []byte, key string, arrived []byte) {
@@ -104,6 +147,9 @@ func (s *shard) page(from, limit int) (encoded []byte, next int) {
 	if from > 0 {
 		begin = s.ends[from-1] + 1
 	}
+	for next > from+1 && s.ends[next-1]-begin > maxPage {
+		next = from + (next-from)/2
+	}
 	return s.encoded[begin:s.ends[next-1]], next
 }
 
@@ -124,6 +170,16 @@ func position(sequence string) (int, error) {
 		return 0, fmt.Errorf("read sequence number %q: %w", sequence, err)
 	}
 	return n, nil
+}
+
+// Puts returns what has been put into a stream so far.
+func (s *Server) Puts(stream string) Puts {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.puts[stream]; p != nil {
+		return *p
+	}
+	return Puts{}
 }
 
 // Reads returns what has been read of a stream so far.

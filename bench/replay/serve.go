@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -14,10 +15,17 @@ const (
 	contentType = "application/x-amz-json-1.1"
 	arnPrefix   = "arn:aws:kinesis:eu-west-1:000000000000:stream/"
 	maxLimit    = 10_000 // records of a page (GetRecords, API reference)
+	// maxPage is the most of a page, in base64: 10 MiB of records (likewise).
+	maxPage = 10 << 20 / 3 * 4
 
 	// ReadsPath is where GET answers Reads of the stream named by its query
 	// parameter stream, as JSON.
 	ReadsPath = "/reads"
+	// PutsPath is where GET answers its Puts.
+	PutsPath = "/puts"
+
+	// formTag is the tag that says in which form records are put: see docs/containers.md.
+	formTag = "millrace-form"
 )
 
 // request has the members of every call that we know.
@@ -27,7 +35,16 @@ type request struct {
 	ShardIteratorType                 string
 	StartingSequenceNumber            string
 	Limit                             int
-	Records                           []struct{} // of PutRecords: only how many
+	Records                           []entry // of PutRecords
+}
+
+type entry struct {
+	Data, PartitionKey string // Data in base64: its size is all that counts
+}
+
+// size is what the entry has in bytes.
+func (e entry) size() int {
+	return base64.RawStdEncoding.DecodedLen(len(strings.TrimRight(e.Data, "="))) + len(e.PartitionKey)
 }
 
 // stream returns the name, which calls may give in the ARN instead.
@@ -42,6 +59,10 @@ func (r request) stream() string {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == ReadsPath {
 		write(w, s.Reads(r.URL.Query().Get("stream")))
+		return
+	}
+	if r.URL.Path == PutsPath {
+		write(w, s.Puts(r.URL.Query().Get("stream")))
 		return
 	}
 	text, err := io.ReadAll(r.Body)
@@ -64,7 +85,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "GetShardIterator":
 		answer, err = s.getShardIterator(call)
 	case "PutRecords":
-		answer = s.take(len(call.Records))
+		answer = s.take(call)
+	case "ListTagsForStream":
+		answer = map[string]any{"HasMoreTags": false, "Tags": []map[string]string{{"Key": formTag, "Value": s.form.String() + "@0"}}}
 	case "ListShards":
 		answer = map[string]any{"Shards": s.listShards()}
 	case "DescribeStreamSummary":
@@ -85,11 +108,22 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // take says that records are put, and forgets them: what puts can be measured
 // without what a stream costs.
-func (s *Server) take(records int) any {
-	taken := make([]map[string]string, records)
-	for i := range taken {
-		taken[i] = map[string]string{"SequenceNumber": sequence(i), "ShardId": s.shards[i%len(s.shards)].id}
+func (s *Server) take(call request) any {
+	taken := make([]map[string]string, len(call.Records))
+	more := Puts{Calls: 1, Records: len(call.Records)}
+	for i, e := range call.Records {
+		size := e.size()
+		more.Bytes, more.Units = more.Bytes+int64(size), more.Units+(size+unit-1)/unit
+		taken[i] = map[string]string{"SequenceNumber": sequence(i), "ShardId": s.shards[place(e.PartitionKey, len(s.shards))].id}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.puts[call.stream()]
+	if p == nil {
+		p = &Puts{}
+		s.puts[call.stream()] = p
+	}
+	*p = Puts{p.Calls + more.Calls, p.Records + more.Records, p.Bytes + more.Bytes, p.Units + more.Units}
 	return map[string]any{"FailedRecordCount": 0, "Records": taken}
 }
 
@@ -103,9 +137,10 @@ func (s *Server) describe(stream string) map[string]any {
 
 func (s *Server) listShards() []map[string]any {
 	var shards []map[string]any
-	for _, shard := range s.shards {
+	for at, shard := range s.shards {
+		first, last := hashRange(at, len(s.shards))
 		shards = append(shards, map[string]any{
-			"ShardId": shard.id, "HashKeyRange": map[string]string{"StartingHashKey": "0", "EndingHashKey": "0"},
+			"ShardId": shard.id, "HashKeyRange": map[string]string{"StartingHashKey": first, "EndingHashKey": last},
 			"SequenceNumberRange": map[string]string{"StartingSequenceNumber": sequence(0)},
 		})
 	}

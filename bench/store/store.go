@@ -55,6 +55,7 @@ type Call struct {
 	Read    bool      `json:"read,omitempty"`
 	Key     string    `json:"key"`
 	Records int       `json:"records"` // by the object's own metadata, CountHeader
+	Bytes   int       `json:"bytes"`
 }
 
 // CountHeader is the metadata that says how many records an object has.
@@ -71,7 +72,7 @@ func (s *Server) bucket(name string) *bucket {
 
 func (b *bucket) note(key string, o *object, read bool) {
 	records, _ := strconv.Atoi(o.headers.Get(CountHeader)) // those of others count nothing
-	b.calls = append(b.calls, Call{At: time.Now(), Read: read, Key: key, Records: records})
+	b.calls = append(b.calls, Call{At: time.Now(), Read: read, Key: key, Records: records, Bytes: len(o.body)})
 }
 
 // Calls returns what was done with the objects of a bucket, in order.

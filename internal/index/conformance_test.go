@@ -140,24 +140,44 @@ func (s server) one(t testing.TB, r telemetry.Record) sink.Item {
 	return result.Items[0]
 }
 
+// createsOnce sends records, and some of them again. It returns one.
+func (s server) createsOnce(t *testing.T, index string) telemetry.Record {
+	t.Helper()
+	a, b, c := record(t, index, "a", `{"duration":1}`), record(t, index, "b", `{}`), record(t, index, "c", `{}`)
+	if r := s.client.Do(t.Context(), bulkOf(a, b)); r.Class != outcome.Indexed || len(r.Items) != 0 {
+		t.Fatalf("first time: %+v", r)
+	}
+	again := s.client.Do(t.Context(), bulkOf(b, c, a))
+	if again.Class != outcome.Indexed || len(again.Items) != 2 {
+		t.Fatalf("second time: %+v", again)
+	}
+	for i, position := range []int{0, 2} {
+		item := again.Items[i]
+		if item.Position != position || item.Class != outcome.Indexed || !item.Duplicate {
+			t.Errorf("item %+v, want a duplicate at %d", item, position)
+		}
+	}
+	return a
+}
+
+// TestLogsDBCreatesOnce: the index mode for logs sorts and packs documents otherwise, and ids mean the same in it.
+func TestLogsDBCreatesOnce(t *testing.T) {
+	t.Parallel()
+	s := server{url: localtest.Elasticsearch(t)}
+	var err error
+	if s.client, err = Open(Settings{URLs: []string{s.url}}); err != nil {
+		t.Fatal(err)
+	}
+	index := s.plain(t)
+	s.call(t, http.MethodPut, "/"+index, `{"settings":{"number_of_replicas":0,"index.mode":"logsdb"},"mappings":{"dynamic":false}}`)
+	s.createsOnce(t, index)
+}
+
 func TestDocumentsAreCreatedOnce(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, s server) {
 		index := s.index(t, `{"dynamic":false}`)
-		a, b, c := record(t, index, "a", `{"duration":1}`), record(t, index, "b", `{}`), record(t, index, "c", `{}`)
-		if r := s.client.Do(t.Context(), bulkOf(a, b)); r.Class != outcome.Indexed || len(r.Items) != 0 {
-			t.Fatalf("first time: %+v", r)
-		}
-		again := s.client.Do(t.Context(), bulkOf(b, c, a))
-		if again.Class != outcome.Indexed || len(again.Items) != 2 {
-			t.Fatalf("second time: %+v", again)
-		}
-		for i, position := range []int{0, 2} {
-			item := again.Items[i]
-			if item.Position != position || item.Class != outcome.Indexed || !item.Duplicate {
-				t.Errorf("item %+v, want a duplicate at %d", item, position)
-			}
-		}
+		a := s.createsOnce(t, index)
 		document := s.source(t, a)
 		for key, want := range map[string]any{
 			"id": "a", "tenant": "acme", "region": "eu-west-1", "duration": 1.0, "@timestamp": "2026-11-23T01:02:03Z",

@@ -18,11 +18,12 @@ import (
 )
 
 type command struct {
-	Records int       `help:"Records to serve." default:"500000"`
-	Shards  int       `help:"Shards to put them in." default:"4"`
-	Traced  int       `help:"One record of so many belongs to a trace; 0: none does." default:"0"`
-	At      time.Time `help:"Their timestamp." required:""`
-	Listen  string    `help:"Address to listen on." default:"127.0.0.1:0"`
+	Records   int       `help:"Documents to serve." default:"500000"`
+	Shards    int       `help:"Shards to put them in." default:"4"`
+	Documents int       `help:"How many documents go into one record of the stream; more than 1: in a pack." default:"1"`
+	Traced    int       `help:"One document of so many belongs to a trace; 0: none does." default:"0"`
+	At        time.Time `help:"Their timestamp." required:""`
+	Listen    string    `help:"Address to listen on." default:"127.0.0.1:0"`
 }
 
 func main() {
@@ -37,7 +38,7 @@ func main() {
 }
 
 func (c command) run(ctx context.Context) error {
-	handler, err := replay.New(data.Traced(c.Records, c.Traced, c.At), c.Shards)
+	handler, err := replay.New(data.Traced(c.Records, c.Traced, c.At), c.Shards, c.Documents)
 	if err != nil {
 		return err
 	}
