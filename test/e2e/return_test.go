@@ -71,6 +71,7 @@ func TestOldWorkersGiveWayToContainersAndComeBack(t *testing.T) {
 	if again := m.written(container.Pack); again != packs {
 		t.Errorf("%d packs were written while an old worker runs", again-packs)
 	}
-	_, err = m.was.Starter(t.Context(), "backup", "stop")
+	m.work(m.is, 4) // which all is stopped by
+	_, err = m.is.Starter(t.Context(), "backup", "stop")
 	m.must(err)
 }
