@@ -82,7 +82,7 @@ func (b *bench) ackedBy(ctx context.Context, collector *pipeline.Program, key st
 
 // bareStarts starts as many workflows as the load has posts, whether or not those before have started, and runs none.
 func (b *bench) bareStarts(ctx context.Context) (*load.Histogram, error) {
-	temporal, err := b.dialTemporal(ctx)
+	temporal, err := b.dialTemporal()
 	if err != nil {
 		return nil, err
 	}

@@ -183,7 +183,7 @@ type shards struct {
 }
 
 func (b *bench) lookAtShards(ctx context.Context) (all shards, err error) {
-	temporal, err := b.dialTemporal(ctx)
+	temporal, err := b.dialTemporal()
 	if err != nil {
 		return all, err
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -13,7 +12,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/log"
 
 	"millrace/deploy/local"
 	"millrace/deploy/pipeline"
@@ -130,7 +128,7 @@ func (b *bench) ingestBy(ctx context.Context, mode, prefix, stream string) (f fi
 // awaitBatches waits until no IngestBatch is open: what Temporal took and the
 // stream has not yet is no throughput.
 func (b *bench) awaitBatches(ctx context.Context) error {
-	temporal, err := b.dialTemporal(ctx)
+	temporal, err := b.dialTemporal()
 	if err != nil {
 		return err
 	}
@@ -152,19 +150,13 @@ func (b *bench) awaitBatches(ctx context.Context) error {
 	return fmt.Errorf("batches are open %v after the load has ended", arriveWithin)
 }
 
-func (b *bench) dialTemporal(ctx context.Context) (client.Client, error) {
-	temporal, err := client.DialContext(ctx, client.Options{
-		HostPort: b.stack.Service(local.Temporal).Address(), Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler)),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("connect to Temporal: %w", err)
-	}
-	return temporal, nil
+func (b *bench) dialTemporal() (client.Client, error) {
+	return pipeline.DialQuietly(b.stack.Service(local.Temporal).Address(), client.DefaultNamespace)
 }
 
 // countTransitions enters how many transitions of its state, which are writes of Temporal's store, a batch takes.
 func (b *bench) countTransitions(ctx context.Context) error {
-	temporal, err := b.dialTemporal(ctx)
+	temporal, err := b.dialTemporal()
 	if err != nil {
 		return err
 	}
@@ -174,6 +166,9 @@ func (b *bench) countTransitions(ctx context.Context) error {
 	})
 	if err != nil {
 		return fmt.Errorf("list batches: %w", err)
+	}
+	if len(closed.GetExecutions()) == 0 {
+		return errors.New("no batch has been completed")
 	}
 	transitions := spread{}
 	for _, w := range closed.GetExecutions() {

@@ -149,11 +149,11 @@ func containersArriving(ctx context.Context, s *stream.Stream, known time.Time) 
 			continue
 		}
 		group.Go(func() error {
-			last, err := s.LastContainer(looking, shard.ID, since)
-			if err == nil && !last.IsZero() {
+			came, err := s.ContainerSince(looking, shard.ID, since)
+			if err == nil && !came.IsZero() {
 				mu.Lock()
 				defer mu.Unlock()
-				where = append(where, fmt.Sprintf("a writer has put a container into shard %s at %s: it cannot read the stream's tags, see its log", shard.ID, clock(last)))
+				where = append(where, fmt.Sprintf("a writer has put a container into shard %s at %s: it cannot read the stream's tags, see its log", shard.ID, clock(came)))
 			}
 			return err
 		})

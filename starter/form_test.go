@@ -55,7 +55,7 @@ func TestFormatNamesShardOfAWriterThatDoesNotKnowIt(t *testing.T) {
 	p, s := newStreamed(t)
 	client, name := kinesis.NewFromConfig(localtest.AWS(t)), s.Name()
 	if _, err := client.AddTagsToStream(t.Context(), &kinesis.AddTagsToStreamInput{
-		StreamName: &name, Tags: map[string]string{"millrace-form": fmt.Sprintf("single@%d", time.Now().Add(-time.Hour).Unix())},
+		StreamName: &name, Tags: map[string]string{stream.FormTag: fmt.Sprintf("single@%d", time.Now().Add(-time.Hour).Unix())},
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ var (
 		Help:    "Time to make a batch durable, by path: temporal or direct.",
 		Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 	}, []string{"way"})
-	placesOpen = promauto.NewGauge(prometheus.GaugeOpts{
+	concurrencyLimit = promauto.NewGauge(prometheus.GaugeOpts{
 		Name: "millrace_ingest_concurrency_limit",
 		Help: "Batches that may be in flight at once, by how long they take; at most --ingest-in-flight.",
 	})

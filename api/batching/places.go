@@ -55,7 +55,7 @@ func (p *places) issue() {
 	for ; p.issuedFew < max(1, int(p.limit)/yieldingShare); p.issuedFew++ {
 		p.few <- struct{}{}
 	}
-	placesOpen.Set(float64(int(p.limit)))
+	concurrencyLimit.Set(float64(int(p.limit)))
 }
 
 // trip is a batch on its way.

@@ -53,12 +53,8 @@ type Puts struct {
 	Calls   int   `json:"calls"`
 	Records int   `json:"records"`
 	Bytes   int64 `json:"bytes"` // of data and partition keys
-	Units   int   `json:"units"` // PUT payload units, see unit
+	Units   int   `json:"units"` // PUT payload units
 }
-
-// unit is what Kinesis bills of a provisioned stream: each record counts as many of these, in bytes, as it has begun (Amazon
-// Kinesis Data Streams pricing).
-const unit = 25_000
 
 // shard is the encoded records of one shard: record i is
 // encoded[ends[i-1]+1:ends[i]], the byte between two of them a comma.

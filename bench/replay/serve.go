@@ -9,6 +9,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"millrace/internal/container"
+	"millrace/internal/stream"
 )
 
 const (
@@ -23,9 +26,6 @@ const (
 	ReadsPath = "/reads"
 	// PutsPath is where GET answers its Puts.
 	PutsPath = "/puts"
-
-	// formTag is the tag that says in which form records are put: see docs/containers.md.
-	formTag = "millrace-form"
 )
 
 // request has the members of every call that we know.
@@ -87,7 +87,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "PutRecords":
 		answer = s.take(call)
 	case "ListTagsForStream":
-		answer = map[string]any{"HasMoreTags": false, "Tags": []map[string]string{{"Key": formTag, "Value": s.form.String() + "@0"}}}
+		answer = map[string]any{"HasMoreTags": false, "Tags": []map[string]string{{"Key": stream.FormTag, "Value": s.form.String() + "@0"}}}
 	case "ListShards":
 		answer = map[string]any{"Shards": s.listShards()}
 	case "DescribeStreamSummary":
@@ -113,7 +113,7 @@ func (s *Server) take(call request) any {
 	more := Puts{Calls: 1, Records: len(call.Records)}
 	for i, e := range call.Records {
 		size := e.size()
-		more.Bytes, more.Units = more.Bytes+int64(size), more.Units+(size+unit-1)/unit
+		more.Bytes, more.Units = more.Bytes+int64(size), more.Units+(size+container.PutUnit-1)/container.PutUnit
 		taken[i] = map[string]string{"SequenceNumber": sequence(i), "ShardId": s.shards[place(e.PartitionKey, len(s.shards))].id}
 	}
 	s.mu.Lock()

@@ -3,12 +3,12 @@ package container
 import "crypto/md5" //nolint:gosec // for its size alone
 
 const (
-	// unit is what Kinesis counts of a record that is put: PUT payload units of 25 KB, begun ones as whole (Kinesis Data
+	// PutUnit is what Kinesis counts of a record that is put, in bytes: PUT payload units, begun ones as whole (Kinesis Data
 	// Streams pricing).
-	unit = 25_000
-	// target is how large a pack gets while there is more to put: larger ones save little, and what is damaged or
+	PutUnit = 25_000
+	// Target is how large a pack gets while there is more to put, in bytes: larger ones save little, and what is damaged or
 	// rejected is larger.
-	target = 4 * unit
+	Target = 4 * PutUnit
 )
 
 // Filler makes packs of many documents. Its zero value knows nothing of how well they compress; each pack tells.
@@ -27,7 +27,7 @@ func (f *Filler) Fill(documents [][]byte, most int) (pack []byte, n int) {
 	plain := 0
 	for n < len(documents) && n < MaxDocuments {
 		size := plain + len(documents[n]) + 1
-		if n > 0 && (size > MaxUnpacked || float64(size)*f.ratio > target) {
+		if n > 0 && (size > MaxUnpacked || float64(size)*f.ratio > Target) {
 			break
 		}
 		plain, n = size, n+1
@@ -47,7 +47,7 @@ func FillKPL(documents [][]byte, keys []string, hashKey string, most int) (recor
 	bytes := len(magicKPL) + md5.Size + fieldOverhead + len(hashKey)
 	for n < len(documents) && n < MaxDocuments {
 		more := len(documents[n]) + len(keys[n]) + 3*fieldOverhead
-		if n > 0 && bytes+more > min(most, target) {
+		if n > 0 && bytes+more > min(most, Target) {
 			break
 		}
 		bytes, n = bytes+more, n+1

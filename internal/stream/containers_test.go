@@ -94,8 +94,8 @@ func TestPutFillsContainersOfEachShard(t *testing.T) {
 				}
 				checkFetch(ctx, t, s, shard.ID, unpacked)
 			}
-			if last, err := s.LastContainer(ctx, shard.ID, time.Now().Add(-patience)); err != nil || last.IsZero() {
-				t.Errorf("the last container came into %s at %v, %v", shard.ID, last, err)
+			if came, err := s.ContainerSince(ctx, shard.ID, time.Now().Add(-patience)); err != nil || came.IsZero() {
+				t.Errorf("a container came into %s at %v, %v", shard.ID, came, err)
 			}
 		}
 		for _, data := range documents {
@@ -179,7 +179,7 @@ func TestWriterLearnsOfSplitShard(t *testing.T) {
 func TestUnknownFormIsNotWritten(t *testing.T) {
 	t.Parallel()
 	s := newStreamOf(t.Context(), t, localtest.AWS(t), Settings{}, 1)
-	if _, err := s.client.AddTagsToStream(t.Context(), &kinesis.AddTagsToStreamInput{StreamName: &s.name, Tags: map[string]string{formTag: "avro@17"}}); err != nil {
+	if _, err := s.client.AddTagsToStream(t.Context(), &kinesis.AddTagsToStreamInput{StreamName: &s.name, Tags: map[string]string{FormTag: "avro@17"}}); err != nil {
 		t.Fatal(err)
 	}
 	if form, err := s.Form(t.Context()); err == nil {
@@ -195,8 +195,8 @@ func TestUnknownFormIsNotWritten(t *testing.T) {
 	if records := drain(t.Context(), t, s, shards[0].ID); len(records) != 10 {
 		t.Errorf("it has put %d records, want 10 singles", len(records))
 	}
-	if last, err := s.LastContainer(t.Context(), shards[0].ID, time.Now().Add(-patience)); err != nil || !last.IsZero() {
-		t.Errorf("of singles, a container came at %v, %v", last, err)
+	if came, err := s.ContainerSince(t.Context(), shards[0].ID, time.Now().Add(-patience)); err != nil || !came.IsZero() {
+		t.Errorf("of singles, a container came at %v, %v", came, err)
 	}
 }
 

@@ -14,9 +14,9 @@ import (
 	"millrace/internal/container"
 )
 
-// formTag is the tag of a stream that says in which form records are put into it, and since when: container.Form's name, an
+// FormTag is the tag of a stream that says in which form records are put into it, and since when: container.Form's name, an
 // @, and seconds since 1970. Without it, each document is a record of its own, as those need it that know no containers.
-const formTag = "millrace-form"
+const FormTag = "millrace-form"
 
 // FormAge is how long a writer trusts the form that it knows: AWS allows five ListTagsForStream calls a second to all of an
 // account (API reference of ListTagsForStream).
@@ -43,12 +43,12 @@ func (s *Stream) Form(ctx context.Context) (Form, error) {
 			return Form{}, fmt.Errorf("list the tags of stream %s: %w", s.name, err)
 		}
 		for _, tag := range out.Tags {
-			if aws.ToString(tag.Key) != formTag {
+			if aws.ToString(tag.Key) != FormTag {
 				continue
 			}
 			form, err := parseForm(aws.ToString(tag.Value))
 			if err != nil {
-				return Form{}, fmt.Errorf("read the tag %s of stream %s: %w", formTag, s.name, err)
+				return Form{}, fmt.Errorf("read the tag %s of stream %s: %w", FormTag, s.name, err)
 			}
 			return form, nil
 		}
@@ -78,7 +78,7 @@ func (s *Stream) SetForm(ctx context.Context, form container.Form) (Form, error)
 	defer cancel()
 	set := Form{form, time.Now().UTC().Truncate(time.Second)}
 	value := form.String() + "@" + strconv.FormatInt(set.Since.Unix(), 10)
-	if _, err := s.client.AddTagsToStream(ctx, &kinesis.AddTagsToStreamInput{StreamName: &s.name, Tags: map[string]string{formTag: value}}); err != nil {
+	if _, err := s.client.AddTagsToStream(ctx, &kinesis.AddTagsToStreamInput{StreamName: &s.name, Tags: map[string]string{FormTag: value}}); err != nil {
 		return Form{}, fmt.Errorf("tag stream %s: %w", s.name, err)
 	}
 	return set, nil

@@ -6,46 +6,46 @@ import (
 	"time"
 )
 
-// survey is when a writer has last looked at what it has to know of the stream. It waits only where it knows nothing, or
-// nothing that is fresh, and not for long: what it puts is more urgent.
+// survey is when writers have last looked at what they have to know of the stream. They wait only where they know nothing, or
+// nothing that is fresh, and not for long: what they put is more urgent.
 type survey struct {
 	sync.Mutex
-	looking bool
-	last    time.Time // when it began to look
-	known   time.Time // when a look succeeded last
+	looking chan struct{} // closed when the look under way ends; nil: none is
+	last    time.Time     // when that began, or the last one
+	known   time.Time     // when a look succeeded last
 }
 
-// surveyWithin bounds how long a writer waits.
+// surveyWithin bounds how long a look is waited for, from its beginning.
 const surveyWithin = 2 * time.Second
 
-// take looks again if the last look is older than age. It waits for that if none has succeeded for trust, else looks meanwhile.
+// take looks again if the last look is older than age. All who come wait for that if none has succeeded for trust.
 func (s *survey) take(ctx context.Context, age, trust time.Duration, look func(context.Context) error) {
 	s.Lock()
-	defer s.Unlock()
-	if s.looking || time.Since(s.last) <= age {
-		return
+	if s.looking == nil && time.Since(s.last) > age {
+		s.looking, s.last = make(chan struct{}), time.Now()
+		go s.look(context.WithoutCancel(ctx), look)
 	}
-	s.looking, s.last = true, time.Now()
-	looked := make(chan struct{})
-	go func() {
-		defer close(looked)
-		err := look(context.WithoutCancel(ctx))
-		s.Lock()
-		defer s.Unlock()
-		if s.looking = false; err == nil {
-			s.known = time.Now()
-		}
-	}()
-	if !s.known.IsZero() && time.Since(s.known) <= trust {
-		return
-	}
+	looking, left := s.looking, surveyWithin-time.Since(s.last)
+	isFresh := !s.known.IsZero() && time.Since(s.known) <= trust
 	s.Unlock()
-	defer s.Lock()
-	timer := time.NewTimer(surveyWithin)
+	if isFresh || looking == nil || left <= 0 {
+		return
+	}
+	timer := time.NewTimer(left)
 	defer timer.Stop()
 	select {
-	case <-looked:
+	case <-looking:
 	case <-timer.C:
 	case <-ctx.Done():
+	}
+}
+
+func (s *survey) look(ctx context.Context, look func(context.Context) error) {
+	err := look(ctx)
+	s.Lock()
+	defer s.Unlock()
+	close(s.looking)
+	if s.looking = nil; err == nil {
+		s.known = time.Now()
 	}
 }

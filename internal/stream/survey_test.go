@@ -55,5 +55,22 @@ func TestSurveyDoesNotHoldUpAWriter(t *testing.T) {
 		if waited := took(t.Context()); waited != 0 || began != 4 || time.Since(s.known) > 0 {
 			t.Errorf("what it knows is old: it waits %v for a look, has begun %d, and knows since %v", waited, began, time.Since(s.known))
 		}
+		time.Sleep(formTrust + 1)
+		other := make(chan time.Duration)
+		go func() {
+			begin := time.Now()
+			s.take(t.Context(), FormAge, formTrust, look)
+			other <- time.Since(begin)
+		}()
+		synctest.Wait()
+		go func() {
+			time.Sleep(surveyWithin / 2)
+			release <- nil
+		}()
+		begin := time.Now()
+		s.take(t.Context(), FormAge, formTrust, look)
+		if waited, others := time.Since(begin), <-other; waited != surveyWithin/2 || others != waited || began != 5 {
+			t.Errorf("two writers wait %v and %v for one look, and have begun %d", others, waited, began)
+		}
 	})
 }

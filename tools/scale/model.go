@@ -4,6 +4,11 @@ import (
 	"cmp"
 	"math"
 	"slices"
+
+	"millrace/activities/backups"
+	"millrace/api/batching"
+	"millrace/internal/container"
+	"millrace/internal/telemetry"
 )
 
 // Load is what a pipeline is to take.
@@ -31,8 +36,6 @@ const (
 	// Limits of a shard (Kinesis Data Streams developer guide, quotas and limits).
 	shardRecords = 1000
 	shardBytes   = 1 << 20
-	// putUnit is what a PUT payload unit of a provisioned stream holds, in bytes (Kinesis Data Streams pricing).
-	putUnit = 25_000
 	// onDemandUnit is to what an on-demand stream rounds each record up (likewise).
 	onDemandUnit = 1 << 10
 	// advantageLeast is what On-demand Advantage bills at the least, in bytes a second, in and out each.
@@ -44,22 +47,19 @@ const (
 	busy = 0.7
 	// full is the share of a disk above which Elasticsearch allocates no shard (cluster.routing.allocation.disk.watermark.low).
 	full = 0.85
-	// keyBytes is a partition key.
-	keyBytes = 27
-	// packBytes is how large writers make a pack (internal/container).
-	packBytes = 100_000
 
 	// leastNodes of each kind are in two zones.
 	leastNodes         = 2
 	smallCPUs          = 4
 	largeCPUs          = 8
 	leastElasticsearch = 3 // masters that can vote
-	batchMost          = 10_000
-	batchBytes         = 4 << 20
 )
 
+// keyBytes is a partition key.
+var keyBytes = float64(len(telemetry.DocID{}.PartitionKey()))
+
 // lingers are settings of the collector, in seconds: its default, and longer ones, which make batches of more records.
-var lingers = []float64{0.005, 0.010, 0.020, 0.050, 0.100}
+var lingers = []float64{batching.DefaultLinger.Seconds(), 0.010, 0.020, 0.050, 0.100}
 
 // Fill says what a document takes in the stream, in packs of that many.
 type Fill struct {
@@ -83,6 +83,8 @@ type Units struct {
 	Fill              []Fill  `json:"pack_fill"` // of more documents each
 	BackupBytes       float64 `json:"backup_bytes_per_record"`
 	IndexBytes        float64 `json:"index_bytes_per_record"` // without replicas
+	LogsBytes         float64 `json:"logsdb_bytes_per_record"`
+	LogsCPU           float64 `json:"logsdb_cpu_ratio"`
 	WritesPerShard    float64 `json:"temporal_writes_per_shard_s"`
 	Transitions       float64 `json:"transitions_per_batch"`
 }
@@ -154,7 +156,7 @@ func oneStream(l Load, u Units, rate, collectors float64) Stream {
 		for shards := 1.0; shards <= single.Shards; shards++ {
 			s := Stream{Documents: documentsPerRecord(batch, shards), Linger: linger}
 			s.Bytes = u.bytes(s.Documents) * (l.Record + u.Head) / (u.Posted + u.Head)
-			s.Documents = max(min(s.Documents, packBytes/s.Bytes), 1)
+			s.Documents = max(min(s.Documents, container.Target/s.Bytes), 1)
 			if s = s.sized(rate); s.Shards <= shards {
 				found = append(found, s)
 				break
@@ -166,7 +168,7 @@ func oneStream(l Load, u Units, rate, collectors float64) Stream {
 
 // batchOf is how many documents a collector puts at once, at a rate.
 func batchOf(l Load, u Units, rate, linger float64) float64 {
-	return min(max(rate*linger, 1), batchMost, batchBytes/(l.Record+u.Head))
+	return min(max(rate*linger, 1), batching.MostBatchRecords, batching.DefaultBatchBytes/(l.Record+u.Head))
 }
 
 func (s Stream) sized(rate float64) Stream {
@@ -228,7 +230,7 @@ func sheetOf(l Load, u Units, p Prices) Sheet {
 	perDay := average * secondsPerDay * larger
 	s.Disk = perDay * l.KeepDays * u.IndexBytes * (1 + l.Replicas)
 	s.Backup = perDay * l.BackupDays * u.BackupBytes
-	s.Objects = max(average*(l.Record+u.Head)/backupObject, s.Stream.Shards/backupWithin)
+	s.Objects = max(average*(l.Record+u.Head)/backups.DefaultBackupBytes, s.Stream.Shards/backups.DefaultBackupWithin.Seconds())
 	s.Elasticsearch = nodes(u.Elasticsearch*larger*(1+l.Replicas), largeCPUs, leastElasticsearch)
 
 	month := func(perSecond float64) float64 { return perSecond * secondsPerHour * hoursPerMonth }
@@ -245,12 +247,9 @@ func sheetOf(l Load, u Units, p Prices) Sheet {
 	return s
 }
 
-// Of the backup: an object's bytes before compression, and the seconds after which it is written all the same.
-const backupObject, backupWithin = 5 << 20, 300
-
 // provisioned is what a stream of shards costs.
 func (s Sheet) provisioned(p Prices) float64 {
-	units := s.Stream.records(s.Load.average()) * math.Ceil(s.Stream.recordBytes()/putUnit)
+	units := s.Stream.records(s.Load.average()) * math.Ceil(s.Stream.recordBytes()/container.PutUnit)
 	return s.Stream.Shards*p.ShardHour.USD*hoursPerMonth + units*secondsPerHour*hoursPerMonth/1e6*p.PutUnitsMillion.USD
 }
 

@@ -37,7 +37,7 @@ func TestSinglesAreCountedByHand(t *testing.T) {
 	}
 	const seconds = 730 * 3600
 	near(t, "a provisioned stream", s.provisioned(prices), 2*730*0.015+seconds*1000/1e6*0.014)
-	near(t, "an on-demand stream", s.onDemand(prices), 730*0.04+seconds*1000*1024/gibi*0.08+seconds*1000*477*2/gibi*0.04)
+	near(t, "an on-demand stream", s.onDemand(prices), 730*0.04+seconds*1000*1024/gibi*0.08+seconds*1000*490*2/gibi*0.04)
 	near(t, "the least of advantage", s.advantage(prices), seconds*25*(1<<20)/float64(gibi)*(0.032+0.016))
 	near(t, "transitions", s.Transitions, 2*2*0.3)
 }
