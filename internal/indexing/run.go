@@ -2,7 +2,6 @@ package indexing
 
 import (
 	"errors"
-	"slices"
 	"time"
 
 	"millrace/internal/backoff"
@@ -178,7 +177,7 @@ func (s *Run) sendHalves(c *Chunk, at []int) error {
 // returns the positions of those to be sent again, in the memory of at. before
 // says that they were sent before.
 func (s *Run) outcomes(c *Chunk, at []int, items []sink.Item, generation uint64, before bool) (again []int) {
-	now, all, alone := time.Now(), len(at), 0
+	now, all, alone, traced := time.Now(), len(at), 0, c.traced
 	again, c.received = at[:0], c.received[:0]
 	for position, i := range at {
 		item := sink.Item{Position: position}
@@ -195,7 +194,10 @@ func (s *Run) outcomes(c *Chunk, at []int, items []sink.Item, generation uint64,
 				continue
 			}
 			s.indexer.Seen.Mark(generation, c.ids[i], c.digests[i].Short())
-			if _, traced := slices.BinarySearch(c.traced, i); traced {
+			for len(traced) > 0 && traced[0] < i {
+				traced = traced[1:]
+			}
+			if len(traced) > 0 && traced[0] == i {
 				s.indexer.Tracer.Indexed(c.Records[i].Data, c.sent)
 			}
 			c.Counts.Indexed++

@@ -183,6 +183,20 @@ func BenchmarkParse(b *testing.B) {
 	}
 }
 
+// BenchmarkTrace asks a record that belongs to none, as nearly all do.
+func BenchmarkTrace(b *testing.B) {
+	record, err := Parse(AppendRecord(nil, head(), []byte(`{"name":"`+strings.Repeat("x", 250)+`"}`)))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if record.Trace() != nil {
+			b.Fatal("it has a trace")
+		}
+	}
+}
+
 func TestParseIndexInvertsIndexName(t *testing.T) {
 	t.Parallel()
 	day := time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)
