@@ -129,7 +129,7 @@ func (s *sorting) look(known *indexing.Indexer) {
 	s.slow = make([]bool, len(s.Records))
 	resent, last, isKnown := false, []byte(nil), true
 	for n, data := range s.Records {
-		r, err := telemetry.Parse(data.Data)
+		r, err := telemetry.Cut(data.Data)
 		if err != nil {
 			r = telemetry.Record{}
 		}

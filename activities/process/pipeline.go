@@ -189,11 +189,11 @@ func (p *pipeline) pass(whole stream.Page, end telemetry.Checkpoint) bool {
 	from := &loan{release: whole.Release}
 	from.left.Store(int64(len(whole.Records)))
 	for records := whole.Records; ; {
-		documents, n, ok := p.portion(records, from)
+		portion, n, ok := p.portion(records, from)
 		if !ok {
 			return false
 		}
-		portion := page{documents, end, from}
+		portion.end = end
 		if n < len(records) {
 			portion.end = telemetry.Checkpoint{ReadUpTo: records[n-1].Arrived}
 		}
@@ -210,7 +210,7 @@ func (p *pipeline) pass(whole stream.Page, end telemetry.Checkpoint) bool {
 
 // portion takes from the beginning of some records, n of them, what fits into memory, with the documents that containers
 // hold. It fails when the pipeline was stopped before there was room.
-func (p *pipeline) portion(records []stream.Record, from *loan) (documents []stream.Record, n int, ok bool) {
+func (p *pipeline) portion(records []stream.Record, from *loan) (portion page, n int, ok bool) {
 	room, containers := 0, false
 	for n < len(records) {
 		more, isContainer := indexing.Memory(records[n]), records[n].IsContainer()
@@ -223,20 +223,20 @@ func (p *pipeline) portion(records []stream.Record, from *loan) (documents []str
 		room, containers, n = room+more, containers || isContainer, n+1
 	}
 	if p.held.Acquire(p.work.call.Going, int64(room)) != nil {
-		return nil, n, false
+		return page{}, n, false
 	}
 	if !containers {
-		return records[:n], n, true
+		return page{records: records[:n], loan: from}, n, true
 	}
-	documents, taken := unpack(records[:n], from), 0
-	for _, d := range documents {
+	portion, taken := unpack(records[:n], from), 0
+	for _, d := range portion.records {
 		taken += indexing.Memory(d)
 	}
 	if taken <= room {
 		p.held.Release(int64(room - taken))
-		return documents, n, true
+		return portion, n, true
 	}
-	return documents, n, p.held.Acquire(p.work.call.Going, int64(taken-room)) == nil
+	return portion, n, p.held.Acquire(p.work.call.Going, int64(taken-room)) == nil
 }
 
 // unpackedSize is how much more memory a container takes for its documents, but for what each costs beside its bytes: how
@@ -249,14 +249,19 @@ func unpackedSize(r stream.Record) int {
 	return size
 }
 
-// unpack puts the documents of containers in their place.
-func unpack(records []stream.Record, from *loan) (unpacked []stream.Record) {
-	for _, r := range records {
-		documents := r.Documents()
-		unpacked = append(unpacked, documents...)
-		from.settle(int64(1 - len(documents))) // they lie in its memory, or go with it
+// unpack puts the documents of containers in their place. Their memory is a loan of its own, and that of the records goes
+// back with it.
+func unpack(records []stream.Record, from *loan) page {
+	documents, release := stream.Unpack(records)
+	own := &loan{release: func() {
+		release()
+		from.settle(int64(len(records)))
+	}}
+	own.left.Store(int64(len(documents)))
+	if len(documents) == 0 {
+		own.release()
 	}
-	return unpacked
+	return page{records: documents, loan: own}
 }
 
 // index takes chunks and settles them until there are no more.

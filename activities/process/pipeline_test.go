@@ -130,7 +130,8 @@ func TestContainersTakeTheMemoryOfTheirDocuments(t *testing.T) {
 		p, returned := pipelineOf(t, 1000), 0
 		from := &loan{release: func() { returned++ }}
 		from.left.Store(int64(len(c.records)))
-		documents, n, ok := p.portion(c.records, from)
+		portion, n, ok := p.portion(c.records, from)
+		documents := portion.records
 		if !ok || n != len(c.records) || len(documents) != c.documents {
 			t.Fatalf("%s: %d documents of %d records, %t", name, len(documents), n, ok)
 		}
@@ -145,7 +146,7 @@ func TestContainersTakeTheMemoryOfTheirDocuments(t *testing.T) {
 			t.Errorf("%s: more than %d bytes are held", name, taken)
 		}
 		if len(documents) > 0 {
-			from.settle(int64(len(documents)))
+			portion.loan.settle(int64(len(documents)))
 		}
 		if returned != 1 {
 			t.Errorf("%s: the page went back %d times", name, returned)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -70,13 +71,25 @@ func Size(data []byte) (int, error) {
 // as many bytes as Size says. Nothing of a container is returned before all of it was checked. The error wraps
 // ErrDamaged.
 func Open(data []byte) ([][]byte, error) {
+	documents, _, err := OpenIn(nil, nil, data)
+	return documents, err
+}
+
+// Slack is how many bytes more than Size says OpenIn wants for the last pack in its memory: the decoder copies in steps, and
+// is slower where it must not write behind the end.
+const Slack = 16
+
+// OpenIn is Open for many records: it appends their documents, and puts those of a pack at the beginning of memory, of which
+// it returns the rest. Where there is too little, it takes its own.
+func OpenIn(memory []byte, documents [][]byte, data []byte) (_ [][]byte, rest []byte, err error) {
 	switch FormOf(data) {
 	case KPL:
-		return openKPL(data)
+		documents, err = openKPL(documents, data)
+		return documents, memory, err
 	case Pack:
-		return openPack(data)
+		return openPack(memory, documents, data)
 	}
-	return [][]byte{data}, nil
+	return append(documents, data), memory, nil
 }
 
 // Both are safe for concurrent use; the concurrency bounds their memory. A frame in a single segment always says its size.
@@ -115,31 +128,37 @@ func unpackedSize(data []byte) (int, error) {
 	return int(header.FrameContentSize), nil //nolint:gosec // at most MaxUnpacked
 }
 
-func openPack(data []byte) ([][]byte, error) {
+func openPack(memory []byte, documents [][]byte, data []byte) (_ [][]byte, rest []byte, err error) {
 	size, err := unpackedSize(data)
 	if err != nil {
-		return nil, err
+		return nil, memory, err
 	}
-	plain, err := decoder.DecodeAll(data, make([]byte, 0, size))
+	own, rest := memory, memory
+	if len(own) < size {
+		own = make([]byte, size+Slack)
+	} else {
+		rest = memory[size:]
+	}
+	plain, err := decoder.DecodeAll(data, own[:0:min(len(own), size+Slack)])
 	if err != nil {
-		return nil, fmt.Errorf("%w: decompress: %w", ErrDamaged, err)
+		return nil, memory, fmt.Errorf("%w: decompress: %w", ErrDamaged, err)
 	}
 	if len(plain) != size {
-		return nil, fmt.Errorf("%w: %d bytes in place of %d", ErrDamaged, len(plain), size)
+		return nil, memory, fmt.Errorf("%w: %d bytes in place of %d", ErrDamaged, len(plain), size)
 	}
 	lines := bytes.Count(plain, []byte{'\n'})
 	if size > 0 && plain[size-1] != '\n' {
-		return nil, fmt.Errorf("%w: the last document is cut off", ErrDamaged)
+		return nil, memory, fmt.Errorf("%w: the last document is cut off", ErrDamaged)
 	}
 	if lines > MaxDocuments {
-		return nil, tooMany(lines)
+		return nil, memory, tooMany(lines)
 	}
-	documents := make([][]byte, 0, lines)
+	documents = slices.Grow(documents, lines)
 	for len(plain) > 0 {
 		end := bytes.IndexByte(plain, '\n')
 		documents, plain = append(documents, plain[:end:end]), plain[end+1:]
 	}
-	return documents, nil
+	return documents, rest, nil
 }
 
 func tooMany(documents int) error {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -118,5 +119,34 @@ func TestDamagedContainersAreRefused(t *testing.T) {
 		if got, err := Open(data); !errors.Is(err, ErrDamaged) || got != nil {
 			t.Errorf("%s: %d documents, error %v, want ErrDamaged", name, len(got), err)
 		}
+	}
+}
+
+// benchDocuments are as many as a pack of a few shards has.
+func benchDocuments() (documents [][]byte) {
+	for i := range 100 {
+		documents = append(documents, fmt.Appendf(nil, `{"doc_id":"%027d","index":"telemetry-span-2026.11.24","received_at":"2026-11-24T10:00:00.%03dZ","tenant":"acme","name":"GET /orders/%d","duration_ms":%d,"attributes":{"http.method":"GET","http.status_code":200,"net.peer.ip":"10.0.%d.%d"}}`, i*7919, i, i*31, i*17%1000, i%7, i*13%256))
+	}
+	return documents
+}
+
+func BenchmarkOpenPack(b *testing.B) {
+	documents := benchDocuments()
+	pack, memory := AppendPack(nil, documents), make([]byte, size(documents)+Slack)
+	b.SetBytes(int64(size(documents)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := OpenIn(memory, documents[:0], pack); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkAppendPack(b *testing.B) {
+	documents, pack := benchDocuments(), []byte(nil)
+	b.SetBytes(int64(size(documents)))
+	b.ReportAllocs()
+	for b.Loop() {
+		pack = AppendPack(pack[:0], documents)
 	}
 }

@@ -49,7 +49,7 @@ func checksum(data []byte) [md5.Size]byte {
 	return md5.Sum(data[len(magicKPL):]) //nolint:gosec // see the import
 }
 
-func openKPL(data []byte) (documents [][]byte, err error) {
+func openKPL(documents [][]byte, data []byte) ([][]byte, error) {
 	if len(data) < len(magicKPL)+md5.Size {
 		return nil, fmt.Errorf("%w: it has no checksum", ErrDamaged)
 	}
@@ -57,11 +57,12 @@ func openKPL(data []byte) (documents [][]byte, err error) {
 	if want := checksum(data); !bytes.Equal(sum, want[:]) {
 		return nil, fmt.Errorf("%w: its checksum is wrong", ErrDamaged)
 	}
-	err = eachField(data[len(magicKPL):], func(number protowire.Number, value []byte) error {
+	before := len(documents)
+	err := eachField(data[len(magicKPL):], func(number protowire.Number, value []byte) error {
 		if number != fieldRecords {
 			return nil
 		}
-		if len(documents) == MaxDocuments {
+		if len(documents) == before+MaxDocuments {
 			return tooMany(MaxDocuments + 1)
 		}
 		var document []byte

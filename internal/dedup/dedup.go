@@ -94,6 +94,10 @@ func (c *Cache) Seen(id telemetry.DocID) (digest uint32, seen bool) {
 	s, k := c.find(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.seen(k)
+}
+
+func (s *shard) seen(k key) (digest uint32, seen bool) {
 	entry := s.table[s.slot(k)]
 	if entry == 0 {
 		return 0, false
@@ -112,9 +116,12 @@ func (c *Cache) Mark(generation uint64, id telemetry.DocID, digest uint32) {
 	defer s.mu.Unlock()
 	// Under the lock: Raise moves the generation first and then empties each
 	// shard, so that an old mark is either refused here or cleared there.
-	if generation < c.generation.Load() {
-		return
+	if generation >= c.generation.Load() {
+		s.mark(k, digest)
 	}
+}
+
+func (s *shard) mark(k key, digest uint32) {
 	slot := s.slot(k)
 	if entry := s.table[slot]; entry != 0 {
 		if held := &s.ring[s.at(entry)]; held.digest == 0 {

@@ -124,6 +124,39 @@ func TestCacheSeparatesIDsWithEqualHash(t *testing.T) {
 	}
 }
 
+// Many at once are as many, one by one.
+func TestManyAreAsOneByOne(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(3, 4))
+	one, many := New(500*shards), New(500*shards)
+	var held []Held
+	for range 300 {
+		ids, digests := make([]telemetry.DocID, random.IntN(1000)), []uint32(nil)
+		for i := range ids { // some of them twice
+			ids[i] = id(random.Uint64N(60_000))
+			digests = append(digests, sum(ids[i]))
+		}
+		held = many.SeenAll(ids, held[:0])
+		for i, d := range ids {
+			if digest, seen := one.Seen(d); (held[i] != Held{digest, seen}) {
+				t.Fatalf("SeenAll finds %+v at %d, Seen %d, %v", held[i], i, digest, seen)
+			}
+		}
+		many.MarkAll(0, ids, digests)
+		for i, d := range ids {
+			one.Mark(0, d, digests[i])
+		}
+	}
+	if stats := one.Stats(); stats != many.Stats() || stats.Evictions == 0 {
+		t.Errorf("one by one %+v, many at once %+v", stats, many.Stats())
+	}
+	many.Raise(2)
+	many.MarkAll(1, []telemetry.DocID{id(1)}, []uint32{1})
+	if seen(many, id(1)) {
+		t.Error("marks of an earlier generation were taken")
+	}
+}
+
 func TestRaiseForgetsAndRefusesOldMarks(t *testing.T) {
 	t.Parallel()
 	c := New(DefaultCapacity)
@@ -260,6 +293,23 @@ func resident() float64 {
 		return 0
 	}
 	return pages * float64(os.Getpagesize())
+}
+
+// A worker that begins: bulks of ids that never came, looked up and marked, until the cache holds a million.
+func BenchmarkFill(b *testing.B) {
+	const total, bulk = 1_000_000, 8000
+	ids, digests, held := make([]telemetry.DocID, bulk), make([]uint32, bulk), []Held(nil)
+	for b.Loop() {
+		c := New(DefaultCapacity)
+		for n := 0; n < total; n += bulk {
+			for i := range ids {
+				ids[i], digests[i] = id(uint64(n+i)), 1
+			}
+			held = c.SeenAll(ids, held[:0])
+			c.MarkAll(0, ids, digests)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/total, "ns/id")
 }
 
 // At the default capacity, full and evicting: time and memory of an id.

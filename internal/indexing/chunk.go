@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"millrace/internal/container"
+	"millrace/internal/dedup"
 	"millrace/internal/delay"
 	"millrace/internal/limiter"
 	"millrace/internal/outcome"
@@ -39,6 +40,7 @@ type Chunk struct {
 	digests []telemetry.Digest // of each record; zero for one without
 	origins []delay.Received   // of each record; without a time for one that is replayed, or was indexed before
 	owners  Owners             // the tenant of each record
+	held    []dedup.Held       // what is known of each record
 	traced  []int              // positions of the records that belong to a trace
 
 	bulk sink.Bulk
@@ -50,7 +52,10 @@ type Chunk struct {
 	// conflicts are the records that say something else than their documents, to
 	// be named.
 	conflicts []int
-	received  []delay.Received // scratch: of what one bulk created
+	// Scratch: of what one bulk created.
+	received []delay.Received
+	created  []telemetry.DocID
+	sums     []uint32 // the digests of those
 	// acquitted is the share of a sample of those that are blamed as a whole
 	// that turned out to be fine.
 	acquitted float64
@@ -116,12 +121,38 @@ const RecordOverhead = 128
 func (c *Chunk) sort(x *Indexer, now time.Time) {
 	generation := x.Seen.Generation()
 	c.Counts.Records = int64(len(c.Records))
+	c.parse(x)
+	c.held = x.Seen.SeenAll(c.ids, c.held[:0])
+	c.bulk.Grow(len(c.Records), c.Bytes)
+	dead := c.Dead
+	for i, held := range c.held {
+		if len(dead) > 0 && dead[0].At == i {
+			dead = dead[1:]
+			continue
+		}
+		if held.Seen && !c.Records[i].Replayed { // of one that is replayed, a disaster may have deleted the document since
+			c.origins[i] = delay.Received{}
+			c.meetKnown(i, held.Digest, generation)
+			continue
+		}
+		r, err := telemetry.Cut(c.Records[i].Data)
+		if err != nil { // it was parsed before
+			continue
+		}
+		c.add(r, now)
+		c.at = append(c.at, i)
+		if r.Earlier != nil {
+			c.resent = append(c.resent, resent{i, sink.Reference{Index: string(r.Earlier) + c.Suffix, ID: string(r.DocIDText)}})
+		}
+	}
+}
+
+// parse reads the heads of the chunk's records.
+func (c *Chunk) parse(x *Indexer) {
 	c.ids, c.origins = slices.Grow(c.ids, len(c.Records)), slices.Grow(c.origins, len(c.Records))
 	c.digests = slices.Grow(c.digests, len(c.Records))
-	c.bulk.Grow(len(c.Records), c.Bytes)
 	for i := range c.Records {
 		r, err := telemetry.Parse(c.Records[i].Data)
-		replayed := c.Records[i].Replayed
 		c.ids, c.origins, c.digests = append(c.ids, r.DocID), append(c.origins, delay.Received{}), append(c.digests, r.Digest)
 		if err != nil {
 			c.owners.Add(nil) // whatever it says
@@ -130,20 +161,11 @@ func (c *Chunk) sort(x *Indexer, now time.Time) {
 		}
 		c.owners.Add(r.Tenant())
 		region, behind := r.Region()
-		if !replayed { // a disaster may have deleted it since
-			if held, known := x.Seen.Seen(r.DocID); known {
-				c.meetKnown(i, held, generation)
-				continue
-			}
+		if !c.Records[i].Replayed {
 			c.origins[i] = delay.Received{At: r.ReceivedAt, Region: x.Delay.Region(region)}
 		}
 		if x.Tracer != nil && telemetry.TraceBehind(behind) != nil {
 			c.traced = append(c.traced, i)
-		}
-		c.add(r, now)
-		c.at = append(c.at, i)
-		if r.Earlier != nil {
-			c.resent = append(c.resent, resent{i, sink.Reference{Index: string(r.Earlier) + c.Suffix, ID: string(r.DocIDText)}})
 		}
 	}
 }
@@ -160,7 +182,7 @@ func foreign(r stream.Record, err error) outcome.Error {
 func (c *Chunk) fill(at []int, now time.Time) {
 	c.bulk.Reset()
 	for _, i := range at {
-		if r, err := telemetry.Parse(c.Records[i].Data); err == nil { // it was parsed before
+		if r, err := telemetry.Cut(c.Records[i].Data); err == nil { // it was parsed before
 			c.add(r, now)
 		}
 	}

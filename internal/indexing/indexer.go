@@ -1,6 +1,7 @@
 package indexing
 
 import (
+	"millrace/internal/dedup"
 	"millrace/internal/delay"
 	"millrace/internal/limiter"
 	"millrace/internal/sink"
@@ -69,7 +70,8 @@ func (x *Indexer) Knows(index []byte) bool { return x.known.has(index) }
 // Seen remembers which documents are indexed, and 32 bits of the digest of each,
 // zero where that is not known. See dedup.Cache.
 type Seen interface {
-	Seen(id telemetry.DocID) (digest uint32, seen bool)
+	SeenAll(ids []telemetry.DocID, held []dedup.Held) []dedup.Held
+	MarkAll(generation uint64, ids []telemetry.DocID, digests []uint32)
 	Mark(generation uint64, id telemetry.DocID, digest uint32)
 	Generation() uint64
 	Raise(generation uint64)
@@ -78,8 +80,13 @@ type Seen interface {
 // unseen has never seen anything.
 type unseen struct{}
 
-// Seen implements Seen.
-func (unseen) Seen(telemetry.DocID) (uint32, bool) { return 0, false }
+// SeenAll implements Seen.
+func (unseen) SeenAll(ids []telemetry.DocID, held []dedup.Held) []dedup.Held {
+	return append(held, make([]dedup.Held, len(ids))...)
+}
+
+// MarkAll implements Seen.
+func (unseen) MarkAll(uint64, []telemetry.DocID, []uint32) {}
 
 // Mark implements Seen.
 func (unseen) Mark(uint64, telemetry.DocID, uint32) {}

@@ -178,7 +178,7 @@ func (s *Run) sendHalves(c *Chunk, at []int) error {
 // says that they were sent before.
 func (s *Run) outcomes(c *Chunk, at []int, items []sink.Item, generation uint64, before bool) (again []int) {
 	now, all, alone, traced := time.Now(), len(at), 0, c.traced
-	again, c.received = at[:0], c.received[:0]
+	again, c.received, c.created, c.sums = at[:0], c.received[:0], c.created[:0], c.sums[:0]
 	for position, i := range at {
 		item := sink.Item{Position: position}
 		if len(items) > 0 && items[0].Position == position {
@@ -193,7 +193,7 @@ func (s *Run) outcomes(c *Chunk, at []int, items []sink.Item, generation uint64,
 				c.met = append(c.met, met{i, generation})
 				continue
 			}
-			s.indexer.Seen.Mark(generation, c.ids[i], c.digests[i].Short())
+			c.created, c.sums = append(c.created, c.ids[i]), append(c.sums, c.digests[i].Short())
 			for len(traced) > 0 && traced[0] < i {
 				traced = traced[1:]
 			}
@@ -220,6 +220,7 @@ func (s *Run) outcomes(c *Chunk, at []int, items []sink.Item, generation uint64,
 			c.Open = append(c.Open, Verdict{At: i, Cause: item.Error})
 		}
 	}
+	s.indexer.Seen.MarkAll(generation, c.created, c.sums)
 	if s.parker != nil && !before {
 		s.parker.learn(all, alone)
 	}

@@ -15,7 +15,12 @@ const placeMark = "_"
 
 // Position returns that of the document at a place, counted from 1, in the record with a sequence number.
 func Position(sequence string, place int) string {
-	return sequence + placeMark + strconv.Itoa(place)
+	return string(AppendPosition(make([]byte, 0, len(sequence)+len(placeMark)+5), sequence, place))
+}
+
+// AppendPosition appends a Position to dst.
+func AppendPosition(dst []byte, sequence string, place int) []byte {
+	return strconv.AppendInt(append(append(dst, sequence...), placeMark...), int64(place), 10)
 }
 
 // SequenceOf returns the sequence number of the record of the stream that a position is in.

@@ -55,6 +55,7 @@ const (
 	keyTimestamp  = `,"@timestamp":`
 	keyTrace      = `,"ingest_trace":`
 	indexAt       = len(keyDocID) + docIDTextSize + len(keyIndex)
+	optionalAt    = len(keyReceivedAt) + receivedAtSize + len(`",`) // in Record.Document, digest and earlier index, if there are any
 )
 
 // AppendRecord appends the stream record of a head and a body to dst. body is
@@ -139,20 +140,44 @@ var ErrForeign = errors.New("not a record of this pipeline")
 // Parse cuts a stream record. It reads the head alone and allocates nothing
 // unless it fails; the error wraps ErrForeign.
 func Parse(data []byte) (Record, error) {
+	r, err := Cut(data)
+	if err != nil {
+		return r, err
+	}
+	// The index stands in the bulk action without quoting, so nothing but the
+	// names that we make may pass.
+	if !isIndexName(r.Index) || r.Earlier != nil && !isIndexName(r.Earlier) {
+		return r, fmt.Errorf("%w: the index is not a telemetry index", ErrForeign)
+	}
+	if r.DocID, err = ParseDocID(r.DocIDText); err != nil {
+		return r, fmt.Errorf("%w: %w", ErrForeign, err)
+	}
+	if r.ReceivedAt, err = parseReceivedAt(r.Document[len(keyReceivedAt):]); err != nil {
+		return r, fmt.Errorf("%w: %w", ErrForeign, err)
+	}
+	if digest, ok := bytes.CutPrefix(r.Document[optionalAt:], []byte(keyDigest)); ok {
+		if r.Digest, err = parseDigest(digest); err != nil {
+			return r, fmt.Errorf("%w: %w", ErrForeign, err)
+		}
+	}
+	// A line break inside would fall apart into several lines of a bulk body.
+	if r.Document[len(r.Document)-1] != '}' || bytes.IndexByte(r.Document, '\n') >= 0 {
+		return r, fmt.Errorf("%w: it is not one JSON object on one line", ErrForeign)
+	}
+	return r, nil
+}
+
+// Cut is Parse for who looks at a record before that is parsed: it finds where things stand, and reads none of them. DocID,
+// ReceivedAt and Digest are zero, and names may be any. The error wraps ErrForeign.
+func Cut(data []byte) (Record, error) {
 	var r Record
 	if len(data) < indexAt || string(data[:len(keyDocID)]) != keyDocID ||
 		string(data[len(keyDocID)+docIDTextSize:indexAt]) != keyIndex {
 		return r, fmt.Errorf("%w: the head is missing", ErrForeign)
 	}
-	var err error
 	r.DocIDText = data[len(keyDocID) : len(keyDocID)+docIDTextSize]
-	if r.DocID, err = ParseDocID(r.DocIDText); err != nil {
-		return r, fmt.Errorf("%w: %w", ErrForeign, err)
-	}
 	length := bytes.IndexByte(data[indexAt:], '"')
-	// The index stands in the bulk action without quoting, so nothing but the
-	// names that we make may pass.
-	if length <= 0 || !isIndexName(data[indexAt:indexAt+length]) {
+	if length <= 0 {
 		return r, fmt.Errorf("%w: the index is not a telemetry index", ErrForeign)
 	}
 	r.Index = data[indexAt : indexAt+length]
@@ -161,19 +186,24 @@ func Parse(data []byte) (Record, error) {
 		return r, fmt.Errorf("%w: received_at does not follow the index", ErrForeign)
 	}
 	r.Document = data[documentAt:]
-	if len(r.Document) < len(keyReceivedAt)+receivedAtSize+len(`",`) {
+	if len(r.Document) < optionalAt {
 		return r, fmt.Errorf("%w: it ends in its head", ErrForeign)
 	}
-	if r.ReceivedAt, err = parseReceivedAt(r.Document[len(keyReceivedAt):]); err != nil {
-		return r, fmt.Errorf("%w: %w", ErrForeign, err)
+	rest := r.Document[optionalAt:]
+	if after, ok := bytes.CutPrefix(rest, []byte(keyDigest)); ok {
+		if len(after) < digestTextSize+len(`",`) {
+			return r, fmt.Errorf("%w: %w", ErrForeign, errDigest)
+		}
+		rest = after[digestTextSize+len(`",`):]
 	}
-	if err := r.parseOptional(); err != nil {
-		return r, fmt.Errorf("%w: %w", ErrForeign, err)
+	if after, ok := bytes.CutPrefix(rest, []byte(keyEarlier)); ok {
+		length := bytes.IndexByte(after, '"')
+		if length <= 0 || length+len(`",`) > len(after) {
+			return r, fmt.Errorf("%w: the earlier index is not a telemetry index", ErrForeign)
+		}
+		r.Earlier, rest = after[:length], after[length+len(`",`):]
 	}
-	// A line break inside would fall apart into several lines of a bulk body.
-	if r.Document[len(r.Document)-1] != '}' || bytes.IndexByte(r.Document, '\n') >= 0 {
-		return r, fmt.Errorf("%w: it is not one JSON object on one line", ErrForeign)
-	}
+	r.tenantAt = len(r.Document) - len(rest)
 	return r, nil
 }
 
@@ -186,29 +216,6 @@ func DocIDOf(data []byte) DocID {
 	}
 	return id
 }
-
-// parseOptional reads what may stand between received_at and the tenant.
-func (r *Record) parseOptional() (err error) {
-	const begin = len(keyReceivedAt) + receivedAtSize + len(`",`)
-	rest := r.Document[begin:]
-	if after, ok := bytes.CutPrefix(rest, []byte(keyDigest)); ok {
-		if r.Digest, err = parseDigest(after); err != nil {
-			return err
-		}
-		rest = after[digestTextSize+len(`",`):]
-	}
-	if after, ok := bytes.CutPrefix(rest, []byte(keyEarlier)); ok {
-		length := bytes.IndexByte(after, '"')
-		if length <= 0 || !isIndexName(after[:length]) || length+len(`",`) > len(after) {
-			return errEarlier
-		}
-		r.Earlier, rest = after[:length], after[length+len(`",`):]
-	}
-	r.tenantAt = len(r.Document) - len(rest)
-	return nil
-}
-
-var errEarlier = errors.New("the earlier index is not a telemetry index")
 
 // isIndexName reports whether name is one that IndexName or CanaryIndex could have made.
 func isIndexName(name []byte) bool {

@@ -8,8 +8,8 @@ var PanicsAtBad = Mutant{
 	Name: "panics-at-bad", Clause: "none: a panic is to be survived", Scenario: "record-that-panics",
 	Edits: []Edit{{
 		File: "internal/indexing/chunk.go",
-		Old:  "\t\tr, err := telemetry.Parse(c.Records[i].Data)\n\t\treplayed :=",
-		New:  "\t\tif strings.Contains(string(c.Records[i].Data), `\"not a number\"`) {\n\t\t\tpanic(\"a bug\")\n\t\t}\n\t\tr, err := telemetry.Parse(c.Records[i].Data)\n\t\treplayed :=",
+		Old:  "\t\tr, err := telemetry.Parse(c.Records[i].Data)\n\t\tc.ids, c.origins",
+		New:  "\t\tif strings.Contains(string(c.Records[i].Data), `\"not a number\"`) {\n\t\t\tpanic(\"a bug\")\n\t\t}\n\t\tr, err := telemetry.Parse(c.Records[i].Data)\n\t\tc.ids, c.origins",
 	}, {
 		File: "internal/indexing/chunk.go",
 		Old:  "\t\"slices\"\n", New: "\t\"slices\"\n\t\"strings\"\n",
@@ -51,7 +51,7 @@ var records = []Mutant{
 		Edits: []Edit{{
 			File: "internal/indexing/chunk.go",
 			Old:  "\t\tc.add(r, now)\n\t\tc.at = append(c.at, i)\n",
-			New:  "\t\tx.Seen.Mark(x.Seen.Generation(), r.DocID, r.Digest.Short())\n\t\tc.add(r, now)\n\t\tc.at = append(c.at, i)\n",
+			New:  "\t\tx.Seen.Mark(x.Seen.Generation(), c.ids[i], c.digests[i].Short())\n\t\tc.add(r, now)\n\t\tc.at = append(c.at, i)\n",
 		}},
 	},
 	{
