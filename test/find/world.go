@@ -348,8 +348,10 @@ func heldIn(ctx context.Context, of *stream.Stream, shard string, byID map[strin
 			return nil, err
 		}
 		for _, r := range page.Records {
-			if byID[telemetry.ParseFields(r.Data).ID] != nil {
-				mine = append(mine, r)
+			for _, d := range r.Documents() {
+				if byID[telemetry.ParseFields(d.Data).ID] != nil {
+					mine = append(mine, d)
+				}
 			}
 		}
 		if len(page.Records) == 0 {
