@@ -67,6 +67,10 @@ func (r result) check(proofs bool) error {
 // window is that of the panels' rates: long enough for all that has happened.
 const window = time.Hour
 
+// shownFor is what a panel shows: a line that has points in it is not empty, also where there is none at this moment, since a
+// rate over five minutes, which are seconds here, has one only while something happens.
+const shownFor = time.Minute
+
 // measure counts panels, rules, and what the canary met, while everything still runs.
 func (t *tour) measure(ctx context.Context) error {
 	for _, group := range observability.Groups() {
@@ -105,11 +109,11 @@ func (t *tour) measure(ctx context.Context) error {
 func (t *tour) empty(ctx context.Context, p observability.Panel) (string, error) {
 	for _, q := range p.Queries {
 		expr := q.Filled(window)
-		series, err := t.alarms.Ask(ctx, expr)
+		shown, err := t.alarms.Shows(ctx, expr, shownFor)
 		if err != nil {
 			return "", fmt.Errorf("panel %s: %w", p.Title, err)
 		}
-		if len(series) == 0 {
+		if !shown {
 			return expr, nil
 		}
 	}

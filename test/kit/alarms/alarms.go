@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	api "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
 
 	"millrace/deploy/local"
@@ -173,6 +174,22 @@ func (w *Watcher) alerts(ctx context.Context, expr string) (found map[string]flo
 		found[string(s.Metric["alertname"])] = float64(s.Value)
 	}
 	return found, err
+}
+
+// Shows reports whether an expression has had a value within that time, as a panel shows it.
+func (w *Watcher) Shows(ctx context.Context, expr string, within time.Duration) (bool, error) {
+	now := time.Now()
+	value, _, _, err := w.API.QueryRange(ctx, expr, api.Range{Start: now.Add(-within), End: now, Step: time.Second})
+	if err != nil {
+		return false, fmt.Errorf("ask Prometheus: %w", err)
+	}
+	matrix, is := value.(model.Matrix)
+	if !is {
+		return false, fmt.Errorf("ask Prometheus: %s is a %s", expr, value.Type())
+	}
+	return slices.ContainsFunc(matrix, func(s *model.SampleStream) bool {
+		return slices.ContainsFunc(s.Values, func(v model.SamplePair) bool { return !math.IsNaN(float64(v.Value)) })
+	}), nil
 }
 
 // Ask evaluates an expression at present. A quantile of nothing is no result.
