@@ -187,6 +187,6 @@ func (s AuditStatus) Markdown() string {
 // auditOptions leave time for a hundred objects of a shard that is at its limit, five
 // minutes each, at the default rate.
 var auditOptions = workflow.ActivityOptions{
-	TaskQueue: RecoverQueue, StartToCloseTimeout: 24 * time.Hour, HeartbeatTimeout: takeoverAfter,
+	TaskQueue: RecoverQueue, StartToCloseTimeout: 24 * time.Hour, HeartbeatTimeout: TakeoverAfter,
 	WaitForCancellation: true, RetryPolicy: forEver, Summary: "look for records of the backup",
 }

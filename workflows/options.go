@@ -18,9 +18,9 @@ const (
 	// enough for workers that join to get their share.
 	DefaultCallFor = 5 * time.Minute
 
-	// takeoverAfter is how long a worker may be silent until another one takes
-	// over its shard, or its attempt at a range: three heartbeats.
-	takeoverAfter = 12 * time.Second
+	// TakeoverAfter is how long a worker may be silent until another one takes
+	// over its shard, or its attempt at a range: a little more than three heartbeats, see longcall.HeartbeatEvery.
+	TakeoverAfter = 13500 * time.Millisecond
 
 	// superviseFor is how long one call of SuperviseShards takes when nothing
 	// changes.
@@ -58,7 +58,7 @@ var forEver = &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoeffic
 // timeout is for one that hangs and yet sends heartbeats.
 func indexShardOptions(callFor time.Duration) workflow.ActivityOptions {
 	return workflow.ActivityOptions{
-		TaskQueue: IndexQueue, StartToCloseTimeout: callFor + 10*time.Minute, HeartbeatTimeout: takeoverAfter,
+		TaskQueue: IndexQueue, StartToCloseTimeout: callFor + 10*time.Minute, HeartbeatTimeout: TakeoverAfter,
 		WaitForCancellation: true, RetryPolicy: forEver, Summary: "index the shard for a while",
 	}
 }
@@ -82,13 +82,13 @@ var (
 	// attemptOptions have room for Elasticsearch to be down: an attempt waits
 	// for it inside the activity, in a slot that nothing else needs.
 	attemptOptions = workflow.ActivityOptions{
-		TaskQueue: RangeQueue, StartToCloseTimeout: 24 * time.Hour, HeartbeatTimeout: takeoverAfter,
+		TaskQueue: RangeQueue, StartToCloseTimeout: 24 * time.Hour, HeartbeatTimeout: TakeoverAfter,
 		WaitForCancellation: true, RetryPolicy: forEver,
 	}
 	// rangeOptions are for what has no need of Elasticsearch: to bury a range,
 	// to copy it, to release the copy.
 	rangeOptions = workflow.ActivityOptions{
-		TaskQueue: ProcessQueue, StartToCloseTimeout: 24 * time.Hour, HeartbeatTimeout: takeoverAfter,
+		TaskQueue: ProcessQueue, StartToCloseTimeout: 24 * time.Hour, HeartbeatTimeout: TakeoverAfter,
 		WaitForCancellation: true, RetryPolicy: forEver,
 	}
 )
@@ -101,7 +101,7 @@ const DefaultBackupFor = 15 * time.Minute
 // the time that an object may wait, after its own.
 func copyShardOptions(callFor time.Duration) workflow.ActivityOptions {
 	return workflow.ActivityOptions{
-		TaskQueue: CopyQueue, StartToCloseTimeout: callFor + 30*time.Minute, HeartbeatTimeout: takeoverAfter,
+		TaskQueue: CopyQueue, StartToCloseTimeout: callFor + 30*time.Minute, HeartbeatTimeout: TakeoverAfter,
 		WaitForCancellation: true, RetryPolicy: forEver, Summary: "back the shard up for a while",
 	}
 }
@@ -181,7 +181,7 @@ var (
 	// reprocessOptions have room for Elasticsearch to be down: a portion waits
 	// for it inside the activity.
 	reprocessOptions = workflow.ActivityOptions{
-		TaskQueue: DeadQueue, StartToCloseTimeout: 24 * time.Hour, HeartbeatTimeout: takeoverAfter,
+		TaskQueue: DeadQueue, StartToCloseTimeout: 24 * time.Hour, HeartbeatTimeout: TakeoverAfter,
 		WaitForCancellation: true, RetryPolicy: forEver, Summary: "reprocess entries for a while",
 	}
 )
@@ -190,7 +190,7 @@ var (
 // where its worker has died or stopped, for as long as the run may take.
 func probeOptions(ctx workflow.Context, in CanaryInput) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		TaskQueue: CanaryQueue, StartToCloseTimeout: in.Within + 10*time.Second, HeartbeatTimeout: takeoverAfter,
+		TaskQueue: CanaryQueue, StartToCloseTimeout: in.Within + 10*time.Second, HeartbeatTimeout: TakeoverAfter,
 		ScheduleToCloseTimeout: in.Timeout(), RetryPolicy: forEver, Summary: "post a record to each collector, and wait until it can be searched",
 	})
 }

@@ -49,7 +49,7 @@ var (
 		RetryPolicy: forEver, Summary: "resume all shards",
 	}
 	restoreOptions = workflow.ActivityOptions{
-		TaskQueue: RecoverQueue, StartToCloseTimeout: 7 * 24 * time.Hour, HeartbeatTimeout: takeoverAfter,
+		TaskQueue: RecoverQueue, StartToCloseTimeout: 7 * 24 * time.Hour, HeartbeatTimeout: TakeoverAfter,
 		WaitForCancellation: true, RetryPolicy: forEver, Summary: "restore the snapshot",
 	}
 	concludeOptions = workflow.ActivityOptions{
@@ -64,7 +64,7 @@ func sweepOptions(stage string, callFor time.Duration) workflow.ActivityOptions 
 		summary = "compare index and backup"
 	}
 	return workflow.ActivityOptions{
-		TaskQueue: SweepQueue, StartToCloseTimeout: callFor + 10*time.Minute, HeartbeatTimeout: takeoverAfter,
+		TaskQueue: SweepQueue, StartToCloseTimeout: callFor + 10*time.Minute, HeartbeatTimeout: TakeoverAfter,
 		WaitForCancellation: true, RetryPolicy: forEver, Summary: summary,
 	}
 }

@@ -10,7 +10,10 @@ import (
 // HeartbeatEvery is how often a call says how far it is. Each heartbeat writes the
 // state of its workflow, and brings back whether the call is canceled or paused: rare
 // enough for thousands of shards, often enough for an operator who waits for a pause.
-const HeartbeatEvery = 4 * time.Second
+//
+// The server's timer of the heartbeat timeout writes, too, each time that it fires and is set anew behind the last heartbeat.
+// So a timeout a little above three heartbeats (workflows.TakeoverAfter) makes four writes of three heartbeats: 0.3 a second.
+const HeartbeatEvery = 4450 * time.Millisecond
 
 // firstHeartbeat is when it says so for the first time, which shows that it runs.
 const firstHeartbeat = time.Second

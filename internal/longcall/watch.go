@@ -31,7 +31,8 @@ type Watch struct {
 func (w Watch) Until(ctx context.Context, finished <-chan struct{}) {
 	look := time.NewTicker(LookEvery)
 	defer look.Stop()
-	heartbeat := time.Now().Add(firstHeartbeat)
+	heartbeat := time.NewTimer(firstHeartbeat)
+	defer heartbeat.Stop()
 	due := time.After(w.For)
 	canceled, stopping := ctx.Done(), activity.GetWorkerStopChannel(ctx)
 	var drained <-chan time.Time
@@ -42,14 +43,6 @@ func (w Watch) Until(ctx context.Context, finished <-chan struct{}) {
 		}
 	}
 	isDue := false
-	looked := func(now time.Time) {
-		details, reason := w.Look(isDue)
-		if !now.Before(heartbeat) {
-			record(ctx, details)
-			heartbeat = now.Add(HeartbeatEvery - LookEvery/2) // the look nearest to it
-		}
-		end(reason)
-	}
 	for {
 		select {
 		case <-finished:
@@ -58,11 +51,18 @@ func (w Watch) Until(ctx context.Context, finished <-chan struct{}) {
 				record(ctx, details)
 			}
 			return
-		case now := <-look.C:
-			looked(now)
-		case now := <-due:
+		case <-look.C:
+			_, reason := w.Look(isDue)
+			end(reason)
+		case <-heartbeat.C:
+			heartbeat.Reset(HeartbeatEvery)
+			details, reason := w.Look(isDue)
+			record(ctx, details)
+			end(reason)
+		case <-due:
 			isDue = true
-			looked(now)
+			_, reason := w.Look(isDue)
+			end(reason)
 		case <-canceled:
 			canceled = nil
 			end(cmp.Or(yields(ctx), ErrCanceled))
