@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -108,12 +109,18 @@ func must[T any](v T, err error) T {
 // AppendPack appends a pack of some documents, each without a line break, to dst. Open takes no more than MaxDocuments, of
 // MaxUnpacked bytes with a line break each.
 func AppendPack(dst []byte, documents [][]byte) []byte {
-	plain := make([]byte, 0, size(documents))
+	memory := plains.Get().(*[]byte)
+	defer plains.Put(memory)
+	plain := slices.Grow((*memory)[:0], size(documents))
 	for _, d := range documents {
 		plain = append(append(plain, d...), '\n')
 	}
+	*memory = plain
 	return encoder.EncodeAll(plain, dst)
 }
+
+// plains are memory of packs before they are compressed. Of MaxUnpacked bytes at most, it goes with the garbage.
+var plains = sync.Pool{New: func() any { return new([]byte) }}
 
 func unpackedSize(data []byte) (int, error) {
 	var header zstd.Header
