@@ -24,6 +24,7 @@ const (
 // answers are the medians, in milliseconds, of how long something took in each run.
 type answers struct {
 	name    string
+	key     string // of its figures
 	measure func(context.Context) (*load.Histogram, error)
 	p50     spread
 }
@@ -31,7 +32,7 @@ type answers struct {
 // acks measures what Temporal adds to the time until an agent has its answer, against the bare start of a workflow with the same
 // input.
 func (b *bench) acks(ctx context.Context, stream string) error {
-	bare := &answers{name: "bare start", measure: b.bareStarts}
+	bare := &answers{name: "bare start", key: "bare", measure: b.bareStarts}
 	all := []*answers{bare}
 	for _, mode := range []string{"direct", "temporal"} {
 		p := b.pipeline()
@@ -44,7 +45,7 @@ func (b *bench) acks(ctx context.Context, stream string) error {
 			return err
 		}
 		defer collector.Kill()
-		all = append(all, &answers{name: mode, measure: func(ctx context.Context) (*load.Histogram, error) {
+		all = append(all, &answers{name: mode, key: mode, measure: func(ctx context.Context) (*load.Histogram, error) {
 			return b.ackedBy(ctx, collector, key)
 		}})
 	}
@@ -66,7 +67,7 @@ func (b *bench) acks(ctx context.Context, stream string) error {
 	added := temporal.p50.median() - direct.p50.median()
 	b.figures.add("ack_added_ms", added, "p50 through Temporal, %s, less direct, %s, at %d records/s", short(temporal.p50.median()), short(direct.p50.median()), ackRate)
 	b.figures.add("ack_added_ratio", added/bare.p50.median(), "ack_added_ms / the bare start of a workflow, %s; at most 2", short(bare.p50.median()))
-	return nil
+	return b.whereStartsGo(ctx, bare, temporal)
 }
 
 func (b *bench) ackedBy(ctx context.Context, collector *pipeline.Program, key string) (*load.Histogram, error) {

@@ -118,7 +118,9 @@ func (b *bench) compareIndex(w way) {
 	b.figures.add("cpu_ratio", ourCPU.median()/theirCPU.median(), "index_cpu_s / bare_cpu_s; at most 1.4")
 	b.figures.add("index_records_s", ours.median(), "%s; median and range of %d runs with %d records; processors %.0f %% busy",
 		ours, len(ours), b.Records, 100*collect(w.processor.runs, busyOf).median())
-	b.figures.add("index_cpu_s", ourCPU.median(), "%s; CPU seconds per million records, of the worker's whole life", ourCPU)
+	b.figures.add("index_cpu_s", ourCPU.median(), "%s; CPU seconds per million records, from when the worker is ready until it has ended", ourCPU)
+	start := collect(w.processor.runs, startOf)
+	b.figures.add("worker_start_cpu_s", start.median(), "%s; until it is ready, in no other figure", start)
 	for _, other := range []string{local.Elasticsearch, local.Temporal, w.source.Name} {
 		with, without := collect(w.processor.runs, otherOf(other)), collect(w.loop.runs, otherOf(other))
 		b.figures.add("index_"+other+"_cpu_s", with.median(), "%s; beside the bare loop %s", with, short(without.median()))
@@ -161,7 +163,7 @@ func (b *bench) startConsumer(ctx context.Context, source, stream, what string, 
 	if err != nil {
 		return drainer{}, err
 	}
-	idle, err := pipeline.PeakMemory(worker.Pid())
+	idle, start, err := whenReady(worker)
 	if err == nil {
 		_, err = p.Starter(ctx, "--stream", stream, what, "start")
 	}
@@ -177,7 +179,14 @@ func (b *bench) startConsumer(ctx context.Context, source, stream, what string, 
 		_, err := p.Starter(ctx, stop...)
 		return errors.Join(err, p.Stop())
 	}
-	return drainer{worker.Process, worker, firstRead(source, stream), finish, idle}, nil
+	return drainer{worker.Process, worker, firstRead(source, stream), finish, idle, start}, nil
+}
+
+// whenReady is what a worker has taken by then: bytes of memory, and of processors.
+func whenReady(worker *pipeline.Program) (resident int64, cpu time.Duration, err error) {
+	resident, err = pipeline.PeakMemory(worker.Pid())
+	cpu, cpuErr := pipeline.CPUTime(worker.Pid())
+	return resident, cpu, errors.Join(err, cpuErr)
 }
 
 func (b *bench) startBareloop(source, elasticsearch string, inFlight, limit int) starter {
@@ -191,7 +200,7 @@ func (b *bench) runBareloop(source, stream string, args ...string) (drainer, err
 	if err != nil {
 		return drainer{}, err
 	}
-	return drainer{process, nil, firstRead(source, stream), process.Wait, 0}, nil
+	return drainer{process, nil, firstRead(source, stream), process.Wait, 0, 0}, nil
 }
 
 func (b *bench) startLoop(args ...string) (*pipeline.Process, error) {

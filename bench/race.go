@@ -32,13 +32,15 @@ type drainer struct {
 	worker *pipeline.Program                        // nil of a bare loop
 	began  func(context.Context) (time.Time, error) // when it read the first record
 	finish func(context.Context) error
-	idle   int64 // bytes that it had resident before it began
+	idle   int64         // bytes that it had resident before it began
+	start  time.Duration // of processors, that it took until it was ready; a bare loop's counts
 }
 
 // drained is what one run took.
 type drained struct {
 	rate  float64 // records a second
-	cpu   float64 // seconds per million records, of the whole life of the process
+	cpu   float64 // seconds per million records, from when the process is ready until it has ended
+	start float64 // seconds, until then
 	peak  int64   // bytes; zero of a bare loop
 	idle  int64   // bytes, before it began
 	busy  float64 // share of all processors
@@ -46,11 +48,12 @@ type drained struct {
 }
 
 // Figures of runs.
-func rateOf(d drained) float64 { return d.rate }
-func cpuOf(d drained) float64  { return d.cpu }
-func peakOf(d drained) float64 { return mebibytes(d.peak) }
-func idleOf(d drained) float64 { return mebibytes(d.idle) }
-func busyOf(d drained) float64 { return d.busy }
+func rateOf(d drained) float64  { return d.rate }
+func cpuOf(d drained) float64   { return d.cpu }
+func peakOf(d drained) float64  { return mebibytes(d.peak) }
+func startOf(d drained) float64 { return d.start }
+func idleOf(d drained) float64  { return mebibytes(d.idle) }
+func busyOf(d drained) float64  { return d.busy }
 
 // otherOf is what something else used, in CPU seconds per million records.
 func otherOf(name string) func(drained) float64 {
@@ -131,10 +134,9 @@ func (b *bench) measured(ctx context.Context, c *contender, run string, records 
 	if err := errors.Join(err, d.finish(ctx)); err != nil {
 		return drained{}, err
 	}
-	cpu := d.CPU()
 	result := drained{
 		rate: float64(counted) / end.Sub(began).Seconds(),
-		cpu:  perMillion(cpu, records), peak: peak, idle: d.idle, busy: machineAfter.busySince(machineBefore), other: map[string]float64{},
+		cpu:  perMillion(d.CPU()-d.start, records), start: d.start.Seconds(), peak: peak, idle: d.idle, busy: machineAfter.busySince(machineBefore), other: map[string]float64{},
 	}
 	for name, used := range after.since(before) {
 		result.other[name] = perMillion(used, records)

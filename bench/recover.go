@@ -12,7 +12,6 @@ import (
 	"millrace/activities/backups"
 	"millrace/bench/data"
 	"millrace/deploy/local"
-	"millrace/deploy/pipeline"
 	"millrace/internal/archive"
 	"millrace/internal/backup"
 	"millrace/workers"
@@ -64,7 +63,7 @@ func (b *bench) startBackfill(address string) starter {
 		if err != nil {
 			return drainer{}, err
 		}
-		idle, err := pipeline.PeakMemory(worker.Pid())
+		idle, start, err := whenReady(worker)
 		begin := time.Now()
 		if err == nil {
 			_, err = p.Starter(ctx, "replay", "--from", recordsAt.Format(time.RFC3339), "--to", recordsAt.Add(time.Hour).Format(time.RFC3339),
@@ -74,7 +73,7 @@ func (b *bench) startBackfill(address string) starter {
 			worker.Kill()
 			return drainer{}, err
 		}
-		return drainer{worker.Process, worker, firstObject(address, begin), func(context.Context) error { return p.Stop() }, idle}, nil
+		return drainer{worker.Process, worker, firstObject(address, begin), func(context.Context) error { return p.Stop() }, idle, start}, nil
 	}
 }
 
@@ -102,7 +101,7 @@ func (b *bench) startBareBackfill(address, elasticsearch string, inFlight int) s
 		if err != nil {
 			return drainer{}, err
 		}
-		return drainer{process, nil, firstObject(address, begin), process.Wait, 0}, nil
+		return drainer{process, nil, firstObject(address, begin), process.Wait, 0, 0}, nil
 	}
 }
 
@@ -143,7 +142,7 @@ func (b *bench) compareRecover(backfill, loop *contender) {
 	b.figures.add("recover_bare_cpu_s", theirCPU.median(), "%s", theirCPU)
 	b.figures.add("recover_records_s", ours.median(), "%s; median and range of %d runs with %d records, read from a server that has the objects in memory; processors %.0f %% busy",
 		ours, len(ours), b.Records, 100*collect(backfill.runs, busyOf).median())
-	b.figures.add("recover_cpu_s", ourCPU.median(), "%s; CPU seconds per million records, of the worker's whole life", ourCPU)
+	b.figures.add("recover_cpu_s", ourCPU.median(), "%s; CPU seconds per million records, from when the worker is ready until it has ended", ourCPU)
 	for _, other := range []string{local.Elasticsearch, local.Temporal, storeName} {
 		with, without := collect(backfill.runs, otherOf(other)), collect(loop.runs, otherOf(other))
 		b.figures.add("recover_"+other+"_cpu_s", with.median(), "%s; beside the bare loop %s", with, short(without.median()))

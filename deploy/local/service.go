@@ -92,6 +92,9 @@ func (s *Service) URL() string {
 	return "http://" + s.Address()
 }
 
+// MetricsURL is where Temporal serves its own metrics, for Prometheus.
+func (s *Service) MetricsURL() string { return fmt.Sprintf("http://127.0.0.1:%d/metrics", s.ports[2]) }
+
 // LogFile is the file with the server's output.
 func (s *Service) LogFile() string { return s.log }
 

