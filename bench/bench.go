@@ -41,7 +41,7 @@ func run(ctx context.Context, o options) (err error) {
 		measure func(context.Context) error
 	}{
 		{"allocations", b.allocations}, {"index", b.index}, {"recover", b.recover}, {"backup", b.backup}, {"density", b.density},
-		{"ingest", b.ingest}, {"delay", b.delay}, {"logsdb", b.logsDB}, {"tracing", b.tracing},
+		{"ingest", b.ingest}, {"delay", b.delay}, {"logsdb", b.logsDB}, {"tracing", b.tracing}, {"simulation", b.simulation},
 	} {
 		if !b.measures(part.name) {
 			continue

@@ -17,10 +17,10 @@ import (
 )
 
 type options struct {
-	Runs    int           `help:"Measured runs of each contender, behind a discarded one, of backup and ingest." default:"5"`
+	Runs    int           `help:"Measured runs of each contender, behind a discarded one, of backup, ingest and simulation." default:"5"`
 	Records int           `help:"Records that are indexed in a run; a backup gets twice as many." default:"500000"`
 	For     time.Duration `help:"How long load is put on the collector, for each figure." default:"20s"`
-	Only    []string      `help:"What to measure: index, recover, backup, density, ingest, delay, logsdb, allocations; or tracing, which is not measured unless it is named." enum:"index,recover,backup,density,ingest,delay,logsdb,allocations,tracing" default:"index,recover,backup,density,ingest,delay,logsdb,allocations"`
+	Only    []string      `help:"What to measure: index, recover, backup, density, ingest, delay, logsdb, allocations; or tracing and simulation, which are not measured unless they are named." enum:"index,recover,backup,density,ingest,delay,logsdb,allocations,tracing,simulation" default:"index,recover,backup,density,ingest,delay,logsdb,allocations"`
 	Pairs   int           `help:"Measured runs of each contender, behind a discarded one, of index, recover and tracing: ratios are of pairs." default:"10"`
 	Before  string        `help:"Folder with the collector and worker of an earlier commit, to be measured beside: of ingest the collector, of tracing both." type:"existingdir" optional:""`
 }

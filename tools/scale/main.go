@@ -1,5 +1,5 @@
 // Command scale computes what a pipeline needs, and what it costs a month, from what the benchmark measures (units.json) and
-// list prices (prices.json). docs/scale.md is its output for three loads.
+// list prices (prices.json), and plays what happens to it (package simulation). docs/scale.md is its output for a few loads.
 package main
 
 import (
@@ -12,6 +12,11 @@ import (
 )
 
 //go:generate go run . --write ../../docs/scale.md
+
+type commands struct {
+	Sheet    options    `cmd:"" default:"withargs" help:"Compute what a pipeline needs for a load, and what that costs a month."`
+	Simulate simulating `cmd:"" help:"Play a pipeline of many shards that loses workers, meets a slow cluster, or is resharded."`
+}
 
 type options struct {
 	TBPerHour  float64 `help:"Telemetry an hour, in TB (10^12 bytes) as agents post it." default:"1"`
@@ -85,25 +90,34 @@ var (
 )
 
 func main() {
-	var o options
-	kong.Parse(&o, kong.Name("scale"), kong.Description("Computes what a pipeline needs for a load, and what that costs a month."))
-	if err := run(o); err != nil {
+	var c commands
+	parsed := kong.Parse(&c, kong.Name("scale"), kong.Description("Computes what a pipeline needs for a load, and what happens to it."))
+	if err := parsed.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}
 }
 
-func run(o options) error {
-	var u Units
-	var p Prices
+// measured are the units of the benchmark.
+func measured() (u Units, err error) {
 	if err := json.Unmarshal(unitsFile, &u); err != nil {
-		return fmt.Errorf("read units.json: %w", err)
+		return u, fmt.Errorf("read units.json: %w", err)
 	}
+	return u, nil
+}
+
+// Run computes the sheet.
+func (o options) Run() error {
+	u, err := measured()
+	if err != nil {
+		return err
+	}
+	var p Prices
 	if err := json.Unmarshal(pricesFile, &p); err != nil {
 		return fmt.Errorf("read prices.json: %w", err)
 	}
 	if o.Write != "" {
-		if err := os.WriteFile(o.Write, document(u, p), 0o644); err != nil { //nolint:gosec // it is a document
+		if err := os.WriteFile(o.Write, document(u, p, simulated(u, scenarios(1000, 617_000))), 0o644); err != nil { //nolint:gosec // it is a document
 			return fmt.Errorf("write the document: %w", err)
 		}
 		return nil

@@ -87,6 +87,9 @@ type Units struct {
 	LogsCPU           float64 `json:"logsdb_cpu_ratio"`
 	WritesPerShard    float64 `json:"temporal_writes_per_shard_s"`
 	Transitions       float64 `json:"transitions_per_batch"`
+	WorkerBulk        float64 `json:"worker_bulk_cpu_ms"`
+	ElasticsearchBulk float64 `json:"elasticsearch_bulk_cpu_ms"`
+	BulkLatency       float64 `json:"bulk_latency_ms"`
 }
 
 // bytes is what a document takes in packs of that many, between what was measured on a logarithmic scale.

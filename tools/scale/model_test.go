@@ -9,7 +9,7 @@ import (
 var units = Units{
 	Posted: 450, Document: 450, CollectorDirect: 10, CollectorTemporal: 20, WorkerSingle: 4, WorkerPack: 3, Backup: 3, Elasticsearch: 30,
 	Fill:        []Fill{{1, 477}, {10, 120}, {100, 80}},
-	BackupBytes: 80, IndexBytes: 200, WritesPerShard: 0.3, Transitions: 7,
+	BackupBytes: 80, IndexBytes: 200, WritesPerShard: 0.3, Transitions: 7, WorkerBulk: 0.1, ElasticsearchBulk: 1, BulkLatency: 10,
 }
 
 var prices = Prices{
@@ -76,7 +76,7 @@ func TestBatchesDivideAmongShards(t *testing.T) {
 
 func TestDocumentHasEveryNumber(t *testing.T) {
 	t.Parallel()
-	if text := string(document(units, prices)); len(text) < 4000 {
+	if text := string(document(units, prices, simulated(units, scenarios(10, 6000)))); len(text) < 4000 {
 		t.Errorf("the document is %s", text)
 	}
 	for value, want := range map[float64]string{0.123: "0.12", 9.5: "9.5", 12: "12", 1234567: "1,234,567", 999: "999", 100_000: "100,000"} {

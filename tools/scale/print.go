@@ -74,8 +74,8 @@ func table(p Prices, heads []string, sheets []Sheet) string {
 //go:embed scale.md.tmpl
 var text string
 
-// document is docs/scale.md.
-func document(u Units, p Prices) []byte {
+// document is docs/scale.md, with the table of what is simulated.
+func document(u Units, p Prices, simulated string) []byte {
 	usual := options{Record: 450, Peak: 1.5, Ingest: "direct", KeepDays: 7, BackupDays: 90, Replicas: 1}
 	sheet := func(tb float64, form, ingest string) Sheet {
 		o := usual
@@ -91,7 +91,7 @@ func document(u Units, p Prices) []byte {
 	}
 	var b bytes.Buffer
 	t := template.Must(template.New("").Funcs(template.FuncMap{"digits": digits, "add": func(a, b float64) float64 { return a + b }}).Parse(text))
-	if err := t.Execute(&b, map[string]any{"Units": u, "Prices": p, "Loads": loads}); err != nil {
+	if err := t.Execute(&b, map[string]any{"Units": u, "Prices": p, "Loads": loads, "Simulated": simulated}); err != nil {
 		panic(fmt.Sprintf("write docs/scale.md: %v", err)) // a mistake in the template
 	}
 	return b.Bytes()
