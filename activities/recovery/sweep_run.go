@@ -89,23 +89,6 @@ type sweepChunk struct {
 	gaps                []Gap       // that are there, and say what nothing explains
 }
 
-// sweepChunks are chunks that are applied, for the memory of later ones.
-var sweepChunks = sync.Pool{New: func() any { return new(sweepChunk) }}
-
-func newSweepChunk(object int) *sweepChunk {
-	c := sweepChunks.Get().(*sweepChunk)
-	c.object = object
-	return c
-}
-
-// release gives the memory of a chunk back, of which nothing is needed any more.
-func (c *sweepChunk) release() {
-	c.Reset()
-	clear(c.lines)
-	*c = sweepChunk{Chunk: c.Chunk, lines: c.lines[:0]}
-	sweepChunks.Put(c)
-}
-
 func newSweep(ctx, going context.Context, s *Sweeper, in SweepInput, plan Plan, page []Listed, from SweepProgress) *sweep {
 	documents := &timed{SweptDocuments: s.Documents}
 	indexer := indexing.New(indexing.Settings{Bulk: documents, Lookup: documents, Limiter: s.Limiter})
@@ -136,7 +119,6 @@ func (s *sweep) sweep() {
 			s.call.Stop(longcall.ErrStopped)
 			break
 		}
-		c.release()
 	}
 	for range s.queue { // what was read ahead is read again
 	}
@@ -180,7 +162,7 @@ func (s *sweep) readObject(object, skip int) bool {
 // cutObject cuts an object into chunks. skip is how many of its records are
 // handed over.
 func (s *sweep) cutObject(from reader, object int, skip *int) (ended bool, err error) {
-	most, c := s.bulkRecords(), newSweepChunk(object)
+	most, c := s.bulkRecords(), &sweepChunk{object: object}
 	for at := 0; ; at++ {
 		line, wanted, err := from.Next()
 		var damage *backup.DamageError
@@ -202,7 +184,7 @@ func (s *sweep) cutObject(from reader, object int, skip *int) (ended bool, err e
 			if !s.pass(c) || !s.rest() {
 				return false, nil
 			}
-			*skip, most, c = at, s.bulkRecords(), newSweepChunk(object)
+			*skip, most, c = at, s.bulkRecords(), &sweepChunk{object: object}
 		}
 		if !wanted || !s.chooses(line) {
 			if c.read = at + 1; s.call.Going.Err() != nil {
