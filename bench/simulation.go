@@ -16,6 +16,7 @@ import (
 	"millrace/deploy/pipeline"
 	"millrace/internal/config"
 	"millrace/internal/indexing"
+	"millrace/internal/longcall"
 	"millrace/internal/stream"
 	"millrace/test/kit/audit"
 	"millrace/tools/scale/simulation"
@@ -34,7 +35,7 @@ const (
 	killRate     = 500
 	killLoad     = 40 * time.Second
 	killAfter    = 10 * time.Second
-	killRepeated = 20 // simulated runs, of different dice
+	killRepeated = 20 // simulated runs, of different times since the last heartbeat
 )
 
 // simulation measures what the simulation must know, and how well it foretells what was measured.
@@ -185,7 +186,7 @@ func (b *bench) takeover(ctx context.Context, costs simulation.Costs) (err error
 	s.Kill = simulation.Kill{At: killAfter, Share: 0.5}
 	most := 0.0
 	for seed := range uint64(killRepeated) {
-		s.Seed = seed
+		s.Seed, s.Kill.At = seed, killAfter+time.Duration(seed)*longcall.HeartbeatEvery/killRepeated // at any time since the last heartbeat
 		most += simulation.Run(s).DelayMost / killRepeated
 	}
 	measured := report.Delay.Quantile(1).Seconds()

@@ -84,9 +84,11 @@ func New(capacity int) *Cache {
 }
 
 func (c *Cache) find(id telemetry.DocID) (*shard, key) {
-	k := key(id[:keySize])
-	return &c.shards[k.hash()&(shards-1)], k
+	return &c.shards[shardOf(&id)], key(id[:keySize])
 }
+
+// shardOf is of the lowest bits of the hash.
+func shardOf(id *telemetry.DocID) int { return int(id[0] & (shards - 1)) }
 
 // Seen reports whether id was marked and not forgotten since, and the digest that
 // it was marked with; zero where that was not known.

@@ -150,6 +150,11 @@ func TestManyAreAsOneByOne(t *testing.T) {
 	if stats := one.Stats(); stats != many.Stats() || stats.Evictions == 0 {
 		t.Errorf("one by one %+v, many at once %+v", stats, many.Stats())
 	}
+	for n := range uint64(60_000) {
+		if seen(one, id(n)) != seen(many, id(n)) {
+			t.Fatalf("id %d is not in both", n)
+		}
+	}
 	many.Raise(2)
 	many.MarkAll(1, []telemetry.DocID{id(1)}, []uint32{1})
 	if seen(many, id(1)) {

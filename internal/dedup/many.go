@@ -50,14 +50,14 @@ func (c *Cache) eachShard(ids []telemetry.DocID, use func(s *shard, positions []
 
 	var ends [shards]int32 // first how many, then where the next goes
 	for i := range ids {
-		ends[ids[i][0]&(shards-1)]++
+		ends[shardOf(&ids[i])]++
 	}
 	begin := int32(0)
 	for n, count := range ends {
 		ends[n], begin = begin, begin+count
 	}
 	for i := range ids {
-		end := &ends[ids[i][0]&(shards-1)]
+		end := &ends[shardOf(&ids[i])]
 		order[*end] = int32(i) //nolint:gosec // a chunk has fewer
 		*end++
 	}

@@ -2,6 +2,7 @@ package indexing
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -135,10 +136,7 @@ func (c *Chunk) sort(x *Indexer, now time.Time) {
 			c.meetKnown(i, held.Digest, generation)
 			continue
 		}
-		r, err := telemetry.Cut(c.Records[i].Data)
-		if err != nil { // it was parsed before
-			continue
-		}
+		r := c.head(i)
 		c.add(r, now)
 		c.at = append(c.at, i)
 		if r.Earlier != nil {
@@ -182,10 +180,18 @@ func foreign(r stream.Record, err error) outcome.Error {
 func (c *Chunk) fill(at []int, now time.Time) {
 	c.bulk.Reset()
 	for _, i := range at {
-		if r, err := telemetry.Cut(c.Records[i].Data); err == nil { // it was parsed before
-			c.add(r, now)
-		}
+		c.add(c.head(i), now)
 	}
+}
+
+// head cuts a record that was parsed before. If that fails, its memory was overwritten: a panic leaves the whole chunk to a
+// ProcessBatch, where a record that was passed over would be lost.
+func (c *Chunk) head(at int) telemetry.Record {
+	r, err := telemetry.Cut(c.Records[at].Data)
+	if err != nil {
+		panic(fmt.Sprintf("cut a record that was parsed before: %v", err))
+	}
+	return r
 }
 
 func (c *Chunk) add(r telemetry.Record, now time.Time) {

@@ -40,7 +40,7 @@ func (s *Stream) ContainerSince(ctx context.Context, shard string, since time.Ti
 			if container.FormOf(r.Data) != container.Single {
 				return arrived, nil
 			}
-			if arrived.After(now) { // what comes later is for another look
+			if arrived.After(now) { // the next look reads what came after this one began
 				return time.Time{}, nil
 			}
 		}

@@ -100,8 +100,8 @@ func (c simulating) print(w io.Writer, s simulation.Settings, r simulation.Resul
 		}
 	}
 	_ = t.Flush() // to a terminal
-	fmt.Fprintf(w, "\ndelay %.0f ms on average, %.0f ms p99, %.1f s at most; lag at most %.1f s; all as before after %.0f s; %s records sent twice\n",
-		r.DelayAverage, r.DelayP99, r.DelayMost, r.LagMost, r.Recovered, count(r.Reread))
+	fmt.Fprintf(w, "\ndelay %.0f ms on average, %.0f ms p99, %.1f s at most; lag at most %.1f s; all as before after: %s; %s records sent twice\n",
+		r.DelayAverage, r.DelayP99, r.DelayMost, r.LagMost, recovered(r), count(r.Reread))
 	fmt.Fprintf(w, "workers %.0f %% busy, cluster %.0f %%; Temporal %s writes a second, at most %s\n", 100*r.WorkersBusy, 100*r.ClusterBusy, count(r.Writes), count(r.WritesMost))
 }
 
@@ -115,7 +115,7 @@ type scenario struct {
 func scenarios(shards int, rate float64) []scenario {
 	with := func(change func(*simulating)) simulating {
 		c := simulating{
-			Shards: shards, Rate: rate, Record: 450, Documents: 20, For: 3 * time.Minute, Seed: 1,
+			Shards: shards, Rate: rate, Workers: max(shards/33, 3), Record: 450, Documents: 20, For: 3 * time.Minute, Seed: 1,
 			KillAt: 30 * time.Second, SlowAt: 30 * time.Second, SlowFor: 30 * time.Second, SplitAt: 30 * time.Second,
 		}
 		change(&c)
@@ -134,13 +134,20 @@ func simulated(u Units, scenarios []scenario) string {
 	text := "| | delay, average | p99 | longest lag | all as before after | sent twice | Temporal, writes a second | at most |\n|---|---|---|---|---|---|---|---|\n"
 	for _, s := range scenarios {
 		r := simulation.Run(s.Changes.settings(u))
-		after := "–"
-		if r.Recovered > 0 {
-			after = fmt.Sprintf("%.0f s", r.Recovered)
-		}
-		text += fmt.Sprintf("| %s | %.0f ms | %s | %.1f s | %s | %s | %s | %s |\n", s.Name, r.DelayAverage, milliseconds(r.DelayP99), r.LagMost, after, count(r.Reread), count(r.Writes), count(r.WritesMost))
+		text += fmt.Sprintf("| %s | %.0f ms | %s | %.1f s | %s | %s | %s | %s |\n", s.Name, r.DelayAverage, milliseconds(r.DelayP99), r.LagMost, recovered(r), count(r.Reread), count(r.Writes), count(r.WritesMost))
 	}
 	return text
+}
+
+// recovered says when all is as before.
+func recovered(r simulation.Result) string {
+	switch {
+	case r.BehindAtEnd > 0:
+		return "not in this time"
+	case r.Recovered == 0:
+		return "–"
+	}
+	return fmt.Sprintf("%.0f s", r.Recovered)
 }
 
 // milliseconds prints a time, from a second on in seconds.

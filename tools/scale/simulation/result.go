@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -18,7 +19,9 @@ type Result struct {
 	DelayMost    float64 `json:"delay_most_s"`
 	LagMost      float64 `json:"lag_most_s"` // of any shard, at a full second
 	// Recovered is how long, in seconds since what happened first, any shard lagged more than a second; 0 if none did.
-	Recovered   float64  `json:"recovered_after_s"`
+	Recovered float64 `json:"recovered_after_s"`
+	// BehindAtEnd is how many shards lag so much in the end: then it is not over.
+	BehindAtEnd int      `json:"behind_at_end"`
 	Writes      float64  `json:"temporal_writes_s"` // of Temporal's store, on average
 	WritesMost  float64  `json:"temporal_writes_most_s"`
 	WritesShard float64  `json:"temporal_writes_per_shard_s"`
@@ -66,6 +69,7 @@ func (p *play) result() Result {
 	before := 0.0
 	for n, s := range p.samples {
 		r.LagMost = max(r.LagMost, s.Lag)
+		r.BehindAtEnd = s.Behind
 		if s.Behind > 0 {
 			r.Recovered = s.At + 1 - p.first()
 		}
@@ -88,18 +92,22 @@ func (p *play) result() Result {
 	return r
 }
 
-// first is when the first thing happens.
-func (p *play) first() float64 {
-	first := time.Duration(math.MaxInt64)
-	for at, happens := range map[time.Duration]bool{p.Kill.At: p.Kill.Share > 0, p.Slow.At: p.Slow.Factor > 1, p.Split.At: p.Split.Shards > 0} {
-		if happens {
-			first = min(first, at)
-		}
+// first is when the first thing happens, in seconds; 0 where nothing does.
+func (s Settings) first() float64 {
+	var times []time.Duration
+	if s.Kill.Share > 0 {
+		times = append(times, s.Kill.At)
 	}
-	if first == math.MaxInt64 {
+	if s.Slow.Factor > 1 {
+		times = append(times, s.Slow.At)
+	}
+	if s.Split.Shards > 0 {
+		times = append(times, s.Split.At)
+	}
+	if len(times) == 0 {
 		return 0
 	}
-	return first.Seconds()
+	return slices.Min(times).Seconds()
 }
 
 // delays are how long records took, in steps of a twentieth, from a microsecond on.

@@ -96,6 +96,9 @@ const (
 	writesOfHeartbeat, writesOfCall, writesOfTimeout = 4.0 / 3, 6, 3
 )
 
+// killed is how many workers that is.
+func (s Settings) killed() int { return int(math.Ceil(s.Kill.Share * float64(s.Workers))) }
+
 // Validate reports what cannot be played.
 func (s Settings) Validate() error {
 	var errs []error
@@ -116,8 +119,8 @@ func (s Settings) Validate() error {
 		least("worker cores", float64(s.WorkerCores), 1)
 		least("cluster cores", float64(s.ClusterCores), 1)
 	}
-	if s.Kill.Share < 0 || s.Kill.Share >= 1 {
-		errs = append(errs, fmt.Errorf("kill: a share of %v leaves no worker, or is none", s.Kill.Share))
+	if !(s.Kill.Share >= 0) || s.killed() >= s.Workers {
+		errs = append(errs, fmt.Errorf("kill: a share of %v leaves no worker of %d, or is none", s.Kill.Share, s.Workers))
 	}
 	if s.Slow.Factor != 0 && s.Slow.Factor < 1 {
 		errs = append(errs, fmt.Errorf("slow: %v is less than 1", s.Slow.Factor))

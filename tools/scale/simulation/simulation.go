@@ -81,7 +81,7 @@ func (p *play) schedule() {
 
 // kill ends workers, and has those that are left begin their shards once they are missed.
 func (p *play) kill() {
-	dead := int(math.Ceil(p.Kill.Share * float64(len(p.workers))))
+	dead := p.killed()
 	for _, w := range p.workers[:dead] {
 		w.dead = true
 	}

@@ -68,6 +68,7 @@ func TestKilledWorkersAreMissed(t *testing.T) {
 	t.Parallel()
 	s := usual(64)
 	s.Kill = Kill{At: 20 * time.Second, Share: 0.25}
+	s.Slow.At, s.Split.At = s.Kill.At, s.Kill.At // of what does not happen
 	r := run(t, s)
 	within(t, "the longest lag", r.LagMost, takeoverAfter-heartbeatEvery, takeoverAfter+retryAfter+1)
 	within(t, "until all is as before", r.Recovered, takeoverAfter-heartbeatEvery, takeoverAfter+retryAfter+3)
@@ -98,6 +99,17 @@ func TestChildrenBeginWhenTheirParentIsDrained(t *testing.T) {
 	within(t, "the longest lag", r.LagMost, 0.1, 1)
 }
 
+// With half of the workers gone, the others cannot do what comes: it is not over in the end.
+func TestTooFewWorkersStayBehind(t *testing.T) {
+	t.Parallel()
+	s := usual(16)
+	s.Workers, s.WorkerCores, s.Costs.WorkerRecord = 2, 1, 1e-3 // 80 % busy
+	s.Kill = Kill{At: 20 * time.Second, Share: 0.5}
+	if r := run(t, s); r.BehindAtEnd != 16 {
+		t.Errorf("%d shards are behind, want all 16", r.BehindAtEnd)
+	}
+}
+
 func TestSameSettingsGiveSameResult(t *testing.T) {
 	t.Parallel()
 	s := usual(16)
@@ -119,6 +131,7 @@ func TestSettingsThatCannotBePlayedAreRefused(t *testing.T) {
 		"no worker":          func(s *Settings) { s.Workers = 0 },
 		"no rate":            func(s *Settings) { s.Rate = math.NaN() },
 		"no worker left":     func(s *Settings) { s.Kill.Share = 1 },
+		"the only worker":    func(s *Settings) { s.Workers, s.Kill.Share = 1, 0.5 },
 		"quicker":            func(s *Settings) { s.Slow.Factor = 0.5 },
 		"more than all":      func(s *Settings) { s.Split.Shards = s.Shards + 1 },
 		"no processor":       func(s *Settings) { s.WorkerCores = 0 },
