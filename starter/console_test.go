@@ -2,6 +2,8 @@ package main
 
 import (
 	"bufio"
+	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -260,6 +262,8 @@ func TestConsoleWorksWithoutItsSources(t *testing.T) {
 	}
 	cmd := exec.CommandContext(t.Context(), program, "console", "--listen", "127.0.0.1:0", "--source-timeout", "2s", "--worker-url", "http://127.0.0.1:1")
 	cmd.Env = o.env
+	var complaints bytes.Buffer
+	cmd.Stderr = &complaints
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()
@@ -276,7 +280,8 @@ func TestConsoleWorksWithoutItsSources(t *testing.T) {
 	await(t, "the errors of all sources", func() bool {
 		response, err := page.Get(address + "/state")
 		if err != nil {
-			t.Fatal(err)
+			err = errors.Join(err, cmd.Process.Kill(), cmd.Wait())
+			t.Fatalf("%v\n%s", err, &complaints)
 		}
 		defer response.Body.Close()
 		var s console.State
@@ -292,6 +297,23 @@ func TestConsoleWorksWithoutItsSources(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("interrupted, it ended with %v", err)
 	}
+}
+
+// TestTheConsolesClientWithoutATurnFails: an answer that it never got is not an empty one.
+func TestTheConsolesClientWithoutATurnFails(t *testing.T) {
+	t.Parallel()
+	c := observedOf(newPipeline(t, false)).client
+	brief, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	for range 10 * temporalRate { // all turns of the next seconds are taken
+		go func() { _, _ = c.DescribeWorkflowExecution(brief, "x", "") }()
+	}
+	await(t, "a call without a turn", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second/(4*temporalRate))
+		defer cancel()
+		_, err := c.DescribeWorkflowExecution(ctx, "x", "")
+		return err != nil && strings.Contains(err.Error(), "wait for a turn")
+	})
 }
 
 // TestTheConsolesClientsChangeNothing: what they may not do does not leave this process.
