@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -100,11 +101,12 @@ func (b *bench) into(e elastic, beside ...*pipeline.Process) func(ctx context.Co
 		if err := e.renew(ctx); err != nil {
 			return drained{}, err
 		}
-		result, err := b.measured(ctx, c, run, b.Records, beside, func(ctx context.Context, d drainer) (int, time.Time, error) {
-			end, err := e.await(ctx, b.Records, d.Ended())
-			return b.Records, end, err
+		records := cmp.Or(c.records, b.Records)
+		result, err := b.measured(ctx, c, run, records, beside, func(ctx context.Context, d drainer) (int, time.Time, error) {
+			end, err := e.await(ctx, records, d.Ended())
+			return records, end, err
 		})
-		return result, errors.Join(err, e.check(ctx, b.Records))
+		return result, errors.Join(err, e.check(ctx, records))
 	}
 }
 

@@ -18,9 +18,10 @@ const drainWithin = 10 * time.Minute
 
 // contender moves records from one end to another.
 type contender struct {
-	name  string
-	start starter
-	runs  []drained
+	name    string
+	start   starter
+	records int // that it drains; 0: as many as any
+	runs    []drained
 }
 
 // starter starts a contender for a run of that name.

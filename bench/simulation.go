@@ -27,6 +27,8 @@ const (
 	smallBulk = 100
 	// learnedShards is the number of shards whose run tells the simulation what a record costs. It foretells the others.
 	learnedShards = 8
+	// manyShards is the largest number that is measured.
+	manyShards = 64
 	// latencySamples is how many bulks of one document tell what a bulk takes beside its work.
 	latencySamples = 50
 
@@ -38,40 +40,59 @@ const (
 	killRepeated = 20 // simulated runs, of different times since the last heartbeat
 )
 
+// drain is a run that the simulation learns from, or foretells.
+type drain struct {
+	shards    int
+	bulks     float64 // about
+	source    *pipeline.Process
+	contender *contender
+}
+
+// total is what it took of something, in seconds.
+func (d drain) total(of func(drained) float64) float64 {
+	return collect(d.contender.runs, of).median() / 1e6 * float64(d.contender.records)
+}
+
+// startDrain serves the records of a drain.
+func (b *bench) startDrain(ctx context.Context, shards, records, bulk int) (drain, error) {
+	name := fmt.Sprintf("%s_%d_shards_%d_records_%d", replayName, shards, records, bulk)
+	source, url, err := b.startReplay(ctx, name, records, "--shards", strconv.Itoa(shards), "--documents", strconv.Itoa(packed))
+	if err != nil {
+		return drain{}, err
+	}
+	settings := []string{fmt.Sprint("MILLRACE_INDEX_SLOTS=", shards), fmt.Sprint("MILLRACE_BULK_RECORDS=", bulk)}
+	c := &contender{name: fmt.Sprintf("%d shards, bulks of %d", shards, bulk), records: records, start: func(ctx context.Context, stream string) (drainer, error) {
+		return b.startConsumer(ctx, url, stream, "process", settings...)
+	}}
+	each := math.Ceil(float64(records) / float64(shards) / float64(bulk))
+	return drain{shards: shards, bulks: float64(shards) * each, source: source, contender: c}, nil
+}
+
 // simulation measures what the simulation must know, and how well it foretells what was measured.
 func (b *bench) simulation(ctx context.Context) error {
 	e := b.elastic()
-	type play struct {
-		shards    int
-		source    *pipeline.Process
-		contender *contender
-	}
-	var plays []play
+	const large = simulation.BulkRecords
+	var drains []drain
 	var contenders []*contender
 	var sources []*pipeline.Process
-	add := func(shards int, name string, env ...string) error {
-		source, url, err := b.startReplay(ctx, fmt.Sprintf("%s_%d_%s", replayName, shards, name), b.Records, "--shards", strconv.Itoa(shards), "--documents", strconv.Itoa(packed))
-		if err != nil {
-			return err
-		}
-		c := &contender{name: fmt.Sprintf("processor, %d shards, %s", shards, name), start: func(ctx context.Context, stream string) (drainer, error) {
-			return b.startConsumer(ctx, url, stream, "process", append(env, "MILLRACE_INDEX_SLOTS="+strconv.Itoa(shards))...)
-		}}
-		plays, contenders, sources = append(plays, play{shards, source, c}), append(contenders, c), append(sources, source)
-		return nil
-	}
 	defer func() {
 		for _, s := range sources {
 			s.Kill()
 		}
 	}()
-	for _, shards := range []int{1, learnedShards, 64} {
-		if err := add(shards, "packs"); err != nil {
+	for _, of := range []struct{ shards, records, bulk int }{
+		{1, b.Records, large},
+		{learnedShards, b.Records, large},
+		{manyShards, b.Records, large},
+		{learnedShards, b.Records, smallBulk},
+		{learnedShards, learnedShards * packed, large},
+		{manyShards, manyShards * packed, large},
+	} {
+		d, err := b.startDrain(ctx, of.shards, of.records, of.bulk)
+		if err != nil {
 			return err
 		}
-	}
-	if err := add(learnedShards, "small bulks", "MILLRACE_BULK_RECORDS="+strconv.Itoa(smallBulk)); err != nil {
-		return err
+		drains, contenders, sources = append(drains, d), append(contenders, d.contender), append(sources, d.source)
 	}
 	if err := b.alternate(ctx, "simulation", b.Runs, contenders, b.into(e, sources...)); err != nil {
 		return err
@@ -80,46 +101,50 @@ func (b *bench) simulation(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	costs := b.learn(plays[1].contender, plays[3].contender, plays[1].source.Name, latency)
-	for _, p := range plays[:3] {
-		played := simulation.Run(b.played(p.shards, costs))
-		measured, foretold := collect(p.contender.runs, rateOf).median(), float64(b.Records)/played.DrainedAfter
-		b.figures.add(fmt.Sprintf("simulation_%d_shards_percent", p.shards), 100*math.Abs(foretold/measured-1),
-			"by how much the simulation is wrong about draining %d shards: it says %.0f records/s, measured are %.0f; at most 20", p.shards, foretold, measured)
+	costs := b.learn(lessons{large: drains[1], small: drains[3], few: drains[4], calls: drains[5]}, latency)
+	for _, d := range drains[:3] {
+		played := simulation.Run(b.played(d.shards, costs))
+		measured, foretold := collect(d.contender.runs, rateOf).median(), float64(b.Records)/played.DrainedAfter
+		b.figures.add(fmt.Sprintf("simulation_%d_shards_percent", d.shards), 100*math.Abs(foretold/measured-1),
+			"by how much the simulation is wrong about draining %d shards: it says %.0f records/s, measured are %.0f; at most 20", d.shards, foretold, measured)
 	}
 	return errors.Join(b.takeover(ctx, costs), e.call(ctx, http.MethodDelete, "/"+e.index, "", nil))
 }
 
-// learn finds the costs: of bulks of two sizes, the difference is what a bulk costs.
-func (b *bench) learn(large, small *contender, source string, latency time.Duration) simulation.Costs {
-	perBulk := 1.0/smallBulk - 1.0/largeBulk(b.Records)
-	split := func(of func(drained) float64) (record, bulk float64) {
-		few, many := collect(large.runs, of).median()/1e6, collect(small.runs, of).median()/1e6
-		bulk = max(many-few, 0) / perBulk
-		return few - bulk/largeBulk(b.Records), bulk
-	}
-	c := simulation.Costs{BulkLatency: latency}
-	c.WorkerRecord, c.WorkerBulk = split(cpuOf)
-	c.ClusterRecord, c.ClusterBulk = split(otherOf(local.Elasticsearch))
-	for _, other := range []string{local.Temporal, source} {
-		c.OtherRecord += collect(large.runs, otherOf(other)).median() / 1e6
-	}
-	b.figures.add("worker_bulk_cpu_ms", 1e3*c.WorkerBulk, "CPU of a bulk, beside that of its records, by bulks of %d", smallBulk)
-	b.figures.add("elasticsearch_bulk_cpu_ms", 1e3*c.ClusterBulk, "likewise")
-	b.figures.add("bulk_latency_ms", milliseconds(latency), "a bulk of one document; median of %d", latencySamples)
-	return c
+// lessons are drains that differ in one thing each: in the size of bulks, in the number of records, and in that of calls.
+type lessons struct{ large, small, few, calls drain }
+
+// of is what a record, a bulk and a call take of something, in seconds. What a run takes beside them is in none.
+func (l lessons) of(what func(drained) float64) (record, bulk, call float64) {
+	records := func(d drain) float64 { return float64(d.contender.records) }
+	bulk = max(l.small.total(what)-l.large.total(what), 0) / (l.small.bulks - l.large.bulks)
+	record = (l.large.total(what) - l.few.total(what) - bulk*(l.large.bulks-l.few.bulks)) / (records(l.large) - records(l.few))
+	more := l.calls.total(what) - l.few.total(what) - bulk*(l.calls.bulks-l.few.bulks) - record*(records(l.calls)-records(l.few))
+	return record, bulk, max(more, 0) / float64(l.calls.shards-l.few.shards)
 }
 
-// largeBulk is about how many records a bulk has where there is a backlog.
-func largeBulk(records int) float64 {
-	return min(simulation.BulkRecords, float64(records)/learnedShards)
+// learn finds the costs.
+func (b *bench) learn(l lessons, latency time.Duration) simulation.Costs {
+	c := simulation.Costs{BulkLatency: latency}
+	c.WorkerRecord, c.WorkerBulk, c.WorkerCall = l.of(cpuOf)
+	c.ClusterRecord, c.ClusterBulk, _ = l.of(otherOf(local.Elasticsearch))
+	for _, other := range []string{local.Temporal, l.large.source.Name} {
+		record, _, call := l.of(otherOf(other))
+		c.OtherRecord, c.OtherCall = c.OtherRecord+max(record, 0), c.OtherCall+call
+	}
+	b.figures.add("worker_bulk_cpu_ms", 1e3*c.WorkerBulk, "CPU of a bulk, beside that of its records, by bulks of %d", smallBulk)
+	b.figures.add("worker_call_cpu_ms", 1e3*c.WorkerCall, "CPU of a call that reads a shard, beside that, by %d shards", l.calls.shards)
+	b.figures.add("other_call_cpu_ms", 1e3*c.OtherCall, "likewise, of other programs, above all Temporal's server")
+	b.figures.add("elasticsearch_bulk_cpu_ms", 1e3*c.ClusterBulk, "CPU of a bulk, beside that of its records")
+	b.figures.add("bulk_latency_ms", milliseconds(latency), "a bulk of one document; median of %d", latencySamples)
+	return c
 }
 
 // played is the machine that all of this runs on.
 func (b *bench) played(shards int, costs simulation.Costs) simulation.Settings {
 	document := float64(len(data.Records(1, recordsAt)[0]))
 	return simulation.Settings{
-		Shards: shards, Workers: 1, Backlog: float64(b.Records), For: drainWithin, Costs: costs,
+		Shards: shards, Workers: 1, Slots: shards, Backlog: float64(b.Records), For: drainWithin, Costs: costs,
 		RecordBytes: document / 5, MemoryBytes: document + indexing.RecordOverhead, PageRecords: stream.DefaultLimitPerCall * packed,
 		OneMachine: runtime.NumCPU(), Unbounded: true,
 	}

@@ -88,6 +88,7 @@ type Units struct {
 	WritesPerShard    float64 `json:"temporal_writes_per_shard_s"`
 	Transitions       float64 `json:"transitions_per_batch"`
 	WorkerBulk        float64 `json:"worker_bulk_cpu_ms"`
+	WorkerCall        float64 `json:"worker_call_cpu_ms"`
 	ElasticsearchBulk float64 `json:"elasticsearch_bulk_cpu_ms"`
 	BulkLatency       float64 `json:"bulk_latency_ms"`
 }

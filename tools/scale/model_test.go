@@ -9,7 +9,7 @@ import (
 var units = Units{
 	Posted: 450, Document: 450, CollectorDirect: 10, CollectorTemporal: 20, WorkerSingle: 4, WorkerPack: 3, Backup: 3, Elasticsearch: 30,
 	Fill:        []Fill{{1, 477}, {10, 120}, {100, 80}},
-	BackupBytes: 80, IndexBytes: 200, WritesPerShard: 0.3, Transitions: 7, WorkerBulk: 0.1, ElasticsearchBulk: 1, BulkLatency: 10,
+	BackupBytes: 80, IndexBytes: 200, WritesPerShard: 0.3, Transitions: 7, WorkerBulk: 0.1, WorkerCall: 20, ElasticsearchBulk: 1, BulkLatency: 10,
 }
 
 var prices = Prices{

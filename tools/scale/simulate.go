@@ -21,6 +21,7 @@ type simulating struct {
 	Record    float64       `help:"Bytes of a record as agents post it, on average." default:"450"`
 	Documents float64       `help:"Documents in a record of the stream; 1: singles." default:"20"`
 	Workers   int           `help:"Workers of 4 processors; 0: as many as are 70 %% busy." default:"0"`
+	Slots     int           `help:"Shards that a worker indexes at once, at most: its --index-slots." name:"index-slots" default:"16"`
 	Cluster   int           `help:"Processors of Elasticsearch; 0: as many as are 70 %% busy." default:"0"`
 	For       time.Duration `help:"How long to play." default:"5m"`
 	KillAt    time.Duration `help:"When workers are killed." default:"60s"`
@@ -43,12 +44,12 @@ func (c simulating) settings(u Units) simulation.Settings {
 		worker = u.WorkerSingle
 	}
 	costs := simulation.Costs{
-		WorkerRecord: worker / 1e6 * larger, WorkerBulk: u.WorkerBulk / 1e3,
+		WorkerRecord: worker / 1e6 * larger, WorkerBulk: u.WorkerBulk / 1e3, WorkerCall: u.WorkerCall / 1e3,
 		ClusterRecord: u.Elasticsearch / 1e6 * larger, ClusterBulk: u.ElasticsearchBulk / 1e3,
 		BulkLatency: time.Duration(u.BulkLatency * float64(time.Millisecond)),
 	}
 	s := simulation.Settings{
-		Shards: c.Shards, Workers: c.Workers, Rate: c.Rate, For: c.For, Seed: c.Seed, Costs: costs,
+		Shards: c.Shards, Workers: c.Workers, Slots: c.Slots, Rate: c.Rate, For: c.For, Seed: c.Seed, Costs: costs,
 		RecordBytes: u.bytes(c.Documents) * (c.Record + u.Head) / (u.Posted + u.Head), MemoryBytes: c.Record + u.Head + indexing.RecordOverhead,
 		PageRecords: stream.DefaultLimitPerCall * c.Documents, WorkerCores: smallCPUs, ClusterCores: c.Cluster,
 		Kill: simulation.Kill{At: c.KillAt, Share: c.Kill}, Slow: simulation.Slow{At: c.SlowAt, For: c.SlowFor, Factor: c.Slow},
@@ -115,7 +116,7 @@ type scenario struct {
 func scenarios(shards int, rate float64) []scenario {
 	with := func(change func(*simulating)) simulating {
 		c := simulating{
-			Shards: shards, Rate: rate, Workers: max(shards/33, 3), Record: 450, Documents: 20, For: 3 * time.Minute, Seed: 1,
+			Shards: shards, Rate: rate, Workers: max(shards/33, 3), Slots: 64, Record: 450, Documents: 20, For: 3 * time.Minute, Seed: 1,
 			KillAt: 30 * time.Second, SlowAt: 30 * time.Second, SlowFor: 30 * time.Second, SplitAt: 30 * time.Second,
 		}
 		change(&c)

@@ -16,9 +16,10 @@ import (
 // Costs are what a record and a bulk take, in seconds of a processor.
 type Costs struct {
 	WorkerRecord, WorkerBulk   float64
+	WorkerCall                 float64 // a call that reads a shard, beside that
 	ClusterRecord, ClusterBulk float64
-	// OtherRecord is what other programs take that share the machine; see Settings.OneMachine.
-	OtherRecord float64
+	// OtherRecord and OtherCall are what other programs take that share the machine; see Settings.OneMachine.
+	OtherRecord, OtherCall float64
 	// BulkLatency is what a bulk takes beside that: the sync of the disk, and the way there and back.
 	BulkLatency time.Duration
 }
@@ -27,6 +28,7 @@ type Costs struct {
 type Settings struct {
 	Shards  int
 	Workers int
+	Slots   int     // shards that a worker reads at once, at most
 	Rate    float64 // records a second, the same to each shard
 	Backlog float64 // records that are there at the beginning, likewise
 	For     time.Duration
@@ -109,6 +111,7 @@ func (s Settings) Validate() error {
 	}
 	least("shards", float64(s.Shards), 1)
 	least("workers", float64(s.Workers), 1)
+	least("slots", float64(s.Slots), 1)
 	least("rate", s.Rate, 0)
 	least("backlog", s.Backlog, 0)
 	least("for", s.For.Seconds(), 1)

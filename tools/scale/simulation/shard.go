@@ -67,14 +67,26 @@ func (s *shard) begin(w *worker) {
 	s.read, s.taken, s.mark = s.saved, s.saved, s.saved
 	s.open, s.full, s.waiting = nil, false, false
 	s.writes += writesOfCall
-	s.poll()
+	w.calls++
+	if s.OneMachine > 0 {
+		s.cluster.work(s.now, s.Costs.OtherCall)
+	}
+	s.later(w.work(s.now, s.Costs.WorkerCall), s.poll)
 	s.beat(1) // longcall says early that it runs
 }
 
 // takeOver begins it on a worker that lives.
 func (s *shard) takeOver() {
 	s.writes += writesOfTimeout
-	s.begin(s.any())
+	s.reassign(s)
+}
+
+// end gives back the slot that the shard has on its worker.
+func (s *shard) end() {
+	s.run++ // nothing that it had under way is heard of again
+	w := s.owner
+	s.owner = nil
+	w.leave()
 }
 
 // later schedules what is of this run.
@@ -96,8 +108,8 @@ func (s *shard) beat(after float64) {
 		s.heartbeat, s.saved = s.now, s.mark
 		s.writes += writesOfHeartbeat
 		if s.now-s.began >= callFor && len(s.open) == 0 {
-			s.run++
-			s.at(s.now+beginsAfter, func() { s.begin(s.any()) })
+			s.end()
+			s.at(s.now+beginsAfter, func() { s.reassign(s) })
 			return
 		}
 		s.beat(heartbeatEvery)
@@ -209,7 +221,8 @@ func (s *shard) finish() {
 		return
 	}
 	s.drained = true
+	s.end()
 	for _, child := range s.children {
-		s.at(s.now+childrenAfter, func() { child.begin(s.any()) })
+		s.at(s.now+childrenAfter, func() { s.reassign(child) })
 	}
 }

@@ -30,6 +30,7 @@ type play struct {
 
 	shards  []*shard
 	workers []*worker
+	unread  []*shard // wait for a worker with a free slot
 	cluster *machine
 	slow    float64 // how many times longer the cluster takes
 
@@ -57,8 +58,8 @@ func (p *play) build() {
 	for n := range p.Shards {
 		s := &shard{play: p, rate: p.Rate / float64(p.Shards), backlog: p.Backlog / float64(p.Shards), closed: math.Inf(1)}
 		p.shards = append(p.shards, s)
-		w := p.workers[n%len(p.workers)]
-		p.at(p.rand.Float64()*idleWait, func() { s.begin(w) }) // they do not read in step
+		first := n % len(p.workers)
+		p.at(p.rand.Float64()*idleWait, func() { p.assign(s, first) }) // they do not read in step
 	}
 }
 
@@ -106,8 +107,19 @@ func (p *play) split() {
 	}
 }
 
-// any returns one of the workers that live: who polls a task queue is as likely as another to get the next task.
-func (p *play) any() *worker { return p.workers[p.rand.IntN(len(p.workers))] }
+// reassign begins a call on any worker: who polls a task queue is as likely as another to get the next task.
+func (p *play) reassign(s *shard) { p.assign(s, p.rand.IntN(len(p.workers))) }
+
+// assign begins a call on a worker, on the next one that has a free slot, or once there is one.
+func (p *play) assign(s *shard, first int) {
+	for n := range p.workers {
+		if w := p.workers[(first+n)%len(p.workers)]; w.calls < p.Slots {
+			s.begin(w)
+			return
+		}
+	}
+	p.unread = append(p.unread, s)
+}
 
 // at schedules an event.
 func (p *play) at(when float64, do func()) {

@@ -10,7 +10,7 @@ import (
 // usual is a light load on machines of its own: 100 records a second and shard.
 func usual(shards int) Settings {
 	return Settings{
-		Shards: shards, Workers: 4, Rate: 100 * float64(shards), For: time.Minute, Seed: 1,
+		Shards: shards, Workers: 4, Slots: 64, Rate: 100 * float64(shards), For: time.Minute, Seed: 1,
 		Costs:       Costs{WorkerRecord: 2e-6, ClusterRecord: 20e-6, BulkLatency: 10 * time.Millisecond},
 		RecordBytes: 100, MemoryBytes: 700, PageRecords: 100_000, WorkerCores: 4, ClusterCores: 16,
 	}
@@ -110,6 +110,31 @@ func TestTooFewWorkersStayBehind(t *testing.T) {
 	}
 }
 
+// TestShardsWaitForASlot: a worker reads as many as it has slots until calls end, and then others.
+func TestShardsWaitForASlot(t *testing.T) {
+	t.Parallel()
+	s := usual(12)
+	s.Workers, s.Slots, s.For = 1, 8, time.Duration((callFor+30)*float64(time.Second))
+	r := run(t, s)
+	within(t, "the longest lag", r.LagMost, callFor-1, callFor+2*heartbeatEvery+1)
+	if r.BehindAtEnd != 4 {
+		t.Errorf("%d shards are behind in the end, want 4", r.BehindAtEnd)
+	}
+	s.Workers = 2
+	if r := run(t, s); r.LagMost > 1 {
+		t.Errorf("with slots for all, a shard lags %g s", r.LagMost)
+	}
+}
+
+// TestCallsTakeProcessors: shards whose records cost nothing are drained when their calls have begun.
+func TestCallsTakeProcessors(t *testing.T) {
+	t.Parallel()
+	s := usual(64)
+	s.Workers, s.Rate, s.Backlog, s.OneMachine, s.Unbounded = 1, 0, 64, 2, true
+	s.Costs = Costs{WorkerCall: 0.1, OtherCall: 0.1}
+	within(t, "until all is read", run(t, s).DrainedAfter, 64*0.2/2*0.95, 64*0.2/2*1.1)
+}
+
 func TestSameSettingsGiveSameResult(t *testing.T) {
 	t.Parallel()
 	s := usual(16)
@@ -129,6 +154,7 @@ func TestSettingsThatCannotBePlayedAreRefused(t *testing.T) {
 	for name, change := range map[string]func(*Settings){
 		"no shard":           func(s *Settings) { s.Shards = 0 },
 		"no worker":          func(s *Settings) { s.Workers = 0 },
+		"no slot":            func(s *Settings) { s.Slots = 0 },
 		"no rate":            func(s *Settings) { s.Rate = math.NaN() },
 		"no worker left":     func(s *Settings) { s.Kill.Share = 1 },
 		"the only worker":    func(s *Settings) { s.Workers, s.Kill.Share = 1, 0.5 },

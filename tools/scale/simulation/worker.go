@@ -5,6 +5,7 @@ type worker struct {
 	*play
 	*machine
 	dead     bool
+	calls    int // that read a shard
 	limit    float64
 	inFlight int
 	base     float64 // the usual time of a bulk, a record
@@ -20,6 +21,17 @@ const (
 	followHigher = 1.0 / 500
 	leastTelling = 64 << 10 // bytes of a bulk, from which its latency says anything
 )
+
+// leave ends a call. The shard that has waited longest for a slot gets it.
+func (w *worker) leave() {
+	w.calls--
+	if len(w.unread) == 0 {
+		return
+	}
+	next := w.unread[0]
+	w.unread = w.unread[1:]
+	next.begin(w)
+}
 
 // place takes a place for a bulk; a shard that gets none is called when there is one.
 func (w *worker) place(s *shard) bool {
