@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -315,6 +316,33 @@ func BenchmarkFill(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/total, "ns/id")
+}
+
+// BenchmarkFillColdly is BenchmarkFill with a bulk's worth of other memory used before each of the two, as a worker does.
+func BenchmarkFillColdly(b *testing.B) {
+	const total, bulk = 1_000_000, 8000
+	ids, digests, held := make([]telemetry.DocID, bulk), make([]uint32, bulk), []Held(nil)
+	others := make([]byte, 32<<20)
+	var took time.Duration
+	timed := func(do func()) {
+		for i := 0; i < len(others); i += 64 {
+			others[i]++
+		}
+		begin := time.Now()
+		do()
+		took += time.Since(begin)
+	}
+	for b.Loop() {
+		c := New(DefaultCapacity)
+		for n := 0; n < total; n += bulk {
+			for i := range ids {
+				ids[i], digests[i] = id(uint64(n+i)), 1
+			}
+			timed(func() { held = c.SeenAll(ids, held[:0]) })
+			timed(func() { c.MarkAll(0, ids, digests) })
+		}
+	}
+	b.ReportMetric(float64(took.Nanoseconds())/float64(b.N)/total, "ns/id")
 }
 
 // At the default capacity, full and evicting: time and memory of an id.

@@ -64,15 +64,26 @@ func (c *Cache) eachShard(ids []telemetry.DocID, use func(s *shard, positions []
 	begin = 0
 	for n, end := range ends {
 		if end > begin {
-			c.useShard(n, order[begin:end], use)
+			c.useShard(n, ids, order[begin:end], use)
 		}
 		begin = end
 	}
 }
 
-func (c *Cache) useShard(n int, positions []int32, use func(s *shard, positions []int32)) {
+func (c *Cache) useShard(n int, ids []telemetry.DocID, positions []int32, use func(s *shard, positions []int32)) {
 	s := &c.shards[n]
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.touch(ids, positions)
 	use(s, positions)
+}
+
+// touch reads where the search for each id begins, so that they come from memory at the same time: a search that waits for its
+// entry lets no later one begin, once the processor has guessed wrong how it ends.
+func (s *shard) touch(ids []telemetry.DocID, positions []int32) {
+	touched := uint32(0)
+	for _, i := range positions {
+		touched |= s.table[s.home((*key)(ids[i][:keySize]))]
+	}
+	s.touched = touched
 }
