@@ -111,12 +111,13 @@ func (p *places) learn(t trip, took time.Duration) {
 	switch {
 	case ratio > shrinkAbove && t.crowded:
 		p.doubling = false
-		if p.limit = max(p.limit-0.5, float64(p.least)); p.limit == float64(p.least) {
-			p.crowded = 0 // of larger batches, or a slower server, it says nothing
-		}
+		p.limit = max(p.limit-0.5, float64(p.least))
 	case ratio < growBelow && full && p.doubling:
 		p.limit = min(p.limit+1, float64(cap(p.free)))
 	case ratio < growBelow && full:
 		p.limit = min(p.limit+1/p.limit, float64(cap(p.free)))
+	}
+	if int(p.limit) == p.least { // no batch is beside more any longer, and would say that it is time for more places
+		p.crowded = 0
 	}
 }
