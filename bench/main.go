@@ -30,6 +30,9 @@ func (o options) Validate() error {
 	if o.Runs < 1 || o.Records < 1 || o.For < time.Second {
 		return fmt.Errorf("--runs, --records, --for: there must be something to measure")
 	}
+	if o.measures("simulation") && o.Records < leastLearned {
+		return fmt.Errorf("--records: of %d, the simulation learns nothing; at least %d", o.Records, leastLearned)
+	}
 	if o.Pairs < leastPairs || o.Pairs > mostPairs {
 		return fmt.Errorf("--pairs: from %d to %d", leastPairs, mostPairs)
 	}

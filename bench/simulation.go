@@ -29,6 +29,8 @@ const (
 	learnedShards = 8
 	// manyShards is the largest number that is measured.
 	manyShards = 64
+	// leastLearned is the least number of records that tell what one costs, far above those of the runs that tell what a call does.
+	leastLearned = 10 * manyShards * packed
 	// latencySamples is how many bulks of one document tell what a bulk takes beside its work.
 	latencySamples = 50
 
@@ -48,9 +50,11 @@ type drain struct {
 	contender *contender
 }
 
+func (d drain) records() float64 { return float64(d.contender.records) }
+
 // total is what it took of something, in seconds.
 func (d drain) total(of func(drained) float64) float64 {
-	return collect(d.contender.runs, of).median() / 1e6 * float64(d.contender.records)
+	return collect(d.contender.runs, of).median() / 1e6 * d.records()
 }
 
 // startDrain serves the records of a drain.
@@ -61,7 +65,7 @@ func (b *bench) startDrain(ctx context.Context, shards, records, bulk int) (drai
 		return drain{}, err
 	}
 	settings := []string{fmt.Sprint("MILLRACE_INDEX_SLOTS=", shards), fmt.Sprint("MILLRACE_BULK_RECORDS=", bulk)}
-	c := &contender{name: fmt.Sprintf("%d shards, bulks of %d", shards, bulk), records: records, start: func(ctx context.Context, stream string) (drainer, error) {
+	c := &contender{name: fmt.Sprintf("%d shards, %d, bulks of %d", shards, records, bulk), records: records, start: func(ctx context.Context, stream string) (drainer, error) {
 		return b.startConsumer(ctx, url, stream, "process", settings...)
 	}}
 	each := math.Ceil(float64(records) / float64(shards) / float64(bulk))
@@ -116,10 +120,9 @@ type lessons struct{ large, small, few, calls drain }
 
 // of is what a record, a bulk and a call take of something, in seconds. What a run takes beside them is in none.
 func (l lessons) of(what func(drained) float64) (record, bulk, call float64) {
-	records := func(d drain) float64 { return float64(d.contender.records) }
 	bulk = max(l.small.total(what)-l.large.total(what), 0) / (l.small.bulks - l.large.bulks)
-	record = (l.large.total(what) - l.few.total(what) - bulk*(l.large.bulks-l.few.bulks)) / (records(l.large) - records(l.few))
-	more := l.calls.total(what) - l.few.total(what) - bulk*(l.calls.bulks-l.few.bulks) - record*(records(l.calls)-records(l.few))
+	record = (l.large.total(what) - l.few.total(what) - bulk*(l.large.bulks-l.few.bulks)) / (l.large.records() - l.few.records())
+	more := l.calls.total(what) - l.few.total(what) - bulk*(l.calls.bulks-l.few.bulks) - record*(l.calls.records()-l.few.records())
 	return record, bulk, max(more, 0) / float64(l.calls.shards-l.few.shards)
 }
 

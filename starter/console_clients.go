@@ -35,8 +35,11 @@ func observer(options client.Options, by who) (client.Client, error) {
 			if call := method[strings.LastIndexByte(method, '/')+1:]; !observes.MatchString(call) {
 				return status.Errorf(codes.PermissionDenied, "this client changes nothing, and %s may", call)
 			}
-			if err := limit.Wait(ctx); err != nil { // also before the deadline, if the turn would come behind it
-				return status.Errorf(codes.DeadlineExceeded, "wait for a turn to ask: %v", err)
+			if err := limit.Wait(ctx); err != nil {
+				if ctx.Err() != nil {
+					return status.FromContextError(ctx.Err()).Err()
+				}
+				return status.Errorf(codes.DeadlineExceeded, "wait for a turn to ask: %v", err) // which would come behind the deadline
 			}
 			return invoke(ctx, method, request, reply, cc, more...)
 		}))

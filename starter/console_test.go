@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -303,10 +304,12 @@ func TestConsoleWorksWithoutItsSources(t *testing.T) {
 func TestTheConsolesClientWithoutATurnFails(t *testing.T) {
 	t.Parallel()
 	c := observedOf(newPipeline(t, false)).client
-	brief, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	others, cancel := context.WithCancel(t.Context())
+	var asking sync.WaitGroup
+	defer asking.Wait()
 	defer cancel()
 	for range 10 * temporalRate { // all turns of the next seconds are taken
-		go func() { _, _ = c.DescribeWorkflowExecution(brief, "x", "") }()
+		asking.Go(func() { _, _ = c.DescribeWorkflowExecution(others, "x", "") })
 	}
 	await(t, "a call without a turn", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second/(4*temporalRate))

@@ -67,7 +67,6 @@ type shard struct {
 	positions uint32   // mask of an entry's position in ring plus one; the rest is its tag
 	hits      uint64
 	evictions uint64
-	touched   uint32   // so that the compiler leaves touch as it is
 	_         [64]byte // keeps the locks of neighbours off one cache line
 }
 

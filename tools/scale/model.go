@@ -9,6 +9,7 @@ import (
 	"millrace/api/batching"
 	"millrace/internal/container"
 	"millrace/internal/telemetry"
+	"millrace/workers"
 )
 
 // Load is what a pipeline is to take.
@@ -51,6 +52,7 @@ const (
 	// leastNodes of each kind are in two zones.
 	leastNodes         = 2
 	smallCPUs          = 4
+	smallMemory        = 8 << 30
 	largeCPUs          = 8
 	leastElasticsearch = 3 // masters that can vote
 )
@@ -187,6 +189,7 @@ type Sheet struct {
 	Stream        Stream
 	Collectors    float64 // nodes of 4 processors
 	Workers       float64 // likewise
+	Slots         float64 // of each worker: see slotsOf
 	Elasticsearch float64 // nodes of 8 processors
 	Disk          float64 // bytes of Elasticsearch, replicas and all
 	Backup        float64 // bytes in S3
@@ -209,6 +212,23 @@ func (s Sheet) Total() (usd float64) {
 	return usd
 }
 
+// shardMemory is what a shard takes of a worker that indexes it and backs it up while Elasticsearch is slow, in bytes: see
+// workers.DefaultIndexSlots and workers.DefaultBackupSlots.
+const shardMemory = (50 + 5) << 20
+
+// workersFor is how many workers have the memory for all shards, also when a third of the workers is lost.
+func workersFor(shards float64) float64 {
+	left := math.Ceil(shards * shardMemory / (smallMemory * busy))
+	return max(math.Ceil(left*3/2), leastNodes)
+}
+
+// slotsOf is how many shards a worker must read at once so that each shard is read when a third of the workers is lost. One
+// without a slot waits until the call of another ends, for minutes.
+func slotsOf(shards, workerCount float64) float64 {
+	left := max(workerCount-math.Ceil(workerCount/3), 1)
+	return max(math.Ceil(shards/left), workers.DefaultIndexSlots)
+}
+
 // sheetOf computes it.
 func sheetOf(l Load, u Units, p Prices) Sheet {
 	average, peak := l.average(), l.average()*l.Peak
@@ -225,8 +245,9 @@ func sheetOf(l Load, u Units, p Prices) Sheet {
 		worker = u.WorkerPack
 	}
 	s.Collectors = nodes(collector*posted, smallCPUs, leastNodes)
-	s.Workers = nodes((worker+u.Backup)*larger, smallCPUs, leastNodes)
 	s.Stream = streamOf(l, u, s.Collectors)
+	s.Workers = nodes((worker+u.Backup)*larger, smallCPUs, workersFor(s.Stream.Shards))
+	s.Slots = slotsOf(s.Stream.Shards, s.Workers)
 	s.Transitions = s.Stream.Shards * consumers * u.WritesPerShard
 	if l.Ingest == "temporal" {
 		s.Transitions += peak / batchOf(l, u, peak/s.Collectors, s.Stream.Linger) * u.Transitions

@@ -3,6 +3,7 @@ package main
 import (
 	"math"
 	"testing"
+	"time"
 )
 
 // units are round numbers.
@@ -40,6 +41,23 @@ func TestSinglesAreCountedByHand(t *testing.T) {
 	near(t, "an on-demand stream", s.onDemand(prices), 730*0.04+seconds*1000*1024/gibi*0.08+seconds*1000*490*2/gibi*0.04)
 	near(t, "the least of advantage", s.advantage(prices), seconds*25*(1<<20)/float64(gibi)*(0.032+0.016))
 	near(t, "transitions", s.Transitions, 2*2*0.3)
+}
+
+// TestEachShardHasASlot, also when a third of the workers is lost.
+func TestEachShardHasASlot(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ shards, workers, want float64 }{
+		{4, 2, 16}, {161, 3, 81}, {1000, 30, 50}, {1000, 2, 1000}, {40, 1, 40},
+	} {
+		near(t, "the number of slots", slotsOf(c.shards, c.workers), c.want)
+	}
+	for shards, want := range map[float64]float64{1: leastNodes, 104: leastNodes, 161: 3, 1000: 15} {
+		near(t, "the number of workers", workersFor(shards), want)
+	}
+	usual := simulating{Shards: 1000, Rate: 617_000, Record: 450, Documents: 20, For: time.Minute}
+	if s := usual.settings(units); s.Slots*s.Workers < s.Shards {
+		t.Errorf("%d workers have %d slots each for %d shards", s.Workers, s.Slots, s.Shards)
+	}
 }
 
 func TestPacksNeedFewerShards(t *testing.T) {

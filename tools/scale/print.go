@@ -29,6 +29,7 @@ func rows(s Sheet, p Prices) []row {
 		{"collectors' --ingest-linger", fmt.Sprintf("%.0f ms", 1e3*s.Stream.Linger)},
 		{"collectors, of 4 processors", count(s.Collectors)},
 		{"workers, of 4 processors", count(s.Workers)},
+		{"workers' --index-slots and --backup-slots", count(s.Slots)},
 		{"Temporal, state transitions a second", count(s.Transitions)},
 		{"Elasticsearch, nodes of 8 processors", count(s.Elasticsearch)},
 		{"Elasticsearch, disk", bytesOf(s.Disk)},

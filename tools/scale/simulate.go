@@ -20,8 +20,8 @@ type simulating struct {
 	Rate      float64       `help:"Records a second, of all shards." default:"617000"`
 	Record    float64       `help:"Bytes of a record as agents post it, on average." default:"450"`
 	Documents float64       `help:"Documents in a record of the stream; 1: singles." default:"20"`
-	Workers   int           `help:"Workers of 4 processors; 0: as many as are 70 %% busy." default:"0"`
-	Slots     int           `help:"Shards that a worker indexes at once, at most: its --index-slots." name:"index-slots" default:"16"`
+	Workers   int           `help:"Workers of 4 processors; 0: as many as are 70 %% busy, and have the memory for all shards." default:"0"`
+	Slots     int           `help:"Shards that a worker indexes at once, at most: its --index-slots; 0: as many as it needs when a third of the workers is lost." name:"index-slots" default:"0"`
 	Cluster   int           `help:"Processors of Elasticsearch; 0: as many as are 70 %% busy." default:"0"`
 	For       time.Duration `help:"How long to play." default:"5m"`
 	KillAt    time.Duration `help:"When workers are killed." default:"60s"`
@@ -58,7 +58,10 @@ func (c simulating) settings(u Units) simulation.Settings {
 	// A shard that is read as often as it may be sends a bulk for each page.
 	bulks := float64(c.Shards) * min(stream.DefaultCallsPerSecond, c.Rate/float64(c.Shards))
 	if s.Workers == 0 {
-		s.Workers = max(int(math.Ceil((c.Rate*costs.WorkerRecord+bulks*costs.WorkerBulk)/busy/smallCPUs)), leastNodes)
+		s.Workers = max(int(math.Ceil((c.Rate*costs.WorkerRecord+bulks*costs.WorkerBulk)/busy/smallCPUs)), int(workersFor(float64(c.Shards))))
+	}
+	if s.Slots == 0 {
+		s.Slots = int(slotsOf(float64(s.Shards), float64(s.Workers)))
 	}
 	if s.ClusterCores == 0 {
 		s.ClusterCores = max(int(math.Ceil((c.Rate*costs.ClusterRecord+bulks*costs.ClusterBulk)/busy)), leastElasticsearch*largeCPUs)
@@ -88,7 +91,7 @@ func (c simulating) Run() error {
 }
 
 func (c simulating) print(w io.Writer, s simulation.Settings, r simulation.Result) {
-	fmt.Fprintf(w, "%d shards, %s records a second, %d workers of %d processors, a cluster of %d\n\n", s.Shards, count(s.Rate), s.Workers, s.WorkerCores, s.ClusterCores)
+	fmt.Fprintf(w, "%d shards, %s records a second, %d workers of %d processors and %d slots, a cluster of %d\n\n", s.Shards, count(s.Rate), s.Workers, s.WorkerCores, s.Slots, s.ClusterCores)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "second\tlongest lag\tshards behind\tindexed a second\twrites of Temporal a second\t")
 	every := max(int(c.Every.Seconds()), 1)
@@ -116,7 +119,7 @@ type scenario struct {
 func scenarios(shards int, rate float64) []scenario {
 	with := func(change func(*simulating)) simulating {
 		c := simulating{
-			Shards: shards, Rate: rate, Workers: max(shards/33, 3), Slots: 64, Record: 450, Documents: 20, For: 3 * time.Minute, Seed: 1,
+			Shards: shards, Rate: rate, Workers: max(shards/33, 3), Record: 450, Documents: 20, For: 3 * time.Minute, Seed: 1,
 			KillAt: 30 * time.Second, SlowAt: 30 * time.Second, SlowFor: 30 * time.Second, SplitAt: 30 * time.Second,
 		}
 		change(&c)
