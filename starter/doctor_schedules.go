@@ -44,12 +44,12 @@ func (e *exam) scheduled(ctx context.Context, p planned) (verdict, error) {
 	if err != nil {
 		return verdict{}, err
 	}
-	described, err := c.ScheduleClient().GetHandle(ctx, p.id).Describe(ctx)
+	described, err := describeSchedule(ctx, c, p.id)
 	if isNotFound(err) {
 		return warn(p.make, "there is no schedule %s: %s", p.id, p.without), nil
 	}
 	if err != nil {
-		return verdict{}, fmt.Errorf("describe schedule %s: %w", p.id, advise(err, ""))
+		return verdict{}, err
 	}
 	if state := described.Schedule.State; state != nil && state.Paused {
 		return warn(fmt.Sprintf("temporal schedule toggle --unpause --schedule-id %s --reason REASON", p.id), "schedule %s is paused: %s", p.id, inOneLine(orDash(state.Note), longestDetail)), nil
@@ -62,6 +62,15 @@ func (e *exam) scheduled(ctx context.Context, p planned) (verdict, error) {
 		return fine("%s, every %v; it has not run yet", p.id, every(described)), nil
 	}
 	return e.lastRun(ctx, c, p, run, every(described))
+}
+
+// describeSchedule asks for a schedule. The error may be isNotFound.
+func describeSchedule(ctx context.Context, c client.Client, id string) (*client.ScheduleDescription, error) {
+	described, err := c.ScheduleClient().GetHandle(ctx, id).Describe(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("describe schedule %s: %w", id, err)
+	}
+	return described, nil
 }
 
 // every is how often a schedule runs; zero if it says otherwise than starter.
@@ -132,9 +141,12 @@ func (e *exam) lastSnapshot(ctx context.Context) (verdict, error) {
 	if err != nil {
 		return verdict{}, err
 	}
-	described, err := c.ScheduleClient().GetHandle(ctx, e.snapshots().id).Describe(ctx)
+	described, err := describeSchedule(ctx, c, e.snapshots().id)
+	if isNotFound(err) {
+		return skip("no schedule takes any"), nil // another check reports it
+	}
 	if err != nil {
-		return skip("no schedule takes any"), nil //nolint:nilerr // another check reports it
+		return verdict{}, err
 	}
 	last, err := snapshot.Open(bucket, e.Repository.Name).LastGood(ctx, time.Time{})
 	since := last.Started

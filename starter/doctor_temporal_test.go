@@ -155,6 +155,7 @@ func TestDoctorOfTemporal(t *testing.T) {
 		"a failed run":         {with(func(w *ward) { schedules(w, client.ScheduleOptions{TriggerImmediately: true}); failRun(w) }), "schedules snapshots", checkWarns, []string{"ended as Terminated", "temporal workflow describe --workflow-id snapshot/millrace"}},
 		"no snapshots at all":  {with(func(w *ward) { w.installed() }), "schedules last snapshot", checkSkipped, []string{"no schedule"}},
 		"the first is to come": {with(func(w *ward) { w.installed(); schedules(w, client.ScheduleOptions{}) }), "schedules last snapshot", checkOK, []string{"the first is to come"}},
+		"no word of schedules": {func(w *ward) { w.installed(); ofVersion("1.31.0")(w) }, "schedules last snapshot", checkFails, []string{"describe schedule snapshot/millrace"}},
 		"a snapshot":           {with(func(w *ward) { w.installed(); schedules(w, client.ScheduleOptions{}); takes(w, time.Minute) }), "schedules last snapshot", checkOK, []string{"telemetry-1 is 1m"}},
 		"an old snapshot":      {with(func(w *ward) { w.installed(); schedules(w, client.ScheduleOptions{}); takes(w, 3*time.Hour) }), "schedules last snapshot", checkWarns, []string{"telemetry-1, is 3h", "starter snapshot list"}},
 	} {
@@ -215,6 +216,10 @@ func schedules(w *ward, options client.ScheduleOptions) {
 	if _, err := w.connected.ScheduleClient().Create(w.t.Context(), options); err != nil {
 		w.t.Fatal(err)
 	}
+	await(w.t, "the schedule to be described", func() bool { // by a worker of the server, which must start for the new namespace
+		_, err := w.connected.ScheduleClient().GetHandle(w.t.Context(), options.ID).Describe(w.t.Context())
+		return err == nil
+	})
 }
 
 // schedulesCanary makes a schedule of the canary.
