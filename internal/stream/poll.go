@@ -19,7 +19,8 @@ type poller struct {
 	budget   *budget
 	iterator string
 	idle     time.Time // not before this: the shard was idle
-	limit    int       // records of a page
+	limit    int       // records of a page, at most
+	mean     int       // bytes of a record of the last page; 0: none was read
 }
 
 func (s *Stream) poller(shard string, limit int) *poller {
@@ -63,7 +64,7 @@ func (p *poller) next(ctx context.Context) (batch, error) {
 	defer cancel()
 	var a answer
 	out, err := p.stream.client.GetRecords(ctx, &kinesis.GetRecordsInput{
-		ShardIterator: &p.iterator, Limit: aws.Int32(int32(p.limit)), //nolint:gosec // at most 10,000
+		ShardIterator: &p.iterator, Limit: aws.Int32(int32(p.pageRecords())), //nolint:gosec // at most 10,000
 	}, once, decodeInto(&a))
 	if err != nil {
 		return batch{}, err //nolint:wrapcheck // the reader wraps it, with the shard
@@ -73,6 +74,9 @@ func (p *poller) next(ctx context.Context) (batch, error) {
 		size += len(a.records[i].Data) + telemetry.PartitionKeySize
 	}
 	p.budget.spend(called, size)
+	if size > 0 {
+		p.mean = size / len(a.records)
+	}
 	p.iterator = a.next
 	p.idle = time.Time{}
 	if len(a.records) == 0 && a.behind == 0 {
@@ -86,6 +90,14 @@ func (p *poller) next(ctx context.Context) (batch, error) {
 		records: a.records, memory: a.memory, behind: a.behind, answered: answered,
 		end: a.next == "", children: a.children,
 	}, nil
+}
+
+// pageRecords is how many records to ask for, so that they have about UsualPageBytes.
+func (p *poller) pageRecords() int {
+	if p.mean == 0 {
+		return min(p.limit, firstPageRecords)
+	}
+	return min(p.limit, max(1, UsualPageBytes/p.mean))
 }
 
 func (p *poller) close() {}

@@ -14,6 +14,13 @@ const (
 	MaxPageBytes = 10 << 20
 )
 
+// UsualPageBytes is about how many bytes a poller lets a page have: what may be read of a shard in a second (API reference of
+// GetRecords). After a larger page Kinesis refuses calls for as many seconds as it holds, and all of it has to lie in memory.
+const UsualPageBytes = 2 << 20
+
+// firstPageRecords is how many records a poller asks for while it does not know how large they are.
+const firstPageRecords = 100
+
 // Settings are how a process uses a stream. A zero field takes its default.
 type Settings struct {
 	// CallsPerSecond and BytesPerSecond are what this process may spend of a

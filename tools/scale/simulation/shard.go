@@ -123,7 +123,7 @@ func (s *shard) poll() {
 		s.full = true
 		return
 	}
-	n := math.Floor(min(s.arrived(s.now)-s.read, s.PageRecords, stream.MaxPageBytes/s.RecordBytes, room))
+	n := math.Floor(min(s.arrived(s.now)-s.read, s.PageRecords, max(1, stream.UsualPageBytes/s.RecordBytes), room))
 	wait := idleWait
 	if n >= 1 {
 		s.read += n
