@@ -37,11 +37,11 @@ func answered(t *testing.T, p *Processor, index string) {
 	c := &indexing.Chunk{Records: []stream.Record{{Data: telemetry.AppendRecord(nil, telemetry.Head{
 		Index: index, ReceivedAt: at, Tenant: "a", ID: "answered", Type: "span", Timestamp: at,
 	}, []byte(`{}`))}}}
-	place, err := w.run.Place(c)
+	place, err := w.run.Place(c.Priority)
 	if err == nil {
 		err = w.run.Index(c, place)
 	}
-	if err != nil || !p.Indexer.Knows([]byte(index)) {
+	if err != nil || !p.Indexer.Knows(index) {
 		t.Fatalf("%s has not answered: %v", index, err)
 	}
 }
@@ -90,8 +90,8 @@ func sequences(records []stream.Record) (all []string) {
 // takeAll takes one chunk, and what it leaves in the lane.
 func (l lined) takeAll(t *testing.T) (c *chunk, from loans, parts []*part) {
 	t.Helper()
-	c = &chunk{}
-	if _, ok := l.nextChunk(c, &from); !ok {
+	c, _, ok := l.nextChunk(&from)
+	if !ok {
 		t.Fatal("nothing was taken")
 	}
 	for {

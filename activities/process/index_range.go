@@ -159,7 +159,7 @@ func (w *work) tryRange(records []stream.Record, last bool, result *RangeResult)
 // it was.
 func (w *work) indexOnce(c *chunk) {
 	if !w.call.IsStopped() {
-		if place, err := w.run.Place(&c.Chunk); err == nil {
+		if place, err := w.run.Place(c.Priority); err == nil {
 			_ = w.run.Index(&c.Chunk, place) // it lists the records that were stopped
 			return
 		}

@@ -1,7 +1,6 @@
 package process
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"slices"
@@ -10,7 +9,6 @@ import (
 	"millrace/internal/indexing"
 	"millrace/internal/limiter"
 	"millrace/internal/stream"
-	"millrace/internal/telemetry"
 )
 
 // quickBytes is how much of a chunk goes at once where one tenant has sent far more
@@ -95,13 +93,16 @@ func (l *lane) first() (first *part, ok bool) {
 
 // into makes a chunk of the part.
 func (p *part) into(c *chunk) {
-	c.stretch, c.Bytes, c.gaps, c.Priority = p.stretch, p.size, true, limiter.Yielding
+	c.stretch, c.bytes, c.gaps, c.Priority = p.stretch, p.size, true, limiter.Yielding
 	c.Records = append(c.Records, p.records...)
 }
 
 // yield takes out of a chunk those records that others in it would wait for, and
 // returns them as parts of its stretch. A chunk that they are all of stays whole.
 func (p *pipeline) yield(c *chunk, from *loans) []*part {
+	if c.Parse(p.work.processor.Indexer) != nil { // Index says what comes of it
+		return nil
+	}
 	s := sorting{chunk: c}
 	s.look(p.work.processor.Indexer)
 	s.weigh()
@@ -116,59 +117,34 @@ func (p *pipeline) yield(c *chunk, from *loans) []*part {
 // sorting decides which records of a chunk yield.
 type sorting struct {
 	*chunk
-	tenants indexing.Owners
-	slow    []bool // of each record: its index may have to be made
-	large   []bool // of each tenant: it has more than its share
+	slow  []bool // of each index: it may have to be made
+	large []bool // of each tenant: it has more than its share
 }
 
-func (s *sorting) yields(n int) bool { return s.slow[n] || s.large[s.tenants.Of[n]] }
+func (s *sorting) yields(n int) bool {
+	return s.isSlow(n) || s.large[s.Tenants.Of[n]]
+}
 
-// look finds out of each record whose it is, and whether its index is known. A
-// record that no collector wrote has no tenant, and is not sent.
+func (s *sorting) isSlow(n int) bool { return s.slow[s.Indices.Of[n]] }
+
+// look finds out which indices are not known. A record that no collector wrote has none, and is not sent.
 func (s *sorting) look(known *indexing.Indexer) {
-	s.slow = make([]bool, len(s.Records))
-	resent, last, isKnown := false, []byte(nil), true
-	for n, data := range s.Records {
-		r, err := telemetry.Cut(data.Data)
-		if err != nil {
-			r = telemetry.Record{}
-		}
-		if !bytes.Equal(r.Index, last) {
-			last, isKnown = r.Index, err != nil || known.Knows(r.Index)
-		}
-		s.tenants.Add(r.Tenant())
-		s.slow[n] = !isKnown
-		resent = resent || !isKnown && r.Earlier != nil
+	s.slow = make([]bool, len(s.Indices.All))
+	for n, name := range s.Indices.All {
+		s.slow[n] = name != "" && !known.Knows(name)
 	}
-	if resent && s.hasTwins() { // the look-up of the second needs the first in its chunk
+	if slices.ContainsFunc(s.Elsewhere, s.isSlow) && s.HasTwins() { // the look-up of the second needs the first in its chunk
 		clear(s.slow)
 	}
-}
-
-// hasTwins reports whether two records of the chunk have one id. It reads them
-// again, since few chunks are asked.
-func (s *sorting) hasTwins() bool {
-	seen := make(map[telemetry.DocID]bool, len(s.Records))
-	for _, data := range s.Records {
-		r, err := telemetry.Parse(data.Data)
-		if err != nil {
-			continue
-		}
-		if seen[r.DocID] {
-			return true
-		}
-		seen[r.DocID] = true
-	}
-	return false
 }
 
 // weigh finds the tenants that have more than their share of quickBytes: as much
 // as is left for each of those that want more than that, once all others have what
 // they want (max-min fairness).
 func (s *sorting) weigh() {
-	size, order := make([]int, len(s.tenants.Names)), make([]int, len(s.tenants.Names))
-	for n, tenant := range s.tenants.Of {
-		if !s.slow[n] {
+	size, order := make([]int, len(s.Tenants.All)), make([]int, len(s.Tenants.All))
+	for n, tenant := range s.Tenants.Of {
+		if !s.isSlow(n) {
 			size[tenant] += indexing.Memory(s.Records[n])
 		}
 	}
@@ -195,15 +171,15 @@ func (s *sorting) divide(from *loans, size int) (parts []*part) {
 	var open [2]*part // of the slow ones, and of the others
 	lenders, stay := from.lenders(), s.Records[:0]
 	*from = (*from)[:0]
-	s.Bytes = 0
+	s.bytes = 0
 	for n, r := range s.Records {
 		if !s.yields(n) {
-			stay, s.Bytes = append(stay, r), s.Bytes+indexing.Memory(r)
+			stay, s.bytes = append(stay, r), s.bytes+indexing.Memory(r)
 			from.add(lenders[n])
 			continue
 		}
 		which := &open[0]
-		if !s.slow[n] {
+		if !s.isSlow(n) {
 			which = &open[1]
 		}
 		if *which == nil || (*which).size >= size {
@@ -212,8 +188,9 @@ func (s *sorting) divide(from *loans, size int) (parts []*part) {
 		}
 		(*which).add(r, lenders[n])
 	}
-	clear(s.Records[len(stay):])
-	s.Records, s.gaps = stay, len(parts) > 0
+	if s.gaps = len(parts) > 0; s.gaps {
+		s.Keep(stay)
+	}
 	return parts
 }
 

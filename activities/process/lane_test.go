@@ -32,7 +32,7 @@ func TestAFloodYieldsToOthersOfItsChunk(t *testing.T) {
 	if len(parts) < 2 {
 		t.Errorf("the flood is in %d parts", len(parts))
 	}
-	all, held := sequences(c.Records), c.Bytes
+	all, held := sequences(c.Records), c.bytes
 	for _, p := range parts {
 		if limit := quickBytes + indexing.Memory(p.records[0]); p.size > limit {
 			t.Errorf("a part has %d bytes, more than %d", p.size, limit)
@@ -52,8 +52,8 @@ func TestAFloodYieldsToOthersOfItsChunk(t *testing.T) {
 		}
 		var in chunk
 		p.into(&in)
-		if !in.gaps || in.Priority != limiter.Yielding || in.Bytes != p.size {
-			t.Errorf("part %d: gaps %t, priority %s, %d bytes", n, in.gaps, in.Priority, in.Bytes)
+		if !in.gaps || in.Priority != limiter.Yielding || in.bytes != p.size {
+			t.Errorf("part %d: gaps %t, priority %s, %d bytes", n, in.gaps, in.Priority, in.bytes)
 		}
 		l.mark.end(in.stretch, indexing.Counts{Records: int64(len(in.Records))})
 		p.from.giveBack()
@@ -120,11 +120,11 @@ func TestSharesAreMaxMinFair(t *testing.T) {
 		"what the small ones leave":   {[]int{300, 10, 40}, []bool{true, false, false}},
 		"too much for an equal share": {[]int{10, 50, 51}, []bool{false, true, true}},
 	} {
-		s := sorting{chunk: &chunk{}}
+		s := sorting{chunk: &chunk{}, slow: []bool{false}}
 		for n, percent := range c.wants {
 			s.Records = append(s.Records, stream.Record{Data: make([]byte, quickBytes*percent/100-indexing.RecordOverhead)})
-			s.slow = append(s.slow, false)
-			s.tenants.Add(fmt.Append(nil, n))
+			s.Tenants.Add(fmt.Append(nil, n))
+			s.Indices.Add(nil)
 		}
 		if s.weigh(); !slices.Equal(s.large, c.large) {
 			t.Errorf("%s: large: %v, want %v", name, s.large, c.large)

@@ -54,14 +54,20 @@ type pipeline struct {
 type chunk struct {
 	indexing.Chunk
 	stretch *stretch
+	bytes   int                // that its records keep in memory: see indexing.Memory
 	gaps    bool               // there are other records between its own
 	aside   []indexing.Verdict // dead, of offenders: they go to the ledger together with others
 	merging bool               // open records are of offenders alone, and go to a ProcessBatch together with others
 }
 
-func (c *chunk) reset() {
+// chunks are the memory of chunks that are settled, for all shards of the worker: as many are in use as may be sent at once.
+var chunks = sync.Pool{New: func() any { return &chunk{} }}
+
+// release gives the memory of a chunk back.
+func (c *chunk) release() {
 	c.Reset()
-	c.stretch, c.gaps, c.aside, c.merging = nil, false, nil, false
+	c.stretch, c.bytes, c.gaps, c.aside, c.merging = nil, 0, false, nil, false
+	chunks.Put(c)
 }
 
 // page is a stream.Page, or a portion of it, on its way to the chunks.
@@ -266,31 +272,31 @@ func unpack(records []stream.Record, from *loan) page {
 
 // index takes chunks and settles them until there are no more.
 func (p *pipeline) index() {
-	c, from := &chunk{}, loans{}
-	for {
-		place, ok := p.nextChunk(c, &from)
+	for from := (loans{}); ; from.giveBack() {
+		c, place, ok := p.nextChunk(&from)
 		if !ok || !p.settle(c, place) {
 			return
 		}
 		p.finish(c)
-		c.reset()
-		from.giveBack()
+		c.release()
 	}
 }
 
 // indexLane settles the parts that are in the lane until there are no more.
 func (p *pipeline) indexLane() {
-	for c := (&chunk{}); ; c.reset() {
+	for {
 		next, ok := p.lane.next(p.work.call.Going)
 		if !ok {
 			return
 		}
+		c := chunks.Get().(*chunk)
 		next.into(c)
-		place, err := p.work.run.Place(&c.Chunk)
+		place, err := p.work.run.Place(c.Priority)
 		if err != nil || !p.settle(c, place) {
 			return
 		}
 		p.finish(c)
+		c.release()
 		next.from.giveBack()
 	}
 }
@@ -304,7 +310,7 @@ func (p *pipeline) finish(c *chunk) {
 	}
 	if len(c.aside)+len(c.Parked) == 0 && !c.merging {
 		end(c.stretch, c.Counts)
-		p.held.Release(int64(c.Bytes))
+		p.held.Release(int64(c.bytes))
 		return
 	}
 	if c.merging {
@@ -316,7 +322,7 @@ func (p *pipeline) finish(c *chunk) {
 			held += indexing.Memory(c.Records[v.At])
 		}
 	}
-	p.held.Release(int64(c.Bytes - held))
+	p.held.Release(int64(c.bytes - held))
 	p.pool.add(c, func(also indexing.Counts) {
 		counts.Add(also)
 		end(stretch, counts)
@@ -326,35 +332,36 @@ func (p *pipeline) finish(c *chunk) {
 
 // nextChunk waits its turn, for records, and for a place in Elasticsearch, and then
 // takes as much as has been read, up to the bounds of a bulk.
-func (p *pipeline) nextChunk(c *chunk, from *loans) (place func(limiter.Feedback), ok bool) {
+func (p *pipeline) nextChunk(from *loans) (c *chunk, place func(limiter.Feedback), ok bool) {
 	select {
 	case p.turn <- struct{}{}:
 	case <-p.work.call.Going.Done():
-		return nil, false
+		return nil, nil, false
 	}
 	defer func() { <-p.turn }()
 	for len(p.rest.records) == 0 {
 		select {
 		case next, open := <-p.pages:
 			if !open {
-				return nil, false
+				return nil, nil, false
 			}
 			if p.rest = next; len(next.records) == 0 {
 				p.mark.end(p.mark.begin(next.end), indexing.Counts{}) // time has passed
 			}
 		case <-p.work.call.Going.Done():
-			return nil, false
+			return nil, nil, false
 		}
 	}
-	place, err := p.work.run.Place(&c.Chunk)
+	place, err := p.work.run.Place(limiter.Live)
 	if err != nil {
-		return nil, false
+		return nil, nil, false
 	}
+	c = chunks.Get().(*chunk)
 	c.stretch = p.mark.begin(p.cut(c, from))
 	parts := p.yield(c, from)
 	p.mark.divide(c.stretch, len(parts))
 	p.lane.add(parts)
-	return place, true
+	return c, place, true
 }
 
 // cut moves records from the pages to a chunk and returns where they end; that is behind a whole record of the stream.
@@ -381,13 +388,12 @@ func (p *pipeline) cut(c *chunk, from *loans) (end telemetry.Checkpoint) {
 		}
 		c.Records = append(c.Records, r)
 		from.add(p.rest.loan)
-		c.Bytes += indexing.Memory(r)
+		c.bytes += indexing.Memory(r)
 		p.rest.records = p.rest.records[1:]
-		sequence := telemetry.SequenceOf(r.Sequence)
-		if sequence != r.Sequence && len(p.rest.records) > 0 && telemetry.SequenceOf(p.rest.records[0].Sequence) == sequence {
+		if r.Divided {
 			continue // a takeover reads a container again, as a whole
 		}
-		end.Sequence, end.Arrived, end.ReadUpTo = sequence, r.Arrived, r.Arrived
+		end.Sequence, end.Arrived, end.ReadUpTo = telemetry.SequenceOf(r.Sequence), r.Arrived, r.Arrived
 		if len(p.rest.records) == 0 {
 			end.ReadUpTo, end.Closed = p.rest.end.ReadUpTo, p.rest.end.Closed
 		}

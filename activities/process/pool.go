@@ -74,7 +74,7 @@ func (p *pool) add(c *chunk, end func(also indexing.Counts)) {
 		add(v, offenders)
 	}
 	for _, v := range c.Parked {
-		add(v, string(telemetry.IndexOf(c.Records[v.At].Data)))
+		add(v, c.Indices.Name(v.At))
 	}
 	if c.merging {
 		f := p.puddle(offenders)

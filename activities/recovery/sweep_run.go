@@ -72,6 +72,7 @@ type sweepChunk struct {
 	indexing.Chunk
 	object int
 	lines  []backup.Line // of its records
+	bytes  int           // that its records keep in memory: see indexing.Memory
 	read   int           // records of the object that end with it, wanted or not
 	last   bool          // it is the object's end
 	damage error
@@ -179,7 +180,7 @@ func (s *sweep) cutObject(from reader, object int, skip *int) (ended bool, err e
 		if at < *skip {
 			continue
 		}
-		if len(c.Records) == most || c.Bytes > sweepBytes {
+		if len(c.Records) == most || c.bytes > sweepBytes {
 			c.read = at
 			if !s.pass(c) || !s.rest() {
 				return false, nil
@@ -193,7 +194,7 @@ func (s *sweep) cutObject(from reader, object int, skip *int) (ended bool, err e
 			continue
 		}
 		record := stream.Record{Sequence: line.Sequence, Arrived: line.Arrived, Data: line.Data}
-		c.Records, c.lines, c.Bytes = append(c.Records, record), append(c.lines, line), c.Bytes+indexing.Memory(record)
+		c.Records, c.lines, c.bytes = append(c.Records, record), append(c.lines, line), c.bytes+indexing.Memory(record)
 	}
 }
 

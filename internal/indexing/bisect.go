@@ -40,7 +40,7 @@ func (s *Run) Bisect(c *Chunk) error {
 	}
 	c.Open = slices.DeleteFunc(c.Open, func(v Verdict) bool { return v.Whole })
 	// By tenant, so that one's poison keeps no other's records from the index.
-	slices.SortStableFunc(whole, c.owners.byTenant)
+	slices.SortStableFunc(whole, c.byTenant)
 	n := &bisection{run: s, c: c}
 	refused, _, err := n.tryPieces(whole)
 	if err != nil {
@@ -67,14 +67,14 @@ func (s *Run) Bisect(c *Chunk) error {
 // at pieces that hold records of a tenant most of whose records are no suspects: those
 // stand beside another tenant's, and would wait in a ProcessBatch for its poison.
 func (n *bisection) leave(suspects []Verdict, size int) error {
-	all, suspected := make([]int, len(n.c.owners.Names)), make([]int, len(n.c.owners.Names))
-	for _, tenant := range n.c.owners.Of {
+	all, suspected := make([]int, len(n.c.Tenants.All)), make([]int, len(n.c.Tenants.All))
+	for _, tenant := range n.c.Tenants.Of {
 		all[tenant]++
 	}
 	for _, v := range suspects {
-		suspected[n.c.owners.Of[v.At]]++
+		suspected[n.c.Tenants.Of[v.At]]++
 	}
-	isNeighbour := func(v Verdict) bool { return 2*suspected[n.c.owners.Of[v.At]] < all[n.c.owners.Of[v.At]] }
+	isNeighbour := func(v Verdict) bool { return 2*suspected[n.c.Tenants.Of[v.At]] < all[n.c.Tenants.Of[v.At]] }
 	for piece := range slices.Chunk(suspects, size) {
 		if !slices.ContainsFunc(piece, isNeighbour) {
 			n.c.Open = append(n.c.Open, piece...)
@@ -150,7 +150,7 @@ func (n *bisection) trySample(of []Verdict) (others []Verdict, err error) {
 func (n *bisection) tryPiece(of []Verdict) (left []Verdict, err error) {
 	n.tries++
 	piece := n.c.part(of)
-	place, err := n.run.Place(piece)
+	place, err := n.run.Place(piece.Priority)
 	if err != nil {
 		return nil, longcall.ErrStopped
 	}

@@ -1,8 +1,8 @@
 package indexing
 
 import (
+	"bytes"
 	"cmp"
-	"fmt"
 	"slices"
 	"time"
 
@@ -10,6 +10,7 @@ import (
 	"millrace/internal/dedup"
 	"millrace/internal/delay"
 	"millrace/internal/limiter"
+	"millrace/internal/longcall"
 	"millrace/internal/outcome"
 	"millrace/internal/sink"
 	"millrace/internal/stream"
@@ -23,7 +24,6 @@ type Chunk struct {
 	Records  []stream.Record
 	Suffix   string           // put behind the name of each record's index
 	Priority limiter.Priority // of its bulks; that of the Run goes first if it is higher
-	Bytes    int              // of the stream that it keeps in memory: see Memory
 
 	// Counts says what became of the records.
 	Counts Counts
@@ -37,12 +37,20 @@ type Chunk struct {
 	// stopped before there was one.
 	Stopped []int
 
-	ids     []telemetry.DocID  // of each record; zero for a foreign one
-	digests []telemetry.Digest // of each record; zero for one without
-	origins []delay.Received   // of each record; without a time for one that is replayed, or was indexed before
-	owners  Owners             // the tenant of each record
-	held    []dedup.Held       // what is known of each record
-	traced  []int              // positions of the records that belong to a trace
+	// What Parse finds of each record.
+	Tenants   Names
+	Indices   Names
+	Elsewhere []int // positions of those that may stand in another index: see telemetry.Placement
+
+	parser  telemetry.Parser
+	ids     []telemetry.DocID  // zero for a foreign one
+	cuts    []telemetry.Cuts   // zero for a foreign one
+	digests []telemetry.Digest // zero for one without
+	origins []delay.Received   // without a time for one that is replayed, or was indexed before
+	traced  []int              // positions of those that belong to a trace
+	size    int                // of all, in bytes
+
+	held []dedup.Held // what is known of each record
 
 	bulk sink.Bulk
 	at   []int     // the record of each document in the bulk
@@ -74,14 +82,28 @@ type Verdict struct {
 // Reset makes the chunk ready for the next records and lets go of these.
 func (c *Chunk) Reset() {
 	clear(c.Records)
-	c.Records, c.ids, c.digests, c.origins = c.Records[:0], c.ids[:0], c.digests[:0], c.origins[:0]
+	c.Records = c.Records[:0]
+	c.unparse()
 	c.bulk.Reset()
 	c.at, c.resent, c.received = c.at[:0], c.resent[:0], c.received[:0]
 	c.met, c.conflicts = c.met[:0], c.conflicts[:0]
-	c.owners.reset()
-	c.traced = c.traced[:0]
-	c.Bytes, c.Priority, c.Counts = 0, 0, Counts{}
-	c.Dead, c.Open, c.Parked, c.Stopped, c.acquitted = nil, nil, nil, nil, 0
+	c.Priority, c.Counts = 0, Counts{}
+	c.Open, c.Parked, c.Stopped, c.acquitted = nil, nil, nil, 0
+}
+
+// unparse forgets what Parse has found.
+func (c *Chunk) unparse() {
+	c.Tenants.reset()
+	c.Indices.reset()
+	c.Elsewhere, c.traced, c.Dead = c.Elsewhere[:0], c.traced[:0], nil
+	c.ids, c.cuts, c.digests, c.origins, c.size = c.ids[:0], c.cuts[:0], c.digests[:0], c.origins[:0], 0
+}
+
+// Keep leaves the chunk only some of its records.
+func (c *Chunk) Keep(records []stream.Record) {
+	clear(c.Records[len(records):])
+	c.Records = records
+	c.unparse()
 }
 
 // Blame leaves the whole chunk open, after a panic: which record is to blame is not
@@ -90,7 +112,7 @@ func (c *Chunk) Blame(err error) {
 	c.Counts = Counts{Records: int64(len(c.Records))}
 	c.Dead, c.Open, c.Parked, c.Stopped = nil, c.Open[:0], nil, nil
 	c.met, c.conflicts = nil, nil
-	c.owners.complete(c.Records)
+	c.complete()
 	for i := range c.Records {
 		c.Open = append(c.Open, Verdict{i, outcome.Error{Type: outcome.TypePanic, Reason: err.Error()}, len(c.Records) > 1})
 	}
@@ -109,13 +131,91 @@ func (c *Chunk) Unattributed() (whole []Verdict) {
 }
 
 // Tenant is whose a record is; empty of one that no collector wrote.
-func (c *Chunk) Tenant(at int) string { return c.owners.Tenant(at) }
+func (c *Chunk) Tenant(at int) string { return c.Tenants.Name(at) }
 
 // Memory is what a record holds in memory, in bytes.
 func Memory(r stream.Record) int { return len(r.Data) + RecordOverhead }
 
 // RecordOverhead is about what a stream.Record and its sequence number take, in bytes.
 const RecordOverhead = 128
+
+// Parse reads the heads of the chunk's records, for who wants to know of them what it finds before Index, which does it
+// otherwise. It fails after a panic, which Index meets again.
+func (c *Chunk) Parse(x *Indexer) (err error) {
+	defer longcall.CatchPanic(&err)
+	c.parse(x)
+	return nil
+}
+
+// parse is Parse, unless that was done.
+func (c *Chunk) parse(x *Indexer) {
+	if len(c.cuts) == len(c.Records) {
+		return
+	}
+	c.unparse()
+	c.ids, c.cuts = slices.Grow(c.ids, len(c.Records)), slices.Grow(c.cuts, len(c.Records))
+	c.digests, c.origins = slices.Grow(c.digests, len(c.Records)), slices.Grow(c.origins, len(c.Records))
+	var regions regions
+	for i := range c.Records {
+		r, err := c.parser.Parse(c.Records[i].Data)
+		if err != nil {
+			c.Dead = append(c.Dead, Verdict{At: i, Cause: foreign(c.Records[i], err)})
+			r = telemetry.Record{} // whatever it says
+		}
+		tenant, region, behind := r.Origin()
+		c.Tenants.Add(tenant)
+		c.Indices.Add(r.Index)
+		if r.Earlier != nil {
+			c.Elsewhere = append(c.Elsewhere, i)
+		}
+		origin := delay.Received{}
+		if err == nil && !c.Records[i].Replayed {
+			origin = delay.Received{At: r.ReceivedAt, Region: regions.number(x.Delay, region)}
+		}
+		if x.Tracer != nil && telemetry.TraceBehind(behind) != nil {
+			c.traced = append(c.traced, i)
+		}
+		c.ids, c.digests, c.origins = append(c.ids, r.DocID), append(c.digests, r.Digest), append(c.origins, origin)
+		c.cuts, c.size = append(c.cuts, r.Cuts()), c.size+len(c.Records[i].Data)
+	}
+}
+
+// regions remembers the number of a region, since most records have that of the one before.
+type regions struct {
+	name  []byte
+	last  delay.Region
+	known bool
+}
+
+func (r *regions) number(of *delay.Histogram, name []byte) delay.Region {
+	if !r.known || !bytes.Equal(r.name, name) {
+		r.name, r.last, r.known = name, of.Region(name), true
+	}
+	return r.last
+}
+
+// complete enters the tenants of those records that a panic has kept from being parsed.
+func (c *Chunk) complete() {
+	for _, r := range c.Records[len(c.Tenants.Of):] {
+		parsed, err := telemetry.Parse(r.Data)
+		if err != nil {
+			parsed = telemetry.Record{}
+		}
+		c.Tenants.Add(parsed.Tenant())
+	}
+}
+
+// HasTwins reports whether two records of the chunk, which is parsed, have one id.
+func (c *Chunk) HasTwins() bool {
+	seen := make(map[telemetry.DocID]bool, len(c.ids))
+	for _, id := range c.ids {
+		if seen[id] && id != (telemetry.DocID{}) {
+			return true
+		}
+		seen[id] = true
+	}
+	return false
+}
 
 // sort takes the chunk apart: what does not come from a collector is dead,
 // what was indexed before is not indexed again, the rest goes into the bulk.
@@ -124,7 +224,7 @@ func (c *Chunk) sort(x *Indexer, now time.Time) {
 	c.Counts.Records = int64(len(c.Records))
 	c.parse(x)
 	c.held = x.Seen.SeenAll(c.ids, c.held[:0])
-	c.bulk.Grow(len(c.Records), c.Bytes)
+	c.bulk.Grow(len(c.Records), c.size)
 	dead := c.Dead
 	for i, held := range c.held {
 		if len(dead) > 0 && dead[0].At == i {
@@ -145,29 +245,6 @@ func (c *Chunk) sort(x *Indexer, now time.Time) {
 	}
 }
 
-// parse reads the heads of the chunk's records.
-func (c *Chunk) parse(x *Indexer) {
-	c.ids, c.origins = slices.Grow(c.ids, len(c.Records)), slices.Grow(c.origins, len(c.Records))
-	c.digests = slices.Grow(c.digests, len(c.Records))
-	for i := range c.Records {
-		r, err := telemetry.Parse(c.Records[i].Data)
-		c.ids, c.origins, c.digests = append(c.ids, r.DocID), append(c.origins, delay.Received{}), append(c.digests, r.Digest)
-		if err != nil {
-			c.owners.Add(nil) // whatever it says
-			c.Dead = append(c.Dead, Verdict{At: i, Cause: foreign(c.Records[i], err)})
-			continue
-		}
-		c.owners.Add(r.Tenant())
-		region, behind := r.Region()
-		if !c.Records[i].Replayed {
-			c.origins[i] = delay.Received{At: r.ReceivedAt, Region: x.Delay.Region(region)}
-		}
-		if x.Tracer != nil && telemetry.TraceBehind(behind) != nil {
-			c.traced = append(c.traced, i)
-		}
-	}
-}
-
 // foreign is the error of a record that is not as a collector writes it.
 func foreign(r stream.Record, err error) outcome.Error {
 	if _, damaged := container.Open(r.Data); damaged != nil {
@@ -184,12 +261,12 @@ func (c *Chunk) fill(at []int, now time.Time) {
 	}
 }
 
-// head cuts a record that was parsed before. If that fails, its memory was overwritten: a panic leaves the whole chunk to a
-// ProcessBatch, where a record that was passed over would be lost.
+// head is that of a record which is ours. If it is not there, its memory was overwritten: a panic leaves the whole chunk to
+// a ProcessBatch, where a record that was passed over would be lost.
 func (c *Chunk) head(at int) telemetry.Record {
-	r, err := telemetry.Cut(c.Records[at].Data)
-	if err != nil {
-		panic(fmt.Sprintf("cut a record that was parsed before: %v", err))
+	r, stands := c.cuts[at].Of(c.Records[at].Data)
+	if !stands {
+		panic("a record that was parsed is not there any more")
 	}
 	return r
 }

@@ -34,7 +34,7 @@ func (f *flights) enter(c *Chunk) (own *flight, before []*flight) {
 	if len(c.resent) > 0 {
 		own.resent = make(map[telemetry.DocID]sink.Reference, len(c.resent))
 		for _, e := range c.resent {
-			own.resent[c.ids[e.at]] = sink.Reference{Index: string(telemetry.IndexOf(c.Records[e.at].Data)) + c.Suffix, ID: e.ID}
+			own.resent[c.ids[e.at]] = sink.Reference{Index: c.Indices.Name(e.at) + c.Suffix, ID: e.ID}
 		}
 	}
 	f.mu.Lock()
@@ -82,7 +82,7 @@ func (s *Run) await(c *Chunk, others []*flight, place func(limiter.Feedback)) (f
 			}
 		}
 	}
-	next, err := s.Place(c)
+	next, err := s.Place(c.Priority)
 	if err != nil {
 		c.Stopped = append(c.Stopped, c.at...)
 		return place, longcall.ErrStopped

@@ -65,7 +65,7 @@ func (x *Indexer) Past() *Indexer {
 }
 
 // Knows reports whether an index has answered a bulk, so that it need not be made.
-func (x *Indexer) Knows(index []byte) bool { return x.known.has(index) }
+func (x *Indexer) Knows(index string) bool { return x.known.has(index) }
 
 // Seen remembers which documents are indexed, and 32 bits of the digest of each,
 // zero where that is not known. See dedup.Cache.

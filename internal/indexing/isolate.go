@@ -9,7 +9,7 @@ import (
 // It is for records that no shard waits for, and so need no ProcessBatch. It fails
 // only when the call was stopped.
 func (s *Run) Isolate(c *Chunk) error {
-	place, err := s.Place(c)
+	place, err := s.Place(c.Priority)
 	if err != nil {
 		return longcall.ErrStopped
 	}

@@ -17,10 +17,10 @@ type knownIndices struct {
 	names map[string]bool
 }
 
-func (k *knownIndices) has(name []byte) bool {
+func (k *knownIndices) has(name string) bool {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
-	return k.names[string(name)]
+	return k.names[name]
 }
 
 // answered enters the indices of a bulk that was answered.

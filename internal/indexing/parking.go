@@ -43,13 +43,13 @@ func (o *outOfService) refused(name string, now time.Time) (since time.Time) {
 }
 
 // took enters that an index has taken a record.
-func (o *outOfService) took(name []byte) {
+func (o *outOfService) took(name string) {
 	if !o.any.Load() {
 		return
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	delete(o.index, string(name))
+	delete(o.index, name)
 	o.any.Store(len(o.index) > 0)
 }
 

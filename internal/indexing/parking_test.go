@@ -48,8 +48,8 @@ func TestAnIndexIsRememberedForAWhile(t *testing.T) {
 	if since := o.refused("a", later); !since.Equal(later) {
 		t.Errorf("after its time since %v", since)
 	}
-	o.took([]byte("b"))
-	o.took([]byte("a"))
+	o.took("b")
+	o.took("a")
 	if since := o.refused("a", later.Add(time.Second)); since.Equal(later) {
 		t.Error("it is remembered though it took a record")
 	}

@@ -2,6 +2,7 @@ package indexing
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"millrace/internal/backoff"
@@ -9,7 +10,6 @@ import (
 	"millrace/internal/longcall"
 	"millrace/internal/outcome"
 	"millrace/internal/sink"
-	"millrace/internal/telemetry"
 )
 
 const (
@@ -57,9 +57,9 @@ func (s *Run) Index(c *Chunk, place func(limiter.Feedback)) error {
 	return nil
 }
 
-// Place waits for a place for a chunk in the sink, to be given to Index.
-func (s *Run) Place(c *Chunk) (place func(limiter.Feedback), err error) {
-	return s.indexer.Limiter.Acquire(s.call.Going, max(s.priority, c.Priority))
+// Place waits for a place in the sink, to be given to Index, for a chunk of a priority.
+func (s *Run) Place(priority limiter.Priority) (place func(limiter.Feedback), err error) {
+	return s.indexer.Limiter.Acquire(s.call.Going, max(s.priority, priority))
 }
 
 // attempt is Index; its error may be a panic.
@@ -148,7 +148,7 @@ func (s *Run) sendOnce(c *Chunk, place func(limiter.Feedback), timeouts int) (re
 
 // refill waits for a place and builds the bulk anew, of these records alone.
 func (s *Run) refill(c *Chunk, at []int) (place func(limiter.Feedback), err error) {
-	if place, err = s.Place(c); err != nil {
+	if place, err = s.Place(c.Priority); err != nil {
 		c.Stopped = append(c.Stopped, at...)
 		return nil, longcall.ErrStopped
 	}
@@ -178,7 +178,8 @@ func (s *Run) sendHalves(c *Chunk, at []int) error {
 // says that they were sent before.
 func (s *Run) outcomes(c *Chunk, at []int, items []sink.Item, generation uint64, before bool) (again []int) {
 	now, all, alone, traced := time.Now(), len(at), 0, c.traced
-	again, c.received, c.created, c.sums = at[:0], c.received[:0], c.created[:0], c.sums[:0]
+	again, c.received = at[:0], slices.Grow(c.received[:0], len(at))
+	c.created, c.sums = slices.Grow(c.created[:0], len(at)), slices.Grow(c.sums[:0], len(at))
 	for position, i := range at {
 		item := sink.Item{Position: position}
 		if len(items) > 0 && items[0].Position == position {
@@ -187,7 +188,7 @@ func (s *Run) outcomes(c *Chunk, at []int, items []sink.Item, generation uint64,
 		switch item.Class {
 		case outcome.Indexed:
 			if s.indexer.outOfService.any.Load() {
-				s.indexer.outOfService.took(telemetry.IndexOf(c.Records[i].Data))
+				s.indexer.outOfService.took(c.Indices.Name(i))
 			}
 			if item.Duplicate {
 				c.met = append(c.met, met{i, generation})
@@ -210,7 +211,7 @@ func (s *Run) outcomes(c *Chunk, at []int, items []sink.Item, generation uint64,
 			if item.IndexAlone {
 				alone++
 			}
-			if s.parker != nil && s.parker.parks(item, string(telemetry.IndexOf(c.Records[i].Data))) {
+			if s.parker != nil && s.parker.parks(item, c.Indices.Name(i)) {
 				c.Parked = append(c.Parked, Verdict{At: i, Cause: item.Error})
 				continue
 			}

@@ -37,7 +37,7 @@ func TestBulksStaySmallerThanOneThatTimedOutAgain(t *testing.T) {
 		for n := range 1000 {
 			c.Records = append(c.Records, stream.Record{Sequence: made.Sequence(n), Data: made.Record(n)})
 		}
-		place, err := s.Place(c)
+		place, err := s.Place(c.Priority)
 		if err != nil || s.Index(c, place) != nil || c.Counts.Indexed != 1000 || server.requests != bodyTimeouts+2 {
 			t.Fatalf("%d requests, the counts are %+v: %v", server.requests, c.Counts, err)
 		}

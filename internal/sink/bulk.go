@@ -32,20 +32,25 @@ type Bulk struct {
 	indices []string // that operations name
 	known   []string // names that Reset keeps, so that they are made once
 
-	// The time of the last Add, and its text: a bulk's records share it.
+	// The index of the last Add, and what an operation has before its id: most
+	// records have that of the one before.
+	last   string
+	action []byte
+	// The time of the last Add, and what an operation has behind its id, up to
+	// the document's own fields: a bulk's records share it.
 	millis int64
-	text   []byte
+	begin  []byte
 }
 
 const (
-	actionIndex = `{"create":{"_index":"`
-	actionID    = `","_id":"`
-	actionEnd   = "\"}}\n{\"indexed_at\":\""
-	documentSep = `",`
+	beforeIndex = `{"create":{"_index":"`
+	afterIndex  = `","_id":"`
+	beforeTime  = "\"}}\n{\"indexed_at\":\""
+	afterTime   = `",`
 )
 
 // aroundOperation is what an operation has beside parts of the stream record.
-const aroundOperation = len(actionIndex) + len(actionID) + len(actionEnd) + len(telemetry.ReceivedAtLayout) + len(documentSep) + len("\n")
+const aroundOperation = len(beforeIndex) + len(afterIndex) + len(beforeTime) + len(telemetry.ReceivedAtLayout) + len(afterTime) + len("\n")
 
 // Grow makes room for that many records more, whose stream records have that
 // many bytes in all.
@@ -57,18 +62,16 @@ func (b *Bulk) Grow(records, bytes int) {
 // Add appends the operation that creates a record's document. indexedAt is
 // when the bulk is sent, or close to it. The record is copied.
 func (b *Bulk) Add(r telemetry.Record, indexedAt time.Time) {
-	if millis := indexedAt.UnixMilli(); millis != b.millis || b.text == nil {
+	if millis := indexedAt.UnixMilli(); millis != b.millis || b.begin == nil {
 		b.millis = millis
-		b.text = indexedAt.UTC().AppendFormat(b.text[:0], telemetry.ReceivedAtLayout)
+		b.begin = append(indexedAt.UTC().AppendFormat(append(b.begin[:0], beforeTime...), telemetry.ReceivedAtLayout), afterTime...)
 	}
-	b.name(r.Index)
-	b.body = append(b.body, actionIndex...)
-	b.body = append(b.body, r.Index...)
-	b.body = append(b.body, actionID...)
+	if len(b.indices) == 0 || string(r.Index) != b.last {
+		b.name(r.Index)
+	}
+	b.body = append(b.body, b.action...)
 	b.body = append(b.body, r.DocIDText...)
-	b.body = append(b.body, actionEnd...)
-	b.body = append(b.body, b.text...)
-	b.body = append(b.body, documentSep...)
+	b.body = append(b.body, b.begin...)
 	b.body = append(b.body, r.Document...)
 	b.body = append(b.body, '\n')
 	b.ends = append(b.ends, len(b.body))
@@ -77,12 +80,9 @@ func (b *Bulk) Add(r telemetry.Record, indexedAt time.Time) {
 // mostKnown bounds the names that Reset keeps.
 const mostKnown = 64
 
-// name adds an index to those that operations name.
+// name adds an index to those that operations name, as the last one.
 func (b *Bulk) name(index []byte) {
 	is := func(name string) bool { return name == string(index) }
-	if slices.ContainsFunc(b.indices, is) {
-		return
-	}
 	at := slices.IndexFunc(b.known, is)
 	if at < 0 {
 		if len(b.known) == mostKnown {
@@ -90,7 +90,11 @@ func (b *Bulk) name(index []byte) {
 		}
 		at, b.known = len(b.known), append(b.known, string(index))
 	}
-	b.indices = append(b.indices, b.known[at])
+	b.last = b.known[at]
+	b.action = append(append(append(b.action[:0], beforeIndex...), b.last...), afterIndex...)
+	if !slices.Contains(b.indices, b.last) {
+		b.indices = append(b.indices, b.last)
+	}
 }
 
 // Indices are the names of the indices that the documents are for, each once.

@@ -140,19 +140,33 @@ var ErrForeign = errors.New("not a record of this pipeline")
 // Parse cuts a stream record. It reads the head alone and allocates nothing
 // unless it fails; the error wraps ErrForeign.
 func Parse(data []byte) (Record, error) {
-	r, err := Cut(data)
+	var p Parser
+	return p.Parse(data)
+}
+
+// Parser parses records one after another. It remembers what a record was seen to be that the next one tends to say as well:
+// the name of its index, and the minute in which it was received. The zero value is ready. It is not safe for concurrent use.
+type Parser struct {
+	index    [64]byte // a valid name; longer ones are looked at each time
+	length   int      // of it
+	received minute
+}
+
+// Parse is the function Parse.
+func (p *Parser) Parse(data []byte) (Record, error) {
+	r, err := cut(data)
 	if err != nil {
 		return r, err
 	}
 	// The index stands in the bulk action without quoting, so nothing but the
 	// names that we make may pass.
-	if !isIndexName(r.Index) || r.Earlier != nil && !isIndexName(r.Earlier) {
+	if !p.isIndexName(r.Index) || r.Earlier != nil && !isIndexName(r.Earlier) {
 		return r, fmt.Errorf("%w: the index is not a telemetry index", ErrForeign)
 	}
 	if r.DocID, err = ParseDocID(r.DocIDText); err != nil {
 		return r, fmt.Errorf("%w: %w", ErrForeign, err)
 	}
-	if r.ReceivedAt, err = parseReceivedAt(r.Document[len(keyReceivedAt):]); err != nil {
+	if r.ReceivedAt, err = p.received.parse(r.Document[len(keyReceivedAt):]); err != nil {
 		return r, fmt.Errorf("%w: %w", ErrForeign, err)
 	}
 	if digest, ok := bytes.CutPrefix(r.Document[optionalAt:], []byte(keyDigest)); ok {
@@ -167,9 +181,48 @@ func Parse(data []byte) (Record, error) {
 	return r, nil
 }
 
-// Cut is Parse for who looks at a record before that is parsed: it finds where things stand, and reads none of them. DocID,
-// ReceivedAt and Digest are zero, and names may be any. The error wraps ErrForeign.
-func Cut(data []byte) (Record, error) {
+func (p *Parser) isIndexName(name []byte) bool {
+	if string(name) == string(p.index[:p.length]) {
+		return true
+	}
+	if !isIndexName(name) {
+		return false
+	}
+	if len(name) <= len(p.index) {
+		p.length = copy(p.index[:], name)
+	}
+	return true
+}
+
+// Cuts say where the parts of a record stand, for who has parsed it and needs them again.
+type Cuts struct{ index, earlier, tenant int32 } // length, length, and Record.tenantAt
+
+// Cuts are those of a record that was parsed.
+func (r Record) Cuts() Cuts {
+	//nolint:gosec // a record of the stream is much smaller
+	return Cuts{index: int32(len(r.Index)), earlier: int32(len(r.Earlier)), tenant: int32(r.tenantAt)}
+}
+
+// Of returns the parts of a record that has these cuts. DocID, ReceivedAt and Digest are zero. It is false where the record does
+// not stand in data any more.
+func (c Cuts) Of(data []byte) (r Record, ok bool) {
+	indexEnd := indexAt + int(c.index)
+	documentAt := indexEnd + len(`",`)
+	if len(data) <= documentAt+int(c.tenant) || string(data[:len(keyDocID)]) != keyDocID ||
+		string(data[documentAt:documentAt+len(keyReceivedAt)]) != keyReceivedAt {
+		return r, false
+	}
+	r.DocIDText = data[len(keyDocID) : len(keyDocID)+docIDTextSize]
+	r.Index, r.Document, r.tenantAt = data[indexAt:indexEnd], data[documentAt:], int(c.tenant)
+	if c.earlier > 0 {
+		end := r.tenantAt - len(`",`)
+		r.Earlier = r.Document[end-int(c.earlier) : end]
+	}
+	return r, true
+}
+
+// cut finds where the parts of a record stand, and reads none of them. The error wraps ErrForeign.
+func cut(data []byte) (Record, error) {
 	var r Record
 	if len(data) < indexAt || string(data[:len(keyDocID)]) != keyDocID ||
 		string(data[len(keyDocID)+docIDTextSize:indexAt]) != keyIndex {
@@ -233,30 +286,58 @@ func isIndexName(name []byte) bool {
 
 var errReceivedAt = errors.New("received_at is not a UTC time with milliseconds")
 
-// parseReceivedAt reads ReceivedAtLayout and the quote behind it. time.Parse
-// takes ten times as long, on every record.
-func parseReceivedAt(b []byte) (time.Time, error) {
+// minute is one that a record was received in: a few collectors' records come in turns, and share it.
+type minute struct {
+	text  [minuteSize]byte // empty or as in ReceivedAtLayout
+	begin time.Time
+}
+
+const minuteSize = len("2006-01-02T15:04")
+
+// parse reads ReceivedAtLayout and the quote behind it. time.Parse takes ten times as long, on every record.
+func (m *minute) parse(b []byte) (time.Time, error) {
 	if len(b) <= receivedAtSize || b[4] != '-' || b[7] != '-' || b[10] != 'T' || b[13] != ':' ||
 		b[16] != ':' || b[19] != '.' || b[23] != 'Z' || b[receivedAtSize] != '"' {
 		return time.Time{}, errReceivedAt
 	}
-	valid := true
-	number := func(from, to int) int {
-		n := 0
-		for _, c := range b[from:to] {
-			if c < '0' || c > '9' {
-				valid = false
-			}
-			n = 10*n + int(c-'0')
+	if string(b[:minuteSize]) != string(m.text[:]) {
+		if err := m.set(b); err != nil {
+			return time.Time{}, err
 		}
-		return n
 	}
-	t := time.Date(number(0, 4), time.Month(number(5, 7)), number(8, 10), number(11, 13), number(14, 16),
-		number(17, 19), number(20, 23)*int(time.Millisecond), time.UTC)
-	if !valid {
+	seconds, valid := digits(b[17:19])
+	milliseconds, alsoValid := digits(b[20:23])
+	if !valid || !alsoValid {
 		return time.Time{}, errReceivedAt
 	}
-	return t, nil
+	return m.begin.Add(time.Duration(seconds)*time.Second + time.Duration(milliseconds)*time.Millisecond), nil
+}
+
+func (m *minute) set(b []byte) error {
+	valid := true
+	number := func(from, to int) int {
+		n, ok := digits(b[from:to])
+		valid = valid && ok
+		return n
+	}
+	begin := time.Date(number(0, 4), time.Month(number(5, 7)), number(8, 10), number(11, 13), number(14, 16), 0, 0, time.UTC)
+	if !valid {
+		return errReceivedAt
+	}
+	m.begin = begin
+	copy(m.text[:], b)
+	return nil
+}
+
+// digits reads a decimal number of few digits.
+func digits(text []byte) (n int, ok bool) {
+	for _, c := range text {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = 10*n + int(c-'0')
+	}
+	return n, true
 }
 
 // PartitionKey returns the Kinesis partition key of a stream record: the

@@ -1,8 +1,12 @@
 package telemetry
 
 import (
+	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -155,6 +159,76 @@ func TestNumbersOfAnySizeAreOrdered(t *testing.T) {
 	}
 }
 
+// ids are read as encoding/base64 reads them, but for line breaks, which it passes over.
+func TestDocIDIsReadAsBase64URL(t *testing.T) {
+	t.Parallel()
+	good := []byte(NewDocID("tenant", "index", "id").String())
+	for at := range good {
+		for c := range 256 {
+			text := slices.Clone(good)
+			text[at] = byte(c)
+			var want DocID
+			n, err := base64.RawURLEncoding.Decode(want[:], text)
+			valid := err == nil && n == DocIDSize
+			if got, err := ParseDocID(text); (err == nil) != valid || valid && got != want {
+				t.Fatalf("%q is %x, %v, want %x, %t", text, got, err, want, valid)
+			}
+		}
+	}
+}
+
+// What a parser remembers of one record says nothing of the next.
+func TestParserTakesEachRecordAlone(t *testing.T) {
+	t.Parallel()
+	h := head()
+	good := string(AppendRecord(nil, h, []byte(`{"a":1}`)))
+	h.Index, h.ReceivedAt, h.Earlier = "telemetry-"+strings.Repeat("x", 100), received.Add(61*time.Second), "telemetry-span-2026"
+	other := string(AppendRecord(nil, h, []byte(`{"a":1}`)))
+	records := []string{
+		good, other, strings.Replace(good, "telemetry-span", "telemetry-spa", 1), strings.Replace(good, "telemetry-span", "secrets---span", 1),
+		strings.Replace(good, "01:02:03.004Z", "01:02:59.999Z", 1), strings.Replace(good, "01:02:03.004Z", "01:02:x3.004Z", 1),
+		strings.Replace(good, "2026-11-23T01:02", "2026-11-2xT01:02", 1), strings.Replace(good, "2026-11-23T01:02:", strings.Repeat("\x00", 16)+":", 1),
+		strings.Replace(good, "2026-11-23T01:02", "9999-11-23T01:02", 1),
+	}
+	var p Parser
+	for _, first := range records {
+		for _, second := range records {
+			_, _ = p.Parse([]byte(first))
+			got, err := p.Parse([]byte(second))
+			want, wantErr := Parse([]byte(second))
+			if fmt.Sprint(got, err) != fmt.Sprint(want, wantErr) {
+				t.Fatalf("behind %s\n%s\nis %+v, %v\nwant %+v, %v", first, second, got, err, want, wantErr)
+			}
+		}
+	}
+}
+
+func TestCutsFindARecordAgain(t *testing.T) {
+	t.Parallel()
+	h := head()
+	plain := AppendRecord(nil, h, []byte(`{"a":1}`))
+	h.Earlier, h.Digest, h.Index = "telemetry-span-undated", 7, "telemetry-log-2026"
+	full := AppendRecord(nil, h, []byte(`{"a":1}`))
+	for _, data := range [][]byte{plain, full} {
+		want, err := Parse(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, stands := want.Cuts().Of(data)
+		want.DocID, want.ReceivedAt, want.Digest = DocID{}, time.Time{}, 0
+		if !stands || !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v, %t, want %+v", got, stands, want)
+		}
+		for name, instead := range map[string][]byte{
+			"nothing": nil, "its beginning": data[:60], "zeros": make([]byte, len(data)), "another": bytes.Replace(data, []byte("telemetry-"), []byte("telemetry-x"), 1),
+		} {
+			if _, stands := want.Cuts().Of(instead); stands {
+				t.Errorf("%s stands where the record stood", name)
+			}
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add(AppendRecord(nil, head(), []byte(`{"a":1}`)))
 	f.Add([]byte(`{"doc_id":"`))
@@ -168,6 +242,11 @@ func FuzzParse(f *testing.F) {
 		}
 		if !isIndexName(r.Index) || len(r.DocIDText) != docIDTextSize || r.Document[len(r.Document)-1] != '}' {
 			t.Fatalf("took %q", data)
+		}
+		again, stands := r.Cuts().Of(data)
+		if !stands || !bytes.Equal(again.Index, r.Index) || !bytes.Equal(again.Earlier, r.Earlier) || !bytes.Equal(again.Tenant(), r.Tenant()) ||
+			!bytes.Equal(again.DocIDText, r.DocIDText) || !bytes.Equal(again.Document, r.Document) {
+			t.Fatalf("cut again it is %+v, not %+v", again, r)
 		}
 	})
 }

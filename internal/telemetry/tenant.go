@@ -3,51 +3,52 @@ package telemetry
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 )
 
 // Tenant returns the tenant in the record's head; nothing where the head names
 // none in its place. It reads by position, and of a plain name it allocates
 // nothing.
 func (r Record) Tenant() []byte {
-	rest, found := bytes.CutPrefix(r.Document[r.tenantAt:], []byte(keyTenant+`"`))
-	if !found {
+	tenant, _, _ := r.Origin()
+	return tenant
+}
+
+// Region returns the region in the record's head, as it stands there; nothing where
+// the head names none behind its tenant. It allocates nothing.
+func (r Record) Region() []byte {
+	_, region, _ := r.origin()
+	return region
+}
+
+// Origin returns Tenant and Region, and what stands behind them.
+func (r Record) Origin() (tenant, region, behind []byte) {
+	tenant, region, behind = r.origin()
+	if bytes.IndexByte(tenant, '\\') >= 0 {
+		tenant = unquoted(tenant)
+	}
+	return tenant, region, behind
+}
+
+// origin is Origin, with the tenant as it stands there. The keys are constants, which are compared in words.
+func (r Record) origin() (tenant, region, behind []byte) {
+	const first, second = keyTenant + `"`, keyRegion + `"`
+	rest := r.Document[r.tenantAt:]
+	if len(rest) < len(first) || string(rest[:len(first)]) != first {
+		return nil, nil, nil
+	}
+	if tenant, rest = untilQuote(rest[len(first):]); len(rest) < len(second) || string(rest[:len(second)]) != second {
+		return tenant, nil, nil
+	}
+	region, behind = untilQuote(rest[len(second):])
+	return tenant, region, behind
+}
+
+// unquoted reads what stands between the quotes of a JSON string; nothing where it is none.
+func unquoted(text []byte) []byte {
+	var name string
+	if json.Unmarshal(slices.Concat([]byte{'"'}, text, []byte{'"'}), &name) != nil {
 		return nil
 	}
-	for i := 0; i < len(rest); i++ {
-		switch rest[i] {
-		case '"':
-			return rest[:i]
-		case '\\':
-			return unquoted(rest)
-		}
-	}
-	return nil
-}
-
-// Region returns the region in the record's head, as it stands there, and what stands behind it; nothing where
-// the head names none behind its tenant. It allocates nothing.
-func (r Record) Region() (region, behind []byte) {
-	text, rest := cutString(r.Document[r.tenantAt:], keyTenant)
-	if text == nil {
-		return nil, nil
-	}
-	return cutString(rest, keyRegion)
-}
-
-// unquoted reads a JSON string, whose first quote is cut off, at the beginning of
-// a text.
-func unquoted(text []byte) []byte {
-	for i := 0; i < len(text); i++ {
-		switch text[i] {
-		case '\\':
-			i++
-		case '"':
-			var name string
-			if json.Unmarshal(append([]byte{'"'}, text[:i+1]...), &name) != nil {
-				return nil
-			}
-			return []byte(name)
-		}
-	}
-	return nil
+	return []byte(name)
 }

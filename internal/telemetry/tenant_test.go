@@ -42,7 +42,7 @@ func TestHeadNamesRegion(t *testing.T) { // not parallel: allocations are counte
 			Index: "telemetry-span-2026.11.23", ReceivedAt: at, Tenant: tenant, Region: "eu-west-1", ID: "1", Type: "span", Timestamp: at,
 		}, []byte(`{"region":"us-east-1"}`))
 		r, err := telemetry.Parse(data)
-		if region, _ := r.Region(); err != nil || string(region) != "eu-west-1" {
+		if region := r.Region(); err != nil || string(region) != "eu-west-1" {
 			t.Errorf("%s: region %q, error %v", data, region, err)
 		}
 		if allocations := testing.AllocsPerRun(100, func() { r.Region() }); allocations != 0 {
@@ -55,7 +55,7 @@ func TestHeadNamesRegion(t *testing.T) { // not parallel: allocations are counte
 		"cut":       {Document: []byte(`"tenant":"acme","region":"eu-we`)},
 		"elsewhere": {Document: []byte(`"tenant":"acme","id":"1","region":"eu-west-1"}`)},
 	} {
-		if got, _ := r.Region(); got != nil {
+		if got := r.Region(); got != nil {
 			t.Errorf("%s: region %q", name, got)
 		}
 	}

@@ -6,7 +6,7 @@ import "bytes"
 // field of the head, which only the first record of a traced request has. It reads by
 // position, as ParseFields does, and allocates nothing.
 func (r Record) Trace() []byte {
-	_, behind := r.Region()
+	_, _, behind := r.origin()
 	return TraceBehind(behind)
 }
 
@@ -34,7 +34,11 @@ func cutString(rest []byte, key string) (text, after []byte) {
 	if len(rest) <= len(key) || string(rest[:len(key)]) != key || rest[len(key)] != '"' {
 		return nil, nil
 	}
-	rest = rest[len(key)+1:]
+	return untilQuote(rest[len(key)+1:])
+}
+
+// untilQuote returns a string, of which the first quote is cut off, as cutString does, and what stands behind it.
+func untilQuote(rest []byte) (text, after []byte) {
 	if after = behindString(rest); after == nil {
 		return nil, nil
 	}

@@ -8,8 +8,8 @@ var PanicsAtBad = Mutant{
 	Name: "panics-at-bad", Clause: "none: a panic is to be survived", Scenario: "record-that-panics",
 	Edits: []Edit{{
 		File: "internal/indexing/chunk.go",
-		Old:  "\t\tr, err := telemetry.Parse(c.Records[i].Data)\n\t\tc.ids, c.origins",
-		New:  "\t\tif strings.Contains(string(c.Records[i].Data), `\"not a number\"`) {\n\t\t\tpanic(\"a bug\")\n\t\t}\n\t\tr, err := telemetry.Parse(c.Records[i].Data)\n\t\tc.ids, c.origins",
+		Old:  "\t\tr, err := c.parser.Parse(c.Records[i].Data)\n",
+		New:  "\t\tif strings.Contains(string(c.Records[i].Data), `\"not a number\"`) {\n\t\t\tpanic(\"a bug\")\n\t\t}\n\t\tr, err := c.parser.Parse(c.Records[i].Data)\n",
 	}, {
 		File: "internal/indexing/chunk.go",
 		Old:  "\t\"slices\"\n", New: "\t\"slices\"\n\t\"strings\"\n",
