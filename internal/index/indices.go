@@ -2,6 +2,7 @@ package index
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -122,8 +123,9 @@ func (c *Client) DeleteIndex(ctx context.Context, name string) error {
 	if name == "" || strings.ContainsAny(name, "*,") || name == "_all" {
 		return fmt.Errorf("delete index %q: that is not the name of one index", name)
 	}
-	err := c.call(ctx, request{method: http.MethodDelete, path: join(name), query: query{"ignore_unavailable": "true"}}, nil)
-	if err != nil {
+	// Also one that another client deletes at the same time, which Elasticsearch does not ignore.
+	err := missing(c.call(ctx, request{method: http.MethodDelete, path: join(name), query: query{"ignore_unavailable": "true"}}, nil))
+	if err != nil && !errors.Is(err, ErrMissing) {
 		return fmt.Errorf("delete index %s: %w", name, err)
 	}
 	return nil

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"millrace/internal/outcome"
 	"millrace/internal/telemetry"
 )
@@ -119,6 +121,23 @@ func TestASealedIndexTakesNothing(t *testing.T) {
 		}
 		if err := unseal(t.Context()); err != nil {
 			t.Errorf("unsealed when it is gone: %v", err)
+		}
+	})
+}
+
+// Two who delete an index at the same time, as two canaries of one cluster do, both find that it is gone.
+func TestAnIndexIsDeletedByManyAtOnce(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, s server) {
+		for range 10 {
+			name := s.index(t, `{}`)
+			var group errgroup.Group
+			for range 8 {
+				group.Go(func() error { return s.client.DeleteIndex(t.Context(), name) })
+			}
+			if err := group.Wait(); err != nil {
+				t.Error(err)
+			}
 		}
 	})
 }
