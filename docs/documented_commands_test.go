@@ -104,6 +104,9 @@ type desk struct {
 	batch string
 }
 
+// busy is how a server that others keep busy refuses a command, which did nothing then.
+const busy = "Workflow is busy"
+
 const (
 	deskStream = "millrace-telemetry-stream"
 	deskShard  = "shardId-000000000003"
@@ -231,7 +234,13 @@ func (d *desk) run(command string) error {
 			command = strings.Replace(command, "--activity-id 6", "--activity-id "+pending, 1)
 		}
 	}
-	if output, err := d.shell(ctx, command); err != nil {
+	var output string
+	var failed error
+	err := poll.Until(ctx, func() (bool, error) {
+		output, failed = d.shell(ctx, command)
+		return !strings.Contains(output, busy), nil
+	})
+	if err = errors.Join(failed, err); err != nil {
 		return fmt.Errorf("%w\n%s", err, output)
 	}
 	if words[2] == "pause" { // Temporal's own, which nothing here resumes
