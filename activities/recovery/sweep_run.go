@@ -56,6 +56,7 @@ type sweep struct {
 	documents SweptDocuments
 	pace      *rate.Limiter // nil: it gives way to live traffic, see Pace
 	queue     chan *sweepChunk
+	parser    telemetry.Parser // belongs to who reads
 
 	mu   sync.Mutex
 	done SweepProgress
@@ -90,6 +91,24 @@ type sweepChunk struct {
 	gaps                []Gap       // that are there, and say what nothing explains
 }
 
+// sweepChunks are the memory of chunks that are applied, for all sweeps of the worker.
+var sweepChunks = sync.Pool{New: func() any { return &sweepChunk{} }}
+
+// newChunk is a chunk of an object, so far without records.
+func newChunk(object int) *sweepChunk {
+	c := sweepChunks.Get().(*sweepChunk)
+	c.object = object
+	return c
+}
+
+// release gives the memory of a chunk back.
+func (c *sweepChunk) release() {
+	c.Reset()
+	clear(c.lines)
+	*c = sweepChunk{Chunk: c.Chunk, lines: c.lines[:0]}
+	sweepChunks.Put(c)
+}
+
 func newSweep(ctx, going context.Context, s *Sweeper, in SweepInput, plan Plan, page []Listed, from SweepProgress) *sweep {
 	documents := &timed{SweptDocuments: s.Documents}
 	indexer := indexing.New(indexing.Settings{Bulk: documents, Lookup: documents, Limiter: s.Limiter})
@@ -120,6 +139,7 @@ func (s *sweep) sweep() {
 			s.call.Stop(longcall.ErrStopped)
 			break
 		}
+		c.release()
 	}
 	for range s.queue { // what was read ahead is read again
 	}
@@ -163,7 +183,7 @@ func (s *sweep) readObject(object, skip int) bool {
 // cutObject cuts an object into chunks. skip is how many of its records are
 // handed over.
 func (s *sweep) cutObject(from reader, object int, skip *int) (ended bool, err error) {
-	most, c := s.bulkRecords(), &sweepChunk{object: object}
+	most, c := s.bulkRecords(), newChunk(object)
 	for at := 0; ; at++ {
 		line, wanted, err := from.Next()
 		var damage *backup.DamageError
@@ -185,7 +205,7 @@ func (s *sweep) cutObject(from reader, object int, skip *int) (ended bool, err e
 			if !s.pass(c) || !s.rest() {
 				return false, nil
 			}
-			*skip, most, c = at, s.bulkRecords(), &sweepChunk{object: object}
+			*skip, most, c = at, s.bulkRecords(), newChunk(object)
 		}
 		if !wanted || !s.chooses(line) {
 			if c.read = at + 1; s.call.Going.Err() != nil {
@@ -210,7 +230,7 @@ func (s *sweep) chooses(line backup.Line) bool {
 	if s.plan.Tenant != "" && telemetry.ParseFields(line.Data).Tenant != s.plan.Tenant {
 		return false
 	}
-	record, err := telemetry.Parse(line.Data)
+	record, err := s.parser.Parse(line.Data)
 	if err != nil {
 		return len(s.plan.Indices) == 0 && s.plan.Tenant == "" // a dead letter, when everything is wanted
 	}
@@ -231,16 +251,16 @@ func (s *sweep) pass(c *sweepChunk) bool {
 	case <-s.call.Going.Done():
 		return false
 	}
-	work := func() {
-		defer close(c.settled)
+	work := func() bool {
+		defer close(c.settled) // then it may be applied, and its memory used again
 		c.ok = s.processChunk(c)
+		return c.ok
 	}
 	if s.pace != nil {
 		go work()
 		return true
 	}
-	work()
-	return c.ok
+	return work()
 }
 
 // processChunk ensures that each record of a chunk is indexed, or in the

@@ -48,6 +48,7 @@ func (s *sweep) dropPresent(c *sweepChunk) bool {
 		}
 	}
 	clear(c.Records[kept:])
+	clear(c.lines[kept:])
 	c.Records, c.lines = c.Records[:kept], c.lines[:kept]
 	return s.explain(c)
 }
