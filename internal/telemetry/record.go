@@ -208,7 +208,7 @@ func (r Record) Cuts() Cuts {
 func (c Cuts) Of(data []byte) (r Record, ok bool) {
 	indexEnd := indexAt + int(c.index)
 	documentAt := indexEnd + len(`",`)
-	if len(data) <= documentAt+int(c.tenant) || string(data[:len(keyDocID)]) != keyDocID ||
+	if len(data) < documentAt+int(c.tenant) || string(data[:len(keyDocID)]) != keyDocID ||
 		string(data[documentAt:documentAt+len(keyReceivedAt)]) != keyReceivedAt {
 		return r, false
 	}
