@@ -390,7 +390,7 @@ func (p *pipeline) cut(c *chunk, from *loans) (end telemetry.Checkpoint) {
 		from.add(p.rest.loan)
 		c.bytes += indexing.Memory(r)
 		p.rest.records = p.rest.records[1:]
-		if r.Divided {
+		if r.Continues {
 			continue // a takeover reads a container again, as a whole
 		}
 		end.Sequence, end.Arrived, end.ReadUpTo = telemetry.SequenceOf(r.Sequence), r.Arrived, r.Arrived
@@ -427,7 +427,7 @@ func (p *pipeline) countAside(c *chunk) {
 	}
 	records := map[string]int{}
 	for _, v := range c.aside {
-		records[c.Tenant(v.At)]++
+		records[c.Tenants.Name(v.At)]++
 	}
 	for tenant, n := range records {
 		p.circuit.GaveUp(tenant, n)
@@ -444,7 +444,7 @@ func (c *chunk) setAside(offenders map[string]bool) {
 	keep := func(verdicts []indexing.Verdict) []indexing.Verdict {
 		kept := verdicts[:0]
 		for _, v := range verdicts {
-			if !v.Whole && offenders[c.Tenant(v.At)] {
+			if !v.Whole && offenders[c.Tenants.Name(v.At)] {
 				c.aside = append(c.aside, v)
 			} else {
 				kept = append(kept, v)
@@ -455,7 +455,7 @@ func (c *chunk) setAside(offenders map[string]bool) {
 	c.Dead, c.Open = keep(c.Dead), keep(c.Open)
 	c.merging = len(c.Open) > 0
 	for _, v := range c.Open {
-		c.merging = c.merging && v.Whole && offenders[c.Tenant(v.At)]
+		c.merging = c.merging && v.Whole && offenders[c.Tenants.Name(v.At)]
 	}
 }
 

@@ -1,7 +1,6 @@
 package indexing
 
 import (
-	"bytes"
 	"cmp"
 	"slices"
 	"time"
@@ -87,7 +86,7 @@ func (c *Chunk) Reset() {
 	c.bulk.Reset()
 	c.at, c.resent, c.received = c.at[:0], c.resent[:0], c.received[:0]
 	c.met, c.conflicts = c.met[:0], c.conflicts[:0]
-	c.Priority, c.Counts = 0, Counts{}
+	c.Suffix, c.Priority, c.Counts = "", 0, Counts{}
 	c.Open, c.Parked, c.Stopped, c.acquitted = nil, nil, nil, 0
 }
 
@@ -130,9 +129,6 @@ func (c *Chunk) Unattributed() (whole []Verdict) {
 	return whole
 }
 
-// Tenant is whose a record is; empty of one that no collector wrote.
-func (c *Chunk) Tenant(at int) string { return c.Tenants.Name(at) }
-
 // Memory is what a record holds in memory, in bytes.
 func Memory(r stream.Record) int { return len(r.Data) + RecordOverhead }
 
@@ -155,7 +151,6 @@ func (c *Chunk) parse(x *Indexer) {
 	c.unparse()
 	c.ids, c.cuts = slices.Grow(c.ids, len(c.Records)), slices.Grow(c.cuts, len(c.Records))
 	c.digests, c.origins = slices.Grow(c.digests, len(c.Records)), slices.Grow(c.origins, len(c.Records))
-	var regions regions
 	for i := range c.Records {
 		r, err := c.parser.Parse(c.Records[i].Data)
 		if err != nil {
@@ -170,7 +165,7 @@ func (c *Chunk) parse(x *Indexer) {
 		}
 		origin := delay.Received{}
 		if err == nil && !c.Records[i].Replayed {
-			origin = delay.Received{At: r.ReceivedAt, Region: regions.number(x.Delay, region)}
+			origin = delay.Received{At: r.ReceivedAt, Region: x.Delay.Region(region)}
 		}
 		if x.Tracer != nil && telemetry.TraceBehind(behind) != nil {
 			c.traced = append(c.traced, i)
@@ -178,20 +173,6 @@ func (c *Chunk) parse(x *Indexer) {
 		c.ids, c.digests, c.origins = append(c.ids, r.DocID), append(c.digests, r.Digest), append(c.origins, origin)
 		c.cuts, c.size = append(c.cuts, r.Cuts()), c.size+len(c.Records[i].Data)
 	}
-}
-
-// regions remembers the number of a region, since most records have that of the one before.
-type regions struct {
-	name  []byte
-	last  delay.Region
-	known bool
-}
-
-func (r *regions) number(of *delay.Histogram, name []byte) delay.Region {
-	if !r.known || !bytes.Equal(r.name, name) {
-		r.name, r.last, r.known = name, of.Region(name), true
-	}
-	return r.last
 }
 
 // complete enters the tenants of those records that a panic has kept from being parsed.

@@ -10,8 +10,8 @@ type Record struct {
 	// Replayed: a recovery has put it, as a copy of one that was in the stream
 	// before. It counts in no delay.
 	Replayed bool
-	// Divided: another document of the same container follows this one. See Documents.
-	Divided bool
+	// Continues: the next document is of the same container. See Documents.
+	Continues bool
 }
 
 // Page is what one call of Next returned. Its records are the caller's.

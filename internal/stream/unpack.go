@@ -86,7 +86,7 @@ func (u *unpacked) place(r Record) {
 	u.records = slices.Grow(u.records, len(u.documents))
 	positions, from := string(u.positions), 0
 	for i, data := range u.documents {
-		r.Sequence, r.Data, r.Divided = positions[from:u.ends[i]], data, i < len(u.documents)-1
+		r.Sequence, r.Data, r.Continues = positions[from:u.ends[i]], data, i < len(u.documents)-1
 		u.records, from = append(u.records, r), u.ends[i]
 	}
 }

@@ -144,15 +144,16 @@ func Parse(data []byte) (Record, error) {
 	return p.Parse(data)
 }
 
-// Parser parses records one after another. It remembers what a record was seen to be that the next one tends to say as well:
-// the name of its index, and the minute in which it was received. The zero value is ready. It is not safe for concurrent use.
+// Parser parses records one after another. It remembers what the last one said that the next one tends to say as well: the
+// records of a post share index and received_at. The zero value is ready. It is not safe for concurrent use.
 type Parser struct {
-	index    [64]byte // a valid name; longer ones are looked at each time
-	length   int      // of it
-	received minute
+	index      [64]byte // a valid name; longer ones are looked at each time
+	length     int      // of it
+	received   [receivedAtSize + len(`"`)]byte
+	receivedAt time.Time // zero: none is remembered
 }
 
-// Parse is the function Parse.
+// Parse is the function Parse, and remembers.
 func (p *Parser) Parse(data []byte) (Record, error) {
 	r, err := cut(data)
 	if err != nil {
@@ -166,7 +167,7 @@ func (p *Parser) Parse(data []byte) (Record, error) {
 	if r.DocID, err = ParseDocID(r.DocIDText); err != nil {
 		return r, fmt.Errorf("%w: %w", ErrForeign, err)
 	}
-	if r.ReceivedAt, err = p.received.parse(r.Document[len(keyReceivedAt):]); err != nil {
+	if r.ReceivedAt, err = p.parseReceivedAt(r.Document[len(keyReceivedAt):]); err != nil {
 		return r, fmt.Errorf("%w: %w", ErrForeign, err)
 	}
 	if digest, ok := bytes.CutPrefix(r.Document[optionalAt:], []byte(keyDigest)); ok {
@@ -192,6 +193,17 @@ func (p *Parser) isIndexName(name []byte) bool {
 		p.length = copy(p.index[:], name)
 	}
 	return true
+}
+
+func (p *Parser) parseReceivedAt(text []byte) (at time.Time, err error) {
+	if !p.receivedAt.IsZero() && bytes.HasPrefix(text, p.received[:]) {
+		return p.receivedAt, nil
+	}
+	if at, err = parseReceivedAt(text); err == nil {
+		p.receivedAt = at
+		copy(p.received[:], text)
+	}
+	return at, err
 }
 
 // Cuts say where the parts of a record stand, for who has parsed it and needs them again.
@@ -286,58 +298,30 @@ func isIndexName(name []byte) bool {
 
 var errReceivedAt = errors.New("received_at is not a UTC time with milliseconds")
 
-// minute is one that a record was received in: a few collectors' records come in turns, and share it.
-type minute struct {
-	text  [minuteSize]byte // empty or as in ReceivedAtLayout
-	begin time.Time
-}
-
-const minuteSize = len("2006-01-02T15:04")
-
-// parse reads ReceivedAtLayout and the quote behind it. time.Parse takes ten times as long, on every record.
-func (m *minute) parse(b []byte) (time.Time, error) {
+// parseReceivedAt reads ReceivedAtLayout and the quote behind it. time.Parse
+// takes ten times as long, on every record.
+func parseReceivedAt(b []byte) (time.Time, error) {
 	if len(b) <= receivedAtSize || b[4] != '-' || b[7] != '-' || b[10] != 'T' || b[13] != ':' ||
 		b[16] != ':' || b[19] != '.' || b[23] != 'Z' || b[receivedAtSize] != '"' {
 		return time.Time{}, errReceivedAt
 	}
-	if string(b[:minuteSize]) != string(m.text[:]) {
-		if err := m.set(b); err != nil {
-			return time.Time{}, err
-		}
-	}
-	seconds, valid := digits(b[17:19])
-	milliseconds, alsoValid := digits(b[20:23])
-	if !valid || !alsoValid {
-		return time.Time{}, errReceivedAt
-	}
-	return m.begin.Add(time.Duration(seconds)*time.Second + time.Duration(milliseconds)*time.Millisecond), nil
-}
-
-func (m *minute) set(b []byte) error {
 	valid := true
 	number := func(from, to int) int {
-		n, ok := digits(b[from:to])
-		valid = valid && ok
+		n := 0
+		for _, c := range b[from:to] {
+			if c < '0' || c > '9' {
+				valid = false
+			}
+			n = 10*n + int(c-'0')
+		}
 		return n
 	}
-	begin := time.Date(number(0, 4), time.Month(number(5, 7)), number(8, 10), number(11, 13), number(14, 16), 0, 0, time.UTC)
+	t := time.Date(number(0, 4), time.Month(number(5, 7)), number(8, 10), number(11, 13), number(14, 16),
+		number(17, 19), number(20, 23)*int(time.Millisecond), time.UTC)
 	if !valid {
-		return errReceivedAt
+		return time.Time{}, errReceivedAt
 	}
-	m.begin = begin
-	copy(m.text[:], b)
-	return nil
-}
-
-// digits reads a decimal number of few digits.
-func digits(text []byte) (n int, ok bool) {
-	for _, c := range text {
-		if c < '0' || c > '9' {
-			return 0, false
-		}
-		n = 10*n + int(c-'0')
-	}
-	return n, true
+	return t, nil
 }
 
 // PartitionKey returns the Kinesis partition key of a stream record: the

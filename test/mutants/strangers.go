@@ -101,7 +101,7 @@ var strangers = []Mutant{
 	{
 		Name: "never-yields", Clause: "no record waits for another tenant's flood",
 		Test:  Test{"./activities/process", "TestAFloodYieldsToOthersOfItsChunk"},
-		Edits: []Edit{{File: "activities/process/lane.go", Old: "return s.isSlow(n) || s.large[s.Tenants.Of[n]]", New: "return s.slow[n]"}},
+		Edits: []Edit{{File: "activities/process/lane.go", Old: "return s.isSlow(n) || s.large[s.Tenants.Of[n]]", New: "return s.isSlow(n)"}},
 	},
 	{
 		Name: "batches-a-flood-with-others", Clause: "no record waits for another tenant's flood",
